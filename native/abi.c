@@ -1,0 +1,3 @@
+#include "headrace.h"
+
+int headrace_abi(void) { return HEADRACE_ABI; }

@@ -1,0 +1,71 @@
+/* The native kernels: what each computes is said in src/headrace/kernels/reference.py, which they match bit for bit.
+ *
+ * No function keeps state, so any number of threads may call any of them. Arguments are checked by the caller.
+ */
+#ifndef HEADRACE_H
+#define HEADRACE_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define HEADRACE_API __declspec(dllexport)
+#elif defined(__GNUC__)
+#define HEADRACE_API __attribute__((visibility("default")))
+#else
+#define HEADRACE_API
+#endif
+
+#if defined(_MSC_VER)
+#define HEADRACE_RESTRICT __restrict
+#else
+#define HEADRACE_RESTRICT restrict
+#endif
+
+/* A loop compiled twice, for AVX2 and for any x86-64; the loader picks one. It needs the ifunc of glibc. */
+#define HEADRACE_CLONES
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
+#if __has_attribute(target_clones) && (!defined(__clang__) || __clang_major__ >= 14)
+#undef HEADRACE_CLONES
+#define HEADRACE_CLONES __attribute__((target_clones("avx2", "default")))
+#endif
+#endif
+
+#define HEADRACE_ABI 1
+#define HEADRACE_MULTIPLIER_0 0xD2511F53u
+#define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
+#define HEADRACE_FISHER_YATES_STREAM 0x48520001u
+#define HEADRACE_FEISTEL_STREAM 0x48520002u
+
+/* The calling convention of this library; grows when a signature below changes. */
+HEADRACE_API int headrace_abi(void);
+
+/* out: count rows of four words. */
+HEADRACE_API void headrace_philox(uint64_t key, const uint64_t *indices, int64_t count, uint32_t stream,
+                                  uint32_t block, uint32_t *out);
+
+/* out: length values; length is at most 2^32. */
+HEADRACE_API void headrace_fisher_yates(uint64_t key, int64_t length, int64_t *out);
+
+/* out: stop - start values; 2 <= length <= 2^63 and start <= stop <= length. */
+HEADRACE_API void headrace_feistel(uint64_t key, uint64_t length, uint64_t start, uint64_t stop, uint64_t *out);
+
+/* Returns the place of the first index outside [0, rows), in which case nothing is written, or -1. */
+HEADRACE_API int64_t headrace_gather(const char *source, int64_t row_stride, int64_t row_bytes, int64_t rows,
+                                     const int64_t *indices, int64_t count, char *out);
+
+/* Philox4x32-10 on one counter, in place. */
+static inline void headrace_philox_words(uint64_t key, uint32_t words[4]) {
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++) {
+        const uint64_t p0 = (uint64_t)words[0] * HEADRACE_MULTIPLIER_0;
+        const uint64_t p1 = (uint64_t)words[2] * HEADRACE_MULTIPLIER_1;
+        words[0] = (uint32_t)(p1 >> 32) ^ words[1] ^ k0;
+        words[1] = (uint32_t)p1;
+        words[2] = (uint32_t)(p0 >> 32) ^ words[3] ^ k1;
+        words[3] = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+}
+
+#endif

@@ -1,0 +1,10 @@
+"""Adapters: how the arrays of each framework are recognised, read and made.
+
+One file a framework. A framework is never imported to find out whether a value is one of its own:
+whoever holds such a value has imported it already.
+"""
+
+from headrace.adapters.base import Adapter, can_pin, find, is_iterable_dataset, pin
+from headrace.adapters.generators import check_generator, draw_seed
+
+__all__ = ["Adapter", "can_pin", "check_generator", "draw_seed", "find", "is_iterable_dataset", "pin"]

@@ -1,0 +1,84 @@
+"""The face that every adapter has, and the search for the one that fits a value."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from headrace.adapters import boxed, numpy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Adapter", "can_pin", "find", "is_iterable_dataset", "pin"]
+
+
+class Adapter(Protocol):
+    """What headrace needs to know of a framework's arrays."""
+
+    def owns(self, value: object) -> bool:
+        """Whether the value is an array of this framework."""
+
+    def to_numpy(self, value: Any) -> NDArray[Any] | None:
+        """The value's memory as an ndarray, without a copy; None where it has none that NumPy can see."""
+
+    def from_numpy(self, array: NDArray[Any], like: Any) -> Any:
+        """The ndarray as an array of this framework and of the kind of `like`, without a copy if possible."""
+
+    def stack(self, values: list[Any]) -> Any:
+        """The values, of equal shape and dtype, along a new first dimension. Asked where `to_numpy` is None."""
+
+    def row(self, value: Any, index: int) -> Any:
+        """The row at the index."""
+
+    def take(self, value: Any, indices: NDArray[np.int64]) -> Any:
+        """The rows at the indices. Asked where `to_numpy` is None."""
+
+
+def find(value: object) -> Adapter | None:
+    """The adapter that owns the value, or None.
+
+    >>> find(np.zeros(3)).__name__
+    'headrace.adapters.numpy'
+    >>> find("text") is None
+    True
+    """
+    if isinstance(value, np.ndarray):
+        return numpy
+    if "torch" in sys.modules:
+        from headrace.adapters import torch
+
+        if torch.owns(value):
+            return torch
+    if "jax" in sys.modules:
+        from headrace.adapters import jax
+
+        if jax.owns(value):
+            return jax
+    if boxed.owns(value):
+        return boxed
+    return None
+
+
+def can_pin() -> bool:
+    """Whether tensors can be put into page-locked memory: torch is in use and has a GPU."""
+    if "torch" not in sys.modules:
+        return False
+    from headrace.adapters import torch
+
+    return torch.can_pin()
+
+
+def pin(value: object) -> object:
+    """The value in page-locked memory if it is a torch tensor, else itself."""
+    from headrace.adapters import torch
+
+    return torch.pin(value) if torch.owns(value) else value
+
+
+def is_iterable_dataset(dataset: object) -> bool:
+    """Whether the dataset is a torch IterableDataset."""
+    torch_data = sys.modules.get("torch.utils.data")
+    return torch_data is not None and isinstance(dataset, torch_data.IterableDataset)

@@ -1,0 +1,86 @@
+"""PyTorch tensors. Imported only where torch has been imported already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "can_pin",
+    "draw_seed",
+    "from_numpy",
+    "is_generator",
+    "owns",
+    "pin",
+    "row",
+    "stack",
+    "take",
+    "to_numpy",
+]
+
+# NumPy has no type of these; their memory is read as integers of the same width.
+_AS_INTEGERS = {torch.bfloat16: torch.int16}
+
+
+def owns(value: object) -> bool:
+    """Whether the value is a torch tensor."""
+    return isinstance(value, torch.Tensor)
+
+
+def to_numpy(value: torch.Tensor) -> NDArray[Any] | None:
+    """The tensor's memory, where it is dense, on the host and outside the autograd graph."""
+    if value.device.type != "cpu" or value.layout is not torch.strided or value.requires_grad:
+        return None
+    integers = _AS_INTEGERS.get(value.dtype)
+    try:
+        array: NDArray[Any] = (value if integers is None else value.view(integers)).numpy()
+    except (RuntimeError, TypeError):  # quantised, lazily conjugated, a dtype that NumPy lacks
+        return None
+    return array
+
+
+def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:
+    """The array as a tensor that shares its memory."""
+    tensor = torch.from_numpy(array)
+    return tensor.view(like.dtype) if tensor.dtype == _AS_INTEGERS.get(like.dtype) else tensor
+
+
+def stack(values: list[torch.Tensor]) -> torch.Tensor:
+    """The tensors along a new first dimension."""
+    return torch.stack(values)
+
+
+def row(value: torch.Tensor, index: int) -> torch.Tensor:
+    """The row at the index, a view."""
+    return value[index]
+
+
+def take(value: torch.Tensor, indices: NDArray[np.int64]) -> torch.Tensor:
+    """The rows at the indices."""
+    return value[torch.from_numpy(indices.copy()).to(value.device)]
+
+
+def can_pin() -> bool:
+    """Whether there is a GPU that reads page-locked memory."""
+    return bool(torch.cuda.is_available())
+
+
+def pin(value: Any) -> torch.Tensor:
+    """The tensor in page-locked memory, from which a GPU copies while the host goes on."""
+    pinned: torch.Tensor = value.pin_memory()
+    return pinned
+
+
+def is_generator(value: object) -> bool:
+    """Whether the value is a torch random generator."""
+    return isinstance(value, torch.Generator)
+
+
+def draw_seed(generator: Any) -> int:
+    """A seed below 2**63, drawn as torch's DataLoader draws its base seed."""
+    return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())

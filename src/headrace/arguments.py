@@ -1,0 +1,154 @@
+"""The checks of the DataLoader's arguments: each error says what it got, what is allowed, what helps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.adapters import check_generator
+from headrace.errors import ArgumentError, ArgumentTypeError, NotYetError
+from headrace.keys import check_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["check_arguments"]
+
+_BACKENDS = ("auto", "thread", "process", "ray")
+_ON_ERROR = ("raise", "skip", "replace")
+
+
+def check_arguments(given: Mapping[str, Any], *, stream: bool) -> None:
+    """Refuse arguments of a DataLoader that are wrong, alone or together.
+
+    Args:
+        given: the constructor's arguments by name.
+        stream: whether the dataset is an IterableDataset.
+
+    Raises:
+        ArgumentError: a value is not allowed, or two exclude each other (also a ValueError).
+        ArgumentTypeError: a value is of the wrong kind (also a TypeError).
+        NotYetError: a value is right, but nothing implements it yet (also a NotImplementedError).
+    """
+    _check_flags(given)
+    _check_callables(given)
+    _check_batch_size(given["batch_size"])
+    _check_workers(given)
+    _check_sampling(given)
+    if stream:
+        _check_stream(given)
+    _check_seeds(given)
+    _check_ranks(given)
+    _check_choice("backend", given["backend"], _BACKENDS)
+    _check_choice("on_error", given["on_error"], _ON_ERROR)
+    if given["on_error"] != "raise":
+        raise NotYetError(f"on_error={given['on_error']!r} is not there yet; this release only has on_error='raise'")
+
+
+def _check_flags(given: Mapping[str, Any]) -> None:
+    for name in ("shuffle", "pin_memory", "drop_last", "persistent_workers", "in_order"):
+        value = given[name]
+        if not (isinstance(value, bool | np.bool_) or (name == "shuffle" and value is None)):
+            allowed = "True, False or None" if name == "shuffle" else "True or False"
+            raise ArgumentError(f"{name} must be {allowed}, but got {name}={value!r}")
+    if not isinstance(given["pin_memory_device"], str):
+        raise ArgumentTypeError(f"pin_memory_device must be a str, but got {given['pin_memory_device']!r}")
+
+
+def _check_callables(given: Mapping[str, Any]) -> None:
+    for name in ("collate_fn", "worker_init_fn"):
+        if given[name] is not None and not callable(given[name]):
+            raise ArgumentTypeError(f"{name} must be a function or None, but got {name}={given[name]!r}")
+    for name in ("sampler", "batch_sampler"):
+        if given[name] is not None and not hasattr(given[name], "__iter__"):
+            raise ArgumentTypeError(f"{name} must be an iterable or None, but got {name}={given[name]!r}")
+
+
+def _check_batch_size(batch_size: object) -> None:
+    if batch_size is not None and not _is_integer(batch_size, at_least=1):
+        raise ArgumentError(
+            "batch_size must be a positive integer, or None for samples that are not batched, "
+            f"but got batch_size={batch_size!r}"
+        )
+
+
+def _check_workers(given: Mapping[str, Any]) -> None:
+    num_workers, timeout, prefetch_factor = given["num_workers"], given["timeout"], given["prefetch_factor"]
+    if not _is_integer(num_workers, at_least=0):
+        raise ArgumentError(
+            f"num_workers must be a non-negative integer (0 loads in this process), but got num_workers={num_workers!r}"
+        )
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.number) or not timeout >= 0:
+        raise ArgumentError(f"timeout must be a non-negative number of seconds, but got timeout={timeout!r}")
+    if prefetch_factor is not None and not _is_integer(prefetch_factor, at_least=1):
+        raise ArgumentError(
+            f"prefetch_factor must be a positive integer or None, but got prefetch_factor={prefetch_factor!r}"
+        )
+    if num_workers > 0:
+        raise NotYetError(f"num_workers={num_workers} is not there yet; this release loads with num_workers=0")
+    for name in ("timeout", "prefetch_factor", "persistent_workers", "multiprocessing_context"):
+        if given[name] not in (None, False, 0):
+            raise ArgumentError(f"{name} needs num_workers > 0, but got {name}={given[name]!r} with num_workers=0")
+
+
+def _check_sampling(given: Mapping[str, Any]) -> None:
+    if given["sampler"] is not None and given["shuffle"]:
+        raise ArgumentError("sampler and shuffle are mutually exclusive: the sampler decides the order")
+    if given["batch_sampler"] is not None and (
+        given["batch_size"] != 1 or given["shuffle"] or given["sampler"] is not None or given["drop_last"]
+    ):
+        raise ArgumentError(
+            "batch_sampler is mutually exclusive with batch_size, shuffle, sampler and drop_last: it decides all four"
+        )
+    if given["batch_size"] is None and given["drop_last"]:
+        raise ArgumentError("batch_size=None hands out single samples and is mutually exclusive with drop_last")
+
+
+def _check_stream(given: Mapping[str, Any]) -> None:
+    for name in ("shuffle", "sampler", "batch_sampler"):
+        if given[name] not in (None, False):
+            raise ArgumentError(
+                f"an IterableDataset decides its own order, but got {name}={given[name]!r}; leave {name} out"
+            )
+    if given["world_size"] not in (None, 1):
+        raise ArgumentError("world_size cannot divide an IterableDataset; let its __iter__ pick the rank's samples")
+
+
+def _check_seeds(given: Mapping[str, Any]) -> None:
+    if given["seed"] is not None:
+        check_seed(given["seed"])
+    check_generator(given["generator"])
+    if given["seed"] is not None and given["generator"] is not None:
+        raise ArgumentError("seed and generator are mutually exclusive: each alone decides the epochs' seeds")
+
+
+def _check_ranks(given: Mapping[str, Any]) -> None:
+    rank, world_size = given["rank"], given["world_size"]
+    if (rank is None) != (world_size is None):
+        raise ArgumentError(f"rank and world_size go together, but got rank={rank!r}, world_size={world_size!r}")
+    if world_size is None:
+        return
+    if not _is_integer(world_size, at_least=1):
+        raise ArgumentError(f"world_size must be a positive integer or None, but got world_size={world_size!r}")
+    if not _is_integer(rank, at_least=0) or rank >= world_size:
+        raise ArgumentError(f"rank must be an integer in [0, {world_size - 1}], but got rank={rank!r}")
+    if world_size == 1:
+        return
+    if given["sampler"] is not None or given["batch_sampler"] is not None:
+        raise ArgumentError("world_size cannot divide a sampler of your own; let the sampler pick the rank's samples")
+    if given["batch_size"] is None:
+        raise ArgumentError("world_size needs batches: batch_size=None hands out single samples")
+    if given["shuffle"] and given["seed"] is None and given["generator"] is None:
+        raise ArgumentError(
+            "shuffle=True on several ranks needs a seed, or each rank would draw an order of its own; give all the same"
+        )
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ArgumentError(f"{name} must be one of {', '.join(map(repr, allowed))}, but got {name}={value!r}")
+
+
+def _is_integer(value: object, *, at_least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= at_least)

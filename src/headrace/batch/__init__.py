@@ -1,0 +1,1 @@
+"""Samples become a batch: collation, the structure of batches, and the memory they lie in."""

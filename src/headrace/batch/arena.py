@@ -1,0 +1,146 @@
+"""Where the arrays of a batch lie: memory that is leased until its last view dies, then used again.
+
+Fresh memory is expensive: the kernel hands it out page by page at the first touch, which costs more
+than the copy that fills it. An arena keeps a few blocks warm. Each large array of a batch gets a
+block of its own, so that keeping the labels of a batch does not keep its images.
+
+A lease ends when the array and every view of it are gone, which Python's own reference counts tell
+through a weak reference. So a batch that the user keeps is never overwritten, whatever is kept of it.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import deque
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["Arena", "empty", "use_arena"]
+
+# Below this the allocator's own free lists are as warm, and a lease would cost more than it saves.
+_LEASED_FROM = 1 << 20
+# Cache lines; JAX shares memory without a copy only from such addresses.
+_ALIGNMENT = 64
+# A spare block serves arrays down to half its size; smaller ones would waste it.
+_SLACK = 2
+
+
+class Arena:
+    """A few warm blocks of memory for the large arrays of batches.
+
+    Args:
+        spare: how many blocks that nobody uses are kept at least; a batch of more large arrays
+            raises it to their number.
+
+    >>> arena = Arena()
+    >>> with use_arena(arena):
+    ...     batch = empty((256, 3, 64, 64), np.float32)
+    >>> batch.shape
+    (256, 3, 64, 64)
+    """
+
+    def __init__(self, spare: int = 4) -> None:
+        # Leases end wherever the last view dies, be it in another thread or in the middle of a
+        # garbage collection. Single calls on a deque and a dict are atomic, so no lock is needed.
+        self._free: deque[NDArray[np.uint8]] = deque(maxlen=spare)
+        self._leases: dict[int, weakref.ref[NDArray[Any]]] = {}
+
+    @property
+    def leased(self) -> int:
+        """How many blocks are in use."""
+        return len(self._leases)
+
+    @property
+    def free(self) -> int:
+        """How many blocks are kept for the next batches."""
+        return len(self._free)
+
+    def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
+        """An uninitialised array of `nbytes` bytes in a block of its own."""
+        block = self._take(nbytes)
+        # Every view refers to `lease`, not to the block, since NumPy follows the chain of bases only
+        # through arrays and `frombuffer` keeps the memoryview between the two.
+        lease = np.frombuffer(block.data, dtype, nbytes // dtype.itemsize)
+        reference = weakref.ref(lease, lambda reference: self._end(reference, block))
+        self._leases[id(reference)] = reference
+        return lease.reshape(shape)
+
+    def keep_at_least(self, blocks: int) -> None:
+        """Keep at least that many free blocks from now on."""
+        if blocks > (self._free.maxlen or 0):
+            self._free = deque(self._free, maxlen=blocks)
+
+    def clear(self) -> None:
+        """Give up the free blocks. Leased ones are freed when their views are gone."""
+        self._free = deque(maxlen=0)
+
+    def _end(self, reference: weakref.ref[NDArray[Any]], block: NDArray[np.uint8]) -> None:
+        del self._leases[id(reference)]
+        self._free.append(block)  # the oldest free block is given up if there are enough
+
+    def _take(self, nbytes: int) -> NDArray[np.uint8]:
+        for _ in range(len(self._free)):
+            try:
+                block = self._free.popleft()
+            except IndexError:  # another thread was quicker
+                break
+            if nbytes <= block.nbytes <= _SLACK * nbytes:
+                return block
+            self._free.append(block)
+        return _new_block(nbytes)
+
+
+_arena: ContextVar[Arena | None] = ContextVar("headrace_arena", default=None)
+
+
+class use_arena:  # noqa: N801 - a context manager reads like a function
+    """While this is open, `empty` leases large arrays from the arena."""
+
+    __slots__ = ("_arena", "_before", "_token")
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+
+    def __enter__(self) -> None:
+        self._before = self._arena.leased
+        self._token = _arena.set(self._arena)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _arena.reset(self._token)
+        self._arena.keep_at_least(self._arena.leased - self._before)
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An uninitialised array where the batch being loaded will be read.
+
+    A dataset's own `get_batch` may use it in place of `numpy.empty`. Outside a loader it is the same.
+
+    Args:
+        shape: the array's shape.
+        dtype: the array's dtype.
+
+    >>> empty((2, 3), np.uint8).shape
+    (2, 3)
+    """
+    arena = _arena.get()
+    dtype = np.dtype(dtype)
+    nbytes = math.prod(shape) * dtype.itemsize
+    if arena is None or nbytes < _LEASED_FROM or dtype.hasobject:
+        return np.empty(shape, dtype)
+    return arena.lease(shape, dtype, nbytes)
+
+
+def _new_block(nbytes: int) -> NDArray[np.uint8]:
+    memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
+    start = -memory.__array_interface__["data"][0] % _ALIGNMENT
+    return memory[start : start + nbytes]

@@ -1,0 +1,145 @@
+"""The structure of samples and batches: containers of fields, and how to walk them.
+
+Samples and batches have the same containers (dict, tuple, namedtuple, dataclass, list). What is in
+none of them is a field: an array, or, in a batch, the list of the samples' strings or bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+from headrace.errors import ArgumentError
+
+__all__ = ["children", "count_bytes", "get_field", "map_fields", "rebuild", "replace_field"]
+
+Key = int | str
+
+
+def children(value: Any) -> list[tuple[Any, Any]] | None:
+    """The (key, item) pairs of a container, or None for a field.
+
+    A key is what `value[key]`, or for a dataclass `getattr(value, key)`, takes.
+
+    >>> children({"x": 1, "y": 2})
+    [('x', 1), ('y', 2)]
+    >>> children((3, 4))
+    [(0, 3), (1, 4)]
+    >>> children(["a", "b"]) is None  # the strings of a batch
+    True
+    """
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, tuple):
+        return list(enumerate(value))
+    if isinstance(value, list) and not all(isinstance(item, str | bytes) for item in value):
+        return list(enumerate(value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return None
+
+
+def rebuild(like: Any, items: list[Any]) -> Any:
+    """A container of the same type as `like`, with other items in the same order.
+
+    >>> rebuild({"x": 1, "y": 2}, [3, 4])
+    {'x': 3, 'y': 4}
+    """
+    if type(like) is dict:
+        return dict(zip(like, items, strict=True))
+    if isinstance(like, Mapping):
+        return _rebuild_mapping(like, items)
+    if isinstance(like, tuple):
+        return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
+    if isinstance(like, list):
+        return type(like)(items)
+    # A dataclass is copied and filled, not called: its __post_init__ was written for samples.
+    filled = copy.copy(like)
+    for field, item in zip(dataclasses.fields(like), items, strict=True):
+        object.__setattr__(filled, field.name, item)
+    return filled
+
+
+def _rebuild_mapping(like: Mapping[Any, Any], items: list[Any]) -> Any:
+    pairs = dict(zip(like, items, strict=True))
+    if isinstance(like, MutableMapping):  # a copy keeps a default factory and the like
+        filled = copy.copy(like)
+        filled.update(pairs)
+        return filled
+    return type(like)(pairs)  # type: ignore[call-arg]
+
+
+def map_fields(fn: Callable[[Any], Any], batch: Any) -> Any:
+    """The batch with `fn` applied to each of its fields.
+
+    >>> map_fields(lambda field: field * 2, {"x": 1, "y": (2, 3)})
+    {'x': 2, 'y': (4, 6)}
+    """
+    pairs = children(batch)
+    if pairs is None:
+        return fn(batch)
+    return rebuild(batch, [map_fields(fn, item) for _, item in pairs])
+
+
+def get_field(value: Any, field: Key | None) -> Any:
+    """The field at a tuple position, a dict key or a dataclass name; all of it for None.
+
+    Raises:
+        ArgumentError: there is no such field.
+    """
+    if field is None:
+        return value
+    for key, item in children(value) or ():
+        if key == field:
+            return item
+    if isinstance(field, str) and isinstance(value, tuple) and field in getattr(value, "_fields", ()):
+        return getattr(value, field)
+    if isinstance(field, int) and field < 0 and isinstance(value, tuple | list) and -field <= len(value):
+        return value[field]
+    raise ArgumentError(_no_such_field(value, field))
+
+
+def replace_field(value: Any, field: Key | None, item: Any) -> Any:
+    """A copy of the container with one field replaced; the item itself for `field=None`.
+
+    >>> replace_field((1, 2), 0, 9)
+    (9, 2)
+    """
+    if field is None:
+        return item
+    pairs = children(value) or []
+    if isinstance(field, str) and isinstance(value, tuple) and field in getattr(value, "_fields", ()):
+        field = value._fields.index(field)  # type: ignore[attr-defined]
+    if isinstance(field, int) and field < 0:
+        field += len(pairs)
+    return rebuild(value, [item if key == field else old for key, old in pairs])
+
+
+def _no_such_field(value: Any, field: Key) -> str:
+    pairs = children(value)
+    if pairs is None:
+        return (
+            f"field={field!r} was asked of a sample that has no fields (a {type(value).__name__}); "
+            "leave field out to map the whole sample"
+        )
+    return f"there is no field {field!r} in a {type(value).__name__} with fields {[key for key, _ in pairs]}"
+
+
+def count_bytes(batch: Any) -> int:
+    """The bytes of a batch's arrays, strings and bytes objects.
+
+    >>> import numpy as np
+    >>> count_bytes((np.zeros((4, 3), np.float32), ["ab", "c"]))
+    51
+    """
+    pairs = children(batch)
+    if pairs is not None:
+        return sum(count_bytes(item) for _, item in pairs)
+    if isinstance(batch, list):
+        return sum(map(len, batch))
+    size = getattr(batch, "nbytes", None)
+    if size is None:
+        size = getattr(getattr(batch, "data", None), "nbytes", 0)  # a boxed array
+    return int(size or 0)

@@ -1,0 +1,133 @@
+"""The `headrace` command: reads the arguments and calls the tool, which is imported only then."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NoReturn
+
+from headrace.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+FAILED = 2
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+# The extras that a command may need, each with the module that shows that it is there.
+_EXTRAS = {"cli": "rich", "images": "PIL"}
+
+
+class _UsageError(Exception):
+    """The command line or the installation does not allow what was asked for."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without repeating the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing."""
+        raise _UsageError(f"{self.prog}: {message}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors of use are one line on standard error.
+
+    Args:
+        argv: the arguments behind `headrace`, those of the process without it.
+
+    Returns:
+        0 for success, 2 for arguments that cannot be used or an extra that is not installed, 130 for Ctrl-C.
+
+    >>> main(["info", "--verbose"])  # says on standard error: headrace: unrecognized arguments: --verbose
+    2
+
+    """
+    try:
+        args = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], None] = args.command
+        command(args)
+        sys.stdout.flush()  # here, where a closed pipe can still be caught
+    except SystemExit as end:  # --help and --version
+        return int(end.code or 0)
+    except _UsageError as error:
+        return _failed(str(error))
+    except HeadraceError as error:
+        return _failed(f"headrace {args.name}: {error}")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, say `head`, has seen enough. Nothing may be written at exit any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _failed(line: str) -> int:
+    print(line, file=sys.stderr)
+    return FAILED
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="headrace", description="A data loader for training: tools around it.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"headrace {_version()}")
+    parser.set_defaults(command=lambda _: parser.print_help())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
+    _add_demo(commands)
+    _add_info(commands)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return metadata.version("headrace")
+    except metadata.PackageNotFoundError:
+        return "(not installed as a package)"
+
+
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "train a small network on handwritten digits, in a few seconds"
+    demo = commands.add_parser("demo", help=text, description=text.capitalize(), allow_abbrev=False)
+    demo.add_argument("--epochs", type=int, default=20, metavar="N", help="default: %(default)s")
+    demo.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
+    demo.add_argument("--seed", type=int, default=0, metavar="N", help="one seed is one result; default: %(default)s")
+    demo.add_argument(
+        "--out",
+        default="headrace-demo",
+        metavar="FOLDER",
+        help="where to put a picture of the first batch; default: %(default)s",
+    )
+    demo.set_defaults(command=_demo)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    _require("demo", "cli", "images")
+    from headrace.tools import demo
+
+    demo.run(args.epochs, args.batch_size, args.seed, args.out)
+
+
+def _add_info(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "what is installed, which kernels run, what could be added"
+    info = commands.add_parser("info", help=text, description=text.capitalize(), allow_abbrev=False)
+    info.set_defaults(command=_info)
+
+
+def _info(args: argparse.Namespace) -> None:  # noqa: ARG001 - every command takes the arguments
+    from headrace.tools import info
+
+    print(info.report())
+
+
+def _require(command: str, *extras: str) -> None:
+    """Raise if the modules of an extra are missing, naming the extras to install."""
+    missing = [extra for extra in extras if find_spec(_EXTRAS[extra]) is None]
+    if missing:
+        noun = "extras" if len(missing) > 1 else "extra"
+        raise _UsageError(
+            f"headrace {command} needs the {noun} {' and '.join(missing)}: pip install 'headrace[{','.join(missing)}]'"
+        )

@@ -1,0 +1,16 @@
+"""What a sample is: datasets, datasets made of others, and how samples and batches are read."""
+
+from headrace.data.compose import ConcatDataset, MapDataset, StackDataset, Subset, random_split
+from headrace.data.dataset import Dataset, IterableDataset
+from headrace.data.tensors import TensorDataset
+
+__all__ = [
+    "ConcatDataset",
+    "Dataset",
+    "IterableDataset",
+    "MapDataset",
+    "StackDataset",
+    "Subset",
+    "TensorDataset",
+    "random_split",
+]

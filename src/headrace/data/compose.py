@@ -1,0 +1,282 @@
+"""Datasets made of others: a part of one, several end to end or side by side, one with a function.
+
+All of them read whole batches where what they are made of can, and hand every part of the chain its
+own randomness, so that a batch holds the same bytes whichever way it was read.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.adapters import draw_seed
+from headrace.batch.collate import default_collate
+from headrace.batch.merge import merge
+from headrace.batch.structure import get_field, replace_field
+from headrace.data.dataset import Dataset
+from headrace.data.reading import (
+    Indexable,
+    check_dataset,
+    check_index,
+    check_indices,
+    read_batch,
+    read_samples,
+    reads_batches,
+)
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.faces import batch_function
+from headrace.keys import check_seed, epoch_key, part, slot
+from headrace.order.permutation import Shuffled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["ConcatDataset", "MapDataset", "StackDataset", "Subset", "random_split"]
+
+
+class Subset(Dataset[Any]):
+    """The samples of a dataset at given indices.
+
+    Args:
+        dataset: any object with `__len__` and `__getitem__`.
+        indices: integers, shape (n,); negative ones count from the end. Kept as an int64 array.
+
+    Raises:
+        OutOfRangeError: an index lies outside the dataset.
+
+    >>> Subset("abcdef", [5, 0])[0]
+    'f'
+    """
+
+    def __init__(self, dataset: Indexable[Any], indices: ArrayLike) -> None:
+        check_dataset(dataset)
+        self.dataset = dataset
+        self.indices = check_indices(indices, len(dataset))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int, /) -> Any:
+        return self.dataset[int(self.indices[check_index(index, len(self.indices))])]
+
+    def reads_batches(self) -> bool:
+        """Whether the dataset reads whole batches."""
+        return reads_batches(self.dataset)
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64."""
+        return read_batch(self.dataset, self.indices[check_indices(indices, len(self))])
+
+
+class ConcatDataset(Dataset[Any]):
+    """Several datasets end to end.
+
+    Args:
+        datasets: objects with `__len__` and `__getitem__`, at least one.
+
+    Raises:
+        ArgumentError: there are none.
+
+    >>> (ConcatDataset(["ab", "cd"])[2], len(ConcatDataset(["ab", "cd"])))
+    ('c', 4)
+    """
+
+    def __init__(self, datasets: Iterable[Indexable[Any]]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ArgumentError("ConcatDataset needs at least one dataset, got none")
+        for position, dataset in enumerate(self.datasets):
+            check_dataset(dataset, f"dataset {position}")
+        self.cumulative_sizes = np.array(list(accumulate(map(len, self.datasets))), np.int64)
+
+    def __len__(self) -> int:
+        return int(self.cumulative_sizes[-1])
+
+    def __getitem__(self, index: int, /) -> Any:
+        position = check_index(index, len(self))
+        which = int(np.searchsorted(self.cumulative_sizes, position, side="right"))
+        with slot(which):
+            return self.datasets[which][position - self._start(which)]
+
+    def reads_batches(self) -> bool:
+        """Whether one of the datasets reads whole batches."""
+        return any(map(reads_batches, self.datasets))
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64, read from each dataset at once."""
+        indices = check_indices(indices, len(self))
+        which = np.searchsorted(self.cumulative_sizes, indices, side="right")
+        positions = [np.flatnonzero(which == number) for number in np.unique(which).tolist()]
+        batches = [self._read(int(which[rows[0]]), indices[rows], rows) for rows in positions]
+        return batches[0] if len(batches) == 1 else merge(batches, positions)
+
+    def _read(self, which: int, indices: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
+        with part(rows), slot(which):
+            return read_batch(self.datasets[which], indices - self._start(which))
+
+    def _start(self, which: int) -> int:
+        return int(self.cumulative_sizes[which - 1]) if which else 0
+
+
+class StackDataset(Dataset[Any]):
+    """Several datasets side by side: a sample is the tuple, or dict, of their samples.
+
+    Args:
+        *datasets: the datasets of a tuple, all of one length; or
+        **named: the datasets of a dict.
+
+    Raises:
+        ArgumentError: there are none, both kinds, or their lengths differ.
+
+    >>> StackDataset(image="ab", label=[0, 1])[1]
+    {'image': 'b', 'label': 1}
+    """
+
+    def __init__(self, *datasets: Indexable[Any], **named: Indexable[Any]) -> None:
+        if bool(datasets) == bool(named):
+            raise ArgumentError(
+                f"StackDataset got {len(datasets)} datasets and {len(named)} named ones; give at least one, "
+                "either all by position (samples are tuples) or all by name (samples are dicts)"
+            )
+        self.datasets: tuple[Indexable[Any], ...] | dict[str, Indexable[Any]] = datasets or named
+        self._children = list(named.values()) or list(datasets)
+        for dataset in self._children:
+            check_dataset(dataset)
+        lengths = list(map(len, self._children))
+        if len(set(lengths)) > 1:
+            raise ArgumentError(f"StackDataset needs datasets of one length, got lengths {lengths}")
+
+    def __len__(self) -> int:
+        return len(self._children[0])
+
+    def __getitem__(self, index: int, /) -> Any:
+        position = check_index(index, len(self))
+        return self._gather(lambda dataset: dataset[position])
+
+    def reads_batches(self) -> bool:
+        """Whether one of the datasets reads whole batches."""
+        return any(map(reads_batches, self._children))
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The tuple or dict of the datasets' batches at the indices, shape (n,), int64."""
+        indices = check_indices(indices, len(self))
+        return self._gather(lambda dataset: read_batch(dataset, indices))
+
+    def _gather(self, read: Callable[[Indexable[Any]], Any]) -> Any:
+        items = []
+        for number, dataset in enumerate(self._children):
+            with slot(number):
+                items.append(read(dataset))
+        return dict(zip(self.datasets, items, strict=True)) if isinstance(self.datasets, dict) else tuple(items)
+
+
+class MapDataset(Dataset[Any]):
+    """A dataset with a function applied to each sample, or to one field of it.
+
+    A function with the batch face of `headrace.transforms.Transform` is applied to whole batches
+    where the dataset reads them, with the same result.
+
+    Args:
+        dataset: any object with `__len__` and `__getitem__`.
+        fn: takes a sample, or the field, and returns what replaces it.
+        field: a tuple position, a dict key or the name of a dataclass or namedtuple field; None for
+            the whole sample.
+
+    Raises:
+        ArgumentTypeError: fn cannot be called, or field is neither a position nor a name.
+
+    >>> MapDataset("abc", str.upper)[1]
+    'B'
+    """
+
+    # The two places of draws: what the dataset below draws never shifts what the function draws.
+    _DATASET, _FUNCTION = 0, 1
+
+    def __init__(self, dataset: Indexable[Any], fn: Callable[[Any], Any], field: int | str | None = None) -> None:
+        check_dataset(dataset)
+        if not callable(fn):
+            raise ArgumentTypeError(f"map needs a function of one sample, got {fn!r}")
+        if isinstance(field, bool) or not isinstance(field, int | str | None):
+            raise ArgumentTypeError(f"field must be a tuple position, a key or None, got {field!r}")
+        self.dataset = dataset
+        self.fn = fn
+        self.field = field
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int, /) -> Any:
+        with slot(self._DATASET):
+            sample = self.dataset[index]
+        return self._apply(self.fn, sample)
+
+    def reads_batches(self) -> bool:
+        """Whether the dataset and the function both work on whole batches."""
+        return reads_batches(self.dataset) and batch_function(self.fn) is not None
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64."""
+        function = batch_function(self.fn) if reads_batches(self.dataset) else None
+        if function is None:
+            return default_collate(read_samples(self, indices), indices)
+        with slot(self._DATASET):
+            batch = read_batch(self.dataset, indices)
+        return self._apply(function, batch)
+
+    def _apply(self, function: Callable[[Any], Any], value: Any) -> Any:
+        with slot(self._FUNCTION):
+            return replace_field(value, self.field, function(get_field(value, self.field)))
+
+
+def random_split(
+    dataset: Indexable[Any], lengths: Sequence[float], generator: Any = None, *, seed: int | None = None
+) -> list[Subset]:
+    """Split a dataset at random into parts that do not overlap.
+
+    Args:
+        dataset: any object with `__len__` and `__getitem__`.
+        lengths: the numbers of samples, which add up to the dataset's; or fractions that add up to 1
+            (rounded down, the rest dealt out from the first part on, as torch does).
+        generator: where the order comes from: a NumPy Generator, a random.Random or a torch
+            Generator; by default Python's `random`.
+        seed: an integer in place of a generator.
+
+    Returns:
+        One Subset a length.
+
+    Raises:
+        ArgumentError: the lengths are negative or do not add up, or both seed and generator are given.
+
+    >>> [len(part) for part in random_split(range(10), [0.8, 0.2], seed=0)]
+    [8, 2]
+    """
+    check_dataset(dataset)
+    counts = _split_counts(lengths, len(dataset))
+    if seed is not None and generator is not None:
+        raise ArgumentError("seed and generator are mutually exclusive: each alone decides the split")
+    key = epoch_key(draw_seed(generator) if seed is None else check_seed(seed), 0, "split")
+    order = Shuffled(len(dataset)).indices(key, 0, len(dataset))
+    stops = list(accumulate(counts))
+    return [Subset(dataset, order[stop - count : stop]) for count, stop in zip(counts, stops, strict=True)]
+
+
+def _split_counts(lengths: Sequence[float], total: int) -> list[int]:
+    if all(isinstance(length, int | np.integer) and not isinstance(length, bool) for length in lengths):
+        counts = [int(length) for length in lengths]
+        if min(counts, default=0) < 0 or sum(counts) != total:
+            raise ArgumentError(
+                f"the lengths {counts} add up to {sum(counts)}, but the dataset has {total} samples; "
+                "give lengths that add up to it, or fractions that add up to 1"
+            )
+        return counts
+    if any(not 0 <= length <= 1 for length in lengths) or not math.isclose(sum(lengths), 1):
+        raise ArgumentError(f"the fractions {list(lengths)} must each lie in [0, 1] and add up to 1")
+    counts = [math.floor(total * length) for length in lengths]
+    for extra in range(total - sum(counts)):
+        counts[extra % len(counts)] += 1
+    return counts

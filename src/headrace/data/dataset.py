@@ -1,0 +1,113 @@
+"""The two kinds of dataset: samples by index, and samples in a stream."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import ArrayLike
+
+    from headrace.data.compose import ConcatDataset, MapDataset, Subset
+    from headrace.data.reading import Indexable
+
+__all__ = ["Dataset", "IterableDataset"]
+
+if TYPE_CHECKING:  # a dataset is one of Any samples unless it says more
+    from typing_extensions import TypeVar as DefaultingTypeVar
+
+    T_co = DefaultingTypeVar("T_co", covariant=True, default=Any)
+else:
+    T_co = TypeVar("T_co", covariant=True)
+
+
+class Dataset(ABC, Generic[T_co]):
+    """Samples by index: derive from it and write `__len__` and `__getitem__`.
+
+    Any object with these two methods is a dataset for headrace; deriving adds `map`, `subset` and
+    `+`. Two optional methods make reading faster: `__getitems__(indices) -> list of samples`, as in
+    torch, and `get_batch(indices) -> batch`, given an int64 array of shape (n,).
+
+    >>> class Squares(Dataset):
+    ...     def __len__(self):
+    ...         return 10
+    ...     def __getitem__(self, index):
+    ...         return index**2
+    >>> Squares()[3]
+    9
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @abstractmethod
+    def __getitem__(self, index: int, /) -> T_co:
+        """Return the sample at an index."""
+
+    # The methods below make datasets of classes that derive from this one, hence the late imports.
+
+    def map(self, fn: Callable[[Any], Any], field: int | str | None = None) -> MapDataset:
+        """The dataset of the same samples with `fn` applied.
+
+        Args:
+            fn: takes a sample, or one of its fields, and returns what replaces it.
+            field: a tuple position, a dict key or the name of a dataclass or namedtuple field;
+                None for the whole sample.
+
+        >>> import numpy as np
+        >>> from headrace import TensorDataset
+        >>> TensorDataset(np.arange(3), np.arange(3)).map(lambda x: -x, field=0)[2]
+        (np.int64(-2), np.int64(2))
+        """
+        from headrace.data.compose import MapDataset
+
+        return MapDataset(self, fn, field)
+
+    def subset(self, indices: ArrayLike) -> Subset:
+        """The dataset of the samples at the indices.
+
+        Args:
+            indices: integers, shape (n,); negative ones count from the end.
+
+        Raises:
+            OutOfRangeError: an index lies outside the dataset.
+
+        >>> import numpy as np
+        >>> from headrace import TensorDataset
+        >>> len(TensorDataset(np.arange(10)).subset([1, 3, 5]))
+        3
+        """
+        from headrace.data.compose import Subset
+
+        return Subset(self, indices)
+
+    def __add__(self, other: Indexable[Any]) -> ConcatDataset:
+        from headrace.data.compose import ConcatDataset
+
+        return ConcatDataset([self, other])
+
+
+class IterableDataset(ABC, Generic[T_co]):
+    """Samples in a stream, endless if need be: derive from it and write `__iter__`.
+
+    The loader takes samples as it needs them. Each epoch asks for a new iterator; a dataset with a
+    `set_epoch` method is told the epoch before. Where the number of samples is known, `__len__`
+    gives the loader its length.
+
+    >>> class Naturals(IterableDataset):
+    ...     def __iter__(self):
+    ...         n = 0
+    ...         while True:
+    ...             yield n
+    ...             n += 1
+    >>> from headrace import DataLoader
+    >>> next(iter(DataLoader(Naturals(), batch_size=4)))
+    array([0, 1, 2, 3])
+    """
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[T_co]:
+        """Return a new iterator over the samples."""

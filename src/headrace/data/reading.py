@@ -1,0 +1,159 @@
+"""Reading samples and batches from anything that has `__getitem__`.
+
+Two optional methods make reading faster: `__getitems__(indices) -> list of samples` (as in torch)
+and `get_batch(indices) -> batch`.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from headrace.batch.collate import default_collate
+from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
+from headrace.faces import fast_face
+from headrace.keys import each_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Indexable",
+    "check_dataset",
+    "check_index",
+    "check_indices",
+    "read_batch",
+    "read_samples",
+    "reads_batches",
+]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@runtime_checkable
+class Indexable(Protocol[T_co]):
+    """Anything that counts as a dataset: a list, an array, a Dataset of any library."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    def __getitem__(self, index: int, /) -> T_co:
+        """The sample at an index."""
+
+
+def check_dataset(dataset: object, name: str = "dataset") -> None:
+    """Refuse what has no `__len__` and `__getitem__`.
+
+    Raises:
+        ArgumentTypeError: with the name of what is missing.
+    """
+    missing = [method for method in ("__len__", "__getitem__") if not hasattr(type(dataset), method)]
+    if missing:
+        raise ArgumentTypeError(
+            f"{name} is a {type(dataset).__name__} without {' and '.join(missing)}; a dataset is any object "
+            "with both (for a stream of samples derive from IterableDataset)"
+        )
+
+
+def check_index(index: int, length: int) -> int:
+    """The index of a sample, counted from the front.
+
+    Args:
+        index: an integer of any kind; negative ones count from the end.
+        length: the number of samples.
+
+    Raises:
+        ArgumentTypeError: the index is a slice, a bool, or no integer.
+        OutOfRangeError: there is no such sample.
+    """
+    if isinstance(index, bool | np.bool_) or not hasattr(index, "__index__"):
+        raise ArgumentTypeError(
+            f"a sample index is an integer, got {index!r}; for several samples use dataset.subset(indices)"
+        )
+    position = operator.index(index)
+    if not -length <= position < length:
+        raise OutOfRangeError(f"Index {position} out of range for dataset of size {length}")
+    return position + length if position < 0 else position
+
+
+def check_indices(indices: ArrayLike, length: int) -> NDArray[np.int64]:
+    """Indices of samples as an int64 array, counted from the front.
+
+    Args:
+        indices: integers, shape (n,); negative ones count from the end.
+        length: the number of samples.
+
+    Raises:
+        ArgumentError: they are not one-dimensional.
+        ArgumentTypeError: they are not integers.
+        OutOfRangeError: one of them lies outside the dataset.
+    """
+    array = np.asarray(indices)
+    if array.ndim != 1:
+        raise ArgumentError(f"indices must have one dimension, got shape {array.shape}")
+    if array.size and array.dtype.kind not in "iu":
+        remedy = "; turn a mask into indices with numpy.flatnonzero" if array.dtype.kind == "b" else ""
+        raise ArgumentTypeError(f"indices must be integers, got {array.dtype}{remedy}")
+    array = array.astype(np.int64, copy=False)
+    if array.size and not (-length <= array.min() and array.max() < length):
+        wrong = array[(array < -length) | (array >= length)][0]
+        raise OutOfRangeError(f"Index {wrong} out of range for dataset of size {length}")
+    return np.where(array < 0, array + length, array) if array.size and array.min() < 0 else array
+
+
+def reads_batches(dataset: object) -> bool:
+    """Whether reading a batch from the dataset is anything else than reading each sample."""
+    if fast_face(dataset, "get_batch", "__getitem__") is not None:
+        asks = getattr(dataset, "reads_batches", None)  # a dataset over others depends on them
+        return bool(asks()) if asks is not None else True
+    return fast_face(dataset, "__getitems__", "__getitem__") is not None
+
+
+def read_samples(
+    dataset: Indexable[Any], indices: Sequence[Any] | NDArray[np.int64], *, singly: bool = False
+) -> list[Any]:
+    """The samples at the indices, each with its own randomness.
+
+    Args:
+        dataset: any object with `__getitem__`.
+        indices: the samples' indices, or other keys that the dataset knows.
+        singly: ask for one sample at a time, also where the dataset offers `__getitems__`.
+
+    Raises:
+        Exception: what the dataset raised, with a note that names the index.
+        UnexpectedStopIterationError: the dataset raised StopIteration, which would end the loop
+            around the loader silently.
+    """
+    keys = indices.tolist() if isinstance(indices, np.ndarray) else indices
+    face = None if singly else fast_face(dataset, "__getitems__", "__getitem__")
+    if face is not None:
+        return list(face(list(keys)))
+    samples = []
+    with each_sample(len(keys)) as move_to:
+        for position, index in enumerate(keys):
+            move_to(position)
+            samples.append(_read_sample(dataset, index))
+    return samples
+
+
+def _read_sample(dataset: Indexable[Any], index: Any) -> Any:
+    try:
+        return dataset[index]
+    except StopIteration as error:
+        raise UnexpectedStopIterationError(
+            f"{type(dataset).__name__}.__getitem__({index!r}) raised StopIteration; raise IndexError or "
+            "another exception there"
+        ) from error
+    except Exception as error:
+        error.add_note(f"while reading sample {index!r} of {type(dataset).__name__}")
+        raise
+
+
+def read_batch(dataset: Indexable[Any], indices: NDArray[np.int64]) -> Any:
+    """The batch of the samples at the indices, by the fastest way that the dataset offers."""
+    face = fast_face(dataset, "get_batch", "__getitem__")
+    return default_collate(read_samples(dataset, indices), indices) if face is None else face(indices)

@@ -1,0 +1,107 @@
+"""Samples that lie in memory as rows of arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace import adapters, kernels
+from headrace.batch.arena import empty
+from headrace.data.dataset import Dataset
+from headrace.data.reading import check_index, check_indices
+from headrace.errors import ArgumentError, ArgumentTypeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["TensorDataset"]
+
+
+class TensorDataset(Dataset[tuple[Any, ...]]):
+    """Tensors whose first dimension is the sample: sample i is the tuple of the i-th rows.
+
+    Args:
+        *tensors: ndarrays, torch tensors, JAX arrays, or objects that box an ndarray in `.data`, of
+            any kinds together, all with the same size in the first dimension. They are kept, not
+            copied.
+
+    Raises:
+        ArgumentError: there are no tensors, or their sizes differ (also a ValueError).
+        ArgumentTypeError: one of them is no tensor (also a TypeError).
+
+    >>> import numpy as np
+    >>> dataset = TensorDataset(np.zeros((100, 28, 28)), np.arange(100))
+    >>> image, label = dataset[7]
+    >>> image.shape, label
+    ((28, 28), np.int64(7))
+    """
+
+    def __init__(self, *tensors: Any) -> None:
+        if not tensors:
+            raise ArgumentError("TensorDataset needs at least one tensor, got none")
+        lengths = [_length(tensor, position) for position, tensor in enumerate(tensors)]
+        for position, length in enumerate(lengths):
+            if length != lengths[0]:
+                raise ArgumentError(
+                    "All tensors must have same size in first dimension. "
+                    f"Tensor 0: {lengths[0]}, Tensor {position}: {length} "
+                    f"(shapes {', '.join(str(_shape(tensor)) for tensor in tensors)})"
+                )
+        self.tensors = tensors
+        self._length = lengths[0]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int, /) -> tuple[Any, ...]:
+        position = check_index(index, self._length)
+        return tuple(_row(tensor, position) for tensor in self.tensors)
+
+    def get_batch(self, indices: NDArray[np.int64]) -> tuple[Any, ...]:
+        """The rows at the indices, of each tensor, without a step through single samples.
+
+        Args:
+            indices: shape (n,), int64; negative ones count from the end.
+
+        Raises:
+            OutOfRangeError: an index lies outside the dataset.
+
+        >>> import numpy as np
+        >>> TensorDataset(np.arange(5) * 10).get_batch(np.array([3, 1]))
+        (array([30, 10]),)
+        """
+        rows = check_indices(indices, self._length)
+        return tuple(_gather(tensor, rows) for tensor in self.tensors)
+
+
+def _length(tensor: Any, position: int) -> int:
+    if adapters.find(tensor) is None:
+        raise ArgumentTypeError(
+            f"Tensor {position} is a {type(tensor).__name__}; allowed are ndarrays, torch tensors, JAX arrays and "
+            "objects with an ndarray in .data: convert it with numpy.asarray, or use StackDataset"
+        )
+    shape = _shape(tensor)
+    if not shape:
+        raise ArgumentError(f"Tensor {position} has shape () and so no first dimension to take samples from")
+    return shape[0]
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return tuple(tensor.shape if hasattr(tensor, "shape") else tensor.data.shape)
+
+
+def _row(tensor: Any, position: int) -> Any:
+    adapter = adapters.find(tensor)
+    assert adapter is not None  # noqa: S101 - the constructor has seen to it
+    return adapter.row(tensor, position)
+
+
+def _gather(tensor: Any, rows: NDArray[np.int64]) -> Any:
+    adapter = adapters.find(tensor)
+    assert adapter is not None  # noqa: S101 - the constructor has seen to it
+    array = adapter.to_numpy(tensor)
+    if array is None:
+        return adapter.take(tensor, rows)
+    out = empty((len(rows), *array.shape[1:]), array.dtype)
+    kernels.active().gather(array, rows, out)
+    return adapter.from_numpy(out, tensor)

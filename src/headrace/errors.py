@@ -1,0 +1,75 @@
+"""Every exception and warning of headrace, one tree.
+
+Each also derives from the built-in that a user of NumPy or PyTorch would catch, so that neither
+`except ValueError` nor `except HeadraceError` misses it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
+    "CollateError",
+    "DatasetChangedError",
+    "HeadraceError",
+    "HeadraceWarning",
+    "MixedSamplesError",
+    "NotYetError",
+    "OutOfRangeError",
+    "RaggedSamplesError",
+    "ReferenceKernelsWarning",
+    "StateError",
+    "UnexpectedStopIterationError",
+]
+
+
+class HeadraceError(Exception):
+    """Base of every error that headrace raises on its own account."""
+
+
+class ArgumentError(HeadraceError, ValueError):
+    """An argument has a value that is not allowed."""
+
+
+class ArgumentTypeError(HeadraceError, TypeError):
+    """An argument is of a kind that is not allowed."""
+
+
+class OutOfRangeError(HeadraceError, IndexError):
+    """A sample index lies outside the dataset."""
+
+
+class NotYetError(HeadraceError, NotImplementedError):
+    """The argument is understood, but this release cannot do it yet."""
+
+
+class CollateError(HeadraceError):
+    """Samples cannot become a batch."""
+
+
+class RaggedSamplesError(CollateError, ValueError):
+    """The samples of one field differ in shape or length."""
+
+
+class MixedSamplesError(CollateError, TypeError):
+    """The samples of one field differ in type, or are of a type that has no batch."""
+
+
+class StateError(HeadraceError, ValueError):
+    """A saved state does not belong to this loader."""
+
+
+class DatasetChangedError(HeadraceError, RuntimeError):
+    """The dataset's length changed while an epoch was running."""
+
+
+class UnexpectedStopIterationError(HeadraceError, RuntimeError):
+    """A sample raised StopIteration, which would have ended the epoch silently."""
+
+
+class HeadraceWarning(UserWarning):
+    """Base of every warning that headrace gives."""
+
+
+class ReferenceKernelsWarning(HeadraceWarning):
+    """The native kernels are not there, so the slower NumPy reference serves."""

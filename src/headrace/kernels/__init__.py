@@ -1,0 +1,73 @@
+"""The hot loops, native (C) where it was built and otherwise in NumPy, with the same results bit for bit."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headrace.errors import ArgumentError, ReferenceKernelsWarning
+from headrace.kernels import native, reference
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Kernels", "active", "why_not_native"]
+
+_CHOICES = ("native", "reference")
+_REMEDY = "install headrace where a C compiler is, or set HEADRACE_KERNELS=reference to accept this"
+
+
+class Kernels(Protocol):
+    """What every implementation of the kernels offers; `headrace.kernels.reference` documents each."""
+
+    @property
+    def name(self) -> str:
+        """The word for this implementation: native or reference."""
+
+    def philox(self, key: int, indices: NDArray[np.int64], stream: int, block: int = 0) -> NDArray[np.uint32]:
+        """Return four random 32-bit words for each index."""
+
+    def fisher_yates(self, key: int, length: int) -> NDArray[np.int64]:
+        """Return a random permutation of range(length)."""
+
+    def feistel(self, key: int, length: int, start: int, stop: int) -> NDArray[np.int64]:
+        """Return positions [start, stop) of a pseudo-random permutation of range(length)."""
+
+    def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copy the rows of `source` at `indices` into `out`."""
+
+
+@cache
+def active() -> Kernels:
+    """Return the kernels in use, chosen at the first call.
+
+    The environment variable HEADRACE_KERNELS decides: "native" or "reference". Without it the native ones are
+    taken if they are there, else the reference with a ReferenceKernelsWarning.
+
+    Raises:
+        ArgumentError: HEADRACE_KERNELS has another value, or asks for native kernels that are not there.
+
+    >>> active().name in ("native", "reference")
+    True
+    """
+    choice = os.environ.get("HEADRACE_KERNELS", "")
+    if choice and choice not in _CHOICES:
+        raise ArgumentError(f"HEADRACE_KERNELS is {choice!r}, but only 'native' and 'reference' are allowed")
+    if choice == "reference":
+        return reference
+    found = native.load()
+    if isinstance(found, native.NativeKernels):
+        return found
+    if choice == "native":
+        raise ArgumentError(f"HEADRACE_KERNELS asks for the native kernels, but {found}; {_REMEDY}")
+    warnings.warn(f"the slower NumPy kernels serve because {found}; {_REMEDY}", ReferenceKernelsWarning, stacklevel=2)
+    return reference
+
+
+def why_not_native() -> str | None:
+    """Return why the native kernels cannot be used, in one line, or None when they can."""
+    found = native.load()
+    return found if isinstance(found, str) else None

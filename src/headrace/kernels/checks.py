@@ -1,0 +1,66 @@
+"""The argument checks that every implementation of the kernels shares, so that their errors are the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["MAX_FEISTEL_LENGTH", "MAX_SHUFFLE_LENGTH", "check_feistel", "check_gather", "check_indices"]
+__all__ += ["check_shuffle_length", "index_error"]
+
+MAX_SHUFFLE_LENGTH = 2**32
+MAX_FEISTEL_LENGTH = 2**63
+
+_INT64 = np.dtype(np.int64)
+
+
+def check_indices(indices: NDArray[np.int64]) -> None:
+    """Raise unless `indices` is a one-dimensional int64 array."""
+    if indices.dtype != _INT64:
+        raise ArgumentTypeError(f"indices has dtype {indices.dtype}, but int64 is needed: convert it first")
+    if indices.ndim != 1:
+        raise ArgumentError(f"indices has shape {indices.shape}, but one dimension is needed: ravel it first")
+
+
+def check_shuffle_length(length: int) -> None:
+    """Raise unless `length` is one that `fisher_yates` permutes."""
+    if not 0 <= length <= MAX_SHUFFLE_LENGTH:
+        raise ArgumentError(f"length is {length}, but fisher_yates permutes 0 to {MAX_SHUFFLE_LENGTH} elements")
+
+
+def check_feistel(length: int, start: int, stop: int) -> None:
+    """Raise unless [start, stop) lies inside a permutation that `feistel` can make."""
+    if not 2 <= length <= MAX_FEISTEL_LENGTH:
+        raise ArgumentError(f"length is {length}, but feistel permutes 2 to {MAX_FEISTEL_LENGTH} elements")
+    if not 0 <= start <= stop <= length:
+        raise ArgumentError(
+            f"positions [{start}, {stop}) do not lie in [0, {length}): 0 <= start <= stop <= length is needed"
+        )
+
+
+def check_gather(source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    """Raise unless rows of `source` at `indices` fit `out`; the index values are not looked at."""
+    check_indices(indices)
+    if source.ndim == 0:
+        raise ArgumentError("source is a single value, but an array with rows is needed")
+    if out.dtype != source.dtype:
+        raise ArgumentTypeError(f"out has dtype {out.dtype}, but source has {source.dtype}: they must be the same")
+    shape = indices.shape + source.shape[1:]
+    if out.shape != shape:
+        raise ArgumentError(f"out has shape {out.shape}, but {shape} is needed: one row for each index")
+    flags = out.flags
+    if not flags.c_contiguous:
+        raise ArgumentError(f"out has strides {out.strides}, but a C-contiguous array is needed")
+    if not flags.writeable:
+        raise ArgumentError("out is read-only, but rows are to be written to it")
+
+
+def index_error(index: int, length: int) -> OutOfRangeError:
+    """Return the error for an index outside [0, length)."""
+    return OutOfRangeError(f"Index {index} out of range for dataset of size {length}")

@@ -1,0 +1,153 @@
+"""The kernels in C, called through ctypes, which releases the GIL while they run."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from ctypes import addressof, c_char, c_int, c_int64, c_uint32, c_uint64, c_void_p
+from functools import cache
+from importlib import metadata
+from operator import index as as_int
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.kernels import reference
+from headrace.kernels.checks import (
+    check_feistel,
+    check_gather,
+    check_indices,
+    check_shuffle_length,
+    index_error,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+__all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
+
+ABI = 1
+LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+
+# Typed Any because NumPy's stubs know of an array as a buffer only from Python 3.12 on.
+_no_bytes_of: Any = (c_char * 0).from_buffer
+
+
+class NativeKernels:
+    """The kernels of one loaded library; `headrace.kernels.reference` documents each function."""
+
+    name = "native"
+
+    def __init__(self, path: Path) -> None:
+        """Load the library at `path`; an OSError or AttributeError says why it cannot be used."""
+        library = ctypes.CDLL(str(path))
+        version = _declare(library.headrace_abi, [], c_int)()
+        if version != ABI:
+            raise OSError(f"it has ABI {version}, but {ABI} is needed")
+        self._philox = _declare(library.headrace_philox, [c_uint64, c_void_p, c_int64, c_uint32, c_uint32, c_void_p])
+        self._fisher_yates = _declare(library.headrace_fisher_yates, [c_uint64, c_int64, c_void_p])
+        self._feistel = _declare(library.headrace_feistel, [c_uint64, c_uint64, c_uint64, c_uint64, c_void_p])
+        self._gather = _declare(
+            library.headrace_gather,
+            [c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64, c_void_p],
+            c_int64,
+        )
+
+    def philox(self, key: int, indices: NDArray[np.int64], stream: int, block: int = 0) -> NDArray[np.uint32]:
+        """Return four random 32-bit words for each index."""
+        check_indices(indices)
+        indices = np.ascontiguousarray(indices)
+        out = np.empty((len(indices), 4), dtype=np.uint32)
+        self._philox(as_int(key), _address(indices), len(indices), as_int(stream), as_int(block), _address(out))
+        return out
+
+    def fisher_yates(self, key: int, length: int) -> NDArray[np.int64]:
+        """Return a random permutation of range(length)."""
+        length = as_int(length)
+        check_shuffle_length(length)
+        out = np.empty(length, dtype=np.int64)
+        self._fisher_yates(as_int(key), length, _address(out))
+        return out
+
+    def feistel(self, key: int, length: int, start: int, stop: int) -> NDArray[np.int64]:
+        """Return positions [start, stop) of a pseudo-random permutation of range(length)."""
+        length, start, stop = as_int(length), as_int(start), as_int(stop)
+        check_feistel(length, start, stop)
+        out = np.empty(stop - start, dtype=np.int64)
+        self._feistel(as_int(key), length, start, stop, _address(out))
+        return out
+
+    def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copy the rows of `source` at `indices` into `out`."""
+        check_gather(source, indices, out)
+        if source.dtype.hasobject or not source[:1].flags.c_contiguous:  # the rows themselves may lie apart
+            reference.gather(source, indices, out)
+            return
+        indices = np.ascontiguousarray(indices)
+        row_bytes = out.nbytes // (len(out) or 1)
+        bad = self._gather(
+            _address(source),
+            source.strides[0],
+            row_bytes,
+            len(source),
+            _address(indices),
+            len(indices),
+            _address(out),
+        )
+        if bad >= 0:
+            raise index_error(int(indices[bad]), len(source))
+
+
+def _declare(function: Any, arguments: list[Any], result: Any = None) -> Any:
+    """Fix the types of a C function, so that no call has to guess them."""
+    function.argtypes = arguments
+    function.restype = result
+    return function
+
+
+def _address(array: NDArray[Any]) -> int:
+    """Return where the first element lies; an array without elements may give any address.
+
+    `array.ctypes.data` serves every array, but takes as long as a small kernel; a buffer takes a third.
+    """
+    if array.flags.writeable:
+        try:
+            return addressof(_no_bytes_of(array))
+        except (TypeError, ValueError):  # its rows lie apart, or its dtype has no buffer
+            pass
+    return array.ctypes.data
+
+
+def _candidates() -> Iterator[Path]:
+    """Yield the places of the library: beside this file, then where the installed files say.
+
+    An editable install leaves the sources where they are and puts the built library elsewhere.
+    """
+    yield Path(__file__).with_name(LIBRARY)
+    try:
+        files = metadata.files("headrace") or []
+    except metadata.PackageNotFoundError:
+        return
+    for file in files:
+        if file.name == LIBRARY:
+            yield Path(str(file.locate()))
+
+
+def find_library() -> Path | None:
+    """Return the path of the built library, or None where it was not built."""
+    return next((path for path in _candidates() if path.is_file()), None)
+
+
+@cache
+def load() -> NativeKernels | str:
+    """Return the native kernels, or in one line why they cannot be used."""
+    path = find_library()
+    if path is None:
+        return f"{LIBRARY} is not installed"
+    try:
+        return NativeKernels(path)
+    except (OSError, AttributeError) as error:
+        return f"{path} cannot be used: {error}"

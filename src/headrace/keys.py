@@ -1,0 +1,286 @@
+"""Sample keys: where the randomness of a sample comes from.
+
+A draw is a function of (seed, epoch, index of the sample, place in the chain of transforms) and of
+nothing else. The generator is Philox4x32-10, which is counter-based: the epoch is its key, the
+sample and the place are its counter, so any draw of any sample can be made alone, in any order.
+
+The loader says with `use_keys` which samples it is loading; transforms ask with `draw`, users with
+`sample_rng`. Datasets and transforms that hold others open a `slot` for each of them, so that what
+one of them draws never shifts what another one draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace import kernels
+from headrace.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "check_seed",
+    "default_rng",
+    "draw",
+    "each_sample",
+    "epoch_key",
+    "part",
+    "sample_rng",
+    "slot",
+    "use_keys",
+]
+
+_WORD = 2**32 - 1
+
+
+def check_seed(seed: object) -> int:
+    """The seed as a Python integer.
+
+    Raises:
+        ArgumentError: it is no integer, or negative.
+    """
+    if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ArgumentError(f"seed must be a non-negative integer or None, but got seed={seed!r}")
+    return int(seed)
+
+
+def epoch_key(seed: int, epoch: int, purpose: str) -> int:
+    """The 64-bit key of one epoch, independent between seeds, epochs and purposes.
+
+    Args:
+        seed: the seed of the run, any non-negative integer.
+        epoch: the number of the epoch.
+        purpose: what the key is for ("order", "draws", ...).
+
+    Returns:
+        An integer below 2**64: BLAKE2b (RFC 7693) of the three.
+
+    >>> epoch_key(0, 0, "order") == epoch_key(0, 0, "order")
+    True
+    >>> epoch_key(0, 0, "order") == epoch_key(0, 1, "order")
+    False
+    """
+    text = f"headrace:{purpose}:{seed}:{epoch}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+class _SampleKeys:
+    """The samples being loaded, and the place in the chain of transforms that has been reached."""
+
+    __slots__ = ("count", "indices", "key", "path")
+
+    def __init__(self, key: int, indices: NDArray[np.int64]) -> None:
+        self.key = key
+        self.indices = indices
+        self.path = 0
+        self.count = 0
+
+    def next_stream(self) -> int:
+        """The stream of the next random step at this place."""
+        stream = _mix(self.path, self.count)
+        self.count += 1
+        return stream
+
+
+_loading: ContextVar[_SampleKeys | None] = ContextVar("headrace_sample_keys", default=None)
+
+
+def _mix(path: int, number: int) -> int:
+    """A 32-bit hash of a path and the number of a branch (the finaliser of MurmurHash3)."""
+    word = (path * 0x9E3779B1 + number + 1) & _WORD
+    word = ((word ^ (word >> 16)) * 0x85EBCA6B) & _WORD
+    word = ((word ^ (word >> 13)) * 0xC2B2AE35) & _WORD
+    return word ^ (word >> 16)
+
+
+class use_keys:  # noqa: N801 - a context manager reads like a function
+    """While this is open, draws belong to these samples.
+
+    Args:
+        key: the key of the epoch, below 2**64.
+        indices: the samples' indices, shape (n,), int64.
+    """
+
+    __slots__ = ("_keys", "_token")
+
+    def __init__(self, key: int, indices: NDArray[np.int64]) -> None:
+        self._keys = _SampleKeys(key, indices)
+
+    def __enter__(self) -> None:
+        self._token = _loading.set(self._keys)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _loading.reset(self._token)
+
+
+class slot:  # noqa: N801 - a context manager reads like a function
+    """While this is open, draws belong to branch `number` of the present place.
+
+    Whoever holds several sources of draws (a chain of transforms, a dataset and the function mapped
+    over it) opens one slot for each. Does nothing outside a loader.
+    """
+
+    __slots__ = ("_keys", "_number", "_saved")
+
+    def __init__(self, number: int) -> None:
+        self._keys = _loading.get()
+        self._number = number
+
+    def __enter__(self) -> None:
+        keys = self._keys
+        if keys is not None:
+            self._saved = keys.path, keys.count
+            keys.path = _mix(keys.path, self._number)
+            keys.count = 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None:
+            self._keys.path, self._keys.count = self._saved
+
+
+class part:  # noqa: N801 - a context manager reads like a function
+    """While this is open, draws belong to the samples at these positions of the batch.
+
+    Args:
+        positions: where the samples stand among those being loaded, shape (m,), int64.
+    """
+
+    __slots__ = ("_keys", "_positions", "_saved")
+
+    def __init__(self, positions: NDArray[np.int64]) -> None:
+        self._keys = _loading.get()
+        self._positions = positions
+
+    def __enter__(self) -> None:
+        keys = self._keys
+        if keys is not None:
+            self._saved = keys.indices
+            keys.indices = keys.indices[self._positions]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None:
+            self._keys.indices = self._saved
+
+
+class each_sample:  # noqa: N801 - a context manager reads like a function
+    """Go through the samples being loaded, so that draws belong to one of them at a time.
+
+    The context is a function: called with a position it moves on to the sample there. Every sample
+    starts at the same place, whatever the one before it drew. Where not `count` samples are being
+    loaded, the draws stay with whoever they belonged to.
+
+    Args:
+        count: how many samples will be gone through.
+    """
+
+    __slots__ = ("_indices", "_keys", "_path", "_start")
+
+    def __init__(self, count: int) -> None:
+        keys = _loading.get()
+        self._keys = keys if keys is not None and len(keys.indices) == count else None
+
+    def __enter__(self) -> Callable[[int], None]:
+        if self._keys is None:
+            return _stay
+        self._indices, self._path, self._start = self._keys.indices, self._keys.path, self._keys.count
+        return self._move_to
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None:
+            self._keys.indices, self._keys.path, self._keys.count = self._indices, self._path, self._start
+
+    def _move_to(self, position: int) -> None:
+        keys = self._keys
+        assert keys is not None  # noqa: S101 - __enter__ hands this method out only then
+        keys.indices = self._indices[position : position + 1]
+        keys.path, keys.count = self._path, self._start
+
+
+def _stay(position: int) -> None:
+    """Move nowhere: no samples are being loaded."""
+
+
+def draw(count: int) -> NDArray[np.uint32]:
+    """Four random words for each of `count` samples.
+
+    Inside a loader they follow from the samples' keys and the place in the chain; outside they
+    follow from Python's `random`, so `random.seed(0)` reproduces them.
+
+    Args:
+        count: 1, or the number of samples being loaded.
+
+    Returns:
+        Uniform words, shape (count, 4), uint32.
+
+    Raises:
+        ArgumentError: a batch of another size than the one being loaded asks for draws.
+
+    >>> random.seed(0)
+    >>> first = draw(2)
+    >>> random.seed(0)
+    >>> bool((draw(2) == first).all())
+    True
+    """
+    keys = _loading.get()
+    if keys is None:
+        return kernels.active().philox(random.getrandbits(64), np.arange(count), 0)
+    if count == len(keys.indices):
+        return kernels.active().philox(keys.key, keys.indices, keys.next_stream())
+    if count == 1:  # one image at a time where only the whole batch is known: the streams differ instead
+        return kernels.active().philox(keys.key, keys.indices[:1], keys.next_stream())
+    raise ArgumentError(
+        f"a transform got a batch of {count} while {len(keys.indices)} samples are being loaded; it can draw "
+        "for all of them or for one: call it once with the batch, or once a sample"
+    )
+
+
+def sample_rng() -> np.random.Generator:
+    """The random generator of the sample being loaded, for a transform of your own.
+
+    Each call gives an independent generator, and the same one in every run with the same seed, on
+    any number of workers: it follows from (seed, epoch, index, place in the chain). In a
+    `collate_fn` it belongs to the batch. Outside a loader it is `default_rng()`.
+
+    >>> import headrace
+    >>> def noisy(image):
+    ...     return image + headrace.sample_rng().normal(0, 0.1, image.shape)
+    >>> noisy(np.zeros((2, 2))).shape
+    (2, 2)
+    """
+    keys = _loading.get()
+    if keys is None:
+        return default_rng()
+    stream = keys.next_stream()
+    index = int(keys.indices[0]) & (2**64 - 1)
+    key = np.array([keys.key, stream], np.uint64)
+    counter = np.array([0, 0, index, 0], np.uint64)  # the low words count the draws
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def default_rng() -> np.random.Generator:
+    """A NumPy generator seeded from Python's `random`: what transforms draw from outside a loader.
+
+    >>> random.seed(0)
+    >>> a = default_rng().random()
+    >>> random.seed(0)
+    >>> a == default_rng().random()
+    True
+    """
+    return np.random.default_rng(random.getrandbits(128))

@@ -1,0 +1,492 @@
+"""The DataLoader: walks the function (dataset, seed, epoch, step) -> batch quickly."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from headrace import adapters
+from headrace.arguments import check_arguments
+from headrace.batch.arena import Arena, use_arena
+from headrace.batch.collate import default_collate
+from headrace.batch.structure import count_bytes, map_fields
+from headrace.data.dataset import IterableDataset
+from headrace.data.reading import check_dataset
+from headrace.epoch import BatchReader, Cursor, Epoch, SampledBatches, StreamedBatches, naming_step
+from headrace.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    HeadraceError,
+    HeadraceWarning,
+    OutOfRangeError,
+    StateError,
+)
+from headrace.order.permutation import Sequential, Shuffled
+from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
+from headrace.plan import Plan
+from headrace.state import LoaderState
+from headrace.stats import LoaderStats, Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+__all__ = ["BatchIterator", "DataLoader"]
+
+if TYPE_CHECKING:  # a loader is one of Any batches unless it says more
+    from typing_extensions import TypeVar as DefaultingTypeVar
+
+    B_co = DefaultingTypeVar("B_co", covariant=True, default=Any)
+else:
+    B_co = TypeVar("B_co", covariant=True)
+
+# What the batches depend on: set once, by the constructor.
+_FIXED = {"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "collate_fn", "generator"}
+_FIXED |= {"seed", "rank", "world_size", "num_workers", "persistent_workers"}
+
+
+class DataLoader(Generic[B_co]):
+    """Batches of a dataset, each a pure function of (dataset, seed, epoch, step).
+
+    Iterating gives the batches of an epoch, the next epoch with each `iter()`. What goes in comes
+    out: ndarrays become ndarrays, torch tensors torch tensors, JAX arrays JAX arrays, and dicts,
+    tuples and dataclasses keep their type.
+
+    Args:
+        dataset: any object with `__len__` and `__getitem__`, or an IterableDataset.
+        batch_size: samples a batch; None hands out single samples, not batched.
+        shuffle: a new random order in each epoch; default False.
+        sampler: an iterable of indices that decides the order instead.
+        batch_sampler: an iterable of lists of indices that decides the batches instead.
+        num_workers: workers that load ahead; only 0 (load in this process) in this release.
+        collate_fn: makes a batch of a list of samples, in place of `default_collate`.
+        pin_memory: put torch tensors into page-locked memory, if there is a GPU.
+        drop_last: leave out the last samples of an epoch if they do not fill a batch.
+        timeout: seconds to wait for a worker.
+        worker_init_fn: called in each worker with its number.
+        multiprocessing_context: how worker processes are started.
+        generator: where the seeds of epochs come from: a NumPy Generator, a random.Random or a
+            torch.Generator. By default they come from Python's `random`.
+        prefetch_factor: batches that each worker loads ahead.
+        persistent_workers: keep the workers between epochs.
+        pin_memory_device: accepted as torch accepts it; page-locked memory serves every device.
+        in_order: hand out batches in the order of their steps.
+        seed: a non-negative integer from which all epochs follow, in place of a generator.
+        backend: what workers are: "auto", "thread", "process" or "ray".
+        rank: which of `world_size` ranks this loader feeds. A step is then batch_size * world_size
+            samples, of which each rank gets its share.
+        world_size: how many ranks share the dataset.
+        on_error: what a failing sample does; only "raise" in this release.
+
+    Raises:
+        ArgumentError: a value is not allowed, or two exclude each other (also a ValueError).
+        ArgumentTypeError: a value is of the wrong kind (also a TypeError).
+        NotYetError: this release cannot do it yet (also a NotImplementedError).
+
+    The order of arguments, and what each means, is that of torch.utils.data.DataLoader up to
+    `in_order`.
+
+    >>> import numpy as np
+    >>> from headrace import TensorDataset
+    >>> dataset = TensorDataset(np.arange(10.0), np.arange(10))
+    >>> for x, y in DataLoader(dataset, batch_size=4):
+    ...     print(x.shape, y)
+    (4,) [0 1 2 3]
+    (4,) [4 5 6 7]
+    (2,) [8 9]
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Sequence[Any]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[Any], B_co] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+        seed: int | None = None,
+        backend: str = "auto",
+        rank: int | None = None,
+        world_size: int | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
+        self._streams = _is_stream(dataset)
+        _check_kind(dataset, streams=self._streams, needs_length=sampler is None and batch_sampler is None)
+        check_arguments(given, stream=self._streams)
+        self.dataset = dataset
+        self.batch_size = None if batch_size is None or batch_sampler is not None else int(batch_size)
+        self.shuffle = bool(shuffle)
+        self.sampler = sampler
+        self.batch_sampler = batch_sampler
+        self.num_workers = int(num_workers)
+        self.collate_fn = collate_fn
+        self.pin_memory = bool(pin_memory)
+        self.drop_last = bool(drop_last)
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.multiprocessing_context = multiprocessing_context
+        self.generator = generator
+        self.prefetch_factor = prefetch_factor
+        self.persistent_workers = bool(persistent_workers)
+        self.pin_memory_device = pin_memory_device
+        self.in_order = bool(in_order)
+        self.seed = None if seed is None else int(seed)
+        self.backend = backend
+        self.rank = 0 if rank is None else int(rank)
+        self.world_size = 1 if world_size is None else int(world_size)
+        self.on_error = on_error
+        self._given_sampling = self._sampling_of_samplers()
+        self._reader = BatchReader(dataset, collate_fn, single=self.batch_size is None and batch_sampler is None)
+        # The epoch that the next iterator begins: its number, its first step, and its seed where known.
+        self._next = (0, 0, self.seed)
+        self._cursor: Cursor | None = None  # where the latest iterator stands
+        self._begun: Epoch | None = None  # the epoch begun last
+        self._make_resources()
+
+    def _make_resources(self) -> None:
+        self._arena = Arena()
+        self._meter = Meter()
+        self._closed = False
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _FIXED and "_closed" in self.__dict__:
+            raise ArgumentError(f"{name} cannot be changed after the DataLoader is made; make a new DataLoader")
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        left_out = ("_arena", "_meter", "_closed", "_cursor")
+        return {name: value for name, value in self.__dict__.items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _cursor=None)
+        self._make_resources()
+
+    def __repr__(self) -> str:
+        return (
+            f"DataLoader({type(self.dataset).__name__}, batch_size={self.batch_size}, shuffle={self.shuffle}, "
+            f"seed={self.seed})"
+        )
+
+    # ------------------------------------------------------------------ batches
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch.
+
+        Raises:
+            TypeError: the dataset is a stream, or the sampler an iterable, that has no length.
+        """
+        if not self._streams:
+            return self._sampling().steps()
+        try:
+            length = len(self.dataset)
+        except TypeError:
+            raise TypeError(
+                f"the loader has no length, because its dataset ({type(self.dataset).__name__}) has none"
+            ) from None
+        size = self.batch_size or 1
+        return length // size if self.drop_last else -(-length // size)
+
+    def __iter__(self) -> BatchIterator[B_co]:
+        """Begin the next epoch, or go on with the one of a loaded state."""
+        self._check_open()
+        if self.pin_memory and not adapters.can_pin():
+            warnings.warn("pin_memory=True has no effect: no GPU is found", HeadraceWarning, stacklevel=2)
+        return BatchIterator(self)
+
+    def batch(self, step: int, epoch: int | None = None) -> B_co:
+        """The batch at a step of an epoch, without loading any other.
+
+        Args:
+            step: 0 ... len(loader) - 1.
+            epoch: the number of the epoch; by default the one begun last, or else the next one.
+
+        Raises:
+            OutOfRangeError: there is no such step (also an IndexError).
+            ArgumentError: the epoch's seed is not known, because each epoch draws its own.
+
+        >>> import numpy as np
+        >>> from headrace import TensorDataset
+        >>> loader = DataLoader(TensorDataset(np.arange(100)), batch_size=4, shuffle=True, seed=0)
+        >>> batches = list(loader)
+        >>> bool((loader.batch(7)[0] == batches[7][0]).all())
+        True
+        """
+        self._check_open()
+        if self._streams:
+            raise ArgumentTypeError("a stream has no batch to be asked for; batch(step) needs a dataset with indices")
+        step = _check_count("step", step)
+        known = self._epoch(epoch)
+        sampling = self._sampling()
+        if isinstance(sampling, PlanSampling) and step >= sampling.steps():
+            raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
+        with naming_step(known, step), use_arena(self._arena):
+            batch = self._reader(sampling.at(known.order_key, step), known.draws_key, step)
+        delivered: B_co = self._deliver(batch)
+        return delivered
+
+    def _collate_batch(self, samples: Sequence[Any]) -> Any:
+        """Make one batch of the samples, as iterating does; `()` of none, as TinyTorch has it."""
+        if len(samples) == 0:
+            return ()
+        return (self.collate_fn or default_collate)(samples)
+
+    # ------------------------------------------------------------------ position
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iterator begin this epoch. A sampler with a `set_epoch` of its own is told.
+
+        Args:
+            epoch: a non-negative integer.
+        """
+        epoch = _check_count("epoch", epoch)
+        self._next, self._cursor, self._begun = (epoch, 0, self.seed), None, None
+        self._tell_sampler(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the latest iterator stands, as a dict of a few integers that `json.dumps` takes.
+
+        It may be taken at any time; the batches handed out so far are counted, nothing is loaded.
+
+        >>> import json
+        >>> loader = DataLoader(range(10), batch_size=2, seed=0)
+        >>> batches = iter(loader)
+        >>> next(batches)
+        array([0, 1])
+        >>> state = json.dumps(loader.state_dict())
+        >>> resumed = DataLoader(range(10), batch_size=2, seed=0)
+        >>> resumed.load_state_dict(json.loads(state))
+        >>> next(iter(resumed))
+        array([2, 3])
+        """
+        return self._state(self._cursor).to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iterator go on where the state was taken.
+
+        A computed order is entered at once; a sampler is gone through again, and a stream is read
+        again, up to there.
+
+        Raises:
+            StateError: it is not the state of a loader with this dataset length, seed and batch size.
+        """
+        saved = LoaderState.from_dict(state)
+        saved.check_belongs_to(self._state(None))
+        if saved.length is not None and saved.step > len(self):
+            raise StateError(f"the state is damaged: step {saved.step} of an epoch of {len(self)} steps")
+        seed = self.seed if saved.epoch_seed is None else saved.epoch_seed
+        self._next, self._cursor = (saved.epoch, saved.step, seed), None
+        self._begun = None if seed is None else Epoch(saved.epoch, seed)
+        if saved.sampler_epoch is not None:
+            self._tell_sampler(saved.sampler_epoch)
+
+    # ------------------------------------------------------------------ resources
+
+    def stats(self) -> LoaderStats:
+        """What the loader has handed out so far and how long that took, as a snapshot.
+
+        >>> loader = DataLoader(range(10), batch_size=5)
+        >>> for batch in loader:
+        ...     pass
+        >>> loader.stats().batches, loader.stats().samples
+        (2, 10)
+        """
+        return self._meter.snapshot()
+
+    def close(self) -> None:
+        """Give up the loader's memory. Batches handed out stay valid; no more can be loaded."""
+        self._closed = True
+        self._arena.clear()
+
+    def __enter__(self) -> DataLoader[B_co]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ inner parts
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise HeadraceError("the loader is closed; make a new one")
+
+    def _begin(self) -> Cursor:
+        """Start the next epoch, or go on with the one of a loaded state."""
+        number, step, seed = self._next
+        epoch = Epoch(number, adapters.draw_seed(self.generator) if seed is None else seed)
+        self._next = (number + 1, 0, self.seed)
+        self._begun = epoch
+        self._cursor = Cursor(epoch, step)
+        return self._cursor
+
+    def _batches(self, cursor: Cursor) -> SampledBatches | StreamedBatches:
+        if self._streams:
+            return StreamedBatches(self.dataset, self.batch_size, self.collate_fn, cursor, drop_last=self.drop_last)
+        length = len(self.dataset) if self._given_sampling is None else None
+        return SampledBatches(self.dataset, self._reader, self._sampling(), length, cursor)
+
+    def _deliver(self, batch: Any) -> Any:
+        return map_fields(adapters.pin, batch) if self.pin_memory and adapters.can_pin() else batch
+
+    def _sampling(self) -> Sampling:
+        """Which samples make up each batch, for the dataset's present length."""
+        if self._given_sampling is not None:
+            return self._given_sampling
+        length = len(self.dataset)
+        order = Shuffled(length) if self.shuffle else Sequential()
+        plan = Plan(length, self.batch_size or 1, order, self.drop_last, self.rank, self.world_size)
+        return PlanSampling(plan)
+
+    def _sampling_of_samplers(self) -> Sampling | None:
+        if self.batch_sampler is not None:
+            return BatchSampling(self.batch_sampler)
+        if self.sampler is not None:
+            return SingleSampling(self.sampler, self.batch_size, drop_last=self.drop_last)
+        return None
+
+    def _epoch(self, number: int | None) -> Epoch:
+        """The epoch of that number; None is the one begun last, or else the next one."""
+        if number is None and self._begun is not None:
+            return self._begun
+        following, step, seed = self._next
+        number = following if number is None else _check_count("epoch", number)
+        if self.seed is not None:
+            return Epoch(number, self.seed)
+        if self._begun is not None and number == self._begun.number:
+            return self._begun
+        if number == following:  # its seed is drawn now and kept until it begins
+            seed = adapters.draw_seed(self.generator) if seed is None else seed
+            self._next = (following, step, seed)
+            return Epoch(number, seed)
+        raise ArgumentError(
+            f"the batches of epoch {number} are not known: with seed=None each epoch draws its seed when it begins; "
+            "give the DataLoader a seed to look at any epoch"
+        )
+
+    def _state(self, cursor: Cursor | None) -> LoaderState:
+        if cursor is None or cursor.finished:
+            epoch, step, seed = self._next
+        else:
+            epoch, step, seed = cursor.epoch.number, cursor.step, cursor.epoch.seed
+        return LoaderState(
+            epoch=epoch,
+            step=step,
+            seed=self.seed,
+            epoch_seed=seed if self.seed is None else None,
+            length=None if self._streams or self._given_sampling is not None else len(self.dataset),
+            global_batch_size=None if self.batch_sampler is not None else (self.batch_size or 1) * self.world_size,
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
+            sampler_epoch=self._sampler_epoch(),
+        )
+
+    def _sampler_epoch(self) -> int | None:
+        for sampler in self._samplers():
+            epoch = getattr(sampler, "epoch", None)
+            if hasattr(sampler, "set_epoch") and isinstance(epoch, int):
+                return epoch
+        return None
+
+    def _tell_sampler(self, epoch: int) -> None:
+        for sampler in self._samplers():
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(epoch)
+
+    def _samplers(self) -> tuple[Any, ...]:
+        """The user's samplers: a batch_sampler often holds another one."""
+        return self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None)
+
+
+class BatchIterator(Iterator[B_co]):
+    """The batches of one epoch. Several iterators of one loader do not disturb each other."""
+
+    def __init__(self, loader: DataLoader[B_co]) -> None:
+        self._loader = loader
+        self._start()
+        self._handed_out_at: float | None = None
+
+    def _start(self) -> None:
+        self._cursor = self._loader._begin()
+        self._first_step = self._cursor.step
+        self._batches = self._loader._batches(self._cursor)
+
+    def __len__(self) -> int:
+        """Return the number of batches in the epoch, as len(loader) does."""
+        return len(self._loader)
+
+    def __next__(self) -> B_co:
+        """Load the next batch.
+
+        Raises:
+            StopIteration: the epoch is over.
+            Exception: what the dataset raised, with notes that name the sample, the step and the
+                epoch. Iteration can go on after it.
+        """
+        began = perf_counter()
+        loader = self._loader
+        if self._handed_out_at is not None:
+            loader._meter.consumed(began - self._handed_out_at)
+            self._handed_out_at = None
+        loader._check_open()
+        with use_arena(loader._arena):
+            read, samples = self._read()
+        batch: B_co = loader._deliver(read)
+        self._handed_out_at = perf_counter()
+        loader._meter.handed_out(samples, count_bytes(batch), self._handed_out_at - began)
+        return batch
+
+    def _read(self) -> tuple[Any, int]:
+        if self._cursor.finished:
+            raise StopIteration
+        try:
+            return self._batches.read()
+        except StopIteration:
+            self._cursor.finished = True
+            if self._first_step == 0 or self._cursor.step > self._first_step:
+                raise
+        # A state taken after the last batch of an epoch is the start of the next one.
+        self._start()
+        return self._read()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this iterator stands, for `DataLoader.load_state_dict`."""
+        return self._loader._state(self._cursor).to_dict()
+
+
+def _is_stream(dataset: object) -> bool:
+    """Whether samples come from `__iter__`: by class, or because there is nothing else."""
+    if isinstance(dataset, IterableDataset) or adapters.is_iterable_dataset(dataset):
+        return True
+    return hasattr(type(dataset), "__iter__") and not hasattr(type(dataset), "__getitem__")
+
+
+def _check_kind(dataset: object, *, streams: bool, needs_length: bool) -> None:
+    if streams and isinstance(dataset, Iterator):
+        raise ArgumentTypeError(
+            f"dataset is an iterator ({type(dataset).__name__}), which can be gone through once; derive from "
+            "IterableDataset, whose __iter__ starts anew in each epoch"
+        )
+    if not streams and (needs_length or not hasattr(type(dataset), "__getitem__")):
+        check_dataset(dataset)
+
+
+def _check_count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
+        raise ArgumentError(f"{name} must be a non-negative integer, but got {name}={value!r}")
+    return int(value)

@@ -1,0 +1,78 @@
+"""Orders of the samples of an epoch, computed in pieces and never stored.
+
+Below 4096 samples a shuffle is a real permutation (Fisher and Yates 1938, in Durstenfeld's form).
+Above, it is a cipher: a Feistel network over the next power of two, walked until it lands inside
+(Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002). Any position of any epoch
+is then found at once, for any length up to 2**63, in no memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headrace import kernels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Sequential", "Shuffled"]
+
+# Below this a Feistel cipher is measurably not random, and a permutation costs next to nothing.
+_EXACT_BELOW = 4096
+# Positions computed at once, since a call costs as much as some dozens of them.
+_PIECE = 4096
+
+
+class Sequential:
+    """The samples one after the other.
+
+    >>> Sequential().indices(0, 3, 6)
+    array([3, 4, 5])
+    """
+
+    def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:  # noqa: ARG002 - an order's face
+        """The samples at positions [start, stop)."""
+        return np.arange(start, stop, dtype=np.int64)
+
+
+class Shuffled:
+    """The samples in random order, another one for each key.
+
+    Args:
+        length: the number of samples, up to 2**63.
+
+    >>> sorted(Shuffled(5).indices(7, 0, 5).tolist())
+    [0, 1, 2, 3, 4]
+    >>> Shuffled(10**18).indices(7, 10**17, 10**17 + 2).shape
+    (2,)
+    """
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        # The piece computed last, as (key, start, indices): replaced whole, so threads may share it.
+        self._piece: tuple[int, int, NDArray[np.int64]] = (0, 0, np.empty(0, np.int64))
+
+    def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:
+        """The samples at positions [start, stop), read-only.
+
+        Args:
+            key: which order, below 2**64.
+            start: the first position.
+            stop: the position after the last one, at most the length.
+        """
+        of_key, first, piece = self._piece
+        if of_key != key or not first <= start <= stop <= first + len(piece):
+            first, piece = self._compute(key, start, stop)
+            self._piece = key, first, piece
+        return piece[start - first : stop - first]
+
+    def _compute(self, key: int, start: int, stop: int) -> tuple[int, NDArray[np.int64]]:
+        if self._length < _EXACT_BELOW:
+            start, piece = 0, kernels.active().fisher_yates(key, self._length)
+        else:
+            stop = min(max(stop, start + _PIECE), self._length)
+            piece = kernels.active().feistel(key, self._length, start, stop)
+        piece.flags.writeable = False
+        return start, piece

@@ -1,0 +1,104 @@
+"""The position of a loader as plain JSON: a few integers, whatever the dataset's size."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["LoaderState"]
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderState:
+    """Where a loader stands, and what it must be for this to mean anything.
+
+    Attributes:
+        epoch: the number of the epoch.
+        step: how many of its batches have been handed out.
+        seed: the loader's seed; None if each epoch draws its own.
+        epoch_seed: the seed that this epoch has drawn, where the loader has none.
+        length: the number of samples; None for a stream or a sampler that does not say.
+        global_batch_size: samples a step on all ranks; None where a batch_sampler decides.
+        shuffle: whether the loader shuffles.
+        drop_last: whether it leaves out an incomplete last batch.
+        sampler_epoch: the epoch that a user's sampler had been told, if it can be told.
+    """
+
+    epoch: int
+    step: int
+    seed: int | None
+    epoch_seed: int | None
+    length: int | None
+    global_batch_size: int | None
+    shuffle: bool
+    drop_last: bool
+    sampler_epoch: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state as a dict that `json.dumps` takes."""
+        return {"headrace": _VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> LoaderState:
+        """Read what `to_dict` gave, perhaps in another process or release.
+
+        Raises:
+            StateError: it is not the state of a loader, of a later version, or damaged.
+        """
+        names = {field.name for field in fields(cls)}
+        if not hasattr(state, "keys") or "headrace" not in state:
+            raise StateError(f"this is not the state of a headrace loader: {state!r:.100}")
+        if state["headrace"] != _VERSION:
+            raise StateError(f"the state has version {state['headrace']!r}; this release reads version {_VERSION}")
+        if state.keys() - {"headrace"} != names:
+            wrong = sorted(state.keys() - {"headrace"} ^ names)
+            raise StateError(f"the state is damaged: missing or unknown keys {wrong}")
+        values = {name: state[name] for name in names}
+        for name, value in values.items():
+            _check_value(name, value)
+        return cls(**values)
+
+    def check_belongs_to(self, loader: LoaderState) -> None:
+        """Refuse a state of a loader that gives other batches.
+
+        Args:
+            loader: the state of the loader that is to go on from this one.
+
+        Raises:
+            StateError: with both values of what differs.
+        """
+        for name, what in _IDENTITY.items():
+            saved, present = getattr(self, name), getattr(loader, name)
+            if saved != present:
+                raise StateError(
+                    f"the state belongs to another loader: {what} was {saved} and is {present} here; "
+                    "load it into a loader made with the same arguments"
+                )
+
+
+_IDENTITY = {
+    "length": "the dataset's length",
+    "seed": "seed",
+    "global_batch_size": "the samples a step (batch_size * world_size)",
+    "shuffle": "shuffle",
+    "drop_last": "drop_last",
+}
+_NEVER_NONE = {"epoch", "step"}
+
+
+def _check_value(name: str, value: object) -> None:
+    if name in ("shuffle", "drop_last"):
+        good = isinstance(value, bool)
+    elif value is None:
+        good = name not in _NEVER_NONE
+    else:
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if not good:
+        raise StateError(f"the state is damaged: {name} is {value!r}")

@@ -1,0 +1,227 @@
+"""What a transform is, how transforms chain, and how images are laid out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from headrace import adapters
+from headrace.batch.arena import empty
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.faces import batch_function
+from headrace.keys import slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Axes", "Compose", "ImageTransform", "Transform", "image_axes", "per_channel"]
+
+LAYOUTS = ("HW", "CHW", "HWC")
+_CHANNELS = (1, 3, 4)  # grey, colour, colour with alpha
+_MOST_CHANNELS = 4
+
+
+class Transform(ABC):
+    """A function of one sample that can also be applied to a whole batch, with the same result.
+
+    Any function of a sample may stand in a chain; one that is a Transform lets the loader work on
+    whole batches. Randomness comes from `headrace.sample_rng()`, or from `headrace.keys.draw`.
+    """
+
+    @property
+    def batched(self) -> bool:
+        """Whether `apply_batch` can be used."""
+        return True
+
+    @abstractmethod
+    def __call__(self, sample: Any) -> Any:
+        """Return what the sample becomes."""
+
+    @abstractmethod
+    def apply_batch(self, batch: Any) -> Any:
+        """Return what the batch becomes: the same as each of its samples would alone."""
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name.lstrip('_')}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Compose(Transform):
+    """Transforms one after the other.
+
+    Args:
+        transforms: functions of one sample.
+
+    Raises:
+        ArgumentTypeError: one of them cannot be called.
+
+    >>> Compose([lambda x: x + 1, lambda x: x * 2])(3)
+    8
+    """
+
+    def __init__(self, transforms: Iterable[Callable[[Any], Any]]) -> None:
+        self.transforms = list(transforms)
+        for position, transform in enumerate(self.transforms):
+            if not callable(transform):
+                raise ArgumentTypeError(f"transform {position} of Compose cannot be called: {transform!r}")
+
+    @property
+    def batched(self) -> bool:
+        """Whether each of the transforms can be applied to a batch."""
+        return all(batch_function(transform) is not None for transform in self.transforms)
+
+    def __call__(self, sample: Any) -> Any:
+        """Return the sample after all transforms."""
+        return self._chain(self.transforms, sample)
+
+    def apply_batch(self, batch: Any) -> Any:
+        """Return the batch after all transforms."""
+        functions = [batch_function(transform) or _not_batched(transform) for transform in self.transforms]
+        return self._chain(functions, batch)
+
+    def _chain(self, functions: list[Callable[[Any], Any]], value: Any) -> Any:
+        for number, function in enumerate(functions):
+            with slot(number):
+                value = function(value)
+        return value
+
+
+def _not_batched(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    raise ArgumentTypeError(f"{transform!r} works on single samples; apply Compose to each sample instead")
+
+
+class Axes(NamedTuple):
+    """Where height, width and channels are among the dimensions of a batch of images."""
+
+    height: int
+    width: int
+    channels: int | None
+
+
+_AXES = {"HW": Axes(1, 2, None), "CHW": Axes(2, 3, 1), "HWC": Axes(1, 2, 3)}
+
+
+def image_axes(shape: tuple[int, ...], dtype: np.dtype[Any], layout: str | None) -> Axes:
+    """The axes of a batch of images, from the shape of one of them.
+
+    Without a layout two dimensions are HW. Three are HWC if a uint8 image ends in 1, 3 or 4
+    channels, else CHW if there are at most 4 in front, else HWC if it ends in 1, 3 or 4, else CHW.
+
+    Args:
+        shape: the shape of one image.
+        dtype: its dtype.
+        layout: "HW", "CHW", "HWC", or None to infer it.
+
+    Raises:
+        ArgumentError: the shape does not fit the layout, or is no image's.
+
+    >>> image_axes((32, 32, 3), np.dtype(np.uint8), None)
+    Axes(height=1, width=2, channels=3)
+    """
+    if layout is None and len(shape) in (2, 3):
+        layout = "HW" if len(shape) == 2 else _infer_layout(shape, dtype)
+    if layout is None or len(layout) != len(shape):
+        raise ArgumentError(
+            f"an image of layout {layout or 'HW, CHW or HWC'} was expected, but got shape {shape}; "
+            "say which it is with layout='HW', 'CHW' or 'HWC'"
+        )
+    return _AXES[layout]
+
+
+def _infer_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    ends_in_channels = shape[2] in _CHANNELS
+    if dtype == np.uint8 and ends_in_channels:
+        return "HWC"
+    if shape[0] <= _MOST_CHANNELS or not ends_in_channels:
+        return "CHW"
+    return "HWC"
+
+
+def per_channel(name: str, values: float | Sequence[float], images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    """One number, or one a channel, in the images' dtype and shaped to broadcast against them.
+
+    Raises:
+        ArgumentError: there are neither one nor as many numbers as channels.
+
+    >>> per_channel("mean", [1, 2], np.zeros((8, 2, 4, 4)), Axes(2, 3, 1)).shape
+    (2, 1, 1)
+    """
+    numbers = np.atleast_1d(np.asarray(values, images.dtype))
+    channels = 1 if axes.channels is None else images.shape[axes.channels]
+    if numbers.ndim != 1 or len(numbers) not in (1, channels):
+        raise ArgumentError(f"{name} has {numbers.size} values for images with {channels} channels: {values!r}")
+    shape = [1] * (images.ndim - 1)
+    if axes.channels is not None:
+        shape[axes.channels - 1] = len(numbers)
+    return numbers.reshape(shape)
+
+
+class ImageTransform(Transform):
+    """A transform of images as arrays, one at a time or a batch of them.
+
+    Derive from it and write `transform`. It takes ndarrays, torch tensors, JAX arrays and boxed
+    tensors, and returns the same kind. Called with one dimension more than an image has (four, where
+    no layout is given), it takes the first one for the batch.
+
+    Args:
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: another layout.
+    """
+
+    def __init__(self, layout: str | None = None) -> None:
+        if layout is not None and layout not in LAYOUTS:
+            raise ArgumentError(f"layout must be 'HW', 'CHW', 'HWC' or None, but got layout={layout!r}")
+        self.layout = layout
+
+    @abstractmethod
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """Return what the images become, or `images` itself where nothing changes.
+
+        Args:
+            images: shape (n, ...), never written to.
+            axes: which dimensions of `images` are height, width and channels.
+        """
+
+    def __call__(self, sample: Any) -> Any:
+        """Return what the image, or each image of a batch, becomes."""
+        array, adapter = _as_array(sample)
+        dimensions = 3 if self.layout is None else len(self.layout)
+        if array.ndim > dimensions:
+            return self.apply_batch(sample)
+        images = array[np.newaxis]
+        out = self._checked(images)
+        return sample if out is images else adapter.from_numpy(out[0], sample)
+
+    def apply_batch(self, batch: Any) -> Any:
+        """Return what the images become, contiguous in memory."""
+        images, adapter = _as_array(batch)
+        out = self._checked(images)
+        return batch if out is images else adapter.from_numpy(_contiguous(out), batch)
+
+    def _checked(self, images: NDArray[Any]) -> NDArray[Any]:
+        return self.transform(images, image_axes(images.shape[1:], images.dtype, self.layout))
+
+
+def _as_array(value: Any) -> tuple[NDArray[Any], adapters.Adapter]:
+    adapter = adapters.find(value)
+    array = None if adapter is None else adapter.to_numpy(value)
+    if adapter is None or array is None:
+        raise ArgumentTypeError(
+            f"an image transform takes an ndarray, a torch or JAX array on the host, or an object with an ndarray in "
+            f".data, but got a {type(value).__module__}.{type(value).__qualname__}; convert it with numpy.asarray"
+        )
+    return array, adapter
+
+
+def _contiguous(array: NDArray[Any]) -> NDArray[Any]:
+    if array.flags.c_contiguous:
+        return array
+    out = empty(array.shape, array.dtype)
+    np.copyto(out, array)
+    return out

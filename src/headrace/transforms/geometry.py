@@ -1,0 +1,285 @@
+"""Transforms that move pixels: flips, crops and padding."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.batch.arena import empty
+from headrace.errors import ArgumentError
+from headrace.keys import draw
+from headrace.transforms.base import Axes, ImageTransform, per_channel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["CenterCrop", "Pad", "RandomCrop", "RandomHorizontalFlip", "RandomVerticalFlip"]
+
+_WORDS = 2.0**32
+_PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
+
+
+class _RandomFlip(ImageTransform):
+    """Flips each image along one axis with a probability."""
+
+    def __init__(self, p: float = 0.5, *, layout: str | None = None) -> None:
+        super().__init__(layout)
+        self.p = _check_probability(p)
+
+    @staticmethod
+    @abstractmethod
+    def axis(axes: Axes) -> int:
+        """The axis to flip along."""
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """The images, each flipped or not; `images` itself if none of them is flipped."""
+        flipped = draw(len(images))[:, 0] < self.p * _WORDS
+        if not flipped.any():
+            return images
+        out = empty(images.shape, images.dtype)
+        np.copyto(out, images)
+        out[flipped] = np.flip(images, self.axis(axes))[flipped]
+        return out
+
+
+class RandomHorizontalFlip(_RandomFlip):
+    """Flip left and right with probability p.
+
+    Args:
+        p: the probability, 0 ... 1.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: p is no probability (also a ValueError).
+
+    Named as torchvision.transforms.RandomHorizontalFlip. An image that is not flipped is returned
+    itself.
+
+    >>> RandomHorizontalFlip(p=1.0)(np.array([[1, 2, 3]]))
+    array([[3, 2, 1]])
+    """
+
+    @staticmethod
+    def axis(axes: Axes) -> int:
+        """The width."""
+        return axes.width
+
+
+class RandomVerticalFlip(_RandomFlip):
+    """Flip top and bottom with probability p.
+
+    Args:
+        p: the probability, 0 ... 1.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: p is no probability (also a ValueError).
+
+    Named as torchvision.transforms.RandomVerticalFlip. An image that is not flipped is returned
+    itself.
+
+    >>> RandomVerticalFlip(p=1.0)(np.array([[1], [2]]))
+    array([[2],
+           [1]])
+    """
+
+    @staticmethod
+    def axis(axes: Axes) -> int:
+        """The height."""
+        return axes.height
+
+
+class RandomCrop(ImageTransform):
+    """Cut a window out of the image, padded with zeros, at a random place.
+
+    Args:
+        size: (height, width) of the window in pixels, or one integer for both.
+        padding: pixels added on each side first: one integer, (left-right, top-bottom), or (left,
+            top, right, bottom), as in torchvision.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: a size or padding is not allowed; when called, the window is larger than the
+            padded image (also a ValueError).
+
+    Named as torchvision.transforms.RandomCrop; with the default padding it is the augmentation of
+    CIFAR-10 in He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
+
+    >>> RandomCrop(32, padding=4)(np.zeros((3, 32, 32), np.float32)).shape
+    (3, 32, 32)
+    """
+
+    def __init__(
+        self, size: int | Sequence[int], padding: int | Sequence[int] = 4, *, layout: str | None = None
+    ) -> None:
+        super().__init__(layout)
+        self.size = _check_size(size)
+        self.padding = _check_padding(padding)
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """The windows, one of each image."""
+        left, top, right, bottom = self.padding
+        height, width = images.shape[axes.height] + top + bottom, images.shape[axes.width] + left + right
+        _check_fits(self.size, height, width, "padded image")
+        words = draw(len(images)).astype(np.uint64)
+        # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
+        tops = (words[:, 0] * np.uint64(height - self.size[0] + 1)) >> np.uint64(32)
+        lefts = (words[:, 1] * np.uint64(width - self.size[1] + 1)) >> np.uint64(32)
+        offsets = np.stack([tops, lefts], axis=1).astype(np.int64) - (top, left)
+        return _cut(images, axes, self.size, offsets)
+
+
+class CenterCrop(ImageTransform):
+    """Cut the window in the middle of the image.
+
+    Args:
+        size: (height, width) of the window in pixels, or one integer for both.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: a size is not allowed; when called, the window is larger than the image (also
+            a ValueError).
+
+    Named as torchvision.transforms.CenterCrop, which pads smaller images silently; put Pad before
+    it for that.
+
+    >>> CenterCrop(1)(np.arange(9).reshape(3, 3))
+    array([[4]])
+    """
+
+    def __init__(self, size: int | Sequence[int], *, layout: str | None = None) -> None:
+        super().__init__(layout)
+        self.size = _check_size(size)
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """The windows, as a view."""
+        height, width = images.shape[axes.height], images.shape[axes.width]
+        _check_fits(self.size, height, width, "image")
+        # torchvision rounds half to even, so that its windows and these are the same
+        top, left = round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
+        window: NDArray[Any] = images[_window(axes, (top, left), self.size)]
+        return window
+
+
+class Pad(ImageTransform):
+    """Add pixels on each side of the image.
+
+    Args:
+        padding: pixels: one integer, (left-right, top-bottom), or (left, top, right, bottom).
+        fill: the value of the new pixels in mode "constant": one number, or one a channel.
+        padding_mode: "constant", "edge", "reflect" or "symmetric", as in numpy.pad.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: a padding or mode is not allowed; when called, fill does not fit the channels.
+
+    Named as torchvision.transforms.Pad.
+
+    >>> Pad(1)(np.ones((1, 1), np.uint8))
+    array([[0, 0, 0],
+           [0, 1, 0],
+           [0, 0, 0]], dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        padding: int | Sequence[int],
+        fill: float | Sequence[float] = 0,
+        padding_mode: str = "constant",
+        *,
+        layout: str | None = None,
+    ) -> None:
+        super().__init__(layout)
+        self.padding = _check_padding(padding)
+        self.fill = fill
+        if padding_mode not in _PADDING_MODES:
+            raise ArgumentError(f"padding_mode must be one of {', '.join(_PADDING_MODES)}, but got {padding_mode!r}")
+        self.padding_mode = padding_mode
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """The padded images."""
+        left, top, right, bottom = self.padding
+        if not any(self.padding):
+            return images
+        widths = [(0, 0)] * images.ndim
+        widths[axes.height], widths[axes.width] = (top, bottom), (left, right)
+        if self.padding_mode != "constant":
+            return np.pad(images, widths, self.padding_mode)  # type: ignore[call-overload, no-any-return]
+        inner = _window(axes, (top, left), (images.shape[axes.height], images.shape[axes.width]))
+        shape = tuple(size + sum(width) for size, width in zip(images.shape, widths, strict=True))
+        out = empty(shape, images.dtype)
+        out[...] = per_channel("fill", self.fill, images, axes)
+        out[inner] = images
+        return out
+
+
+def _cut(images: NDArray[Any], axes: Axes, size: tuple[int, int], offsets: NDArray[np.int64]) -> NDArray[Any]:
+    """The window at each image's own offset; what lies outside the image is zero.
+
+    Args:
+        images: shape (n, ...).
+        axes: which dimensions are height and width.
+        size: height and width of the windows.
+        offsets: top and left of each window, shape (n, 2); negative ones lie before the image.
+    """
+    limits = np.array((images.shape[axes.height], images.shape[axes.width]))
+    extent = np.array(size)
+    starts, stops = np.clip(offsets, 0, limits), np.clip(offsets + extent, 0, limits)
+    shape = list(images.shape)
+    shape[axes.height], shape[axes.width] = size
+    out = empty(tuple(shape), images.dtype)
+    if ((stops - starts) < extent).any():
+        out[...] = 0
+    places = (starts - offsets).tolist()
+    for image, cut, start, place, part in zip(
+        images, out, starts.tolist(), places, (stops - starts).tolist(), strict=True
+    ):
+        cut[_window(axes, place, part)] = image[_window(axes, start, part)]
+    return out
+
+
+def _window(axes: Axes, start: Sequence[int], size: Sequence[int]) -> tuple[Any, ...]:
+    """The index of a window in one image, or behind an ellipsis in a batch of them."""
+    rows, columns = slice(start[0], start[0] + size[0]), slice(start[1], start[1] + size[1])
+    return (..., rows, columns, slice(None)) if axes.channels == 3 else (..., rows, columns)
+
+
+def _check_fits(size: tuple[int, int], height: int, width: int, what: str) -> None:
+    if size[0] > height or size[1] > width:
+        raise ArgumentError(f"crop size {size} is larger than the {what} ({height}, {width}); crop less, or pad more")
+
+
+def _check_probability(p: object) -> float:
+    if isinstance(p, bool) or not isinstance(p, int | float | np.number) or not 0 <= p <= 1:
+        raise ArgumentError(f"p must be a probability in [0, 1], but got p={p!r}")
+    return float(p)
+
+
+def _check_size(size: object) -> tuple[int, int]:
+    numbers = _integers((size, size) if not isinstance(size, list | tuple | np.ndarray) else size)
+    if len(numbers) != 2 or min(numbers) < 1:
+        raise ArgumentError(f"size must be a positive integer or (height, width), but got size={size!r}")
+    return numbers[0], numbers[1]
+
+
+def _check_padding(padding: object) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom."""
+    numbers = _integers((padding,) if not isinstance(padding, list | tuple | np.ndarray) else padding)
+    if len(numbers) not in (1, 2, 4) or min(numbers) < 0:
+        raise ArgumentError(
+            "padding must be a non-negative integer, (left-right, top-bottom) or (left, top, right, bottom), "
+            f"but got padding={padding!r}"
+        )
+    left, top, right, bottom = numbers * (4 // len(numbers))
+    return left, top, right, bottom
+
+
+def _integers(values: Any) -> tuple[int, ...]:
+    """The values as integers; (-1,), which nothing allows, if one of them is none."""
+    if any(isinstance(value, bool) or not isinstance(value, int | np.integer) for value in values):
+        return (-1,)
+    return tuple(map(int, values))

@@ -1,0 +1,112 @@
+"""Transforms that change values, types and layout of pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.batch.arena import empty
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.transforms.base import Axes, ImageTransform, per_channel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["Normalize", "ToCHW", "ToFloat"]
+
+
+class Normalize(ImageTransform):
+    """Subtract a mean and divide by a standard deviation, per channel.
+
+    Args:
+        mean: one number, or one a channel, in the images' own units.
+        std: likewise, none of them zero.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: std has a zero, or mean and std differ in length; when called, they do not
+            fit the channels.
+        ArgumentTypeError: when called with integers, for which ToFloat() must come first.
+
+    Named as torchvision.transforms.Normalize.
+
+    >>> Normalize(mean=0.5, std=0.25)(np.ones((1, 2, 2), np.float32)).ravel()
+    array([2., 2., 2., 2.], dtype=float32)
+    """
+
+    def __init__(
+        self, mean: float | Sequence[float], std: float | Sequence[float], *, layout: str | None = None
+    ) -> None:
+        super().__init__(layout)
+        if np.ndim(mean) > 1 or np.shape(mean) != np.shape(std):
+            raise ArgumentError(f"mean and std must be numbers or as long as each other, but got {mean!r} and {std!r}")
+        if not np.all(np.isfinite(mean)) or not np.all(np.isfinite(std)) or np.any(np.equal(std, 0)):
+            raise ArgumentError(f"mean and std must be finite and std not zero, but got {mean!r} and {std!r}")
+        self.mean = mean
+        self.std = std
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """The normalised images, in the same floating-point type."""
+        if images.dtype.kind != "f":
+            raise ArgumentTypeError(
+                f"Normalize takes floating-point images, but got {images.dtype}; put ToFloat() before it"
+            )
+        out = empty(images.shape, images.dtype)
+        np.subtract(images, per_channel("mean", self.mean, images, axes), out=out)
+        np.divide(out, per_channel("std", self.std, images, axes), out=out)
+        return out
+
+
+class ToFloat(ImageTransform):
+    """Turn integers into floating-point numbers in [0, 1] by dividing by the type's largest value.
+
+    Floating-point images change their type only, booleans become 0 and 1.
+
+    Args:
+        dtype: the floating-point type.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: dtype is no floating-point type.
+
+    The scaling is that of torchvision.transforms.v2.ToDtype(scale=True).
+
+    >>> ToFloat()(np.array([[0, 255]], np.uint8))
+    array([[0., 1.]], dtype=float32)
+    """
+
+    def __init__(self, dtype: DTypeLike = np.float32, *, layout: str | None = None) -> None:
+        super().__init__(layout)
+        self.dtype = np.dtype(dtype)
+        if self.dtype.kind != "f":
+            raise ArgumentError(f"dtype must be a floating-point type, but got dtype={dtype!r}")
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:  # noqa: ARG002 - layout is all one here
+        """The images in the floating-point type."""
+        if images.dtype == self.dtype:
+            return images
+        out = empty(images.shape, self.dtype)
+        np.copyto(out, images, casting="unsafe")
+        if images.dtype.kind in "iu":
+            np.divide(out, self.dtype.type(np.iinfo(images.dtype).max), out=out)
+        return out
+
+
+class ToCHW(ImageTransform):
+    """Move the channels to the front: HWC becomes CHW, HW becomes 1HW, CHW stays.
+
+    Args:
+        layout: the layout that comes in: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    >>> ToCHW()(np.zeros((32, 24, 3), np.uint8)).shape
+    (3, 32, 24)
+    """
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """The images with the channels in front, as a view."""
+        if axes.channels is None:
+            return images[:, np.newaxis]
+        return images if axes.channels == 1 else np.moveaxis(images, axes.channels, 1)

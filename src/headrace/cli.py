@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
+from headrace import __version__
 from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
@@ -74,19 +74,12 @@ def _failed(line: str) -> int:
 
 def _parser() -> _Parser:
     parser = _Parser(prog="headrace", description="A data loader for training: tools around it.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"headrace {_version()}")
+    parser.add_argument("--version", action="version", version=f"headrace {__version__}")
     parser.set_defaults(command=lambda _: parser.print_help())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
     _add_demo(commands)
     _add_info(commands)
     return parser
-
-
-def _version() -> str:
-    try:
-        return metadata.version("headrace")
-    except metadata.PackageNotFoundError:
-        return "(not installed as a package)"
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -56,6 +56,8 @@ class BatchReader:
         self._dataset = dataset
         self._collate_fn = collate_fn
         self._single = single
+        self._reads_batches = collate_fn is None and not single and reads_batches(dataset)
+        self._reads_many = not single and fast_face(dataset, "__getitems__", "__getitem__") is not None
 
     def __call__(self, selection: Selection, key: int, step: int) -> Any:
         """The batch of the selection.
@@ -66,18 +68,19 @@ class BatchReader:
             step: the number of the batch, which tells apart samples that have no index.
         """
         numbers = selection if isinstance(selection, np.ndarray) else _numbers(step, len(selection))
-        if self._single or not self._has_fast_face(selection):
+        fast = self._fast_reader(selection)
+        if fast is None:
             with use_keys(key, numbers):
-                return self._read(selection, singly=self._single)
+                return self._read_singly(selection)
         try:
             with use_keys(key, numbers):
-                return self._read(selection, singly=False)
+                return fast(selection)
         except Exception as error:
             failure = error
         # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
         # or else it gives the batch, and the fast face is what is wrong.
         with use_keys(key, numbers):
-            batch = self._read(selection, singly=True)
+            batch = self._read_singly(selection)
         warnings.warn(
             f"{type(self._dataset).__name__} could not read a batch at once, but sample by sample: "
             f"{type(failure).__name__}: {failure}",
@@ -86,17 +89,25 @@ class BatchReader:
         )
         return batch
 
-    def _has_fast_face(self, selection: Selection) -> bool:
-        if self._collate_fn is not None or not isinstance(selection, np.ndarray):
-            return fast_face(self._dataset, "__getitems__", "__getitem__") is not None
-        return reads_batches(self._dataset)
+    def _fast_reader(self, selection: Selection) -> Callable[[Any], Any] | None:
+        """What reads all samples of the selection at once, if anything does."""
+        if self._reads_batches and isinstance(selection, np.ndarray):
+            return self._read_batch
+        return self._read_many if self._reads_many else None
 
-    def _read(self, selection: Selection, *, singly: bool) -> Any:
-        if not singly and self._collate_fn is None and isinstance(selection, np.ndarray):
-            return read_batch(self._dataset, selection)
-        samples = read_samples(self._dataset, selection, singly=singly)
-        if self._single:
-            return samples[0] if self._collate_fn is None else self._collate_fn(samples[0])
+    def _read_batch(self, selection: NDArray[np.int64]) -> Any:
+        return read_batch(self._dataset, selection)
+
+    def _read_many(self, selection: Selection) -> Any:
+        return self._collate(read_samples(self._dataset, selection), selection)
+
+    def _read_singly(self, selection: Selection) -> Any:
+        samples = read_samples(self._dataset, selection, singly=True)
+        if not self._single:
+            return self._collate(samples, selection)
+        return samples[0] if self._collate_fn is None else self._collate_fn(samples[0])
+
+    def _collate(self, samples: list[Any], selection: Selection) -> Any:
         return default_collate(samples, selection) if self._collate_fn is None else self._collate_fn(samples)
 
 

@@ -68,7 +68,7 @@ class Plan:
             step: the batch's number, 0 ... steps - 1.
 
         Returns:
-            Indices, shape (n,), int64, possibly read-only.
+            Indices, shape (n,), int64.
 
         >>> from headrace.order.permutation import Sequential
         >>> Plan(length=10, batch_size=4, order=Sequential()).indices(0, 2)

@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
+import numpy as np
+
 from headrace.errors import ArgumentError
 
 __all__ = ["children", "count_bytes", "get_field", "map_fields", "rebuild", "replace_field"]
@@ -30,12 +32,14 @@ def children(value: Any) -> list[tuple[Any, Any]] | None:
     >>> children(["a", "b"]) is None  # the strings of a batch
     True
     """
-    if isinstance(value, Mapping):
-        return list(value.items())
+    if isinstance(value, np.ndarray):  # most fields are, so they are told first
+        return None
     if isinstance(value, tuple):
         return list(enumerate(value))
     if isinstance(value, list) and not all(isinstance(item, str | bytes) for item in value):
         return list(enumerate(value))
+    if isinstance(value, Mapping):
+        return list(value.items())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
     return None
@@ -130,10 +134,11 @@ def _no_such_field(value: Any, field: Key) -> str:
 def count_bytes(batch: Any) -> int:
     """The bytes of a batch's arrays, strings and bytes objects.
 
-    >>> import numpy as np
     >>> count_bytes((np.zeros((4, 3), np.float32), ["ab", "c"]))
     51
     """
+    if isinstance(batch, np.ndarray):
+        return batch.nbytes
     pairs = children(batch)
     if pairs is not None:
         return sum(count_bytes(item) for _, item in pairs)

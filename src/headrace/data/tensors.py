@@ -8,7 +8,7 @@ from headrace import adapters, kernels
 from headrace.batch.arena import empty
 from headrace.data.dataset import Dataset
 from headrace.data.reading import check_index, check_indices
-from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,10 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         >>> TensorDataset(np.arange(5) * 10).get_batch(np.array([3, 1]))
         (array([30, 10]),)
         """
-        rows = check_indices(indices, self._length)
+        try:
+            return tuple(_gather(tensor, indices) for tensor in self.tensors)
+        except OutOfRangeError:  # negative ones are told apart from wrong ones only here, for speed
+            rows = check_indices(indices, self._length)
         return tuple(_gather(tensor, rows) for tensor in self.tensors)
 
 
@@ -101,7 +104,7 @@ def _gather(tensor: Any, rows: NDArray[np.int64]) -> Any:
     assert adapter is not None  # noqa: S101 - the constructor has seen to it
     array = adapter.to_numpy(tensor)
     if array is None:
-        return adapter.take(tensor, rows)
+        return adapter.take(tensor, check_indices(rows, len(tensor)))
     out = empty((len(rows), *array.shape[1:]), array.dtype)
     kernels.active().gather(array, rows, out)
     return adapter.from_numpy(out, tensor)

@@ -55,7 +55,7 @@ class Shuffled:
         self._piece: tuple[int, int, NDArray[np.int64]] = (0, 0, np.empty(0, np.int64))
 
     def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:
-        """The samples at positions [start, stop), read-only.
+        """The samples at positions [start, stop).
 
         Args:
             key: which order, below 2**64.
@@ -66,13 +66,10 @@ class Shuffled:
         if of_key != key or not first <= start <= stop <= first + len(piece):
             first, piece = self._compute(key, start, stop)
             self._piece = key, first, piece
-        return piece[start - first : stop - first]
+        return piece[start - first : stop - first].copy()  # the piece serves others too
 
     def _compute(self, key: int, start: int, stop: int) -> tuple[int, NDArray[np.int64]]:
         if self._length < _EXACT_BELOW:
-            start, piece = 0, kernels.active().fisher_yates(key, self._length)
-        else:
-            stop = min(max(stop, start + _PIECE), self._length)
-            piece = kernels.active().feistel(key, self._length, start, stop)
-        piece.flags.writeable = False
-        return start, piece
+            return 0, kernels.active().fisher_yates(key, self._length)
+        stop = min(max(stop, start + _PIECE), self._length)
+        return start, kernels.active().feistel(key, self._length, start, stop)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["DemoResult", "run"]
 
 TEST_IMAGES = 360
-SHEET_IMAGES = 64  # a picture of more is no longer a glance
+SHEET_IMAGES = 72  # a picture of more is no longer a glance
 
 # Mean and spread of the digits' pixels, which go from 0 to 16, on the scale of ToFloat.
 MEAN = 4.88 / 255
@@ -113,10 +113,11 @@ def _split(images: NDArray[Any], labels: NDArray[Any], seed: int) -> tuple[Datas
 def _save_sheet(loader: DataLoader[Any], seed: int, folder: Path) -> Path:
     """Draw the first batch of the training that follows: any batch can be asked for at any time."""
     images, labels = loader.batch(step=0, epoch=0)
+    cut = f", {SHEET_IMAGES} of {len(images)}" if len(images) > SHEET_IMAGES else ""
     sheet = contact_sheet(
         images[:SHEET_IMAGES],
         labels[:SHEET_IMAGES],
-        title=f"digits, seed {seed}, epoch 0, step 0, augmented",
+        title=f"digits, seed {seed}, epoch 0, step 0, augmented{cut}",
         layout="HW",
         value_range=((0 - MEAN) / SPREAD, (16 / 255 - MEAN) / SPREAD),
     )

@@ -9,7 +9,9 @@ import warnings
 from dataclasses import dataclass
 from importlib import metadata
 
-from headrace import kernels
+import numpy as np
+
+from headrace import __version__, kernels
 from headrace.errors import ArgumentError, ReferenceKernelsWarning
 
 __all__ = ["report"]
@@ -97,9 +99,9 @@ def _section(title: str, rows: list[_Row], width: int) -> str:
 
 def _system() -> list[_Row]:
     return [
-        ("headrace", _version("headrace") or "not installed as a package"),
+        ("headrace", __version__),
         ("Python", f"{platform.python_version()} ({platform.python_implementation()}, {_threading()})"),
-        ("NumPy", _version("numpy") or "unknown"),
+        ("NumPy", np.__version__),
         ("platform", platform.platform()),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ _PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
 
 class _RandomFlip(ImageTransform):
     """Flips each image along one axis with a probability."""
+
+    moves_only: ClassVar[bool] = True
 
     def __init__(self, p: float = 0.5, *, layout: str | None = None) -> None:
         super().__init__(layout)
@@ -113,6 +115,8 @@ class RandomCrop(ImageTransform):
     (3, 32, 32)
     """
 
+    moves_only: ClassVar[bool] = True
+
     def __init__(
         self, size: int | Sequence[int], padding: int | Sequence[int] = 4, *, layout: str | None = None
     ) -> None:
@@ -150,6 +154,8 @@ class CenterCrop(ImageTransform):
     >>> CenterCrop(1)(np.arange(9).reshape(3, 3))
     array([[4]])
     """
+
+    moves_only: ClassVar[bool] = True
 
     def __init__(self, size: int | Sequence[int], *, layout: str | None = None) -> None:
         super().__init__(layout)
@@ -254,13 +260,13 @@ def _check_fits(size: tuple[int, int], height: int, width: int, what: str) -> No
 
 
 def _check_probability(p: object) -> float:
-    if isinstance(p, bool) or not isinstance(p, int | float | np.number) or not 0 <= p <= 1:
+    if isinstance(p, bool) or not isinstance(p, int | float | np.integer | np.floating) or not 0 <= p <= 1:
         raise ArgumentError(f"p must be a probability in [0, 1], but got p={p!r}")
     return float(p)
 
 
 def _check_size(size: object) -> tuple[int, int]:
-    numbers = _integers((size, size) if not isinstance(size, list | tuple | np.ndarray) else size)
+    numbers = _integers(size if _is_sequence(size) else (size, size))
     if len(numbers) != 2 or min(numbers) < 1:
         raise ArgumentError(f"size must be a positive integer or (height, width), but got size={size!r}")
     return numbers[0], numbers[1]
@@ -268,7 +274,7 @@ def _check_size(size: object) -> tuple[int, int]:
 
 def _check_padding(padding: object) -> tuple[int, int, int, int]:
     """Left, top, right and bottom."""
-    numbers = _integers((padding,) if not isinstance(padding, list | tuple | np.ndarray) else padding)
+    numbers = _integers(padding if _is_sequence(padding) else (padding,))
     if len(numbers) not in (1, 2, 4) or min(numbers) < 0:
         raise ArgumentError(
             "padding must be a non-negative integer, (left-right, top-bottom) or (left, top, right, bottom), "
@@ -276,6 +282,10 @@ def _check_padding(padding: object) -> tuple[int, int, int, int]:
         )
     left, top, right, bottom = numbers * (4 // len(numbers))
     return left, top, right, bottom
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def _integers(values: Any) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -41,9 +41,10 @@ class Normalize(ImageTransform):
         self, mean: float | Sequence[float], std: float | Sequence[float], *, layout: str | None = None
     ) -> None:
         super().__init__(layout)
-        if np.ndim(mean) > 1 or np.shape(mean) != np.shape(std):
+        means, deviations = _numbers("mean", mean), _numbers("std", std)
+        if means.ndim > 1 or means.shape != deviations.shape:
             raise ArgumentError(f"mean and std must be numbers or as long as each other, but got {mean!r} and {std!r}")
-        if not np.all(np.isfinite(mean)) or not np.all(np.isfinite(std)) or np.any(np.equal(std, 0)):
+        if not np.isfinite((means, deviations)).all() or not deviations.all():
             raise ArgumentError(f"mean and std must be finite and std not zero, but got {mean!r} and {std!r}")
         self.mean = mean
         self.std = std
@@ -89,9 +90,12 @@ class ToFloat(ImageTransform):
         if images.dtype == self.dtype:
             return images
         out = empty(images.shape, self.dtype)
-        np.copyto(out, images, casting="unsafe")
-        if images.dtype.kind in "iu":
-            np.divide(out, self.dtype.type(np.iinfo(images.dtype).max), out=out)
+        if images.dtype.kind in "iu":  # float16 cannot hold the largest values of most integers
+            between = np.result_type(self.dtype, np.float32)
+            largest = between.type(np.iinfo(images.dtype).max)
+            np.divide(images, largest, out=out, dtype=between, casting="unsafe")
+        else:
+            np.copyto(out, images, casting="unsafe")
         return out
 
 
@@ -105,8 +109,17 @@ class ToCHW(ImageTransform):
     (3, 32, 24)
     """
 
+    moves_only: ClassVar[bool] = True
+
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The images with the channels in front, as a view."""
         if axes.channels is None:
             return images[:, np.newaxis]
         return images if axes.channels == 1 else np.moveaxis(images, axes.channels, 1)
+
+
+def _numbers(name: str, values: object) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name} must be a number, or one a channel, but got {name}={values!r}") from None

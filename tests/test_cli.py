@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import headrace
 from headrace.cli import main
 from headrace.tools import info
 
@@ -48,7 +51,7 @@ def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("headrace ")
+    assert capsys.readouterr().out == f"headrace {headrace.__version__}\n"
 
 
 def test_info_prints_the_report(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +132,20 @@ def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr(info, "report", interrupted)
     assert main(["info"]) == 130
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of the terminal are POSIX")
+def test_ctrl_c_in_the_middle_of_the_demo(tmp_path: Path) -> None:
+    pytest.importorskip("rich")
+    pytest.importorskip("PIL")
+    command = [sys.executable, "-m", "headrace", "demo", "--epochs", "100000", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        while not (tmp_path / "digits.png").exists():  # training follows the picture
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"")
 
 
 def test_python_m_headrace_is_the_command() -> None:

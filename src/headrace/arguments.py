@@ -106,8 +106,10 @@ def _check_sampling(given: Mapping[str, Any]) -> None:
 
 
 def _check_stream(given: Mapping[str, Any]) -> None:
-    for name in ("shuffle", "sampler", "batch_sampler"):
-        if given[name] not in (None, False):
+    refused = {"shuffle": bool(given["shuffle"])}
+    refused |= {name: given[name] is not None for name in ("sampler", "batch_sampler")}
+    for name, present in refused.items():
+        if present:
             raise ArgumentError(
                 f"an IterableDataset decides its own order, but got {name}={given[name]!r}; leave {name} out"
             )

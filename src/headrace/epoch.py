@@ -12,10 +12,10 @@ from headrace.batch.collate import default_collate
 from headrace.data.reading import read_batch, read_samples, reads_batches
 from headrace.errors import DatasetChangedError, HeadraceWarning, UnexpectedStopIterationError
 from headrace.faces import fast_face
-from headrace.keys import epoch_key, use_keys
+from headrace.keys import epoch_key, slot, use_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from headrace.order.samplers import Sampling, Selection
 
 __all__ = ["BatchReader", "Cursor", "Epoch", "SampledBatches", "StreamedBatches", "naming_step"]
+
+# The place where a collate_fn draws; without one of its own it would draw what the first sample drew.
+_COLLATION = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +105,10 @@ class BatchReader:
         return self._collate(read_samples(self._dataset, selection), selection)
 
     def _read_singly(self, selection: Selection) -> Any:
-        samples = read_samples(self._dataset, selection, singly=True)
-        if not self._single:
-            return self._collate(samples, selection)
-        return samples[0] if self._collate_fn is None else self._collate_fn(samples[0])
+        return self._collate(read_samples(self._dataset, selection, singly=True), selection)
 
     def _collate(self, samples: list[Any], selection: Selection) -> Any:
-        return default_collate(samples, selection) if self._collate_fn is None else self._collate_fn(samples)
+        return _collate(samples, selection, self._collate_fn, single=self._single)
 
 
 class Cursor:
@@ -197,7 +197,8 @@ class StreamedBatches:
         self._key = cursor.epoch.draws_key
         if hasattr(stream, "set_epoch"):
             stream.set_epoch(cursor.epoch.number)
-        self._samples = iter(stream)
+        with use_keys(self._key, np.array([-1])):  # not a sample's
+            self._samples = iter(stream)
         self._position = 0
         self._waiting: list[Any] = []  # samples of the next batch, kept if one after them fails
 
@@ -219,7 +220,8 @@ class StreamedBatches:
         step = cursor.step
         cursor.step += 1
         with naming_step(cursor.epoch, step), use_keys(self._key, np.arange(first, first + len(samples))):
-            return self._collate(samples, first), len(samples)
+            indices = range(first, first + len(samples))
+            return _collate(samples, indices, self._collate_fn, single=self._single), len(samples)
 
     def _read_samples(self) -> list[Any]:
         """The samples of the next batch, fewer at the end of the stream."""
@@ -234,13 +236,6 @@ class StreamedBatches:
             if self._position > first:
                 self._waiting.append(sample)
         return self._waiting
-
-    def _collate(self, samples: list[Any], first: int) -> Any:
-        if self._single:
-            return samples[0] if self._collate_fn is None else self._collate_fn(samples[0])
-        if self._collate_fn is None:
-            return default_collate(samples, range(first, first + len(samples)))
-        return self._collate_fn(samples)
 
 
 class naming_step:  # noqa: N801 - a context manager reads like a function
@@ -267,6 +262,16 @@ class naming_step:  # noqa: N801 - a context manager reads like a function
 
     def _note(self) -> str:
         return f"in step {self._step} of epoch {self._epoch.number} (seed {self._epoch.seed})"
+
+
+def _collate(
+    samples: list[Any], indices: Sequence[Any] | NDArray[np.int64], fn: Callable[[Any], Any] | None, *, single: bool
+) -> Any:
+    """The batch of the samples, or what becomes of the only one."""
+    if fn is None:
+        return samples[0] if single else default_collate(samples, indices)
+    with slot(_COLLATION):
+        return fn(samples[0] if single else samples)
 
 
 def _numbers(step: int, count: int) -> NDArray[np.int64]:

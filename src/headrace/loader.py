@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -161,6 +162,7 @@ class DataLoader(Generic[B_co]):
     def _make_resources(self) -> None:
         self._arena = Arena()
         self._meter = Meter()
+        self._beginning = Lock()  # threads may each begin an epoch
         self._closed = False
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -169,7 +171,7 @@ class DataLoader(Generic[B_co]):
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_meter", "_closed", "_cursor")
+        left_out = ("_arena", "_meter", "_beginning", "_closed", "_cursor")
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -250,17 +252,25 @@ class DataLoader(Generic[B_co]):
     def set_epoch(self, epoch: int) -> None:
         """Let the next iterator begin this epoch. A sampler with a `set_epoch` of its own is told.
 
+        A state loaded in the midst of this same epoch stays where it is, so a training loop may say
+        `set_epoch` before each of its epochs, the resumed one too.
+
         Args:
             epoch: a non-negative integer.
         """
         epoch = _check_count("epoch", epoch)
-        self._next, self._cursor, self._begun = (epoch, 0, self.seed), None, None
+        if epoch != self._next[0]:
+            self._next = (epoch, 0, self.seed)
+        self._cursor = self._begun = None
         self._tell_sampler(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the latest iterator stands, as a dict of a few integers that `json.dumps` takes.
 
         It may be taken at any time; the batches handed out so far are counted, nothing is loaded.
+        Between epochs it is the start of the next one, whose seed is then drawn if there is none.
+        Taken after the last batch of an epoch, while its iterator has not yet ended, it is that
+        place: the iterator that goes on from it ends at once.
 
         >>> import json
         >>> loader = DataLoader(range(10), batch_size=2, seed=0)
@@ -285,7 +295,7 @@ class DataLoader(Generic[B_co]):
             StateError: it is not the state of a loader with this dataset length, seed and batch size.
         """
         saved = LoaderState.from_dict(state)
-        saved.check_belongs_to(self._state(None))
+        saved.check_belongs_to(self._state(Cursor(Epoch(0, 0), 0)))
         if saved.length is not None and saved.step > len(self):
             raise StateError(f"the state is damaged: step {saved.step} of an epoch of {len(self)} steps")
         seed = self.seed if saved.epoch_seed is None else saved.epoch_seed
@@ -328,12 +338,19 @@ class DataLoader(Generic[B_co]):
 
     def _begin(self) -> Cursor:
         """Start the next epoch, or go on with the one of a loaded state."""
+        with self._beginning:
+            epoch = self._upcoming()
+            cursor = self._cursor = Cursor(epoch, self._next[1])
+            self._next = (epoch.number + 1, 0, self.seed)
+            self._begun = epoch
+        return cursor
+
+    def _upcoming(self) -> Epoch:
+        """The epoch that begins next. A seed that it has to draw is drawn now and kept until then."""
         number, step, seed = self._next
-        epoch = Epoch(number, adapters.draw_seed(self.generator) if seed is None else seed)
-        self._next = (number + 1, 0, self.seed)
-        self._begun = epoch
-        self._cursor = Cursor(epoch, step)
-        return self._cursor
+        seed = adapters.draw_seed(self.generator) if seed is None else seed
+        self._next = (number, step, seed)
+        return Epoch(number, seed)
 
     def _batches(self, cursor: Cursor) -> SampledBatches | StreamedBatches:
         if self._streams:
@@ -364,16 +381,13 @@ class DataLoader(Generic[B_co]):
         """The epoch of that number; None is the one begun last, or else the next one."""
         if number is None and self._begun is not None:
             return self._begun
-        following, step, seed = self._next
-        number = following if number is None else _check_count("epoch", number)
+        number = self._next[0] if number is None else _check_count("epoch", number)
         if self.seed is not None:
             return Epoch(number, self.seed)
         if self._begun is not None and number == self._begun.number:
             return self._begun
-        if number == following:  # its seed is drawn now and kept until it begins
-            seed = adapters.draw_seed(self.generator) if seed is None else seed
-            self._next = (following, step, seed)
-            return Epoch(number, seed)
+        if number == self._next[0]:
+            return self._upcoming()
         raise ArgumentError(
             f"the batches of epoch {number} are not known: with seed=None each epoch draws its seed when it begins; "
             "give the DataLoader a seed to look at any epoch"
@@ -381,14 +395,14 @@ class DataLoader(Generic[B_co]):
 
     def _state(self, cursor: Cursor | None) -> LoaderState:
         if cursor is None or cursor.finished:
-            epoch, step, seed = self._next
+            epoch, step = self._upcoming(), self._next[1]
         else:
-            epoch, step, seed = cursor.epoch.number, cursor.step, cursor.epoch.seed
+            epoch, step = cursor.epoch, cursor.step
         return LoaderState(
-            epoch=epoch,
+            epoch=epoch.number,
             step=step,
             seed=self.seed,
-            epoch_seed=seed if self.seed is None else None,
+            epoch_seed=epoch.seed if self.seed is None else None,
             length=None if self._streams or self._given_sampling is not None else len(self.dataset),
             global_batch_size=None if self.batch_sampler is not None else (self.batch_size or 1) * self.world_size,
             shuffle=self.shuffle,
@@ -418,13 +432,9 @@ class BatchIterator(Iterator[B_co]):
 
     def __init__(self, loader: DataLoader[B_co]) -> None:
         self._loader = loader
-        self._start()
+        self._cursor = loader._begin()
+        self._batches = loader._batches(self._cursor)
         self._handed_out_at: float | None = None
-
-    def _start(self) -> None:
-        self._cursor = self._loader._begin()
-        self._first_step = self._cursor.step
-        self._batches = self._loader._batches(self._cursor)
 
     def __len__(self) -> int:
         """Return the number of batches in the epoch, as len(loader) does."""
@@ -458,11 +468,7 @@ class BatchIterator(Iterator[B_co]):
             return self._batches.read()
         except StopIteration:
             self._cursor.finished = True
-            if self._first_step == 0 or self._cursor.step > self._first_step:
-                raise
-        # A state taken after the last batch of an epoch is the start of the next one.
-        self._start()
-        return self._read()
+            raise
 
     def state_dict(self) -> dict[str, Any]:
         """Where this iterator stands, for `DataLoader.load_state_dict`."""
@@ -471,13 +477,17 @@ class BatchIterator(Iterator[B_co]):
 
 def _is_stream(dataset: object) -> bool:
     """Whether samples come from `__iter__`: by class, or because there is nothing else."""
-    if isinstance(dataset, IterableDataset) or adapters.is_iterable_dataset(dataset):
+    if _is_declared_stream(dataset):
         return True
     return hasattr(type(dataset), "__iter__") and not hasattr(type(dataset), "__getitem__")
 
 
+def _is_declared_stream(dataset: object) -> bool:
+    return isinstance(dataset, IterableDataset) or adapters.is_iterable_dataset(dataset)
+
+
 def _check_kind(dataset: object, *, streams: bool, needs_length: bool) -> None:
-    if streams and isinstance(dataset, Iterator):
+    if streams and isinstance(dataset, Iterator) and not _is_declared_stream(dataset):
         raise ArgumentTypeError(
             f"dataset is an iterator ({type(dataset).__name__}), which can be gone through once; derive from "
             "IterableDataset, whose __iter__ starts anew in each epoch"

@@ -80,5 +80,5 @@ class Plan:
         stop = start + share
         if stop <= self.length:
             return self.order.indices(key, start, stop)
-        positions = np.arange(start, stop) % self.length
-        return np.concatenate([self.order.indices(key, int(at), int(at) + 1) for at in positions])
+        positions = [at % self.length for at in range(start, stop)]
+        return np.concatenate([self.order.indices(key, at, at + 1) for at in positions])

@@ -58,7 +58,7 @@ class LoaderState:
         if state["headrace"] != _VERSION:
             raise StateError(f"the state has version {state['headrace']!r}; this release reads version {_VERSION}")
         if state.keys() - {"headrace"} != names:
-            wrong = sorted(state.keys() - {"headrace"} ^ names)
+            wrong = sorted(map(str, state.keys() - {"headrace"} ^ names))
             raise StateError(f"the state is damaged: missing or unknown keys {wrong}")
         values = {name: state[name] for name in names}
         for name, value in values.items():

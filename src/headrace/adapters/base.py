@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from headrace.adapters import boxed, numpy
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Adapter", "can_pin", "find", "is_iterable_dataset", "pin"]
@@ -45,7 +44,7 @@ def find(value: object) -> Adapter | None:
     >>> find("text") is None
     True
     """
-    if isinstance(value, np.ndarray):
+    if numpy.owns(value):
         return numpy
     if "torch" in sys.modules:
         from headrace.adapters import torch

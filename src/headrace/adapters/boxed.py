@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -24,8 +26,14 @@ B = TypeVar("B", bound=Boxed)
 
 
 def owns(value: object) -> bool:
-    """Whether the value has an ndarray in `.data` (an ndarray itself has a buffer there)."""
-    return isinstance(getattr(value, "data", None), np.ndarray)
+    """Whether the value has an ndarray in `.data`, and nothing else.
+
+    Containers may have a field of that name, and a sparse matrix keeps its non-zero elements there.
+    """
+    data = getattr(value, "data", None)
+    if not isinstance(data, np.ndarray) or getattr(value, "shape", data.shape) != data.shape:
+        return False
+    return not isinstance(value, np.ndarray | tuple | list | Mapping) and not is_dataclass(value)
 
 
 def to_numpy(value: Boxed) -> NDArray[Any] | None:
@@ -45,7 +53,7 @@ def stack(values: list[B]) -> B:
 
 def row(value: B, index: int) -> B:
     """The row at the index, a view in a box of the same class."""
-    return type(value)(value.data[index])
+    return type(value)(value.data[index, ...])
 
 
 def take(value: B, indices: NDArray[np.int64]) -> B:

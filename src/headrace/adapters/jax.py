@@ -20,7 +20,9 @@ def owns(value: object) -> bool:
 
 
 def to_numpy(value: jax.Array) -> NDArray[Any] | None:
-    """The array's memory, read-only, where all of it is on the host."""
+    """The array's memory, read-only, where all of it is on the host and NumPy knows its dtype."""
+    if jnp.issubdtype(value.dtype, jax.dtypes.extended):  # random keys
+        return None
     if not value.is_fully_addressable or any(device.platform != "cpu" for device in value.devices()):
         return None
     return np.asarray(value)

@@ -13,8 +13,8 @@ __all__ = ["from_numpy", "owns", "row", "stack", "take", "to_numpy"]
 
 
 def owns(value: object) -> bool:
-    """Whether the value is an ndarray."""
-    return isinstance(value, np.ndarray)
+    """Whether the value is an ndarray (a masked one is more than its elements)."""
+    return type(value) is np.ndarray or (isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray))
 
 
 def to_numpy(value: NDArray[Any]) -> NDArray[Any] | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = [
@@ -23,8 +23,9 @@ __all__ = [
     "to_numpy",
 ]
 
-# NumPy has no type of these; their memory is read as integers of the same width.
-_AS_INTEGERS = {torch.bfloat16: torch.int16}
+# NumPy has no such type. Its memory is read as bytes without a meaning, so that nobody takes it for
+# numbers of another type.
+_BFLOAT16 = np.dtype("V2")
 
 
 def owns(value: object) -> bool:
@@ -36,9 +37,10 @@ def to_numpy(value: torch.Tensor) -> NDArray[Any] | None:
     """The tensor's memory, where it is dense, on the host and outside the autograd graph."""
     if value.device.type != "cpu" or value.layout is not torch.strided or value.requires_grad:
         return None
-    integers = _AS_INTEGERS.get(value.dtype)
     try:
-        array: NDArray[Any] = (value if integers is None else value.view(integers)).numpy()
+        if value.dtype == torch.bfloat16:
+            return np.asarray(value.view(torch.int16).numpy().view(_BFLOAT16))
+        array: NDArray[Any] = value.numpy()
     except (RuntimeError, TypeError):  # quantised, lazily conjugated, a dtype that NumPy lacks
         return None
     return array
@@ -46,8 +48,9 @@ def to_numpy(value: torch.Tensor) -> NDArray[Any] | None:
 
 def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:
     """The array as a tensor that shares its memory."""
-    tensor = torch.from_numpy(array)
-    return tensor.view(like.dtype) if tensor.dtype == _AS_INTEGERS.get(like.dtype) else tensor
+    if array.dtype == _BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(like.dtype)
+    return torch.from_numpy(array)
 
 
 def stack(values: list[torch.Tensor]) -> torch.Tensor:

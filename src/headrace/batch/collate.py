@@ -87,7 +87,7 @@ class _Collation:
         raise MixedSamplesError(self._no_batch(first, path))
 
     def _numbers(self, values: list[Any], dtype: np.dtype[Any], path: str) -> NDArray[Any]:
-        if len(set(map(type, values))) > 1:
+        if len(set(map(type, values))) > 1 or dtype.kind in "mMV":  # units and fields are part of the dtype
             self._check_same(values, _number_type, "type", path)
         try:
             return np.array(values, dtype)
@@ -108,13 +108,16 @@ class _Collation:
         known = [array for array in arrays if array is not None]
         if len(known) < len(values):  # memory that NumPy cannot see: the framework stacks it itself
             self._check_same(values, lambda value: tuple(value.shape), "shape", path)
+            self._check_same(values, lambda value: value.dtype, "dtype", path)
             return adapter.stack(values)
         if len({array.shape for array in known}) > 1:
             self._check_same(known, lambda array: array.shape, "shape", path)
-        if known[0].dtype.kind in "US":  # the width of a string is no type of its own
-            return adapter.from_numpy(np.stack(known), values[0])
         if len({array.dtype for array in known}) > 1:
-            self._check_same(known, lambda array: array.dtype, "dtype", path)
+            if known[0].dtype.kind in "SU":  # the width of a string is no type of its own
+                self._check_same(known, lambda array: array.dtype.type, "dtype", path)
+                return adapter.from_numpy(np.stack(known), values[0])
+            dtypes = [getattr(value, "dtype", array.dtype) for value, array in zip(values, known, strict=True)]
+            self._check_same(dtypes, lambda dtype: dtype, "dtype", path)
         return adapter.from_numpy(_stack(known), values[0])
 
     def _mappings(self, values: list[Any], path: str) -> Any:
@@ -186,7 +189,7 @@ def _stack(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     shape = arrays[0].shape
     out = empty((len(arrays), *shape), arrays[0].dtype)
     if shape and shape[0] > 0:  # rows end to end are the quickest way that NumPy has
-        np.concatenate(arrays, out=out.reshape(-1, *shape[1:]))
+        np.concatenate(arrays, out=out.reshape(len(arrays) * shape[0], *shape[1:]))
     else:
         np.stack(arrays, out=out)
     return out

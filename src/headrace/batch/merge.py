@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headrace import adapters
 from headrace.batch import structure
 from headrace.batch.arena import empty
-from headrace.errors import MixedSamplesError
+from headrace.errors import MixedSamplesError, RaggedSamplesError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
+
+    from headrace.adapters import Adapter
 
 __all__ = ["merge"]
 
@@ -24,41 +29,76 @@ def merge(parts: list[Any], positions: list[NDArray[np.int64]]) -> Any:
         positions: for each of them, where its rows stand in the result; together 0 ... n-1.
 
     Raises:
-        MixedSamplesError: the batches differ in structure, dtype or shape of rows.
+        MixedSamplesError: the batches differ in structure or dtype.
+        RaggedSamplesError: their rows differ in shape.
 
     >>> merge([np.array([10, 12]), np.array([21])], [np.array([0, 2]), np.array([1])])
     array([10, 21, 12])
     """
     pairs = [structure.children(part) for part in parts]
-    first = pairs[0]
-    if first is None:
+    if all(pair is None for pair in pairs):
         return _merge_fields(parts, positions)
-    keys = [key for key, _ in first]
-    for part, other in zip(parts, pairs, strict=True):
-        if other is None or type(part) is not type(parts[0]) or [key for key, _ in other] != keys:
+    columns: list[dict[Any, Any]] = [dict(pair or ()) for pair in pairs]
+    for part, column in zip(parts, columns, strict=True):
+        if type(part) is not type(parts[0]) or column.keys() != columns[0].keys():
             raise MixedSamplesError(
                 f"batches of different structure cannot be merged: {parts[0]!r:.80} and {part!r:.80}"
             )
-    columns = [[item for _, item in other or ()] for other in pairs]
-    return structure.rebuild(parts[0], [merge(list(column), positions) for column in zip(*columns, strict=True)])
+    items = [merge([column[key] for column in columns], positions) for key in columns[0]]
+    return structure.rebuild(parts[0], items)
 
 
 def _merge_fields(parts: list[Any], positions: list[NDArray[np.int64]]) -> Any:
     if all(isinstance(part, list) for part in parts):
-        merged: list[Any] = [None] * sum(map(len, positions))
-        for part, rows in zip(parts, positions, strict=True):
-            for row, text in zip(rows.tolist(), part, strict=True):
-                merged[row] = text
-        return merged
+        return _merge_texts(parts, positions)
     adapter = adapters.find(parts[0])
-    arrays = [None if adapter is None or not adapter.owns(part) else adapter.to_numpy(part) for part in parts]
+    if adapter is None or not all(map(adapter.owns, parts)):
+        raise MixedSamplesError(f"batches of {_names(map(type, parts))} cannot be merged")
+    arrays = [adapter.to_numpy(part) for part in parts]
     known = [array for array in arrays if array is not None]
-    if adapter is None or len(known) < len(parts):
-        raise MixedSamplesError(f"batches of {sorted({type(part).__name__ for part in parts})} cannot be merged")
-    if len({(array.dtype, array.shape[1:]) for array in known}) > 1:
-        found = [f"{array.dtype} {array.shape[1:]}" for array in known]
-        raise MixedSamplesError(f"batches whose rows differ cannot be merged: {', '.join(found)}")
-    out = empty((sum(map(len, positions)), *known[0].shape[1:]), known[0].dtype)
+    seen: list[Any] = known if len(known) == len(parts) else parts
+    if len({tuple(part.shape[1:]) for part in seen}) > 1:
+        raise RaggedSamplesError(
+            f"batches whose rows differ in shape cannot be merged: {[tuple(part.shape) for part in seen]}"
+        )
+    if len(set(map(_row_type, seen))) > 1:
+        raise MixedSamplesError(f"batches of {[str(part.dtype) for part in seen]} cannot be merged")
+    if len(known) < len(parts):  # memory that NumPy cannot see: the framework stacks its rows itself
+        return adapter.stack(_in_order([_rows(adapter, part) for part in parts], positions))
+    dtypes = {array.dtype for array in known}
+    dtype = known[0].dtype if len(dtypes) == 1 else np.result_type(*dtypes)
+    out = empty((sum(map(len, positions)), *known[0].shape[1:]), dtype)
     for array, rows in zip(known, positions, strict=True):
         out[rows] = array
     return adapter.from_numpy(out, parts[0])
+
+
+def _row_type(part: Any) -> Any:
+    """The dtype, where the width of a string is no type of its own."""
+    kind = getattr(part.dtype, "kind", None)
+    return kind if kind in ("S", "U") else part.dtype
+
+
+def _merge_texts(parts: list[list[Any]], positions: list[NDArray[np.int64]]) -> list[Any]:
+    if not any(parts):  # no rows, or an empty list in every sample
+        return parts[0]
+    kinds = {str if isinstance(text, str) else bytes for part in parts for text in part[:1]}
+    if len(kinds) > 1:
+        raise MixedSamplesError(f"batches of {_names(kinds)} cannot be merged")
+    return _in_order(parts, positions)
+
+
+def _in_order(parts: list[list[Any]], positions: list[NDArray[np.int64]]) -> list[Any]:
+    merged: list[Any] = [None] * sum(map(len, positions))
+    for part, rows in zip(parts, positions, strict=True):
+        for row, item in zip(rows.tolist(), part, strict=True):
+            merged[row] = item
+    return merged
+
+
+def _rows(adapter: Adapter, part: Any) -> list[Any]:
+    return [adapter.row(part, row) for row in range(len(part))]
+
+
+def _names(types: Iterable[type]) -> list[str]:
+    return sorted({kind.__name__ for kind in types})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,11 +54,9 @@ def rebuild(like: Any, items: list[Any]) -> Any:
     if type(like) is dict:
         return dict(zip(like, items, strict=True))
     if isinstance(like, Mapping):
-        return _rebuild_mapping(like, items)
-    if isinstance(like, tuple):
-        return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
-    if isinstance(like, list):
-        return type(like)(items)
+        return _rebuild_mapping(like, dict(zip(like, items, strict=True)))
+    if isinstance(like, tuple | list):
+        return _rebuild_sequence(like, items)
     # A dataclass is copied and filled, not called: its __post_init__ was written for samples.
     filled = copy.copy(like)
     for field, item in zip(dataclasses.fields(like), items, strict=True):
@@ -66,13 +64,28 @@ def rebuild(like: Any, items: list[Any]) -> Any:
     return filled
 
 
-def _rebuild_mapping(like: Mapping[Any, Any], items: list[Any]) -> Any:
-    pairs = dict(zip(like, items, strict=True))
-    if isinstance(like, MutableMapping):  # a copy keeps a default factory and the like
-        filled = copy.copy(like)
-        filled.update(pairs)
-        return filled
-    return type(like)(pairs)  # type: ignore[call-arg]
+def _rebuild_sequence(like: Any, items: list[Any]) -> Any:
+    if hasattr(like, "_make"):
+        return like._make(items)
+    try:
+        return type(like)(items)
+    except TypeError:  # it takes other items only, as torch.Size does
+        return tuple(items) if isinstance(like, tuple) else items
+
+
+def _rebuild_mapping(like: Any, pairs: dict[Any, Any]) -> Any:
+    try:
+        made = type(like)(pairs)
+        if list(made) == list(pairs):
+            return made
+    except TypeError:
+        pass
+    if not isinstance(like, dict):
+        return pairs
+    filled = copy.copy(like)  # its constructor takes something else, as that of a defaultdict does
+    for key, item in pairs.items():
+        filled[key] = item
+    return filled
 
 
 def map_fields(fn: Callable[[Any], Any], batch: Any) -> Any:
@@ -95,7 +108,7 @@ def get_field(value: Any, field: Key | None) -> Any:
     """
     if field is None:
         return value
-    for key, item in children(value) or ():
+    for key, item in _fields(value) or ():
         if key == field:
             return item
     if isinstance(field, str) and isinstance(value, tuple) and field in getattr(value, "_fields", ()):
@@ -113,16 +126,21 @@ def replace_field(value: Any, field: Key | None, item: Any) -> Any:
     """
     if field is None:
         return item
-    pairs = children(value) or []
+    pairs = _fields(value) or []
     if isinstance(field, str) and isinstance(value, tuple) and field in getattr(value, "_fields", ()):
         field = value._fields.index(field)  # type: ignore[attr-defined]
-    if isinstance(field, int) and field < 0:
+    if isinstance(field, int) and field < 0 and isinstance(value, tuple | list):
         field += len(pairs)
     return rebuild(value, [item if key == field else old for key, old in pairs])
 
 
+def _fields(value: Any) -> list[tuple[Any, Any]] | None:
+    """The children of a sample, where a list of strings is a container too."""
+    return list(enumerate(value)) if isinstance(value, list) else children(value)
+
+
 def _no_such_field(value: Any, field: Key) -> str:
-    pairs = children(value)
+    pairs = _fields(value)
     if pairs is None:
         return (
             f"field={field!r} was asked of a sample that has no fields (a {type(value).__name__}); "

@@ -111,6 +111,8 @@ class ConcatDataset(Dataset[Any]):
         """The batch of the samples at the indices, shape (n,), int64, read from each dataset at once."""
         indices = check_indices(indices, len(self))
         which = np.searchsorted(self.cumulative_sizes, indices, side="right")
+        if not len(which):
+            return self._read(0, indices, which)
         positions = [np.flatnonzero(which == number) for number in np.unique(which).tolist()]
         batches = [self._read(int(which[rows[0]]), indices[rows], rows) for rows in positions]
         return batches[0] if len(batches) == 1 else merge(batches, positions)
@@ -211,8 +213,9 @@ class MapDataset(Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, index: int, /) -> Any:
+        position = check_index(index, len(self))
         with slot(self._DATASET):
-            sample = self.dataset[index]
+            sample = self.dataset[position]
         return self._apply(self.fn, sample)
 
     def reads_batches(self) -> bool:

@@ -7,6 +7,7 @@ and `get_batch(indices) -> batch`.
 from __future__ import annotations
 
 import operator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -70,14 +71,21 @@ def check_index(index: int, length: int) -> int:
         ArgumentTypeError: the index is a slice, a bool, or no integer.
         OutOfRangeError: there is no such sample.
     """
-    if isinstance(index, bool | np.bool_) or not hasattr(index, "__index__"):
-        raise ArgumentTypeError(
-            f"a sample index is an integer, got {index!r}; for several samples use dataset.subset(indices)"
-        )
-    position = operator.index(index)
+    position = index if type(index) is int else _as_integer(index)
     if not -length <= position < length:
         raise OutOfRangeError(f"Index {position} out of range for dataset of size {length}")
     return position + length if position < 0 else position
+
+
+def _as_integer(index: Any) -> int:
+    if isinstance(index, np.integer):
+        return int(index)
+    if not isinstance(index, bool) and str(getattr(index, "dtype", "")) not in ("bool", "torch.bool"):
+        with suppress(TypeError):
+            return operator.index(index)
+    raise ArgumentTypeError(
+        f"a sample index is an integer, got {index!r}; for several samples use dataset.subset(indices)"
+    )
 
 
 def check_indices(indices: ArrayLike, length: int) -> NDArray[np.int64]:
@@ -98,10 +106,10 @@ def check_indices(indices: ArrayLike, length: int) -> NDArray[np.int64]:
     if array.size and array.dtype.kind not in "iu":
         remedy = "; turn a mask into indices with numpy.flatnonzero" if array.dtype.kind == "b" else ""
         raise ArgumentTypeError(f"indices must be integers, got {array.dtype}{remedy}")
-    array = array.astype(np.int64, copy=False)
     if array.size and not (-length <= array.min() and array.max() < length):
         wrong = array[(array < -length) | (array >= length)][0]
         raise OutOfRangeError(f"Index {wrong} out of range for dataset of size {length}")
+    array = array.astype(np.int64, copy=False)
     return np.where(array < 0, array + length, array) if array.size and array.min() < 0 else array
 
 
@@ -131,7 +139,13 @@ def read_samples(
     keys = indices.tolist() if isinstance(indices, np.ndarray) else indices
     face = None if singly else fast_face(dataset, "__getitems__", "__getitem__")
     if face is not None:
-        return list(face(list(keys)))
+        samples = list(face(list(keys)))
+        if len(samples) != len(keys):
+            raise ArgumentError(
+                f"{type(dataset).__name__}.__getitems__ returned {len(samples)} samples for {len(keys)} indices; "
+                "one sample for each index is needed, in their order"
+            )
+        return samples
     samples = []
     with each_sample(len(keys)) as move_to:
         for position, index in enumerate(keys):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headrace import adapters, kernels
 from headrace.batch.arena import empty
+from headrace.batch.collate import default_collate
 from headrace.data.dataset import Dataset
 from headrace.data.reading import check_index, check_indices
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["TensorDataset"]
@@ -99,12 +101,23 @@ def _row(tensor: Any, position: int) -> Any:
     return adapter.row(tensor, position)
 
 
+def _rows_differ(dtype: np.dtype[Any]) -> bool:
+    """Whether the rows of a one-dimensional array are of another type than the array.
+
+    They are Python objects, strings as wide as they are long, or numbers in native byte order.
+    """
+    return dtype.kind in "OSTU" or not dtype.isnative
+
+
 def _gather(tensor: Any, rows: NDArray[np.int64]) -> Any:
     adapter = adapters.find(tensor)
     assert adapter is not None  # noqa: S101 - the constructor has seen to it
     array = adapter.to_numpy(tensor)
     if array is None:
         return adapter.take(tensor, check_indices(rows, len(tensor)))
+    if isinstance(tensor, np.ndarray) and tensor.ndim == 1 and _rows_differ(tensor.dtype):
+        rows = check_indices(rows, len(tensor))
+        return default_collate(list(tensor[rows]), rows)
     out = empty((len(rows), *array.shape[1:]), array.dtype)
     kernels.active().gather(array, rows, out)
     return adapter.from_numpy(out, tensor)

@@ -28,7 +28,6 @@ __all__ = [
     "gather",
     "name",
     "philox",
-    "philox_one",
 ]
 
 name = "reference"
@@ -65,6 +64,8 @@ def philox(key: int, indices: NDArray[np.int64], stream: int, block: int = 0) ->
     array([[1713891541, 3781805453, 3159862348, 2600524760]], dtype=uint32)
     """
     check_indices(indices)
+    if len(indices) == 1:  # one sample alone is common, and plain integers are ten times as fast
+        return np.array([philox_one(as_int(key), int(indices[0]), as_int(stream), as_int(block))], np.uint32)
     counter = indices.view(np.uint64)
     c0, c1 = counter & _LOW, counter >> _HALF
     c2 = np.full_like(c0, as_int(stream) & 0xFFFFFFFF)

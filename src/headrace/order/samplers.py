@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.errors import ArgumentError, OutOfRangeError
+from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from headrace.plan import Plan
 
@@ -72,10 +73,11 @@ class BatchSampling:
         """The batches from `step` on."""
         batches = _restart(self._batches, "batch_sampler", again=self._started)
         self._started = True
-        return (as_selection(batch) for batch in islice(batches, step, None))
+        return map(as_selection, islice(batches, step, None))
 
     def at(self, key: int, step: int) -> Selection:
         """The batch at `step`."""
+        _check_restarts(self._batches, "batch_sampler")
         return _first(self.start(key, step), step)
 
 
@@ -107,6 +109,7 @@ class SingleSampling:
 
     def at(self, key: int, step: int) -> Selection:
         """The batch at `step`."""
+        _check_restarts(self._sampler, "sampler")
         return _first(self.start(key, step), step)
 
     def _gather(self, samples: Iterator[Any]) -> Iterator[Selection]:
@@ -127,11 +130,21 @@ def as_selection(batch: Sequence[Any]) -> Selection:
     array([3, 1])
     >>> as_selection(["a", "b"])
     ['a', 'b']
+
+    Raises:
+        ArgumentTypeError: the batch cannot be gone through.
     """
     try:
-        return np.array([operator.index(key) for key in batch], np.int64)
+        keys = list(batch)
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"the batch_sampler gave {batch!r:.100}, but each of its items is a list of indices; "
+            "pass single indices as sampler="
+        ) from error
+    try:
+        return np.array([operator.index(key) for key in keys], np.int64)
     except (TypeError, OverflowError):
-        return list(batch)
+        return keys
 
 
 def _length(sampler: object, name: str) -> int:
@@ -154,6 +167,15 @@ def _restart(sampler: Iterable[Any], name: str, *, again: bool) -> Iterator[Any]
             "an object whose __iter__ starts anew"
         ) from None
     return _chain(first, items)
+
+
+def _check_restarts(sampler: Iterable[Any], name: str) -> None:
+    """Refuse to look for one batch in an iterator: that would take the batches before it away."""
+    if isinstance(sampler, Iterator):
+        raise ArgumentError(
+            f"the {name} is an iterator ({type(sampler).__name__}), which can be gone through once; pass a list or "
+            "an object whose __iter__ starts anew to ask for single batches"
+        )
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

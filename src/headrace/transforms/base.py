@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -177,9 +177,6 @@ class ImageTransform(Transform):
         ArgumentError: another layout.
     """
 
-    moves_only: ClassVar[bool] = False
-    """Whether only the places of pixels matter, so that types which NumPy lacks (bfloat16) will do."""
-
     def __init__(self, layout: str | None = None) -> None:
         if layout is not None and layout not in LAYOUTS:
             raise ArgumentError(f"layout must be 'HW', 'CHW', 'HWC' or None, but got layout={layout!r}")
@@ -196,7 +193,7 @@ class ImageTransform(Transform):
 
     def __call__(self, sample: Any) -> Any:
         """Return what the image, or each image of a batch, becomes."""
-        array, adapter = self._as_array(sample)
+        array, adapter = _as_array(sample)
         dimensions = 3 if self.layout is None else len(self.layout)
         if array.ndim > dimensions:
             return self.apply_batch(sample)
@@ -206,30 +203,23 @@ class ImageTransform(Transform):
 
     def apply_batch(self, batch: Any) -> Any:
         """Return what the images become, contiguous in memory."""
-        images, adapter = self._as_array(batch)
+        images, adapter = _as_array(batch)
         out = self._checked(images)
         return batch if out is images else adapter.from_numpy(_contiguous(out), batch)
 
     def _checked(self, images: NDArray[Any]) -> NDArray[Any]:
         return self.transform(images, image_axes(images.shape[1:], images.dtype, self.layout))
 
-    def _as_array(self, value: Any) -> tuple[NDArray[Any], adapters.Adapter]:
-        adapter = adapters.find(value)
-        array = None if adapter is None else adapter.to_numpy(value)
-        if adapter is None or array is None:
-            raise ArgumentTypeError(
-                "an image transform takes an ndarray, a torch or JAX array on the host, or an object with an ndarray "
-                f"in .data, but got a {type(value).__module__}.{type(value).__qualname__}; convert it with "
-                "numpy.asarray"
-            )
-        if not self.moves_only and _holds_bit_patterns(array, value):
-            raise ArgumentTypeError(f"{type(self).__name__} cannot compute with {value.dtype}; convert it to float32")
-        return array, adapter
 
-
-def _holds_bit_patterns(array: NDArray[Any], value: Any) -> bool:
-    """Whether the array only holds the bits of the value's own type, as integers: NumPy has no bfloat16."""
-    return array.dtype == np.int16 and str(getattr(value, "dtype", "")).endswith("bfloat16")
+def _as_array(value: Any) -> tuple[NDArray[Any], adapters.Adapter]:
+    adapter = adapters.find(value)
+    array = None if adapter is None else adapter.to_numpy(value)
+    if adapter is None or array is None:
+        raise ArgumentTypeError(
+            f"an image transform takes an ndarray, a torch or JAX array on the host, or an object with an ndarray in "
+            f".data, but got a {type(value).__module__}.{type(value).__qualname__}; convert it with numpy.asarray"
+        )
+    return array, adapter
 
 
 def _contiguous(array: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,8 +26,6 @@ _PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
 class _RandomFlip(ImageTransform):
     """Flips each image along one axis with a probability."""
 
-    moves_only: ClassVar[bool] = True
-
     def __init__(self, p: float = 0.5, *, layout: str | None = None) -> None:
         super().__init__(layout)
         self.p = _check_probability(p)
@@ -39,12 +37,13 @@ class _RandomFlip(ImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The images, each flipped or not; `images` itself if none of them is flipped."""
-        flipped = draw(len(images))[:, 0] < self.p * _WORDS
-        if not flipped.any():
+        flipped = (draw(len(images))[:, 0] < self.p * _WORDS).tolist()
+        if not any(flipped):
             return images
+        mirror = (*(slice(None),) * (self.axis(axes) - 1), slice(None, None, -1))
         out = empty(images.shape, images.dtype)
-        np.copyto(out, images)
-        out[flipped] = np.flip(images, self.axis(axes))[flipped]
+        for image, copy, flip in zip(images, out, flipped, strict=True):
+            copy[...] = image[mirror] if flip else image
         return out
 
 
@@ -115,8 +114,6 @@ class RandomCrop(ImageTransform):
     (3, 32, 32)
     """
 
-    moves_only: ClassVar[bool] = True
-
     def __init__(
         self, size: int | Sequence[int], padding: int | Sequence[int] = 4, *, layout: str | None = None
     ) -> None:
@@ -129,11 +126,10 @@ class RandomCrop(ImageTransform):
         left, top, right, bottom = self.padding
         height, width = images.shape[axes.height] + top + bottom, images.shape[axes.width] + left + right
         _check_fits(self.size, height, width, "padded image")
-        words = draw(len(images)).astype(np.uint64)
+        rows, columns = height - self.size[0] + 1, width - self.size[1] + 1
         # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
-        tops = (words[:, 0] * np.uint64(height - self.size[0] + 1)) >> np.uint64(32)
-        lefts = (words[:, 1] * np.uint64(width - self.size[1] + 1)) >> np.uint64(32)
-        offsets = np.stack([tops, lefts], axis=1).astype(np.int64) - (top, left)
+        words = draw(len(images)).tolist()
+        offsets = [((y * rows >> 32) - top, (x * columns >> 32) - left) for y, x, _, _ in words]
         return _cut(images, axes, self.size, offsets)
 
 
@@ -155,8 +151,6 @@ class CenterCrop(ImageTransform):
     array([[4]])
     """
 
-    moves_only: ClassVar[bool] = True
-
     def __init__(self, size: int | Sequence[int], *, layout: str | None = None) -> None:
         super().__init__(layout)
         self.size = _check_size(size)
@@ -167,7 +161,8 @@ class CenterCrop(ImageTransform):
         _check_fits(self.size, height, width, "image")
         # torchvision rounds half to even, so that its windows and these are the same
         top, left = round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
-        window: NDArray[Any] = images[_window(axes, (top, left), self.size)]
+        rows, columns = slice(top, top + self.size[0]), slice(left, left + self.size[1])
+        window: NDArray[Any] = images[_window(axes, rows, columns)]
         return window
 
 
@@ -215,42 +210,47 @@ class Pad(ImageTransform):
         widths[axes.height], widths[axes.width] = (top, bottom), (left, right)
         if self.padding_mode != "constant":
             return np.pad(images, widths, self.padding_mode)  # type: ignore[call-overload, no-any-return]
-        inner = _window(axes, (top, left), (images.shape[axes.height], images.shape[axes.width]))
+        rows, columns = slice(top, top + images.shape[axes.height]), slice(left, left + images.shape[axes.width])
         shape = tuple(size + sum(width) for size, width in zip(images.shape, widths, strict=True))
         out = empty(shape, images.dtype)
         out[...] = per_channel("fill", self.fill, images, axes)
-        out[inner] = images
+        out[_window(axes, rows, columns)] = images
         return out
 
 
-def _cut(images: NDArray[Any], axes: Axes, size: tuple[int, int], offsets: NDArray[np.int64]) -> NDArray[Any]:
+def _cut(images: NDArray[Any], axes: Axes, size: tuple[int, int], offsets: Sequence[tuple[int, int]]) -> NDArray[Any]:
     """The window at each image's own offset; what lies outside the image is zero.
 
     Args:
         images: shape (n, ...).
         axes: which dimensions are height and width.
         size: height and width of the windows.
-        offsets: top and left of each window, shape (n, 2); negative ones lie before the image.
+        offsets: top and left of each of the n windows; negative ones lie before the image.
     """
-    limits = np.array((images.shape[axes.height], images.shape[axes.width]))
-    extent = np.array(size)
-    starts, stops = np.clip(offsets, 0, limits), np.clip(offsets + extent, 0, limits)
+    height, width = images.shape[axes.height], images.shape[axes.width]
     shape = list(images.shape)
     shape[axes.height], shape[axes.width] = size
     out = empty(tuple(shape), images.dtype)
-    if ((stops - starts) < extent).any():
-        out[...] = 0
-    places = (starts - offsets).tolist()
-    for image, cut, start, place, part in zip(
-        images, out, starts.tolist(), places, (stops - starts).tolist(), strict=True
-    ):
-        cut[_window(axes, place, part)] = image[_window(axes, start, part)]
+    zero = np.zeros((), out.dtype)  # torch's bfloat16 comes as bytes, which 0 cannot be written to
+    whole = slice(0, size[0]), slice(0, size[1])
+    # A step through single images with Python's integers is the quickest for one image and for many.
+    for image, window, (top, left) in zip(images, out, offsets, strict=True):
+        rows, to_rows = _overlap(top, size[0], height)
+        columns, to_columns = _overlap(left, size[1], width)
+        if (to_rows, to_columns) != whole:
+            window[...] = zero
+        window[_window(axes, to_rows, to_columns)] = image[_window(axes, rows, columns)]
     return out
 
 
-def _window(axes: Axes, start: Sequence[int], size: Sequence[int]) -> tuple[Any, ...]:
+def _overlap(start: int, extent: int, limit: int) -> tuple[slice, slice]:
+    """Where [start, start + extent) meets [0, limit): counted from 0, and from the start."""
+    first, last = max(start, 0), min(start + extent, limit)
+    return (slice(first, last), slice(first - start, last - start)) if first < last else (slice(0, 0), slice(0, 0))
+
+
+def _window(axes: Axes, rows: slice, columns: slice) -> tuple[Any, ...]:
     """The index of a window in one image, or behind an ellipsis in a batch of them."""
-    rows, columns = slice(start[0], start[0] + size[0]), slice(start[1], start[1] + size[1])
     return (..., rows, columns, slice(None)) if axes.channels == 3 else (..., rows, columns)
 
 

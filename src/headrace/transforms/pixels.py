@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,6 +72,7 @@ class ToFloat(ImageTransform):
 
     Raises:
         ArgumentError: dtype is no floating-point type.
+        ArgumentTypeError: when called with what are no real numbers to NumPy.
 
     The scaling is that of torchvision.transforms.v2.ToDtype(scale=True).
 
@@ -89,6 +90,8 @@ class ToFloat(ImageTransform):
         """The images in the floating-point type."""
         if images.dtype == self.dtype:
             return images
+        if images.dtype.kind not in "biufV" or images.dtype.type is np.void:  # JAX's small floats are of kind V
+            raise ArgumentTypeError(f"ToFloat takes real numbers, but got {images.dtype}; convert the images before it")
         out = empty(images.shape, self.dtype)
         if images.dtype.kind in "iu":  # float16 cannot hold the largest values of most integers
             between = np.result_type(self.dtype, np.float32)
@@ -108,8 +111,6 @@ class ToCHW(ImageTransform):
     >>> ToCHW()(np.zeros((32, 24, 3), np.uint8)).shape
     (3, 32, 24)
     """
-
-    moves_only: ClassVar[bool] = True
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The images with the channels in front, as a view."""

@@ -1,0 +1,113 @@
+"""How long the shuffled order of an epoch takes, and how much memory.
+
+    python -m benchmarks.order [--smoke]
+
+Each contender goes through one epoch in batches of 128 indices.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import count
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from benchmarks.common import Contender, begin, per, print_table, race, rival
+
+from headrace.keys import epoch_key
+from headrace.order.permutation import Shuffled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BATCH = 128
+torch: Any = rival("torch")
+
+
+def contenders(length: int) -> list[Contender]:
+    """The ways to shuffle that many samples, the next epoch with each run."""
+    order, epochs, rng = Shuffled(length), count(), np.random.default_rng(0)
+
+    def computed() -> None:
+        key = epoch_key(0, next(epochs), "order")
+        for start in range(0, length, BATCH):
+            order.indices(key, start, min(start + BATCH, length)).item(-1)
+
+    def numpy_permutation() -> None:
+        indices = rng.permutation(length)
+        for start in range(0, length, BATCH):
+            indices[start : start + BATCH].item(-1)
+
+    def torch_randperm() -> None:
+        indices = torch.randperm(length)
+        for start in range(0, length, BATCH):
+            indices[start : start + BATCH].numpy().item(-1)
+
+    def torch_samplers() -> None:
+        data = torch.utils.data
+        for indices in data.BatchSampler(data.RandomSampler(range(length)), BATCH, drop_last=False):
+            indices[-1]
+
+    return [
+        Contender("headrace Shuffled.indices", computed),
+        Contender("numpy.random permutation", numpy_permutation),
+        Contender("torch.randperm", torch_randperm if torch else None),
+        Contender("torch BatchSampler(RandomSampler)", torch_samplers if torch else None),
+    ]
+
+
+def peak(run: Callable[[], object]) -> int:
+    """The most memory that Python and NumPy held at once during the run, in bytes."""
+    tracemalloc.start()
+    run()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
+
+
+def print_memory(length: int) -> None:
+    """Print the peak memory of each contender that tracemalloc can see."""
+    print(f"\nmemory for n = {length:,}, at its peak")
+    for entry in contenders(length):
+        if entry.run is None:
+            shown = entry.note
+        elif entry.name == "torch.randperm":
+            shown = f"{8 * length / 2**20:10.3f} MiB (computed: tracemalloc does not see torch's own memory)"
+        else:
+            shown = f"{peak(entry.run) / 2**20:10.3f} MiB"
+        print(f"  {entry.name:33}  {shown}")
+
+
+def print_middle(length: int, rounds: int) -> None:
+    """Print how long a batch in the middle of a huge epoch takes, each time of another epoch."""
+    seconds = []
+    for epoch in range(rounds):
+        order, key = Shuffled(length), epoch_key(0, epoch, "order")
+        start = perf_counter()
+        order.indices(key, length // 2, length // 2 + BATCH)
+        seconds.append(perf_counter() - start)
+    print(f"\nthe batch in the middle of an epoch of n = {length:,}")
+    print(f"  headrace   best {min(seconds) * 1e6:.0f} us, median {sorted(seconds)[rounds // 2] * 1e6:.0f} us")
+    print(f"  the others have to shuffle all of it first, in {8 * length / 2**30:.1f} GiB: not run")
+
+
+def main() -> None:
+    """Run all of it."""
+    smoke = begin("time and memory of the shuffled order")
+    for length in (1000, 10_000) if smoke else (10**4, 10**6, 10**7):
+        entries = contenders(length)
+        rounds = 2 if smoke else max(5, min(50, 10**7 // length))
+        print_table(
+            f"order of n = {length:,} in batches of {BATCH}",
+            entries,
+            race(entries, rounds),
+            {"ns/index": per(length, 1e-9)},
+        )
+    for length in (10_000,) if smoke else (10**4, 10**6, 10**7):
+        print_memory(length)
+    print_middle(10**9, 3 if smoke else 100)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Each example runs from top to bottom and prints what it promises."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+with_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+
+
+def run(name: str, *, path: Path | None = None) -> str:
+    """What the example prints, run as a user does; modules in `path` come before the installed ones."""
+    paths = [os.fspath(path)] if path else []
+    paths += [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+    done = subprocess.run(
+        # Where no compiler was, the examples run on the reference kernels like the rest of the suite.
+        [sys.executable, "-W", "error", "-W", "ignore:the slower NumPy kernels serve", ROOT / "examples" / name],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def accuracies(text: str) -> list[float]:
+    return [float(percent) / 100 for percent in re.findall(r"accuracy ([\d.]+)%", text)]
+
+
+def test_every_example_is_tested() -> None:
+    assert [path.name for path in EXAMPLES] == ["train_numpy.py", "train_tinytorch.py", "train_torch.py"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_short_and_says_how_to_run_it(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 100
+    assert f"\n    python examples/{path.name}\n" in text
+
+
+def test_numpy() -> None:
+    text = run("train_numpy.py")
+    assert len(accuracies(text)) == 6
+    assert accuracies(text)[-1] > 0.85
+    assert 'stopped at {"headrace": 1, "epoch": 2, "step": 30, "seed": 1' in text
+    assert text.endswith("same weights as without the stop: True\n")
+
+
+def test_tinytorch() -> None:
+    text = run("train_tinytorch.py")
+    assert accuracies(text)[-1] > 0.95
+    assert text.endswith("a batch is a pair of Tensors: (8, 2), (8,)\n")
+
+
+@with_torch
+def test_torch() -> None:
+    text = run("train_torch.py")
+    assert len(accuracies(text)) == 4
+    assert accuracies(text)[-1] > 0.9
+    assert re.search(r"hardest batch: epoch 1, step \d+, loss \d\.\d{3}\nit is torch\.Tensor \(50, 1, 16, 16\)", text)
+
+
+def test_torch_is_asked_for_where_it_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('not here')", encoding="utf-8")
+    assert run("train_torch.py", path=tmp_path) == "This example needs PyTorch: install it with `pip install torch`.\n"

@@ -64,24 +64,26 @@ def _epochs(loader: Iterable[Any]) -> Callable[[], None]:
     return run
 
 
-def _numpy_loop(x: NDArray[Any], y: NDArray[Any], batch: int) -> Callable[[], None]:
+def _numpy_loop(x: NDArray[Any], y: NDArray[Any], size: int) -> Callable[[], None]:
     rng = np.random.default_rng(0)
 
     def run() -> None:
         order = rng.permutation(len(x))
-        for start in range(0, len(x), batch):
-            rows = order[start : start + batch]
-            touch((x[rows], y[rows]))
+        for start in range(0, len(x), size):
+            rows = order[start : start + size]
+            batch = x[rows], y[rows]  # kept until the next one is there, as in a training loop
+            touch(batch)
 
     return run
 
 
-def _torch_loop(x: Any, y: Any, batch: int) -> Callable[[], None]:
+def _torch_loop(x: Any, y: Any, size: int) -> Callable[[], None]:
     def run() -> None:
         order = torch.randperm(len(x))
-        for start in range(0, len(x), batch):
-            rows = order[start : start + batch]
-            touch((x[rows], y[rows]))
+        for start in range(0, len(x), size):
+            rows = order[start : start + size]
+            batch = x[rows], y[rows]  # kept until the next one is there, as in a training loop
+            touch(batch)
 
     return run
 

@@ -184,7 +184,7 @@ def test_places_of_a_tree_differ() -> None:
 
 
 def test_a_slot_outside_a_loader_does_nothing() -> None:
-    with slot(3), part(np.array([0])):
+    with slot(3), part(np.array([0]), 2):
         assert draw(2).shape == (2, 4)
 
 
@@ -192,9 +192,27 @@ def test_a_part_of_the_batch_has_its_own_samples() -> None:
     with samples(10, 11, 12, 13):
         whole = draw(4)
     with samples(10, 11, 12, 13):
-        with part(np.array([3, 1])):
+        with part(np.array([3, 1]), 4):
             np.testing.assert_array_equal(draw(2), whole[[3, 1]])
         assert draw(4).shape == (4, 4)
+
+
+def test_a_part_of_something_else_than_the_batch_changes_nothing() -> None:
+    with samples(10, 11):
+        whole = draw(2)
+    with samples(10, 11), part(np.array([0, 5]), 6):
+        np.testing.assert_array_equal(draw(2), whole)
+
+
+def test_samples_that_do_not_say_who_they_are_draw_differently_at_the_same_place() -> None:
+    words, numbers = set(), set()
+    with samples(10, 11, 12):
+        for _ in range(3):
+            with slot(0):
+                words.add(draw(1).tobytes())
+            with slot(0):
+                numbers.add(sample_rng().random())
+    assert (len(words), len(numbers)) == (3, 3)
 
 
 def test_each_sample_starts_at_the_same_place_whatever_the_one_before_drew() -> None:

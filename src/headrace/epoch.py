@@ -200,6 +200,7 @@ class StreamedBatches:
         with use_keys(self._key, np.array([-1])):  # not a sample's
             self._samples = iter(stream)
         self._position = 0
+        self._ended = False
         self._waiting: list[Any] = []  # samples of the next batch, kept if one after them fails
 
     def read(self) -> tuple[Any, int]:
@@ -226,11 +227,12 @@ class StreamedBatches:
     def _read_samples(self) -> list[Any]:
         """The samples of the next batch, fewer at the end of the stream."""
         first = self._cursor.step * self._size
-        while self._position < first + self._size:
+        while not self._ended and self._position < first + self._size:
             with use_keys(self._key, np.array([self._position])):
                 try:
                     sample = next(self._samples)
                 except StopIteration:
+                    self._ended = True  # not asked again: some would start anew
                     break
             self._position += 1
             if self._position > first:

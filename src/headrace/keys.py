@@ -76,19 +76,35 @@ def epoch_key(seed: int, epoch: int, purpose: str) -> int:
 class _SampleKeys:
     """The samples being loaded, and the place in the chain of transforms that has been reached."""
 
-    __slots__ = ("count", "indices", "key", "path")
+    __slots__ = ("batch", "count", "key", "path", "position", "unnamed")
 
     def __init__(self, key: int, indices: NDArray[np.int64]) -> None:
         self.key = key
-        self.indices = indices
+        self.batch = indices
+        self.position: int | None = None  # of the one sample in the batch that draws belong to; None for all
         self.path = 0
         self.count = 0
+        self.unnamed = 0  # draws for one sample of the batch that did not say which
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """The samples that draws belong to."""
+        return self.batch if self.position is None else self.batch[self.position : self.position + 1]
 
     def next_stream(self) -> int:
         """The stream of the next random step at this place."""
         stream = _mix(self.path, self.count)
         self.count += 1
         return stream
+
+    def next_unnamed(self) -> int:
+        """A number for a draw of one sample where only the whole batch is known.
+
+        So it is in a `collate_fn`, and under a `__getitems__` of another library, whose samples all
+        come to the same place. They draw differently, in the order in which they are read.
+        """
+        self.unnamed += 1
+        return self.unnamed
 
 
 _loading: ContextVar[_SampleKeys | None] = ContextVar("headrace_sample_keys", default=None)
@@ -154,27 +170,29 @@ class slot:  # noqa: N801 - a context manager reads like a function
 class part:  # noqa: N801 - a context manager reads like a function
     """While this is open, draws belong to the samples at these positions of the batch.
 
+    Does nothing where not `count` samples are being loaded: then they are not the batch's.
+
     Args:
         positions: where the samples stand among those being loaded, shape (m,), int64.
+        count: how many samples are being loaded, as far as the caller knows.
     """
 
     __slots__ = ("_keys", "_positions", "_saved")
 
-    def __init__(self, positions: NDArray[np.int64]) -> None:
-        self._keys = _loading.get()
+    def __init__(self, positions: NDArray[np.int64], count: int) -> None:
+        self._keys = _whole_batch(count)
         self._positions = positions
 
     def __enter__(self) -> None:
-        keys = self._keys
-        if keys is not None:
-            self._saved = keys.indices
-            keys.indices = keys.indices[self._positions]
+        if self._keys is not None:
+            self._saved = self._keys.batch
+            self._keys.batch = self._saved[self._positions]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._keys is not None:
-            self._keys.indices = self._saved
+            self._keys.batch = self._saved
 
 
 class each_sample:  # noqa: N801 - a context manager reads like a function
@@ -188,29 +206,33 @@ class each_sample:  # noqa: N801 - a context manager reads like a function
         count: how many samples will be gone through.
     """
 
-    __slots__ = ("_indices", "_keys", "_path", "_start")
+    __slots__ = ("_keys", "_path", "_start")
 
     def __init__(self, count: int) -> None:
-        keys = _loading.get()
-        self._keys = keys if keys is not None and len(keys.indices) == count else None
+        self._keys = _whole_batch(count)
 
     def __enter__(self) -> Callable[[int], None]:
         if self._keys is None:
             return _stay
-        self._indices, self._path, self._start = self._keys.indices, self._keys.path, self._keys.count
+        self._path, self._start = self._keys.path, self._keys.count
         return self._move_to
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._keys is not None:
-            self._keys.indices, self._keys.path, self._keys.count = self._indices, self._path, self._start
+            self._keys.position, self._keys.path, self._keys.count = None, self._path, self._start
 
     def _move_to(self, position: int) -> None:
         keys = self._keys
         assert keys is not None  # noqa: S101 - __enter__ hands this method out only then
-        keys.indices = self._indices[position : position + 1]
-        keys.path, keys.count = self._path, self._start
+        keys.position, keys.path, keys.count = position, self._path, self._start
+
+
+def _whole_batch(count: int) -> _SampleKeys | None:
+    """What is being loaded, if that is a batch of `count` samples and draws belong to all of them."""
+    keys = _loading.get()
+    return keys if keys is not None and keys.position is None and len(keys.batch) == count else None
 
 
 def _stay(position: int) -> None:
@@ -241,12 +263,13 @@ def draw(count: int) -> NDArray[np.uint32]:
     keys = _loading.get()
     if keys is None:
         return kernels.active().philox(random.getrandbits(64), np.arange(count), 0)
-    if count == len(keys.indices):
-        return kernels.active().philox(keys.key, keys.indices, keys.next_stream())
-    if count == 1:  # one image at a time where only the whole batch is known: the streams differ instead
-        return kernels.active().philox(keys.key, keys.indices[:1], keys.next_stream())
+    indices = keys.indices
+    if count == len(indices):
+        return kernels.active().philox(keys.key, indices, keys.next_stream())
+    if count == 1:
+        return kernels.active().philox(keys.key, indices[:1], keys.next_stream(), keys.next_unnamed())
     raise ArgumentError(
-        f"a transform got a batch of {count} while {len(keys.indices)} samples are being loaded; it can draw "
+        f"a transform got a batch of {count} while {len(indices)} samples are being loaded; it can draw "
         "for all of them or for one: call it once with the batch, or once a sample"
     )
 
@@ -267,10 +290,11 @@ def sample_rng() -> np.random.Generator:
     keys = _loading.get()
     if keys is None:
         return default_rng()
-    stream = keys.next_stream()
-    index = int(keys.indices[0]) & (2**64 - 1)
+    stream, indices = keys.next_stream(), keys.indices
+    index = int(indices[0]) & (2**64 - 1) if len(indices) else 0
     key = np.array([keys.key, stream], np.uint64)
-    counter = np.array([0, 0, index, 0], np.uint64)  # the low words count the draws
+    unnamed = 0 if len(indices) == 1 else keys.next_unnamed()
+    counter = np.array([0, 0, index, unnamed], np.uint64)  # the low words count the draws
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 

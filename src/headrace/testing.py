@@ -72,7 +72,7 @@ def check_dataset(
     _check_outside(dataset, length, length, name)
     if negative:
         for index, sample in alone.items():
-            found = _read_alone(dataset, index - length, name)
+            found = _read_alone(dataset, index - length, name, drawing_for=index)
             check_same(found, sample, f"{name}: index {index - length} differs from index {index}")
         _check_outside(dataset, -length - 1, length, name)
     for indices in _batches(chosen):
@@ -112,8 +112,9 @@ def _checked_length(dataset: Indexable[Any], name: str) -> int:
         raise AssertionError(f"{name}: there is no length, or no reading by index: {error}") from error
 
 
-def _read_alone(dataset: Indexable[Any], index: int, name: str) -> Any:
-    return _attempt(lambda: read_samples(dataset, [index], singly=True)[0], np.array([index]), f"{name}: index {index}")
+def _read_alone(dataset: Indexable[Any], index: int, name: str, drawing_for: int | None = None) -> Any:
+    numbers = np.array([index if drawing_for is None else drawing_for])
+    return _attempt(lambda: read_samples(dataset, [index], singly=True)[0], numbers, f"{name}: index {index}")
 
 
 def _attempt(read: Callable[[], Any], indices: NDArray[np.int64], what: str) -> Any:

@@ -6,8 +6,7 @@ import gc
 import pickle
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,9 @@ from hypothesis import strategies as st
 
 from headrace import DataLoader, Subset, TensorDataset, default_collate, empty
 from headrace.batch.arena import Arena, use_arena
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MIB = 1 << 20
 Array = np.ndarray[Any, Any]
@@ -41,7 +43,7 @@ def _jax(array: Array) -> Any:
     return jax.device_put(array, may_alias=True)
 
 
-HOLDERS: dict[str, Callable[[Array], Any]] = {
+HOLDERS: dict[str, Callable[[Any], Any]] = {
     "itself": lambda array: array,
     "slice": lambda array: array[5:7, 1],
     "slice of a slice": lambda array: array[1:][1:][:3],
@@ -242,10 +244,16 @@ def test_objects_small_arrays_and_arrays_of_nobody_are_not_leased() -> None:
 
 def test_the_innermost_arena_is_used_and_left_again() -> None:
     outer, inner = Arena(), Arena()
-    with use_arena(outer):
-        with pytest.raises(KeyError), use_arena(inner):
-            held = [empty((MIB,), np.uint8)]
+    held = []
+
+    def fail() -> None:
+        with use_arena(inner):
+            held.append(empty((MIB,), np.uint8))
             raise KeyError
+
+    with use_arena(outer):
+        with pytest.raises(KeyError):
+            fail()
         held.append(empty((MIB,), np.uint8))
     assert (outer.leased, inner.leased) == (1, 1)
 

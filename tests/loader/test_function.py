@@ -182,7 +182,9 @@ def test_no_such_step() -> None:
 @pytest.mark.parametrize("bad", [-1, 1.0, "1", None, True, np.float32(1)])
 def test_step_and_epoch_that_are_no_counts(bad: Any) -> None:
     loader = DataLoader(range(10))
-    with pytest.raises(ArgumentError, match=rf"^step must be a non-negative integer, but got step={re.escape(repr(bad))}$"):
+    with pytest.raises(
+        ArgumentError, match=rf"^step must be a non-negative integer, but got step={re.escape(repr(bad))}$"
+    ):
         loader.batch(bad)
     text = rf"^epoch must be a non-negative integer, but got epoch={re.escape(repr(bad))}$"
     with pytest.raises(ArgumentError, match=text):

@@ -111,15 +111,13 @@ class ConcatDataset(Dataset[Any]):
         """The batch of the samples at the indices, shape (n,), int64, read from each dataset at once."""
         indices = check_indices(indices, len(self))
         which = np.searchsorted(self.cumulative_sizes, indices, side="right")
-        if not len(which):
-            return self._read(0, indices, which)
-        positions = [np.flatnonzero(which == number) for number in np.unique(which).tolist()]
-        batches = [self._read(int(which[rows[0]]), indices[rows], rows) for rows in positions]
+        numbers = np.unique(which).tolist() or [0]
+        positions = [np.flatnonzero(which == number) for number in numbers]
+        batches = []
+        for number, rows in zip(numbers, positions, strict=True):
+            with part(rows, len(indices)), slot(number):
+                batches.append(read_batch(self.datasets[number], indices[rows] - self._start(number)))
         return batches[0] if len(batches) == 1 else merge(batches, positions)
-
-    def _read(self, which: int, indices: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
-        with part(rows), slot(which):
-            return read_batch(self.datasets[which], indices - self._start(which))
 
     def _start(self, which: int) -> int:
         return int(self.cumulative_sizes[which - 1]) if which else 0
@@ -271,7 +269,9 @@ def random_split(
 def _split_counts(lengths: Sequence[float], total: int) -> list[int]:
     if all(isinstance(length, int | np.integer) and not isinstance(length, bool) for length in lengths):
         counts = [int(length) for length in lengths]
-        if min(counts, default=0) < 0 or sum(counts) != total:
+        if min(counts, default=0) < 0:
+            raise ArgumentError(f"the lengths {counts} must not be negative")
+        if sum(counts) != total:
             raise ArgumentError(
                 f"the lengths {counts} add up to {sum(counts)}, but the dataset has {total} samples; "
                 "give lengths that add up to it, or fractions that add up to 1"

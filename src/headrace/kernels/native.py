@@ -6,7 +6,6 @@ import ctypes
 import sys
 from ctypes import addressof, c_char, c_int, c_int64, c_uint32, c_uint64, c_void_p
 from functools import cache
-from importlib import metadata
 from operator import index as as_int
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +126,8 @@ def _candidates() -> Iterator[Path]:
     An editable install leaves the sources where they are and puts the built library elsewhere.
     """
     yield Path(__file__).with_name(LIBRARY)
+    from importlib import metadata  # a third of the time that importing headrace takes, and seldom needed
+
     try:
         files = metadata.files("headrace") or []
     except metadata.PackageNotFoundError:

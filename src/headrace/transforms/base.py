@@ -30,6 +30,14 @@ class Transform(ABC):
 
     Any function of a sample may stand in a chain; one that is a Transform lets the loader work on
     whole batches. Randomness comes from `headrace.sample_rng()`, or from `headrace.keys.draw`.
+
+    >>> class Double(Transform):
+    ...     def __call__(self, sample):
+    ...         return 2 * sample
+    ...     def apply_batch(self, batch):
+    ...         return 2 * batch
+    >>> Double()(3), Double().apply_batch(np.array([3, 4]))
+    (6, array([6, 8]))
     """
 
     @property
@@ -175,6 +183,12 @@ class ImageTransform(Transform):
 
     Raises:
         ArgumentError: another layout.
+
+    >>> class Invert(ImageTransform):
+    ...     def transform(self, images, axes):
+    ...         return ~images
+    >>> Invert()(np.array([[0, 255]], np.uint8))
+    array([[255,   0]], dtype=uint8)
     """
 
     def __init__(self, layout: str | None = None) -> None:

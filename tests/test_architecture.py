@@ -1,0 +1,201 @@
+"""Imports point one way, and each foreign library has one room."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import headrace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(headrace.__file__).parent
+
+# From the ground up: a part imports from the lines above its own only. `data` and `transforms` share
+# a line and do not know each other; the root is `headrace/__init__.py`, the public names.
+LAYERS = [
+    ["errors"],
+    ["kernels"],
+    ["keys", "plan", "state", "stats", "faces", "adapters"],
+    ["batch"],
+    ["order"],
+    ["data", "transforms"],
+    ["arguments", "epoch"],
+    ["loader"],
+    ["(root)"],
+    ["testing", "tools"],
+    ["cli"],
+    ["__main__"],
+]
+LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts}
+
+# The methods of Dataset that make datasets of classes that derive from it: the only circle, in one
+# folder, and open while modules are loaded, since the imports stand in the methods.
+CIRCLES = {("headrace.data.dataset", "headrace.data.compose")}
+
+# Who may know of what is foreign; anything else needs a line here and a word in the design.
+ROOMS = {
+    "ctypes": {"headrace.kernels.native"},
+    "torch": {"headrace.adapters.torch"},
+    "jax": {"headrace.adapters.jax"},
+    "PIL": {"headrace.tools", "headrace.cli"},
+    "rich": {"headrace.tools", "headrace.cli"},
+    "matplotlib": {"headrace.tools", "headrace.cli"},
+    "argparse": {"headrace.cli"},
+    "multiprocessing": set(),
+    "mmap": set(),
+    "socket": set(),
+}
+
+
+class Import(NamedTuple):
+    importer: str
+    imported: str
+    late: bool  # inside of a function
+    line: int
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def sources() -> dict[str, Path]:
+    return {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def walk(node: ast.AST, *, late: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """The import statements that run, each with whether it stands in a function."""
+    for_types = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    for child in node.orelse if isinstance(node, ast.If) and for_types else ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, late
+        else:
+            yield from walk(child, late=late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def targets(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The modules that a statement imports: `from package import module` means the module."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    assert node.level == 0, "imports are absolute"
+    assert node.module is not None
+    inner = {f"{node.module}.{alias.name}" for alias in node.names}
+    return sorted(inner & sources().keys() | ({node.module} if inner - sources().keys() else set()))
+
+
+@cache
+def imports() -> list[Import]:
+    return [
+        Import(name, target, late, node.lineno)
+        for name, path in sources().items()
+        for node, late in walk(ast.parse(path.read_text(encoding="utf-8")))
+        for target in targets(node)
+    ]
+
+
+def part_of(module: str) -> str:
+    """The folder or file right below the package."""
+    _, _, inner = module.partition(".")
+    return inner.split(".")[0] or "(root)"
+
+
+def inside() -> list[Import]:
+    """The imports of the package's own modules."""
+    return [found for found in imports() if found.imported.split(".")[0] == "headrace"]
+
+
+def test_every_part_has_its_layer() -> None:
+    assert {part_of(module) for module in sources()} == set(LAYER)
+
+
+@pytest.mark.parametrize("part", LAYER)
+def test_imports_point_one_way(part: str) -> None:
+    for found in inside():
+        importer, imported = part_of(found.importer), part_of(found.imported)
+        if importer == part != imported:
+            assert LAYER[imported] < LAYER[importer], f"{found.importer}, line {found.line}, imports {found.imported}"
+
+
+def test_no_circles() -> None:
+    edges: dict[str, set[str]] = {module: set() for module in sources()}
+    for found in inside():
+        if (found.importer, found.imported) in CIRCLES:
+            assert found.late, f"{found.importer} must import {found.imported} inside of a method"
+        elif found.imported != found.importer:
+            edges[found.importer].add(found.imported)
+    done: set[str] = set()
+    while ready := [module for module in edges if module not in done and edges[module] <= done]:
+        done.update(ready)
+    assert not edges.keys() - done, "these import each other"
+
+
+def test_the_listed_circles_are_there() -> None:
+    found = {(each.importer, each.imported) for each in inside()}
+    for importer, imported in CIRCLES:
+        assert {(importer, imported), (imported, importer)} <= found
+
+
+@pytest.mark.parametrize("library", ROOMS)
+def test_each_library_has_its_room(library: str) -> None:
+    allowed = ROOMS[library]
+    for found in imports():
+        if found.imported.split(".")[0] == library:
+            at_home = any(found.importer == room or found.importer.startswith(f"{room}.") for room in allowed)
+            assert at_home, f"{found.importer}, line {found.line}, imports {found.imported}"
+
+
+def test_no_other_library() -> None:
+    known = {"headrace", "numpy", *ROOMS, *sys.stdlib_module_names}
+    assert {found.imported.split(".")[0] for found in imports()} <= known
+
+
+def test_frameworks_are_imported_late() -> None:
+    """By nobody at load: only where a value of theirs has been met."""
+    for found in inside():
+        if found.imported in ("headrace.adapters.torch", "headrace.adapters.jax"):
+            assert found.late, f"{found.importer}, line {found.line}"
+
+
+def test_tools_are_imported_late() -> None:
+    for found in inside():
+        if part_of(found.imported) == "tools" and part_of(found.importer) != "tools":
+            assert found.late, f"{found.importer}, line {found.line}"
+
+
+def test_importing_headrace_imports_numpy_and_the_standard_library() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import headrace; "
+        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["headrace", "numpy"]
+
+
+def test_the_reader_of_imports_reads() -> None:
+    """A test that finds nothing forbidden must be able to find it."""
+    source = (
+        "from typing import TYPE_CHECKING\n"
+        "import headrace.keys\n"
+        "if TYPE_CHECKING:\n    import torch\nelse:\n    import jax\n"
+        "try:\n    import rich\nexcept ImportError:\n    pass\n"
+        "class A:\n    import ctypes\n    def f(self):\n        from headrace import data, DataLoader\n"
+    )
+    found = [(target, late) for node, late in walk(ast.parse(source)) for target in targets(node)]
+    assert found == [
+        ("typing", False),
+        ("headrace.keys", False),
+        ("jax", False),
+        ("rich", False),
+        ("ctypes", False),
+        ("headrace", True),
+        ("headrace.data", True),
+    ]

@@ -1,0 +1,57 @@
+"""Each benchmark runs, says how and where it ran, and does without the rivals that are not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "common")
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+
+def run(name: str, *, path: Path | None = None) -> str:
+    """What a smoke run prints; modules in `path` come before the installed ones."""
+    paths = [os.fspath(path)] if path else []
+    paths += [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore:the slower NumPy kernels serve", "-m", f"benchmarks.{name}", "--smoke"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_every_benchmark_is_there() -> None:
+    assert BENCHMARKS == ["imports", "order", "samples", "table"]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_smoke(name: str) -> None:
+    lines = run(name).splitlines()
+    assert lines[0] == f"$ python -m benchmarks.{name} --smoke"
+    assert f"Python {sys.version.split()[0]}" in lines[1]
+    assert "kernels)" in lines[1]
+    assert lines[2] == "smoke run: the figures mean nothing"
+    table = "\n".join(lines[3:])
+    assert "headrace" in table
+    assert ("not installed" not in table) == HAS_TORCH
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_missing_rival_is_no_failure(name: str, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('not here')", encoding="utf-8")
+    table = run(name, path=tmp_path)
+    assert "headrace" in table
+    assert "not installed" in table

@@ -71,6 +71,16 @@ class Plain(Dataset[Any]):
         return self.source[index]
 
 
+class Restless(Plain):
+    """The same with draws of its own, not as many for each sample."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        image, label = self.source[index]
+        for _ in range(int(label) % 3):
+            image = add_noise(image)
+        return image, label
+
+
 class Listing(Plain):
     """The same with torch's face."""
 
@@ -124,7 +134,7 @@ IMAGE_FUNCTIONS: list[Callable[[Any], Any]] = [
 
 leaves = st.builds(
     lambda kind, length, start: kind(numbered(length, start)),
-    st.sampled_from([lambda rows: rows, Plain, Listing, Gathering, list]),
+    st.sampled_from([lambda rows: rows, Plain, Restless, Listing, Gathering, list]),
     st.integers(1, 5),
     st.integers(0, 9),
 )

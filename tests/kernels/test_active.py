@@ -59,17 +59,13 @@ def test_empty_name_is_none(monkeypatch: pytest.MonkeyPatch, native_kernels: Ker
 @pytest.mark.usefixtures("no_library")
 def test_native_by_name_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_KERNELS", "native")
-    with pytest.raises(
-        ArgumentError, match=f"asks for the native kernels, but {native.LIBRARY} is not installed; "
-    ):
+    with pytest.raises(ArgumentError, match=f"asks for the native kernels, but {native.LIBRARY} is not installed; "):
         active()
 
 
 def test_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_KERNELS", "numba")
-    with pytest.raises(
-        ArgumentError, match="HEADRACE_KERNELS is 'numba', but only 'native' and 'reference' are"
-    ):
+    with pytest.raises(ArgumentError, match="HEADRACE_KERNELS is 'numba', but only 'native' and 'reference' are"):
         active()
 
 
@@ -95,9 +91,7 @@ def test_another_abi(monkeypatch: pytest.MonkeyPatch, native_kernels: Kernels) -
     assert str(why_not_native()).endswith(f"cannot be used: it has ABI {built_for}, but 999 is needed")
 
 
-def test_library_is_found_through_the_installed_files(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_library_is_found_through_the_installed_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As an editable install has it: the sources here, the built library in another folder."""
     built = tmp_path / "headrace" / "kernels" / native.LIBRARY
     built.parent.mkdir(parents=True)

@@ -39,9 +39,7 @@ def cell_counts(values: NDArray[np.int64], length: int, cells: int = 64) -> NDAr
     return np.bincount(values * cells // length, minlength=cells)
 
 
-def joint_counts(
-    left: NDArray[np.int64], right: NDArray[np.int64], length: int, cells: int = 32
-) -> NDArray[np.int64]:
+def joint_counts(left: NDArray[np.int64], right: NDArray[np.int64], length: int, cells: int = 32) -> NDArray[np.int64]:
     """How often a value in one cell of [0, length) goes with a value in another."""
     return np.bincount(left * cells // length * cells + right * cells // length, minlength=cells * cells)
 
@@ -138,9 +136,7 @@ def test_no_serial_correlation(kernels: Kernels, length: int, lag: int) -> None:
     scores = []
     for order in whole(kernels, length):
         centred = (order - (length - 1) / 2) / np.sqrt((length**2 - 1) / 12)
-        scores.append(
-            (centred[:-lag] @ centred[lag:] + 1) / np.sqrt(length - lag)
-        )  # a permutation's mean is -1
+        scores.append((centred[:-lag] @ centred[lag:] + 1) / np.sqrt(length - lag))  # a permutation's mean is -1
     assert abs(np.sum(scores)) / np.sqrt(len(scores)) < stats.norm.isf(CHANCE / 2)
 
 
@@ -172,9 +168,7 @@ def test_four_rounds_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_arguments_are_checked(kernels: Kernels) -> None:
     for length in (-1, 0, 1, 2**63 + 1):
-        with pytest.raises(
-            ArgumentError, match=f"length is {length}, but feistel permutes 2 to 9223372036854775808"
-        ):
+        with pytest.raises(ArgumentError, match=f"length is {length}, but feistel permutes 2 to 9223372036854775808"):
             kernels.feistel(0, length, 0, 0)
     for start, stop in ((-1, 3), (3, 2), (0, 11), (2**70, 2**70)):
         with pytest.raises(ArgumentError, match=rf"positions \[{start}, {stop}\) do not lie in \[0, 10\)"):

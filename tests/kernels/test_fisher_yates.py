@@ -65,9 +65,7 @@ def test_every_permutation_is_equally_likely(kernels: Kernels) -> None:
 
 
 def test_length_is_checked(kernels: Kernels) -> None:
-    with pytest.raises(
-        ArgumentError, match=r"length is -1, but fisher_yates permutes 0 to 4294967296 elements"
-    ):
+    with pytest.raises(ArgumentError, match=r"length is -1, but fisher_yates permutes 0 to 4294967296 elements"):
         kernels.fisher_yates(0, -1)
     with pytest.raises(ArgumentError, match=r"length is 4294967297, but"):
         kernels.fisher_yates(0, 2**32 + 1)

@@ -69,9 +69,7 @@ def filled(dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
     if dtype == "O":
         return np.array([f"object {i}" for i in range(count)] + [None], dtype=object)[:-1].reshape(shape)
     kind = np.dtype(dtype)
-    raw = np.random.default_rng(count).integers(
-        0, 2 if dtype == "?" else 100, count * kind.itemsize, dtype=np.uint8
-    )
+    raw = np.random.default_rng(count).integers(0, 2 if dtype == "?" else 100, count * kind.itemsize, dtype=np.uint8)
     return np.ndarray(shape, kind, raw.tobytes()).copy()
 
 
@@ -87,9 +85,7 @@ def run_patterns(draw: st.DrawFn, length: int) -> NDArray[np.int64]:
     if length == 0:
         return np.empty(0, dtype=np.int64)
     runs = draw(
-        st.lists(
-            st.tuples(st.integers(0, length - 1), st.integers(1, 12), st.sampled_from([-1, 0, 1])), max_size=8
-        )
+        st.lists(st.tuples(st.integers(0, length - 1), st.integers(1, 12), st.sampled_from([-1, 0, 1])), max_size=8)
     )
     parts = [start + step * np.arange(count) for start, count, step in runs]
     return np.concatenate([np.empty(0, dtype=np.int64), *parts]).clip(0, length - 1).astype(np.int64)
@@ -98,9 +94,7 @@ def run_patterns(draw: st.DrawFn, length: int) -> NDArray[np.int64]:
 @given(
     dtype=st.sampled_from(DTYPES),
     shape=st.tuples(st.integers(0, 20)).flatmap(
-        lambda rows: st.lists(st.sampled_from([0, 1, 2, 3, 5, 17]), max_size=3).map(
-            lambda tail: (*rows, *tail)
-        )
+        lambda rows: st.lists(st.sampled_from([0, 1, 2, 3, 5, 17]), max_size=3).map(lambda tail: (*rows, *tail))
     ),
     layout=st.sampled_from(sorted(LAYOUTS)),
     data=st.data(),
@@ -117,9 +111,7 @@ def test_like_fancy_indexing(dtype: str, shape: tuple[int, ...], layout: str, da
 @pytest.mark.parametrize("row_bytes", [*range(1, 70), 511, 1024, 5000])
 def test_rows_of_any_size(kernels: Kernels, row_bytes: int) -> None:
     source = np.random.default_rng(0).integers(0, 256, (200, row_bytes), dtype=np.uint8)
-    indices = np.concatenate(
-        [np.random.default_rng(1).integers(0, 200, 100), np.arange(50, 90), np.arange(9, 0, -1)]
-    )
+    indices = np.concatenate([np.random.default_rng(1).integers(0, 200, 100), np.arange(50, 90), np.arange(9, 0, -1)])
     np.testing.assert_array_equal(gathered(kernels, source, indices), source[indices])
 
 

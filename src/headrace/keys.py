@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import random
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -33,6 +33,7 @@ __all__ = [
     "draw",
     "each_sample",
     "epoch_key",
+    "notice_unnamed",
     "part",
     "sample_rng",
     "slot",
@@ -227,6 +228,31 @@ class each_sample:  # noqa: N801 - a context manager reads like a function
         keys = self._keys
         assert keys is not None  # noqa: S101 - __enter__ hands this method out only then
         keys.position, keys.path, keys.count = position, self._path, self._start
+
+
+class notice_unnamed:  # noqa: N801 - a context manager reads like a function
+    """Notice draws for one sample of the batch being loaded that do not say for which.
+
+    After the exit, `noticed` tells whether there were any; if so they are as good as not made.
+    """
+
+    __slots__ = ("_before", "_keys", "noticed")
+
+    def __init__(self) -> None:
+        self._keys = _loading.get()
+        self.noticed = False
+
+    def __enter__(self) -> Self:
+        if self._keys is not None:
+            self._before = self._keys.count, self._keys.unnamed
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None and self._keys.unnamed != self._before[1]:
+            self.noticed = True
+            self._keys.count, self._keys.unnamed = self._before
 
 
 def _whole_batch(count: int) -> _SampleKeys | None:

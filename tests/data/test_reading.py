@@ -226,13 +226,21 @@ def test_torch_datasets_are_datasets() -> None:
     assert read_batch(ours, np.array([1, 0]))[0].tolist() == [1, 5]
 
 
-def test_samples_below_a_foreign_getitems_draw_differently() -> None:
+class Drawing(Dataset[Any]):
+    """Draws in its own `__getitem__`, at no place of a chain."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int, /) -> Any:
+        return sample_rng().random(), sample_rng().random()
+
+
+@pytest.mark.parametrize("dataset", [TensorDataset(np.zeros((4, 2))).map(noise, field=0), Drawing()])
+def test_samples_below_a_foreign_getitems_draw_as_if_read_alone(dataset: Dataset[Any]) -> None:
     torch = pytest.importorskip("torch", reason="its Subset has __getitems__")
-    mapped = TensorDataset(np.zeros((4, 2))).map(noise, field=0)
-    dataset = torch.utils.data.Subset(mapped, range(4))
-    batches = []
-    for _ in range(2):
-        with use_keys(1, np.arange(4)):
-            batches.append(read_batch(dataset, np.arange(4)))
-    assert len(np.unique(batches[0][0])) == 8
-    check_same(batches[1], batches[0])
+    with use_keys(1, np.arange(4)):
+        expected = read_samples(dataset, np.arange(4), singly=True)
+    with use_keys(1, np.arange(4)):
+        found = read_samples(torch.utils.data.Subset(dataset, range(4)), np.arange(4))
+    check_same(found, expected)

@@ -46,12 +46,12 @@ def find(value: object) -> Adapter | None:
     """
     if numpy.owns(value):
         return numpy
-    if "torch" in sys.modules:
+    if _is_imported("torch"):
         from headrace.adapters import torch
 
         if torch.owns(value):
             return torch
-    if "jax" in sys.modules:
+    if _is_imported("jax"):
         from headrace.adapters import jax
 
         if jax.owns(value):
@@ -61,9 +61,13 @@ def find(value: object) -> Adapter | None:
     return None
 
 
+def _is_imported(module: str) -> bool:
+    return sys.modules.get(module) is not None  # None is how an import is forbidden
+
+
 def can_pin() -> bool:
     """Whether tensors can be put into page-locked memory: torch is in use and has a GPU."""
-    if "torch" not in sys.modules:
+    if not _is_imported("torch"):
         return False
     from headrace.adapters import torch
 

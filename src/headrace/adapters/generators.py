@@ -48,7 +48,7 @@ def draw_seed(generator: object = None) -> int:
 
 
 def _is_torch(generator: object) -> bool:
-    if "torch" not in sys.modules:
+    if sys.modules.get("torch") is None:
         return False
     from headrace.adapters import torch
 

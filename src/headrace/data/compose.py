@@ -56,7 +56,7 @@ class Subset(Dataset[Any]):
     def __init__(self, dataset: Indexable[Any], indices: ArrayLike) -> None:
         check_dataset(dataset)
         self.dataset = dataset
-        self.indices = check_indices(indices, len(dataset))
+        self.indices = np.array(check_indices(indices, len(dataset)))  # a copy, which nobody else changes
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -15,7 +15,7 @@ import numpy as np
 from headrace.batch.collate import default_collate
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.faces import fast_face
-from headrace.keys import each_sample
+from headrace.keys import each_sample, notice_unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,10 @@ def read_samples(
     keys = indices.tolist() if isinstance(indices, np.ndarray) else indices
     face = None if singly else fast_face(dataset, "__getitems__", "__getitem__")
     if face is not None:
-        samples = list(face(list(keys)))
+        with notice_unnamed() as draws:
+            samples = list(face(list(keys)))
+        if draws.noticed:  # transforms below drew without knowing for which sample
+            return read_samples(dataset, indices, singly=True)
         if len(samples) != len(keys):
             raise ArgumentError(
                 f"{type(dataset).__name__}.__getitems__ returned {len(samples)} samples for {len(keys)} indices; "

@@ -27,7 +27,7 @@ LAYERS = [
     ["batch"],
     ["order"],
     ["data", "transforms"],
-    ["arguments", "epoch"],
+    ["arguments", "epoch", "position"],
     ["loader"],
     ["(root)"],
     ["testing", "tools"],

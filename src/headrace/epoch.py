@@ -1,9 +1,8 @@
-"""One epoch: the keys of its randomness, and the batches of a dataset or of a stream."""
+"""The batches of one epoch, read from a dataset or from a stream."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from headrace.batch.collate import default_collate
 from headrace.data.reading import read_batch, read_samples, reads_batches
 from headrace.errors import DatasetChangedError, HeadraceWarning, UnexpectedStopIterationError
 from headrace.faces import fast_face
-from headrace.keys import epoch_key, slot, use_keys
+from headrace.keys import slot, use_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,29 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.order.samplers import Sampling, Selection
+    from headrace.position import Cursor, Epoch
 
-__all__ = ["BatchReader", "Cursor", "Epoch", "SampledBatches", "StreamedBatches", "naming_step"]
+__all__ = ["BatchReader", "SampledBatches", "StreamedBatches", "naming_step"]
 
 # The place where a collate_fn draws; without one of its own it would draw what the first sample drew.
 _COLLATION = 2**31
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """An epoch's number and seed, from which all its randomness follows."""
-
-    number: int
-    seed: int
-
-    @property
-    def order_key(self) -> int:
-        """The key of the order of the samples."""
-        return epoch_key(self.seed, self.number, "order")
-
-    @property
-    def draws_key(self) -> int:
-        """The key of the samples' own randomness."""
-        return epoch_key(self.seed, self.number, "draws")
 
 
 class BatchReader:
@@ -109,17 +91,6 @@ class BatchReader:
 
     def _collate(self, samples: list[Any], selection: Selection) -> Any:
         return _collate(samples, selection, self._collate_fn, single=self._single)
-
-
-class Cursor:
-    """Where an iterator stands: its epoch, and the number of the batch that comes next."""
-
-    __slots__ = ("epoch", "finished", "step")
-
-    def __init__(self, epoch: Epoch, step: int) -> None:
-        self.epoch = epoch
-        self.step = step
-        self.finished = False
 
 
 class SampledBatches:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
-from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -15,7 +15,7 @@ from headrace.batch.collate import default_collate
 from headrace.batch.structure import count_bytes, map_fields
 from headrace.data.dataset import IterableDataset
 from headrace.data.reading import check_dataset
-from headrace.epoch import BatchReader, Cursor, Epoch, SampledBatches, StreamedBatches, naming_step
+from headrace.epoch import BatchReader, SampledBatches, StreamedBatches, naming_step
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -27,6 +27,7 @@ from headrace.errors import (
 from headrace.order.permutation import Sequential, Shuffled
 from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
 from headrace.plan import Plan
+from headrace.position import Cursor, Epoch, Epochs
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
 
@@ -153,16 +154,12 @@ class DataLoader(Generic[B_co]):
         self.on_error = on_error
         self._given_sampling = self._sampling_of_samplers()
         self._reader = BatchReader(dataset, collate_fn, single=self.batch_size is None and batch_sampler is None)
-        # The epoch that the next iterator begins: its number, its first step, and its seed where known.
-        self._next = (0, 0, self.seed)
-        self._cursor: Cursor | None = None  # where the latest iterator stands
-        self._begun: Epoch | None = None  # the epoch begun last
+        self._epochs = Epochs(self.seed, generator)
         self._make_resources()
 
     def _make_resources(self) -> None:
         self._arena = Arena()
         self._meter = Meter()
-        self._beginning = Lock()  # threads may each begin an epoch
         self._closed = False
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -171,11 +168,12 @@ class DataLoader(Generic[B_co]):
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_meter", "_beginning", "_closed", "_cursor")
-        return {name: value for name, value in self.__dict__.items() if name not in left_out}
+        left_out = ("_arena", "_meter", "_closed")
+        state = {name: value for name, value in self.__dict__.items() if name not in left_out}
+        return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _cursor=None)
+        self.__dict__.update(state)
         self._make_resources()
 
     def __repr__(self) -> str:
@@ -232,7 +230,7 @@ class DataLoader(Generic[B_co]):
         if self._streams:
             raise ArgumentTypeError("a stream has no batch to be asked for; batch(step) needs a dataset with indices")
         step = _check_count("step", step)
-        known = self._epoch(epoch)
+        known = self._epochs.epoch(None if epoch is None else _check_count("epoch", epoch))
         sampling = self._sampling()
         if isinstance(sampling, PlanSampling) and step >= sampling.steps():
             raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
@@ -259,9 +257,7 @@ class DataLoader(Generic[B_co]):
             epoch: a non-negative integer.
         """
         epoch = _check_count("epoch", epoch)
-        if epoch != self._next[0]:
-            self._next = (epoch, 0, self.seed)
-        self._cursor = self._begun = None
+        self._epochs.go_to(epoch)
         self._tell_sampler(epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -283,7 +279,7 @@ class DataLoader(Generic[B_co]):
         >>> next(iter(resumed))
         array([2, 3])
         """
-        return self._state(self._cursor).to_dict()
+        return self._state(self._epochs.position()).to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iterator go on where the state was taken.
@@ -298,9 +294,7 @@ class DataLoader(Generic[B_co]):
         saved.check_belongs_to(self._state(Cursor(Epoch(0, 0), 0)))
         if saved.length is not None and saved.step > len(self):
             raise StateError(f"the state is damaged: step {saved.step} of an epoch of {len(self)} steps")
-        seed = self.seed if saved.epoch_seed is None else saved.epoch_seed
-        self._next, self._cursor = (saved.epoch, saved.step, seed), None
-        self._begun = None if seed is None else Epoch(saved.epoch, seed)
+        self._epochs.resume(saved.epoch, saved.step, saved.epoch_seed)
         if saved.sampler_epoch is not None:
             self._tell_sampler(saved.sampler_epoch)
 
@@ -336,22 +330,6 @@ class DataLoader(Generic[B_co]):
         if self._closed:
             raise HeadraceError("the loader is closed; make a new one")
 
-    def _begin(self) -> Cursor:
-        """Start the next epoch, or go on with the one of a loaded state."""
-        with self._beginning:
-            epoch = self._upcoming()
-            cursor = self._cursor = Cursor(epoch, self._next[1])
-            self._next = (epoch.number + 1, 0, self.seed)
-            self._begun = epoch
-        return cursor
-
-    def _upcoming(self) -> Epoch:
-        """The epoch that begins next. A seed that it has to draw is drawn now and kept until then."""
-        number, step, seed = self._next
-        seed = adapters.draw_seed(self.generator) if seed is None else seed
-        self._next = (number, step, seed)
-        return Epoch(number, seed)
-
     def _batches(self, cursor: Cursor) -> SampledBatches | StreamedBatches:
         if self._streams:
             return StreamedBatches(self.dataset, self.batch_size, self.collate_fn, cursor, drop_last=self.drop_last)
@@ -377,32 +355,12 @@ class DataLoader(Generic[B_co]):
             return SingleSampling(self.sampler, self.batch_size, drop_last=self.drop_last)
         return None
 
-    def _epoch(self, number: int | None) -> Epoch:
-        """The epoch of that number; None is the one begun last, or else the next one."""
-        if number is None and self._begun is not None:
-            return self._begun
-        number = self._next[0] if number is None else _check_count("epoch", number)
-        if self.seed is not None:
-            return Epoch(number, self.seed)
-        if self._begun is not None and number == self._begun.number:
-            return self._begun
-        if number == self._next[0]:
-            return self._upcoming()
-        raise ArgumentError(
-            f"the batches of epoch {number} are not known: with seed=None each epoch draws its seed when it begins; "
-            "give the DataLoader a seed to look at any epoch"
-        )
-
-    def _state(self, cursor: Cursor | None) -> LoaderState:
-        if cursor is None or cursor.finished:
-            epoch, step = self._upcoming(), self._next[1]
-        else:
-            epoch, step = cursor.epoch, cursor.step
+    def _state(self, at: Cursor) -> LoaderState:
         return LoaderState(
-            epoch=epoch.number,
-            step=step,
+            epoch=at.epoch.number,
+            step=at.step,
             seed=self.seed,
-            epoch_seed=epoch.seed if self.seed is None else None,
+            epoch_seed=at.epoch.seed if self.seed is None else None,
             length=None if self._streams or self._given_sampling is not None else len(self.dataset),
             global_batch_size=None if self.batch_sampler is not None else (self.batch_size or 1) * self.world_size,
             shuffle=self.shuffle,
@@ -432,7 +390,7 @@ class BatchIterator(Iterator[B_co]):
 
     def __init__(self, loader: DataLoader[B_co]) -> None:
         self._loader = loader
-        self._cursor = loader._begin()
+        self._cursor = loader._epochs.begin()
         self._batches = loader._batches(self._cursor)
         self._handed_out_at: float | None = None
 
@@ -472,7 +430,8 @@ class BatchIterator(Iterator[B_co]):
 
     def state_dict(self) -> dict[str, Any]:
         """Where this iterator stands, for `DataLoader.load_state_dict`."""
-        return self._loader._state(self._cursor).to_dict()
+        loader = self._loader
+        return loader._state(loader._epochs.position() if self._cursor.finished else self._cursor).to_dict()
 
 
 def _is_stream(dataset: object) -> bool:

@@ -196,6 +196,10 @@ def test_a_set_is_a_stream() -> None:
         {"rank": 1, "world_size": 2, "shuffle": True, "generator": PYTHON_RANDOM},
         {"backend": "process", "in_order": False, "pin_memory_device": "cuda"},
         {"worker_init_fn": print},
+        {"rank": 0, "world_size": 1, "shuffle": True},
+        {"rank": 0, "world_size": 1, "sampler": [1, 2]},
+        {"rank": 0, "world_size": 1, "batch_sampler": [[1, 2]]},
+        {"rank": 0, "world_size": 1, "batch_size": None},
     ],
 )
 def test_right_values(given: dict[str, Any]) -> None:

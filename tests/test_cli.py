@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -143,9 +144,15 @@ def test_ctrl_c_in_the_middle_of_the_demo(tmp_path: Path) -> None:
         while not (tmp_path / "digits.png").exists():  # training follows the picture
             assert process.poll() is None
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        presses = 0
+        while process.poll() is None and presses < 5:  # Python drops one that lands in a weak reference's callback
+            process.send_signal(signal.SIGINT)
+            presses += 1
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (process.returncode, out) == (130, b"")
+    assert presses > 1 or err == b""
 
 
 def test_python_m_headrace_is_the_command() -> None:

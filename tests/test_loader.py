@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import copy
-import gc
 import pickle
 import random
 import sys
 import threading
-import tracemalloc
-import zlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +19,6 @@ from headrace.errors import ArgumentError, HeadraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-MEGABYTE = 2**20
 
 
 class Noisy(Dataset[Any]):
@@ -182,6 +176,19 @@ def test_threads_with_iterators_of_one_loader() -> None:
     assert loader.stats().batches == 16 * len(loader)
 
 
+def test_threads_begin_epochs_of_their_own() -> None:
+    class Slow(random.Random):
+        def getrandbits(self, bits: int, /) -> int:
+            time.sleep(0.02)  # for the other threads to come as far
+            return super().getrandbits(bits)
+
+    loader = DataLoader(range(10), generator=Slow(0))
+    with ThreadPoolExecutor(4) as pool:
+        begun = list(pool.map(lambda _: iter(loader).state_dict(), range(4)))
+    assert sorted(state["epoch"] for state in begun) == [0, 1, 2, 3]
+    assert len({state["epoch_seed"] for state in begun}) == 4
+
+
 def test_threads_ask_for_batches() -> None:
     loader = DataLoader(augmented(100), 7, shuffle=True, seed=0)
     expected = epochs(loader, 2)
@@ -232,6 +239,12 @@ def test_pythons_random_decides_without_a_seed() -> None:
 
     np.testing.assert_equal(run(0), run(0))
     assert repr(run(0)) != repr(run(1))
+
+
+def test_each_epoch_draws_a_seed_of_its_own() -> None:
+    loader = DataLoader(range(4))
+    seeds = {iter(loader).state_dict()["epoch_seed"] for _ in range(20)}
+    assert len(seeds) == 20
 
 
 @pytest.mark.parametrize("make", [np.random.default_rng, random.Random])
@@ -306,6 +319,8 @@ def test_closed() -> None:
         with pytest.raises(HeadraceError, match=r"^the loader is closed; make a new one$"):
             use()
     assert (batch == 7).all()
+    del batch
+    assert loader._arena.free == 0
     assert (len(loader), loader.stats().batches, loader.state_dict()["step"]) == (2, 1, 1)
     loader.close()
 
@@ -316,116 +331,3 @@ def test_closed_by_an_error_which_passes() -> None:
         raise KeyError
     with pytest.raises(HeadraceError, match="closed"):
         iter(loader)
-
-
-# ------------------------------------------------------------------ memory
-
-
-def big(length: int = 48) -> TensorDataset:
-    """Samples of 256 KB: a batch of eight is leased from the loader's arena."""
-    return TensorDataset(np.random.default_rng(0).integers(256, size=(length, MEGABYTE // 4), dtype=np.uint8))
-
-
-def checksum(batch: tuple[NDArray[np.uint8]]) -> int:
-    return zlib.crc32(batch[0].tobytes())
-
-
-def test_batches_kept_are_never_overwritten() -> None:
-    dataset = big()
-    loader = DataLoader(dataset, 8, shuffle=True, seed=0)
-    kept = [batch for _ in range(2) for batch in loader]
-    expected = [checksum((dataset.tensors[0][loader_indices],)) for loader_indices in indices_of(loader, 48, 2)]
-    for batch in loader:  # freed as it goes, so that memory is used again
-        checksum(batch)
-    assert [checksum(batch) for batch in kept] == expected
-    addresses = [batch[0].__array_interface__["data"][0] for batch in kept]
-    assert len(set(addresses)) == len(kept)
-
-
-def indices_of(loader: DataLoader[Any], length: int, count: int) -> list[NDArray[np.int64]]:
-    """The indices of the batches of a loader over a dataset of that length."""
-    same = DataLoader(range(length), loader.batch_size, shuffle=True, seed=0)
-    return [same.batch(step, epoch) for epoch in range(count) for step in range(len(same))]
-
-
-def test_a_view_keeps_its_batch() -> None:
-    loader = DataLoader(big(), 8, seed=0)
-    rows = [batch[0][3, ::1000] for batch in loader]
-    expected = [row.copy() for row in rows]
-    for _ in range(2):
-        list(loader)
-    np.testing.assert_equal(rows, expected)
-
-
-class Virtual(Dataset[Any]):
-    """20 GB of samples, which are made when asked for."""
-
-    def __init__(self, empty: Any) -> None:
-        self.empty = empty
-
-    def __len__(self) -> int:
-        return 20_000
-
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        batch: NDArray[np.uint8] = self.get_batch(np.array([index]))[0]
-        return batch
-
-    def get_batch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        batch: NDArray[np.uint8] = self.empty((len(indices), MEGABYTE), np.uint8)
-        batch[:, 0] = indices % 251  # the rest is never touched, and so costs no time
-        return batch
-
-
-@pytest.mark.parametrize("empty", [np.empty, headrace.empty])
-def test_memory_of_a_run_over_more_than_there_is(empty: Any) -> None:
-    batch_size = 32
-    loader = DataLoader(Virtual(empty), batch_size, shuffle=True, seed=0)
-    tracemalloc.start()
-    try:
-        seen = sum(len(batch) for batch in loader)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert seen == 20_000
-    assert peak < 3.5 * batch_size * MEGABYTE
-
-
-def test_no_growth_over_epochs() -> None:
-    loader = DataLoader(augmented(300), 10, shuffle=True, seed=0)
-    sizes = []
-    for _ in range(3):
-        list(loader)  # caches fill
-    tracemalloc.start()
-    try:
-        for _ in range(6):
-            for _ in loader:
-                pass
-            gc.collect()  # also empties the interpreter's lists of free tuples, which are no growth
-            sizes.append(tracemalloc.get_traced_memory()[0])
-    finally:
-        tracemalloc.stop()
-    assert sizes[-1] - sizes[0] < 2000
-
-
-def test_shuffling_stores_no_order() -> None:
-    loader = DataLoader(Noisy(10**12), 16, shuffle=True, seed=0)
-    batches = iter(loader)
-    next(batches)
-    tracemalloc.start()
-    try:
-        for _ in range(1000):
-            next(batches)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < MEGABYTE
-
-
-def test_an_abandoned_iterator_leaves_nothing() -> None:
-    loader = DataLoader(big(), 8)
-    batches = iter(loader)
-    batch = next(batches)
-    del batches
-    assert loader._arena.leased == 1
-    del batch
-    assert loader._arena.leased == 0

@@ -55,7 +55,7 @@ class Epochs:
         self._next = (0, 0, seed)
         self._begun: Epoch | None = None  # the epoch begun last
         self._cursor: Cursor | None = None  # where the latest iterator stands
-        self._lock = Lock()  # threads may each begin an epoch
+        self._lock = Lock()  # threads may each begin or look at the next epoch
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_cursor")}
@@ -85,8 +85,9 @@ class Epochs:
 
     def position(self) -> Cursor:
         """Where the latest iterator stands; before it and after its end, the start of the next epoch."""
-        cursor = self._cursor
-        return self._upcoming() if cursor is None or cursor.finished else cursor
+        with self._lock:
+            cursor = self._cursor
+            return self._upcoming() if cursor is None or cursor.finished else cursor
 
     def epoch(self, number: int | None) -> Epoch:
         """The epoch of that number; None is the one begun last, or else the next one.
@@ -96,8 +97,9 @@ class Epochs:
         """
         if self._begun is not None and number in (None, self._begun.number):
             return self._begun
-        if number is None or number == self._next[0]:
-            return self._upcoming().epoch
+        with self._lock:
+            if number is None or number == self._next[0]:
+                return self._upcoming().epoch
         if self._seed is not None:
             return Epoch(number, self._seed)
         raise ArgumentError(

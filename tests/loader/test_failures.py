@@ -154,6 +154,21 @@ def test_interrupts_pass_through(kind: type[Failing], error: BaseException) -> N
     assert notes(error) == []
 
 
+def test_an_interrupt_of_a_fast_face_is_no_failure_to_try_again() -> None:
+    class Interrupted(Dataset[int]):
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int, /) -> int:
+            return index
+
+        def get_batch(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(DataLoader(Interrupted(), 2)))
+
+
 def test_an_index_out_of_range() -> None:
     dataset = TensorDataset(np.arange(8))
     batches = iter(DataLoader(dataset, 2, sampler=[0, 1, 8, 2, -8, -9, 3], seed=5))

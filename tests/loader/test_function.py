@@ -151,6 +151,16 @@ def test_read_at_once_or_one_by_one(make: Any) -> None:
             np.testing.assert_equal(fast.batch(step, epoch), slow.batch(step, epoch))
 
 
+def test_an_overridden_getitem_is_heard() -> None:
+    """By the loader too, which would else read around it."""
+
+    class Negative(TensorDataset):
+        def __getitem__(self, index: int, /) -> Any:
+            return -super().__getitem__(index)[0]
+
+    assert [batch.tolist() for batch in DataLoader(Negative(np.arange(4)), 2)] == [[0, -1], [-2, -3]]
+
+
 def test_concat_of_concats() -> None:
     nested = ConcatDataset([joined(10), ConcatDataset([mapped(5), mapped(7)])])
     loader = DataLoader(nested, 4, shuffle=True, seed=1)

@@ -102,23 +102,27 @@ class _Collation:
         return values
 
     def _arrays(self, adapter: Adapter, values: list[Any], path: str) -> Any:
-        if len(set(map(type, values))) > 1 and not all(map(adapter.owns, values)):
+        types = set(map(type, values))
+        if types == {np.ndarray}:
+            return self._ndarrays(values, path)
+        if len(types) > 1 and not all(map(adapter.owns, values)):
             self._check_same(values, type, "type", path)
-        arrays = [adapter.to_numpy(value) for value in values]
-        known = [array for array in arrays if array is not None]
+        known = [array for array in map(adapter.to_numpy, values) if array is not None]
         if len(known) < len(values):  # memory that NumPy cannot see: the framework stacks it itself
             self._check_same(values, lambda value: tuple(value.shape), "shape", path)
             self._check_same(values, lambda value: value.dtype, "dtype", path)
             return adapter.stack(values)
-        if len({array.shape for array in known}) > 1:
-            self._check_same(known, lambda array: array.shape, "shape", path)
-        if len({array.dtype for array in known}) > 1:
-            if known[0].dtype.kind in "SU":  # the width of a string is no type of its own
-                self._check_same(known, lambda array: array.dtype.type, "dtype", path)
-                return adapter.from_numpy(np.stack(known), values[0])
+        if len({array.dtype for array in known}) > 1:  # told in the framework's own words
             dtypes = [getattr(value, "dtype", array.dtype) for value, array in zip(values, known, strict=True)]
-            self._check_same(dtypes, lambda dtype: dtype, "dtype", path)
-        return adapter.from_numpy(_stack(known), values[0])
+            self._check_same(dtypes, _dtype_family, "dtype", path)
+        return adapter.from_numpy(self._ndarrays(known, path), values[0])
+
+    def _ndarrays(self, arrays: list[NDArray[Any]], path: str) -> NDArray[Any]:
+        if len({(array.shape, array.dtype) for array in arrays}) == 1:
+            return _stack(arrays)
+        self._check_same(arrays, lambda array: array.shape, "shape", path)
+        self._check_same(arrays, lambda array: _dtype_family(array.dtype), "dtype", path)
+        return np.stack(arrays)  # strings of different width
 
     def _mappings(self, values: list[Any], path: str) -> Any:
         first = values[0]
@@ -182,6 +186,11 @@ def _number_type(value: object) -> object:
     if isinstance(value, np.generic):
         return value.dtype
     return next((_NUMBERS[kind] for kind in type(value).__mro__ if kind in _NUMBERS), type(value))
+
+
+def _dtype_family(dtype: Any) -> Any:
+    """The dtype, where the width of a string is no type of its own."""
+    return dtype.type if getattr(dtype, "kind", None) in ("S", "U") else dtype
 
 
 def _stack(arrays: list[NDArray[Any]]) -> NDArray[Any]:

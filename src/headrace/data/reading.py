@@ -140,34 +140,34 @@ def read_samples(
     face = None if singly else fast_face(dataset, "__getitems__", "__getitem__")
     if face is not None:
         with notice_unnamed() as draws:
-            samples = list(face(list(keys)))
-        if draws.noticed:  # transforms below drew without knowing for which sample
-            return read_samples(dataset, indices, singly=True)
-        if len(samples) != len(keys):
-            raise ArgumentError(
-                f"{type(dataset).__name__}.__getitems__ returned {len(samples)} samples for {len(keys)} indices; "
-                "one sample for each index is needed, in their order"
-            )
-        return samples
-    samples = []
-    with each_sample(len(keys)) as move_to:
-        for position, index in enumerate(keys):
-            move_to(position)
-            samples.append(_read_sample(dataset, index))
-    return samples
-
-
-def _read_sample(dataset: Indexable[Any], index: Any) -> Any:
+            many = list(face(list(keys)))
+        if not draws.noticed:
+            return _checked(many, len(keys), dataset)
+        # Transforms below drew without knowing for which sample: read alone, each has its own draws.
+    samples: list[Any] = []
     try:
-        return dataset[index]
+        with each_sample(len(keys)) as move_to:
+            for position, index in enumerate(keys):
+                move_to(position)
+                samples.append(dataset[index])
     except StopIteration as error:
         raise UnexpectedStopIterationError(
-            f"{type(dataset).__name__}.__getitem__({index!r}) raised StopIteration; raise IndexError or "
+            f"{type(dataset).__name__}.__getitem__({keys[len(samples)]!r}) raised StopIteration; raise IndexError or "
             "another exception there"
         ) from error
     except Exception as error:
-        error.add_note(f"while reading sample {index!r} of {type(dataset).__name__}")
+        error.add_note(f"while reading sample {keys[len(samples)]!r} of {type(dataset).__name__}")
         raise
+    return samples
+
+
+def _checked(samples: list[Any], count: int, dataset: object) -> list[Any]:
+    if len(samples) != count:
+        raise ArgumentError(
+            f"{type(dataset).__name__}.__getitems__ returned {len(samples)} samples for {count} indices; "
+            "one sample for each index is needed, in their order"
+        )
+    return samples
 
 
 def read_batch(dataset: Indexable[Any], indices: NDArray[np.int64]) -> Any:

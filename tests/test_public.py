@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -55,10 +56,7 @@ def test_version() -> None:
 
 
 def _project_file() -> str:
-    file = importlib.resources.files("headrace").joinpath("../../pyproject.toml")
-    if not file.is_file():
-        pytest.skip("not run from a checkout")
-    return str(file.read_text(encoding="utf-8"))
+    return (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", headrace.__all__)

@@ -61,14 +61,13 @@ class BatchReader:
             with use_keys(key, numbers):
                 return fast(selection)
         except Exception as error:
-            failure = error
+            failure = f"{type(error).__name__}: {error}"
         # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
         # or else it gives the batch, and the fast face is what is wrong.
         with use_keys(key, numbers):
             batch = self._read_singly(selection)
         warnings.warn(
-            f"{type(self._dataset).__name__} could not read a batch at once, but sample by sample: "
-            f"{type(failure).__name__}: {failure}",
+            f"{type(self._dataset).__name__} could not read a batch at once, but sample by sample: {failure}",
             HeadraceWarning,
             stacklevel=2,
         )

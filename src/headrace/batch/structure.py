@@ -155,14 +155,12 @@ def count_bytes(batch: Any) -> int:
     >>> count_bytes((np.zeros((4, 3), np.float32), ["ab", "c"]))
     51
     """
-    if isinstance(batch, np.ndarray):
-        return batch.nbytes
+    size = getattr(batch, "nbytes", None)
+    if isinstance(size, int):
+        return size
     pairs = children(batch)
     if pairs is not None:
         return sum(count_bytes(item) for _, item in pairs)
     if isinstance(batch, list):
         return sum(map(len, batch))
-    size = getattr(batch, "nbytes", None)
-    if size is None:
-        size = getattr(getattr(batch, "data", None), "nbytes", 0)  # a boxed array
-    return int(size or 0)
+    return int(getattr(getattr(batch, "data", None), "nbytes", 0))  # a boxed array

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from headrace import adapters, kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
@@ -14,6 +12,7 @@ from headrace.data.reading import check_index, check_indices
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["TensorDataset"]
@@ -41,13 +40,14 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     def __init__(self, *tensors: Any) -> None:
         if not tensors:
             raise ArgumentError("TensorDataset needs at least one tensor, got none")
-        lengths = [_length(tensor, position) for position, tensor in enumerate(tensors)]
+        self._columns = [_Column(tensor, position) for position, tensor in enumerate(tensors)]
+        lengths = [column.length for column in self._columns]
         for position, length in enumerate(lengths):
             if length != lengths[0]:
                 raise ArgumentError(
                     "All tensors must have same size in first dimension. "
                     f"Tensor 0: {lengths[0]}, Tensor {position}: {length} "
-                    f"(shapes {', '.join(str(_shape(tensor)) for tensor in tensors)})"
+                    f"(shapes {', '.join(str(column.shape) for column in self._columns)})"
                 )
         self.tensors = tensors
         self._length = lengths[0]
@@ -57,7 +57,14 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
 
     def __getitem__(self, index: int, /) -> tuple[Any, ...]:
         position = check_index(index, self._length)
-        return tuple(_row(tensor, position) for tensor in self.tensors)
+        return tuple(column.row(position) for column in self._columns)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_columns"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._columns = [_Column(tensor, position) for position, tensor in enumerate(self.tensors)]
 
     def get_batch(self, indices: NDArray[np.int64]) -> tuple[Any, ...]:
         """The rows at the indices, of each tensor, without a step through single samples.
@@ -73,32 +80,45 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         (array([30, 10]),)
         """
         try:
-            return tuple(_gather(tensor, indices) for tensor in self.tensors)
+            return tuple(column.gather(indices) for column in self._columns)
         except OutOfRangeError:  # negative ones are told apart from wrong ones only here, for speed
             rows = check_indices(indices, self._length)
-        return tuple(_gather(tensor, rows) for tensor in self.tensors)
+        return tuple(column.gather(rows) for column in self._columns)
 
 
-def _length(tensor: Any, position: int) -> int:
-    if adapters.find(tensor) is None:
-        raise ArgumentTypeError(
-            f"Tensor {position} is a {type(tensor).__name__}; allowed are ndarrays, torch tensors, JAX arrays and "
-            "objects with an ndarray in .data: convert it with numpy.asarray, or use StackDataset"
-        )
-    shape = _shape(tensor)
-    if not shape:
-        raise ArgumentError(f"Tensor {position} has shape () and so no first dimension to take samples from")
-    return shape[0]
+class _Column:
+    """One of the tensors, with what reading its rows needs to know."""
 
+    def __init__(self, tensor: Any, position: int) -> None:
+        adapter = adapters.find(tensor)
+        if adapter is None:
+            raise ArgumentTypeError(
+                f"Tensor {position} is a {type(tensor).__name__}; allowed are ndarrays, torch tensors, JAX arrays and "
+                "objects with an ndarray in .data: convert it with numpy.asarray, or use StackDataset"
+            )
+        self._tensor = tensor
+        self._adapter = adapter
+        self._array = adapter.to_numpy(tensor)  # the same memory
+        self.shape = tuple(tensor.shape if hasattr(tensor, "shape") else tensor.data.shape)
+        if not self.shape:
+            raise ArgumentError(f"Tensor {position} has shape () and so no first dimension to take samples from")
+        self.length: int = self.shape[0]
 
-def _shape(tensor: Any) -> tuple[int, ...]:
-    return tuple(tensor.shape if hasattr(tensor, "shape") else tensor.data.shape)
+    def row(self, index: int) -> Any:
+        """The row at an index below the length."""
+        return self._adapter.row(self._tensor, index)
 
-
-def _row(tensor: Any, position: int) -> Any:
-    adapter = adapters.find(tensor)
-    assert adapter is not None  # noqa: S101 - the constructor has seen to it
-    return adapter.row(tensor, position)
+    def gather(self, rows: NDArray[np.int64]) -> Any:
+        """The rows at the indices, in new memory; OutOfRangeError where there is none."""
+        array = self._array
+        if array is None:
+            return self._adapter.take(self._tensor, check_indices(rows, self.length))
+        if array.ndim == 1 and array is self._tensor and _rows_differ(array.dtype):
+            rows = check_indices(rows, self.length)
+            return default_collate(list(array[rows]), rows)
+        out = empty((len(rows), *array.shape[1:]), array.dtype)
+        kernels.active().gather(array, rows, out)
+        return self._adapter.from_numpy(out, self._tensor)
 
 
 def _rows_differ(dtype: np.dtype[Any]) -> bool:
@@ -107,17 +127,3 @@ def _rows_differ(dtype: np.dtype[Any]) -> bool:
     They are Python objects, strings as wide as they are long, or numbers in native byte order.
     """
     return dtype.kind in "OSTU" or not dtype.isnative
-
-
-def _gather(tensor: Any, rows: NDArray[np.int64]) -> Any:
-    adapter = adapters.find(tensor)
-    assert adapter is not None  # noqa: S101 - the constructor has seen to it
-    array = adapter.to_numpy(tensor)
-    if array is None:
-        return adapter.take(tensor, check_indices(rows, len(tensor)))
-    if isinstance(tensor, np.ndarray) and tensor.ndim == 1 and _rows_differ(tensor.dtype):
-        rows = check_indices(rows, len(tensor))
-        return default_collate(list(tensor[rows]), rows)
-    out = empty((len(rows), *array.shape[1:]), array.dtype)
-    kernels.active().gather(array, rows, out)
-    return adapter.from_numpy(out, tensor)

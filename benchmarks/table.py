@@ -93,10 +93,12 @@ def main() -> None:
     smoke = begin("batches of rows in memory")
     scale = 500 if smoke else 1
     rows, photos, tiny = 1_000_000 // scale, 50_000 // scale, 100_000 // scale
+    large = 1024 // min(scale, 64)
     cases = [
         Case(f"{rows:,} x 64 float32 and a label, batch 128", (rows, 64), "f4", 128),
         Case(f"{rows:,} x 64 float32 and a label, batch 1024", (rows, 64), "f4", 1024),
         Case(f"{photos:,} x 3x32x32 uint8 and a label, batch 128", (photos, 3, 32, 32), "u1", 128),
+        Case(f"{large:,} x 3x224x224 float32 and a label, batch 64", (large, 3, 224, 224), "f4", 64),
         Case(f"{tiny:,} x 8 float32 and a label, batch 2", (tiny, 8), "f4", 2),
     ]
     rng = np.random.default_rng(0)

@@ -671,3 +671,54 @@ def test_compositions_can_be_pickled() -> None:
     dataset = StackDataset(a=Subset(numbered(4), [1, 2]), b=ConcatDataset([numbered(1), numbered(1)]).map(relabel))
     copy = pickle.loads(pickle.dumps(dataset))
     check_same(together(copy, [1, 0]), together(dataset, [1, 0]))
+
+
+def drawn_here(value: Any) -> Any:
+    """What the sample draws here, in place of the sample."""
+    return sample_rng().random()
+
+
+def drawn_by(dataset: Any) -> list[Any]:
+    with use_keys(7, np.arange(6)):
+        return read_samples(dataset, np.arange(6))
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        TensorDataset(np.arange(6)).map(drawn_here),
+        TensorDataset(np.arange(6)).map(abs, field=0).map(drawn_here).subset(range(6)),
+        TensorDataset(np.arange(3)).map(drawn_here) + TensorDataset(np.arange(3)).map(drawn_here),
+    ],
+)
+def test_one_more_map_changes_no_draws_below_it(dataset: Dataset[Any]) -> None:
+    assert drawn_by(dataset.map(lambda drawn: drawn)) == drawn_by(dataset)
+    assert drawn_by(dataset.map(lambda drawn: drawn).map(lambda drawn: drawn)) == drawn_by(dataset)
+
+
+class Hidden(Dataset[Any]):
+    """A map inside a dataset of one's own."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int, /) -> Any:
+        return self.dataset[index]
+
+
+def test_maps_draw_apart_also_where_one_is_hidden() -> None:
+    mapped = TensorDataset(np.arange(6)).map(drawn_here)
+    beside = StackDataset(mapped, mapped)
+    stages = [
+        mapped.map(lambda drawn: (drawn, drawn_here(drawn))),
+        Hidden(mapped).map(lambda drawn: (drawn, drawn_here(drawn))),
+        mapped.subset(range(6)).map(lambda drawn: (drawn, drawn_here(drawn))),
+        beside.map(lambda drawn: (*drawn, drawn_here(drawn))),
+        (mapped + mapped).map(lambda drawn: (drawn, drawn_here(drawn))),
+    ]
+    for dataset in stages:
+        for sample in drawn_by(dataset):
+            assert len(set(sample)) == len(sample)

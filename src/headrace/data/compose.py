@@ -7,6 +7,7 @@ own randomness, so that a batch holds the same bytes whichever way it was read.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from headrace.order.permutation import Shuffled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -194,9 +196,6 @@ class MapDataset(Dataset[Any]):
     'B'
     """
 
-    # The two places of draws: what the dataset below draws never shifts what the function draws.
-    _DATASET, _FUNCTION = 0, 1
-
     def __init__(self, dataset: Indexable[Any], fn: Callable[[Any], Any], field: int | str | None = None) -> None:
         check_dataset(dataset)
         if not callable(fn):
@@ -206,13 +205,14 @@ class MapDataset(Dataset[Any]):
         self.dataset = dataset
         self.fn = fn
         self.field = field
+        self._stage = _stages(dataset) + 1
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int, /) -> Any:
         position = check_index(index, len(self))
-        with slot(self._DATASET):
+        with self._below():
             sample = self.dataset[position]
         return self._apply(self.fn, sample)
 
@@ -225,13 +225,33 @@ class MapDataset(Dataset[Any]):
         function = batch_function(self.fn) if reads_batches(self.dataset) else None
         if function is None:
             return default_collate(read_samples(self, indices), indices)
-        with slot(self._DATASET):
+        with self._below():
             batch = read_batch(self.dataset, indices)
         return self._apply(function, batch)
 
     def _apply(self, function: Callable[[Any], Any], value: Any) -> Any:
-        with slot(self._FUNCTION):
+        with slot(_FUNCTIONS + self._stage):
             return replace_field(value, self.field, function(get_field(value, self.field)))
+
+    def _below(self) -> AbstractContextManager[None]:
+        """The place where the dataset below draws.
+
+        Datasets of this file keep places of their own, so that one more map changes no draw of theirs.
+        Others may hide a map, which would otherwise come to the place of this one.
+        """
+        in_view = type(self.dataset) in (MapDataset, Subset, ConcatDataset, StackDataset)
+        return nullcontext() if in_view else slot(0)
+
+
+# Where mapped functions draw, by stage: far from the slots of the datasets in a ConcatDataset or StackDataset.
+_FUNCTIONS = 2**30
+
+
+def _stages(dataset: object) -> int:
+    """How many functions are mapped, one over the other, as far as that is in plain view."""
+    if type(dataset) is Subset:
+        return _stages(dataset.dataset)
+    return dataset._stage if type(dataset) is MapDataset else 0  # noqa: SLF001 - of the same class
 
 
 def random_split(

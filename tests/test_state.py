@@ -124,8 +124,8 @@ def test_damaged_value(name: str, value: Any) -> None:
 )
 def test_of_another_loader(name: str, value: Any, text: str) -> None:
     with pytest.raises(StateError, match=f"^the state belongs to another loader: {re.escape(text)}"):
-        STATE.check_belongs_to(replace(STATE, **{name: value}))
+        STATE.check_belongs_to(replace(STATE, **{name: value}).to_dict())
 
 
 def test_of_the_same_loader_elsewhere() -> None:
-    STATE.check_belongs_to(replace(STATE, epoch=0, step=0, epoch_seed=9, sampler_epoch=2))
+    STATE.check_belongs_to(replace(STATE, epoch=0, step=0, epoch_seed=9, sampler_epoch=2).to_dict())

@@ -27,7 +27,7 @@ from headrace.errors import (
 from headrace.order.permutation import Sequential, Shuffled
 from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
 from headrace.plan import Plan
-from headrace.position import Cursor, Epoch, Epochs
+from headrace.position import Cursor, Epochs
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
 
@@ -291,7 +291,7 @@ class DataLoader(Generic[B_co]):
             StateError: it is not the state of a loader with this dataset length, seed and batch size.
         """
         saved = LoaderState.from_dict(state)
-        saved.check_belongs_to(self._state(Cursor(Epoch(0, 0), 0)))
+        saved.check_belongs_to(self._identity())
         if saved.length is not None and saved.step > len(self):
             raise StateError(f"the state is damaged: step {saved.step} of an epoch of {len(self)} steps")
         self._epochs.resume(saved.epoch, saved.step, saved.epoch_seed)
@@ -359,14 +359,20 @@ class DataLoader(Generic[B_co]):
         return LoaderState(
             epoch=at.epoch.number,
             step=at.step,
-            seed=self.seed,
             epoch_seed=at.epoch.seed if self.seed is None else None,
-            length=None if self._streams or self._given_sampling is not None else len(self.dataset),
-            global_batch_size=None if self.batch_sampler is not None else (self.batch_size or 1) * self.world_size,
-            shuffle=self.shuffle,
-            drop_last=self.drop_last,
             sampler_epoch=self._sampler_epoch(),
+            **self._identity(),
         )
+
+    def _identity(self) -> dict[str, Any]:
+        """What a state and the loader that goes on from it must have in common."""
+        return {
+            "length": None if self._streams or self._given_sampling is not None else len(self.dataset),
+            "seed": self.seed,
+            "global_batch_size": None if self.batch_sampler is not None else (self.batch_size or 1) * self.world_size,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+        }
 
     def _sampler_epoch(self) -> int | None:
         for sampler in self._samplers():

@@ -65,17 +65,18 @@ class LoaderState:
             _check_value(name, value)
         return cls(**values)
 
-    def check_belongs_to(self, loader: LoaderState) -> None:
+    def check_belongs_to(self, loader: Mapping[str, Any]) -> None:
         """Refuse a state of a loader that gives other batches.
 
         Args:
-            loader: the state of the loader that is to go on from this one.
+            loader: the values of `length`, `seed`, `global_batch_size`, `shuffle` and `drop_last` in the
+                loader that is to go on from this state.
 
         Raises:
             StateError: with both values of what differs.
         """
         for name, what in _IDENTITY.items():
-            saved, present = getattr(self, name), getattr(loader, name)
+            saved, present = getattr(self, name), loader[name]
             if saved != present:
                 raise StateError(
                     f"the state belongs to another loader: {what} was {saved} and is {present} here; "

@@ -25,9 +25,12 @@ LAYERS = [
     ["kernels"],
     ["keys", "plan", "state", "stats", "faces", "adapters"],
     ["batch"],
-    ["order"],
+    ["order", "workers"],
     ["data", "transforms"],
-    ["arguments", "epoch", "position"],
+    ["arguments", "position"],
+    ["work"],
+    ["epoch"],
+    ["iterator"],
     ["loader"],
     ["(root)"],
     ["testing", "tools"],
@@ -49,9 +52,10 @@ ROOMS = {
     "rich": {"headrace.tools", "headrace.cli"},
     "matplotlib": {"headrace.tools", "headrace.cli"},
     "argparse": {"headrace.cli"},
-    "multiprocessing": set(),
-    "mmap": set(),
-    "socket": set(),
+    "cloudpickle": {"headrace.workers.pickling"},
+    "multiprocessing": {"headrace.workers"},
+    "mmap": {"headrace.workers"},
+    "socket": {"headrace.workers"},
 }
 
 

@@ -31,6 +31,9 @@ BATCH_SIZE = "batch_size must be a positive integer, or None for samples that ar
 NUM_WORKERS = "num_workers must be a non-negative integer (0 loads in this process), but got num_workers="
 TIMEOUT = "timeout must be a non-negative number of seconds, but got timeout="
 PREFETCH = "prefetch_factor must be a positive integer or None, but got prefetch_factor="
+PREFETCH_BYTES = "prefetch_bytes must be a positive integer or None, but got prefetch_bytes="
+ON_WORKER_DEATH = "on_worker_death must be one of 'raise', 'restart', but got on_worker_death="
+CONTEXT = "multiprocessing_context must be one of 'fork', 'forkserver', 'spawn', but got multiprocessing_context="
 SEED = "seed must be a non-negative integer or None, but got seed="
 GENERATOR = "generator must be a numpy.random.Generator, a random.Random, a torch.Generator or None, got "
 BACKEND = "backend must be one of 'auto', 'thread', 'process', 'ray', but got backend="
@@ -48,6 +51,9 @@ VALUES = [
     *[({"num_workers": bad}, f"{NUM_WORKERS}{bad!r}") for bad in (-1, True, 1.5, "2", None)],
     *[({"timeout": bad}, f"{TIMEOUT}{bad!r}") for bad in (-1, float("nan"), True, "1", None)],
     *[({"prefetch_factor": bad}, f"{PREFETCH}{bad!r}") for bad in (0, -1, True, 1.5)],
+    *[({"prefetch_bytes": bad}, f"{PREFETCH_BYTES}{bad!r}") for bad in (0, -1, True, 1.5)],
+    *[({"on_worker_death": bad}, f"{ON_WORKER_DEATH}{bad!r}") for bad in ("skip", None)],
+    *[({"num_workers": 1, "multiprocessing_context": bad}, f"{CONTEXT}{bad!r}") for bad in ("threads", "")],
     *[({"seed": bad}, f"{SEED}{bad!r}") for bad in (-1, True, 1.0, "0", np.True_)],
     *[({"backend": bad}, f"{BACKEND}{bad!r}") for bad in ("gpu", None, 1)],
     *[({"on_error": bad}, f"{ON_ERROR}{bad!r}") for bad in ("ignore", None, True)],
@@ -55,7 +61,7 @@ VALUES = [
     ({"shuffle": 1}, "shuffle must be True, False or None, but got shuffle=1"),
     *[
         ({name: bad}, f"{name} must be True or False, but got {name}={bad!r}")
-        for name in ("pin_memory", "drop_last", "persistent_workers", "in_order")
+        for name in ("pin_memory", "drop_last", "persistent_workers", "in_order", "shard")
         for bad in (None, 1, "no")
     ],
     ({"world_size": 0, "rank": 0}, "world_size must be a positive integer or None, but got world_size=0"),
@@ -70,6 +76,10 @@ KINDS = [
     ({"worker_init_fn": "f"}, "worker_init_fn must be a function or None, but got worker_init_fn='f'"),
     ({"sampler": 3}, "sampler must be an iterable or None, but got sampler=3"),
     ({"batch_sampler": 3}, "batch_sampler must be an iterable or None, but got batch_sampler=3"),
+    (
+        {"num_workers": 1, "multiprocessing_context": 3},
+        "multiprocessing_context must be 'fork', 'forkserver', 'spawn', a context of multiprocessing or None, but ",
+    ),
     ({"generator": 3}, GENERATOR + "3"),
     ({"generator": np.random.RandomState}, GENERATOR + "<class"),
 ]
@@ -87,6 +97,11 @@ EXCLUSIVE = [
         {"seed": 0, "generator": PYTHON_RANDOM},
         "seed and generator are mutually exclusive: each alone decides the epochs' seeds",
     ),
+    (
+        {"num_workers": 1, "multiprocessing_context": "fork", "backend": "thread"},
+        "multiprocessing_context starts processes, but got multiprocessing_context='fork' with backend='thread'",
+    ),
+    ({"shard": True}, "shard=True deals out an IterableDataset; the samples of other datasets are dealt out always"),
     ({"rank": 0}, "rank and world_size go together, but got rank=0, world_size=None"),
     ({"world_size": 2}, "rank and world_size go together, but got rank=None, world_size=2"),
     ({"rank": 0, "world_size": 2, "sampler": [1]}, RANKS_OF_SAMPLERS),
@@ -101,6 +116,7 @@ EXCLUSIVE = [
         for name, value in {
             "timeout": 1,
             "prefetch_factor": 2,
+            "prefetch_bytes": 2,
             "persistent_workers": True,
             "multiprocessing_context": "fork",
         }.items()
@@ -123,7 +139,10 @@ STREAM = [
     ),
 ]
 NOT_YET = [
-    ({"num_workers": 2}, "num_workers=2 is not there yet; this release loads with num_workers=0"),
+    (
+        {"num_workers": 2, "backend": "ray"},
+        "backend='ray' is not there yet; this release has backend='thread' and 'process'",
+    ),
     ({"on_error": "skip"}, "on_error='skip' is not there yet; this release only has on_error='raise'"),
     ({"on_error": "replace"}, "on_error='replace' is not there yet; this release only has on_error='raise'"),
 ]

@@ -20,6 +20,11 @@ BUILT_IN = {
     "ReferenceKernelsWarning": UserWarning,
     "StateError": ValueError,
     "UnexpectedStopIterationError": RuntimeError,
+    "NotPicklableError": TypeError,
+    "WorkerDiedError": RuntimeError,
+    "WorkerError": RuntimeError,
+    "WorkerTimeoutError": TimeoutError,
+    "WorkerTraceback": Exception,
 }
 
 

@@ -13,7 +13,16 @@ from headrace.errors import StateError
 from headrace.state import LoaderState
 
 STATE = LoaderState(
-    epoch=3, step=7, seed=5, epoch_seed=None, length=100, global_batch_size=8, shuffle=True, drop_last=False
+    epoch=3,
+    step=7,
+    ahead=[9],
+    seed=5,
+    epoch_seed=None,
+    length=100,
+    global_batch_size=8,
+    shuffle=True,
+    drop_last=False,
+    readers=None,
 )
 COUNT = st.integers(0, 2**70)
 
@@ -21,12 +30,14 @@ STATES = st.builds(
     LoaderState,
     epoch=COUNT,
     step=COUNT,
+    ahead=st.lists(COUNT),
     seed=st.none() | COUNT,
     epoch_seed=st.none() | COUNT,
     length=st.none() | COUNT,
     global_batch_size=st.none() | COUNT,
     shuffle=st.booleans(),
     drop_last=st.booleans(),
+    readers=st.none() | COUNT,
     sampler_epoch=st.none() | COUNT,
 )
 
@@ -39,17 +50,24 @@ def test_round_trip_through_json(state: LoaderState) -> None:
 def test_the_dict() -> None:
     """What is written to users' checkpoints stays readable: a change needs a new version."""
     assert STATE.to_dict() == {
-        "headrace": 1,
+        "headrace": 2,
         "epoch": 3,
         "step": 7,
+        "ahead": [9],
         "seed": 5,
         "epoch_seed": None,
         "length": 100,
         "global_batch_size": 8,
         "shuffle": True,
         "drop_last": False,
+        "readers": None,
         "sampler_epoch": None,
     }
+
+
+def test_a_state_of_the_first_version() -> None:
+    state = {name: value for name, value in STATE.to_dict().items() if name not in ("ahead", "readers")}
+    assert LoaderState.from_dict({**state, "headrace": 1}) == replace(STATE, ahead=[], readers=None)
 
 
 def test_frozen() -> None:
@@ -69,9 +87,9 @@ def test_garbage_is_shown_in_short() -> None:
         LoaderState.from_dict({"model": list(range(10_000))})
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_version(version: Any) -> None:
-    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads version 1$"):
+    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 2$"):
         LoaderState.from_dict({**STATE.to_dict(), "headrace": version})
 
 
@@ -100,9 +118,10 @@ def test_unknown_and_missing_keys_of_several_types() -> None:
         *[(name, value) for name in ("epoch", "step") for value in (-1, None, 1.0, "1", True)],
         *[
             (name, value)
-            for name in ("seed", "epoch_seed", "length", "global_batch_size", "sampler_epoch")
+            for name in ("seed", "epoch_seed", "length", "global_batch_size", "readers", "sampler_epoch")
             for value in (-1, 1.0, "1", False)
         ],
+        *[("ahead", value) for value in (None, 3, [1, -1], ["1"], [True])],
         *[(name, value) for name in ("shuffle", "drop_last") for value in (None, 0, "true")],
     ],
 )
@@ -120,6 +139,7 @@ def test_damaged_value(name: str, value: Any) -> None:
         ("global_batch_size", 16, "the samples a step (batch_size * world_size) was 8 and is 16 here"),
         ("shuffle", False, "shuffle was True and is False here"),
         ("drop_last", True, "drop_last was False and is True here"),
+        ("readers", 2, "the number of workers that read the stream was None and is 2 here"),
     ],
 )
 def test_of_another_loader(name: str, value: Any, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from headrace import DataLoader, Dataset, IterableDataset, LoaderStats, TensorDataset, loader
+from headrace import DataLoader, Dataset, IterableDataset, LoaderStats, TensorDataset, iterator
 from headrace.stats import Meter
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(loader, "perf_counter", clock)
+    monkeypatch.setattr(iterator, "perf_counter", clock)
     return clock
 
 

@@ -37,6 +37,7 @@ from headrace.transforms import (
     ToFloat,
     Transform,
 )
+from headrace.workers import WorkerInfo, get_worker_info
 
 __all__ = [
     "CenterCrop",
@@ -61,9 +62,11 @@ __all__ = [
     "ToCHW",
     "ToFloat",
     "Transform",
+    "WorkerInfo",
     "default_collate",
     "default_rng",
     "empty",
+    "get_worker_info",
     "random_split",
     "sample_rng",
 ]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["check_arguments"]
 
 _BACKENDS = ("auto", "thread", "process", "ray")
+_CONTEXTS = ("fork", "forkserver", "spawn")
+_ON_WORKER_DEATH = ("raise", "restart")
 _ON_ERROR = ("raise", "skip", "replace")
 
 
@@ -38,16 +40,21 @@ def check_arguments(given: Mapping[str, Any], *, stream: bool) -> None:
     _check_sampling(given)
     if stream:
         _check_stream(given)
+    elif given["shard"]:
+        raise ArgumentError(
+            "shard=True deals out an IterableDataset; the samples of other datasets are dealt out always"
+        )
     _check_seeds(given)
     _check_ranks(given)
     _check_choice("backend", given["backend"], _BACKENDS)
     _check_choice("on_error", given["on_error"], _ON_ERROR)
+    _check_choice("on_worker_death", given["on_worker_death"], _ON_WORKER_DEATH)
     if given["on_error"] != "raise":
         raise NotYetError(f"on_error={given['on_error']!r} is not there yet; this release only has on_error='raise'")
 
 
 def _check_flags(given: Mapping[str, Any]) -> None:
-    for name in ("shuffle", "pin_memory", "drop_last", "persistent_workers", "in_order"):
+    for name in ("shuffle", "pin_memory", "drop_last", "persistent_workers", "in_order", "shard"):
         value = given[name]
         if not (isinstance(value, bool | np.bool_) or (name == "shuffle" and value is None)):
             allowed = "True, False or None" if name == "shuffle" else "True or False"
@@ -74,22 +81,40 @@ def _check_batch_size(batch_size: object) -> None:
 
 
 def _check_workers(given: Mapping[str, Any]) -> None:
-    num_workers, timeout, prefetch_factor = given["num_workers"], given["timeout"], given["prefetch_factor"]
+    num_workers, timeout = given["num_workers"], given["timeout"]
     if not _is_integer(num_workers, at_least=0):
         raise ArgumentError(
             f"num_workers must be a non-negative integer (0 loads in this process), but got num_workers={num_workers!r}"
         )
     if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.number) or not timeout >= 0:
         raise ArgumentError(f"timeout must be a non-negative number of seconds, but got timeout={timeout!r}")
-    if prefetch_factor is not None and not _is_integer(prefetch_factor, at_least=1):
+    for name in ("prefetch_factor", "prefetch_bytes"):
+        if given[name] is not None and not _is_integer(given[name], at_least=1):
+            raise ArgumentError(f"{name} must be a positive integer or None, but got {name}={given[name]!r}")
+    if num_workers == 0:
+        for name in ("timeout", "prefetch_factor", "prefetch_bytes", "persistent_workers", "multiprocessing_context"):
+            if given[name] not in (None, False, 0):
+                raise ArgumentError(f"{name} needs num_workers > 0, but got {name}={given[name]!r} with num_workers=0")
+    if given["backend"] == "ray":
+        raise NotYetError("backend='ray' is not there yet; this release has backend='thread' and 'process'")
+    _check_context(given["multiprocessing_context"], given["backend"])
+
+
+def _check_context(context: object, backend: object) -> None:
+    if context is None:
+        return
+    if backend == "thread":
         raise ArgumentError(
-            f"prefetch_factor must be a positive integer or None, but got prefetch_factor={prefetch_factor!r}"
+            f"multiprocessing_context starts processes, but got multiprocessing_context={context!r} with "
+            "backend='thread'; leave one of them out"
         )
-    if num_workers > 0:
-        raise NotYetError(f"num_workers={num_workers} is not there yet; this release loads with num_workers=0")
-    for name in ("timeout", "prefetch_factor", "persistent_workers", "multiprocessing_context"):
-        if given[name] not in (None, False, 0):
-            raise ArgumentError(f"{name} needs num_workers > 0, but got {name}={given[name]!r} with num_workers=0")
+    if isinstance(context, str):
+        _check_choice("multiprocessing_context", context, _CONTEXTS)
+    elif not hasattr(context, "Process"):
+        raise ArgumentTypeError(
+            f"multiprocessing_context must be {', '.join(map(repr, _CONTEXTS))}, a context of multiprocessing or None, "
+            f"but got {context!r}"
+        )
 
 
 def _check_sampling(given: Mapping[str, Any]) -> None:

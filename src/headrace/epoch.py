@@ -1,117 +1,38 @@
-"""The batches of one epoch, read from a dataset or from a stream."""
+"""The batches of one epoch as its consumer sees them: tasks for workers, and what comes back."""
 
 from __future__ import annotations
 
-import warnings
+from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from headrace.batch.collate import default_collate
-from headrace.data.reading import read_batch, read_samples, reads_batches
-from headrace.errors import DatasetChangedError, HeadraceWarning, UnexpectedStopIterationError
-from headrace.faces import fast_face
-from headrace.keys import slot, use_keys
+from headrace.errors import DatasetChangedError
+from headrace.work import SampleTask, StreamBatch, StreamTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import TracebackType
+    from headrace.order.samplers import Sampling
+    from headrace.position import Cursor
+    from headrace.workers.base import Pool
 
-    from numpy.typing import NDArray
-
-    from headrace.order.samplers import Sampling, Selection
-    from headrace.position import Cursor, Epoch
-
-__all__ = ["BatchReader", "SampledBatches", "StreamedBatches", "naming_step"]
-
-# The place where a collate_fn draws; without one of its own it would draw what the first sample drew.
-_COLLATION = 2**31
-
-
-class BatchReader:
-    """Reads the samples of a selection and makes them a batch.
-
-    Args:
-        dataset: any object with `__getitem__`.
-        collate_fn: makes a batch of a list of samples; None for headrace's own way.
-        single: hand out the one sample of a selection as it is, or what collate_fn makes of it.
-    """
-
-    def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any] | None, *, single: bool) -> None:
-        self._dataset = dataset
-        self._collate_fn = collate_fn
-        self._single = single
-        self._reads_batches = collate_fn is None and not single and reads_batches(dataset)
-        self._reads_many = not single and fast_face(dataset, "__getitems__", "__getitem__") is not None
-
-    def __call__(self, selection: Selection, key: int, step: int) -> Any:
-        """The batch of the selection.
-
-        Args:
-            selection: which samples.
-            key: the key of the samples' draws.
-            step: the number of the batch, which tells apart samples that have no index.
-        """
-        numbers = selection if isinstance(selection, np.ndarray) else _numbers(step, len(selection))
-        fast = self._fast_reader(selection)
-        if fast is None:
-            with use_keys(key, numbers):
-                return self._read_singly(selection)
-        try:
-            with use_keys(key, numbers):
-                return fast(selection)
-        except Exception as error:
-            failure = f"{type(error).__name__}: {error}"
-        # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
-        # or else it gives the batch, and the fast face is what is wrong.
-        with use_keys(key, numbers):
-            batch = self._read_singly(selection)
-        warnings.warn(
-            f"{type(self._dataset).__name__} could not read a batch at once, but sample by sample: {failure}",
-            HeadraceWarning,
-            stacklevel=2,
-        )
-        return batch
-
-    def _fast_reader(self, selection: Selection) -> Callable[[Any], Any] | None:
-        """What reads all samples of the selection at once, if anything does."""
-        if self._reads_batches and isinstance(selection, np.ndarray):
-            return self._read_batch
-        return self._read_many if self._reads_many else None
-
-    def _read_batch(self, selection: NDArray[np.int64]) -> Any:
-        return read_batch(self._dataset, selection)
-
-    def _read_many(self, selection: Selection) -> Any:
-        return self._collate(read_samples(self._dataset, selection), selection)
-
-    def _read_singly(self, selection: Selection) -> Any:
-        return self._collate(read_samples(self._dataset, selection, singly=True), selection)
-
-    def _collate(self, samples: list[Any], selection: Selection) -> Any:
-        return _collate(samples, selection, self._collate_fn, single=self._single)
+__all__ = ["SampledBatches", "StreamedBatches"]
 
 
 class SampledBatches:
     """The batches of a dataset from one step of an epoch on.
 
     Args:
+        pool: who loads them.
         dataset: any object with `__getitem__`.
-        reader: reads a batch of it.
         sampling: which samples make up each batch.
         length: the number of samples that the sampling was made for; None if it does not depend on it.
-        cursor: the epoch and the first batch; it moves on with each batch.
+        cursor: the epoch and the first batch; it moves on with each batch that is handed out.
     """
 
     def __init__(
-        self, dataset: Any, reader: BatchReader, sampling: Sampling, length: int | None, cursor: Cursor
+        self, pool: Pool[SampleTask, Any], dataset: Any, sampling: Sampling, length: int | None, cursor: Cursor
     ) -> None:
-        self._dataset = dataset
-        self._reader = reader
-        self._length = length
         self._cursor = cursor
-        self._key = cursor.epoch.draws_key
-        self._selections = sampling.start(cursor.epoch.order_key, cursor.step)
+        self._results = pool.run(_SampleTasks(dataset, sampling, length, cursor))
 
     def read(self) -> tuple[Any, int]:
         """The next batch, and how many samples it holds.
@@ -122,130 +43,160 @@ class SampledBatches:
             StopIteration: the epoch is over.
             DatasetChangedError: the dataset is not as long as it was when the epoch began.
         """
-        cursor = self._cursor
+        results = self._results
+        try:
+            batch = next(results)
+        finally:
+            task = results.task
+            if task is not None:
+                self._cursor.hand_out(task.step)
+        assert task is not None  # noqa: S101 - a result is a task's
+        return batch, len(task.selection)
+
+    def close(self) -> None:
+        """Load no more."""
+        self._results.close()
+
+
+class _SampleTasks(Iterator[SampleTask]):
+    """A task for each batch that has not been handed out."""
+
+    def __init__(self, dataset: Any, sampling: Sampling, length: int | None, cursor: Cursor) -> None:
+        self._dataset = dataset
+        self._length = length
+        self._epoch = cursor.epoch
+        self._step = cursor.step
+        self._handed_out = frozenset(cursor.ahead)
+        self._selections = sampling.start(cursor.epoch.order_key, cursor.step)
+
+    def __next__(self) -> SampleTask:
         self._check_length()
-        selection = next(self._selections)
-        step = cursor.step
-        cursor.step += 1
-        with naming_step(cursor.epoch, step):
-            return self._reader(selection, self._key, step), len(selection)
+        while True:
+            selection = next(self._selections)
+            step, self._step = self._step, self._step + 1
+            if step not in self._handed_out:
+                return SampleTask(self._epoch, step, selection)
 
     def _check_length(self) -> None:
         if self._length is not None and len(self._dataset) != self._length:
             raise DatasetChangedError(
-                f"the dataset had {self._length} samples when epoch {self._cursor.epoch.number} began and has "
-                f"{len(self._dataset)} at step {self._cursor.step}; change it between epochs only"
+                f"the dataset had {self._length} samples when epoch {self._epoch.number} began and has "
+                f"{len(self._dataset)} at step {self._step}; change it between epochs only"
             )
 
 
 class StreamedBatches:
-    """The batches of a stream of samples from one step of an epoch on.
+    """The batches of a stream from one step of an epoch on.
 
     Args:
-        stream: a dataset with `__iter__`.
-        batch_size: samples a batch; None for single samples.
-        drop_last: leave out an incomplete last batch.
-        collate_fn: makes a batch of a list of samples; None for headrace's own way.
-        cursor: the epoch and the first batch; it moves on with each batch. The samples before that
-            batch are read and left out.
+        pool: who reads it.
+        readers: how many of its workers have a whole stream for themselves, and take turns; 1 if there
+            is but one stream.
+        cursor: the epoch and the first batch; it moves on with each batch that is handed out.
     """
 
-    def __init__(
-        self,
-        stream: Any,
-        batch_size: int | None,
-        collate_fn: Callable[[Any], Any] | None,
-        cursor: Cursor,
-        *,
-        drop_last: bool,
-    ) -> None:
-        self._size = batch_size or 1
-        self._single = batch_size is None
-        self._collate_fn = collate_fn
+    def __init__(self, pool: Pool[StreamTask, StreamBatch], readers: int, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._drop_last = drop_last
-        self._key = cursor.epoch.draws_key
-        if hasattr(stream, "set_epoch"):
-            stream.set_epoch(cursor.epoch.number)
-        with use_keys(self._key, np.array([-1])):  # not a sample's
-            self._samples = iter(stream)
-        self._position = 0
-        self._ended = False
-        self._waiting: list[Any] = []  # samples of the next batch, kept if one after them fails
+        self._readers = readers
+        self._first = cursor.step
+        self._counted = 0  # the batches of all readers that take turns, in the order in which they come
+        # What comes next, each with the step that has been handed out with it.
+        self._waiting: deque[tuple[StreamBatch | Exception, int | None]] = deque()
+        self._tasks = _TurnTasks(readers, cursor) if readers > 1 else _StreamTasks(cursor)
+        self._results = pool.run(self._tasks)
 
     def read(self) -> tuple[Any, int]:
         """The next batch, and how many samples it holds.
 
-        After an error of the stream, the samples read before it come with the next batch.
+        An error of the stream loses no sample: those before it come with the ones after it.
 
         Raises:
             StopIteration: the stream is over.
         """
-        cursor = self._cursor
-        with naming_step(cursor.epoch, cursor.step):
-            samples = self._read_samples()
-        if not samples or (self._drop_last and len(samples) < self._size):
+        while not self._waiting:
+            found = next(self._results)
+            task = self._results.task
+            assert task is not None  # noqa: S101 - a result is a task's
+            self._take(found, task)
+        item, step = self._waiting.popleft()
+        if step is not None:
+            self._cursor.hand_out(step)
+        if isinstance(item, Exception):
+            raise item
+        return item.batch, item.samples
+
+    def close(self) -> None:
+        """Read no more."""
+        self._results.close()
+
+    def _take(self, found: StreamBatch, task: StreamTask) -> None:
+        if not found.samples:
+            self._tasks.end(task)
+        step = self._step_of(found, task)
+        if step is None or step >= self._first:
+            self._waiting.extend((error, None) for error in found.errors)
+        if step is None or step < self._first:
+            return
+        if found.loaded:
+            self._waiting.append((found, step))
+        else:  # it is passed over with the last of its errors
+            error, _ = self._waiting.pop()
+            self._waiting.append((error, step))
+
+    def _step_of(self, found: StreamBatch, task: StreamTask) -> int | None:
+        """The number of a batch among all of the epoch; None for the end of a stream."""
+        if not found.samples:
+            return None
+        if self._readers == 1:
+            return task.number
+        self._counted += 1
+        return self._counted - 1
+
+
+class _StreamTasks(Iterator[StreamTask]):
+    """A task for each batch that has not been handed out, until the stream has ended."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._epoch = cursor.epoch
+        self._handed_out = frozenset(cursor.ahead)
+        self._number = cursor.step
+        self._ended = False
+
+    def __next__(self) -> StreamTask:
+        if self._ended:
             raise StopIteration
-        self._waiting = []
-        first = cursor.step * self._size
-        step = cursor.step
-        cursor.step += 1
-        with naming_step(cursor.epoch, step), use_keys(self._key, np.arange(first, first + len(samples))):
-            indices = range(first, first + len(samples))
-            return _collate(samples, indices, self._collate_fn, single=self._single), len(samples)
+        while self._number in self._handed_out:
+            self._number += 1
+        self._number += 1
+        return StreamTask(self._epoch, self._number - 1)
 
-    def _read_samples(self) -> list[Any]:
-        """The samples of the next batch, fewer at the end of the stream."""
-        first = self._cursor.step * self._size
-        while not self._ended and self._position < first + self._size:
-            with use_keys(self._key, np.array([self._position])):
-                try:
-                    sample = next(self._samples)
-                except StopIteration:
-                    self._ended = True  # not asked again: some would start anew
-                    break
-            self._position += 1
-            if self._position > first:
-                self._waiting.append(sample)
-        return self._waiting
+    def end(self, task: StreamTask) -> None:  # noqa: ARG002 - as for readers that take turns
+        """Take note that there was no batch for the task."""
+        self._ended = True
 
 
-class naming_step:  # noqa: N801 - a context manager reads like a function
-    """Add to an error which batch it came from, and let no StopIteration end the loop."""
+class _TurnTasks(Iterator[StreamTask]):
+    """Tasks for readers that take turns, the i-th for reader i mod `readers`, until all have ended.
 
-    __slots__ = ("_epoch", "_step")
+    How many batches each reader had in an epoch that is resumed only they can tell, so all of them
+    begin anew and pass over what was handed out. There are no more batches than tasks, so the first
+    tasks can be passed over for sure.
+    """
 
-    def __init__(self, epoch: Epoch, step: int) -> None:
-        self._epoch = epoch
-        self._step = step
+    def __init__(self, readers: int, cursor: Cursor) -> None:
+        self._epoch = cursor.epoch
+        self._readers = readers
+        self._handed_out = cursor.step
+        self._drawn = 0
+        self._ended: set[int] = set()
 
-    def __enter__(self) -> None:
-        pass
+    def __next__(self) -> StreamTask:
+        if len(self._ended) == self._readers:
+            raise StopIteration
+        number, reader = divmod(self._drawn, self._readers)
+        self._drawn += 1
+        return StreamTask(self._epoch, number, reader, skip=self._drawn <= self._handed_out)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, StopIteration):
-            unexpected = UnexpectedStopIterationError("StopIteration came out of a collate_fn or get_batch")
-            unexpected.add_note(self._note())
-            raise unexpected from error
-        if isinstance(error, Exception):
-            error.add_note(self._note())
-
-    def _note(self) -> str:
-        return f"in step {self._step} of epoch {self._epoch.number} (seed {self._epoch.seed})"
-
-
-def _collate(
-    samples: list[Any], indices: Sequence[Any] | NDArray[np.int64], fn: Callable[[Any], Any] | None, *, single: bool
-) -> Any:
-    """The batch of the samples, or what becomes of the only one."""
-    if fn is None:
-        return samples[0] if single else default_collate(samples, indices)
-    with slot(_COLLATION):
-        return fn(samples[0] if single else samples)
-
-
-def _numbers(step: int, count: int) -> NDArray[np.int64]:
-    """Numbers for samples that have no index, different in all batches."""
-    return (np.int64(step) << 32) + np.arange(count)
+    def end(self, task: StreamTask) -> None:
+        """Take note that there was no batch for the task, nor will there be for its reader."""
+        self._ended.add(task.reader)

@@ -14,12 +14,17 @@ __all__ = [
     "HeadraceError",
     "HeadraceWarning",
     "MixedSamplesError",
+    "NotPicklableError",
     "NotYetError",
     "OutOfRangeError",
     "RaggedSamplesError",
     "ReferenceKernelsWarning",
     "StateError",
     "UnexpectedStopIterationError",
+    "WorkerDiedError",
+    "WorkerError",
+    "WorkerTimeoutError",
+    "WorkerTraceback",
 ]
 
 
@@ -65,6 +70,29 @@ class DatasetChangedError(HeadraceError, RuntimeError):
 
 class UnexpectedStopIterationError(HeadraceError, RuntimeError):
     """A sample raised StopIteration, which would have ended the epoch silently."""
+
+
+class NotPicklableError(HeadraceError, TypeError):
+    """Something cannot be sent to a worker process, or come back from one."""
+
+
+class WorkerError(HeadraceError, RuntimeError):
+    """A worker could not do its work."""
+
+
+class WorkerDiedError(WorkerError):
+    """A worker process ended without being asked to."""
+
+
+class WorkerTimeoutError(WorkerError, TimeoutError):
+    """No worker gave a result within the loader's timeout."""
+
+
+class WorkerTraceback(HeadraceError):  # noqa: N818 - it explains an error and is none
+    """The cause of an error that a worker process raised: its traceback there, as text."""
+
+    def __str__(self) -> str:
+        return f"in the worker:\n\n{self.args[0]}" if self.args else ""
 
 
 class HeadraceWarning(UserWarning):

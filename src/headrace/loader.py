@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
+import weakref
 from collections.abc import Iterator
-from time import perf_counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headrace import adapters
 from headrace.arguments import check_arguments
 from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
-from headrace.batch.structure import count_bytes, map_fields
+from headrace.batch.structure import map_fields
 from headrace.data.dataset import IterableDataset
-from headrace.data.reading import check_dataset
-from headrace.epoch import BatchReader, SampledBatches, StreamedBatches, naming_step
+from headrace.data.reading import check_dataset, releases_gil
+from headrace.epoch import SampledBatches, StreamedBatches
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -24,18 +26,22 @@ from headrace.errors import (
     OutOfRangeError,
     StateError,
 )
+from headrace.iterator import BatchIterator
+from headrace.keys import epoch_key
 from headrace.order.permutation import Sequential, Shuffled
 from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
 from headrace.plan import Plan
-from headrace.position import Cursor, Epochs
+from headrace.position import Cursor, Epoch, Epochs
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
+from headrace.work import BatchReader, WorkMaker, naming_step
+from headrace.workers import InlinePool, Pool, ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-__all__ = ["BatchIterator", "DataLoader"]
+__all__ = ["DataLoader"]
 
 if TYPE_CHECKING:  # a loader is one of Any batches unless it says more
     from typing_extensions import TypeVar as DefaultingTypeVar
@@ -46,7 +52,7 @@ else:
 
 # What the batches depend on: set once, by the constructor.
 _FIXED = {"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "collate_fn", "generator"}
-_FIXED |= {"seed", "rank", "world_size", "num_workers", "persistent_workers"}
+_FIXED |= {"seed", "rank", "world_size", "num_workers", "persistent_workers", "backend", "shard"}
 
 
 class DataLoader(Generic[B_co]):
@@ -62,25 +68,36 @@ class DataLoader(Generic[B_co]):
         shuffle: a new random order in each epoch; default False.
         sampler: an iterable of indices that decides the order instead.
         batch_sampler: an iterable of lists of indices that decides the batches instead.
-        num_workers: workers that load ahead; only 0 (load in this process) in this release.
+        num_workers: workers that load ahead; 0 loads in the consumer's own thread. The batches are the
+            same for any number.
         collate_fn: makes a batch of a list of samples, in place of `default_collate`.
         pin_memory: put torch tensors into page-locked memory, if there is a GPU.
         drop_last: leave out the last samples of an epoch if they do not fill a batch.
-        timeout: seconds to wait for a worker.
-        worker_init_fn: called in each worker with its number.
-        multiprocessing_context: how worker processes are started.
+        timeout: seconds to wait for a batch of a worker; 0 waits for ever.
+        worker_init_fn: called in each worker with its number, before it loads anything.
+        multiprocessing_context: how worker processes are started: "fork", "forkserver", "spawn" or a
+            context of `multiprocessing`. By default they are clean interpreters, which need no
+            `if __name__ == "__main__"` and take lambdas and classes of a script or notebook.
         generator: where the seeds of epochs come from: a NumPy Generator, a random.Random or a
             torch.Generator. By default they come from Python's `random`.
-        prefetch_factor: batches that each worker loads ahead.
-        persistent_workers: keep the workers between epochs.
+        prefetch_factor: batches that are loaded ahead for each worker; default 2.
+        persistent_workers: keep the workers, and their copies of the dataset, between epochs.
         pin_memory_device: accepted as torch accepts it; page-locked memory serves every device.
-        in_order: hand out batches in the order of their steps.
+        in_order: hand out batches in the order of their steps, else as they come.
         seed: a non-negative integer from which all epochs follow, in place of a generator.
-        backend: what workers are: "auto", "thread", "process" or "ray".
+        backend: what workers are: "thread", "process", or "auto", which takes threads where all of the
+            dataset says that it releases the GIL, else processes.
         rank: which of `world_size` ranks this loader feeds. A step is then batch_size * world_size
             samples, of which each rank gets its share.
         world_size: how many ranks share the dataset.
         on_error: what a failing sample does; only "raise" in this release.
+        on_worker_death: what happens when a worker process dies: "raise" a WorkerDiedError, or
+            "restart": a new one loads what the dead one had not.
+        prefetch_bytes: how large the batches loaded ahead may be together, in bytes; None for no bound
+            but that of `prefetch_factor`.
+        shard: deal the batches of an IterableDataset out to the workers, so that none is seen twice and
+            they are those of a loader without workers. Otherwise each worker has the whole stream, and
+            `get_worker_info()` to read its share of it, as in torch.
 
     Raises:
         ArgumentError: a value is not allowed, or two exclude each other (also a ValueError).
@@ -125,6 +142,9 @@ class DataLoader(Generic[B_co]):
         rank: int | None = None,
         world_size: int | None = None,
         on_error: str = "raise",
+        on_worker_death: str = "raise",
+        prefetch_bytes: int | None = None,
+        shard: bool = False,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
         self._streams = _is_stream(dataset)
@@ -143,7 +163,7 @@ class DataLoader(Generic[B_co]):
         self.worker_init_fn = worker_init_fn
         self.multiprocessing_context = multiprocessing_context
         self.generator = generator
-        self.prefetch_factor = prefetch_factor
+        self.prefetch_factor = 2 if prefetch_factor is None and self.num_workers else prefetch_factor
         self.persistent_workers = bool(persistent_workers)
         self.pin_memory_device = pin_memory_device
         self.in_order = bool(in_order)
@@ -152,6 +172,9 @@ class DataLoader(Generic[B_co]):
         self.rank = 0 if rank is None else int(rank)
         self.world_size = 1 if world_size is None else int(world_size)
         self.on_error = on_error
+        self.on_worker_death = on_worker_death
+        self.prefetch_bytes = prefetch_bytes
+        self.shard = bool(shard)
         self._given_sampling = self._sampling_of_samplers()
         self._reader = BatchReader(dataset, collate_fn, single=self.batch_size is None and batch_sampler is None)
         self._epochs = Epochs(self.seed, generator)
@@ -160,6 +183,8 @@ class DataLoader(Generic[B_co]):
     def _make_resources(self) -> None:
         self._arena = Arena()
         self._meter = Meter()
+        self._pools: weakref.WeakSet[Pool[Any, Any]] = weakref.WeakSet()  # all that are open
+        self._idle: list[Pool[Any, Any]] = []  # persistent workers that have nothing to do
         self._closed = False
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -168,7 +193,7 @@ class DataLoader(Generic[B_co]):
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_meter", "_closed")
+        left_out = ("_arena", "_meter", "_pools", "_idle", "_closed")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way
 
@@ -294,7 +319,7 @@ class DataLoader(Generic[B_co]):
         saved.check_belongs_to(self._identity())
         if saved.length is not None and saved.step > len(self):
             raise StateError(f"the state is damaged: step {saved.step} of an epoch of {len(self)} steps")
-        self._epochs.resume(saved.epoch, saved.step, saved.epoch_seed)
+        self._epochs.resume(saved.epoch, saved.step, saved.ahead, saved.epoch_seed)
         if saved.sampler_epoch is not None:
             self._tell_sampler(saved.sampler_epoch)
 
@@ -312,8 +337,14 @@ class DataLoader(Generic[B_co]):
         return self._meter.snapshot()
 
     def close(self) -> None:
-        """Give up the loader's memory. Batches handed out stay valid; no more can be loaded."""
+        """End the workers and give up the loader's memory.
+
+        Batches handed out stay valid; no more can be loaded.
+        """
         self._closed = True
+        for pool in list(self._pools):
+            pool.close()
+        self._idle.clear()
         self._arena.clear()
 
     def __enter__(self) -> DataLoader[B_co]:
@@ -330,11 +361,74 @@ class DataLoader(Generic[B_co]):
         if self._closed:
             raise HeadraceError("the loader is closed; make a new one")
 
-    def _batches(self, cursor: Cursor) -> SampledBatches | StreamedBatches:
+    def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> SampledBatches | StreamedBatches:
         if self._streams:
-            return StreamedBatches(self.dataset, self.batch_size, self.collate_fn, cursor, drop_last=self.drop_last)
+            return StreamedBatches(pool, self._readers() or 1, cursor)
         length = len(self.dataset) if self._given_sampling is None else None
-        return SampledBatches(self.dataset, self._reader, self._sampling(), length, cursor)
+        return SampledBatches(pool, self.dataset, self._sampling(), length, cursor)
+
+    def _readers(self) -> int | None:
+        """How many workers read a stream in turns; None where the number makes no difference."""
+        return self.num_workers if self._streams and self.num_workers > 1 and not self.shard else None
+
+    def _take_pool(self, epoch: Epoch) -> Pool[Any, Any]:
+        """Workers with nothing to do."""
+        with suppress(IndexError):
+            return self._idle.pop()
+        pool = self._make_pool(epoch)
+        self._pools.add(pool)
+        return pool
+
+    def _give_back(self, pool: Pool[Any, Any]) -> None:
+        """Take back workers that have nothing more to do."""
+        if self.persistent_workers and not (self._closed or pool.closed):
+            self._idle.append(pool)
+        else:
+            pool.close()
+
+    def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
+        backend = self._workers_are()
+        maker = WorkMaker(
+            self.dataset,
+            self._streams,
+            self.batch_size,
+            self.batch_size is None and self.batch_sampler is None,
+            self.collate_fn,
+            self.drop_last,
+            self.num_workers,
+            self.worker_init_fn,
+            epoch_key(epoch.seed, epoch.number, "workers"),
+            self.shard,
+            None if backend == "process" else self._arena,
+            backend == "process",
+        )
+        if backend == "inline":
+            return InlinePool(maker)
+        options: dict[str, Any] = {
+            "window": self.num_workers * (self.prefetch_factor or 1),
+            "max_bytes": self.prefetch_bytes,
+            "in_order": self.in_order,
+            "timeout": self.timeout,
+            "turns": self._readers() is not None,
+        }
+        if backend == "thread":
+            return ThreadPool(maker, self.num_workers, **options)
+        from headrace.workers.processes import ProcessPool  # what it needs is imported with it
+
+        restart = self.on_worker_death == "restart"
+        return ProcessPool(maker, self.num_workers, context=self.multiprocessing_context, restart=restart, **options)
+
+    def _workers_are(self) -> str:
+        """What the workers are: "inline" (none), "thread" or "process"."""
+        if self.num_workers == 0:
+            return "inline"
+        if self.backend != "auto":
+            return self.backend
+        if self.multiprocessing_context is not None:
+            return "process"
+        threads_run = not getattr(sys, "_is_gil_enabled", lambda: True)()
+        reads_without_gil = self.collate_fn is None and not self._streams and releases_gil(self.dataset)
+        return "thread" if threads_run or reads_without_gil else "process"
 
     def _deliver(self, batch: Any) -> Any:
         return map_fields(adapters.pin, batch) if self.pin_memory and adapters.can_pin() else batch
@@ -359,6 +453,7 @@ class DataLoader(Generic[B_co]):
         return LoaderState(
             epoch=at.epoch.number,
             step=at.step,
+            ahead=sorted(at.ahead),
             epoch_seed=at.epoch.seed if self.seed is None else None,
             sampler_epoch=self._sampler_epoch(),
             **self._identity(),
@@ -372,6 +467,7 @@ class DataLoader(Generic[B_co]):
             "global_batch_size": None if self.batch_sampler is not None else (self.batch_size or 1) * self.world_size,
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
+            "readers": self._readers(),
         }
 
     def _sampler_epoch(self) -> int | None:
@@ -389,55 +485,6 @@ class DataLoader(Generic[B_co]):
     def _samplers(self) -> tuple[Any, ...]:
         """The user's samplers: a batch_sampler often holds another one."""
         return self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None)
-
-
-class BatchIterator(Iterator[B_co]):
-    """The batches of one epoch. Several iterators of one loader do not disturb each other."""
-
-    def __init__(self, loader: DataLoader[B_co]) -> None:
-        self._loader = loader
-        self._cursor = loader._epochs.begin()
-        self._batches = loader._batches(self._cursor)
-        self._handed_out_at: float | None = None
-
-    def __len__(self) -> int:
-        """Return the number of batches in the epoch, as len(loader) does."""
-        return len(self._loader)
-
-    def __next__(self) -> B_co:
-        """Load the next batch.
-
-        Raises:
-            StopIteration: the epoch is over.
-            Exception: what the dataset raised, with notes that name the sample, the step and the
-                epoch. Iteration can go on after it.
-        """
-        began = perf_counter()
-        loader = self._loader
-        if self._handed_out_at is not None:
-            loader._meter.consumed(began - self._handed_out_at)
-            self._handed_out_at = None
-        loader._check_open()
-        with use_arena(loader._arena):
-            read, samples = self._read()
-        batch: B_co = loader._deliver(read)
-        self._handed_out_at = perf_counter()
-        loader._meter.handed_out(samples, count_bytes(batch), self._handed_out_at - began)
-        return batch
-
-    def _read(self) -> tuple[Any, int]:
-        if self._cursor.finished:
-            raise StopIteration
-        try:
-            return self._batches.read()
-        except StopIteration:
-            self._cursor.finished = True
-            raise
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where this iterator stands, for `DataLoader.load_state_dict`."""
-        loader = self._loader
-        return loader._state(loader._epochs.position() if self._cursor.finished else self._cursor).to_dict()
 
 
 def _is_stream(dataset: object) -> bool:

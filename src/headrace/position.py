@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.adapters import draw_seed
 from headrace.errors import ArgumentError
 from headrace.keys import epoch_key
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["Cursor", "Epoch", "Epochs"]
 
@@ -33,11 +36,36 @@ class Epoch:
 
 @dataclass(slots=True)
 class Cursor:
-    """Where an iterator stands: its epoch, and the number of the batch that comes next."""
+    """Where an iterator stands.
+
+    Attributes:
+        epoch: its epoch.
+        step: all batches before this one have been handed out.
+        ahead: and these after it, where batches need not come in order.
+        finished: whether the epoch is over.
+    """
 
     epoch: Epoch
     step: int
+    ahead: set[int] = field(default_factory=set)
     finished: bool = False
+
+    def hand_out(self, step: int) -> None:
+        """Take note that a batch has been handed out, or passed over."""
+        self.ahead.add(step)
+        while self.step in self.ahead:
+            self.ahead.remove(self.step)
+            self.step += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where an epoch begins: its number, its seed if that is known, and what has been handed out."""
+
+    number: int
+    seed: int | None
+    step: int = 0
+    ahead: frozenset[int] = frozenset()
 
 
 class Epochs:
@@ -51,8 +79,7 @@ class Epochs:
     def __init__(self, seed: int | None, generator: Any) -> None:
         self._seed = seed
         self._generator = generator
-        # The epoch that begins next: its number, its first step, and its seed where that is known.
-        self._next = (0, 0, seed)
+        self._next = _Start(0, seed)  # of the epoch that begins next
         self._begun: Epoch | None = None  # the epoch begun last
         self._cursor: Cursor | None = None  # where the latest iterator stands
         self._lock = Lock()  # threads may each begin or look at the next epoch
@@ -68,19 +95,26 @@ class Epochs:
         with self._lock:
             cursor = self._cursor = self._upcoming()
             self._begun = cursor.epoch
-            self._next = (cursor.epoch.number + 1, 0, self._seed)
+            self._next = _Start(cursor.epoch.number + 1, self._seed)
         return cursor
 
     def go_to(self, number: int) -> None:
         """Let this epoch begin next, at its start or where it was resumed."""
-        if number != self._next[0]:
-            self._next = (number, 0, self._seed)
+        if number != self._next.number:
+            self._next = _Start(number, self._seed)
         self._cursor = self._begun = None
 
-    def resume(self, number: int, step: int, seed: int | None) -> None:
-        """Let this epoch begin next, at a step, with the seed that it had drawn (None if it has no own)."""
+    def resume(self, number: int, step: int, ahead: Collection[int], seed: int | None) -> None:
+        """Let this epoch begin next, where its cursor stood.
+
+        Args:
+            number: the number of the epoch.
+            step: the cursor's step.
+            ahead: the later steps that had been handed out.
+            seed: the seed that the epoch had drawn; None if it has none of its own.
+        """
         seed = self._seed if seed is None else seed
-        self._next, self._cursor = (number, step, seed), None
+        self._next, self._cursor = _Start(number, seed, step, frozenset(ahead)), None
         self._begun = None if seed is None else Epoch(number, seed)
 
     def position(self) -> Cursor:
@@ -98,7 +132,7 @@ class Epochs:
         if self._begun is not None and number in (None, self._begun.number):
             return self._begun
         with self._lock:
-            if number is None or number == self._next[0]:
+            if number is None or number == self._next.number:
                 return self._upcoming().epoch
         if self._seed is not None:
             return Epoch(number, self._seed)
@@ -109,7 +143,7 @@ class Epochs:
 
     def _upcoming(self) -> Cursor:
         """The start of the epoch that begins next. A seed that it has to draw is kept until then."""
-        number, step, seed = self._next
-        seed = draw_seed(self._generator) if seed is None else seed
-        self._next = (number, step, seed)
-        return Cursor(Epoch(number, seed), step)
+        start = self._next
+        seed = draw_seed(self._generator) if start.seed is None else start.seed
+        self._next = replace(start, seed=seed)
+        return Cursor(Epoch(start.number, seed), start.step, set(start.ahead))

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LoaderState"]
 
-_VERSION = 1
+_VERSION = 2
+# What the states of earlier versions did not have, and meant by that.
+_SINCE: dict[int, dict[str, Any]] = {1: {"ahead": [], "readers": None}, 2: {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +23,29 @@ class LoaderState:
 
     Attributes:
         epoch: the number of the epoch.
-        step: how many of its batches have been handed out.
+        step: all of its batches before this one have been handed out.
+        ahead: the later ones that have been, too, where batches need not come in order.
         seed: the loader's seed; None if each epoch draws its own.
         epoch_seed: the seed that this epoch has drawn, where the loader has none.
         length: the number of samples; None for a stream or a sampler that does not say.
         global_batch_size: samples a step on all ranks; None where a batch_sampler decides.
         shuffle: whether the loader shuffles.
         drop_last: whether it leaves out an incomplete last batch.
+        readers: how many workers take turns with whole streams of their own; None where the batches
+            do not depend on the number of workers.
         sampler_epoch: the epoch that a user's sampler had been told, if it can be told.
     """
 
     epoch: int
     step: int
+    ahead: list[int]
     seed: int | None
     epoch_seed: int | None
     length: int | None
     global_batch_size: int | None
     shuffle: bool
     drop_last: bool
+    readers: int | None
     sampler_epoch: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,8 +62,11 @@ class LoaderState:
         names = {field.name for field in fields(cls)}
         if not hasattr(state, "keys") or "headrace" not in state:
             raise StateError(f"this is not the state of a headrace loader: {state!r:.100}")
-        if state["headrace"] != _VERSION:
-            raise StateError(f"the state has version {state['headrace']!r}; this release reads version {_VERSION}")
+        if state["headrace"] not in _SINCE:
+            raise StateError(
+                f"the state has version {state['headrace']!r}; this release reads up to version {_VERSION}"
+            )
+        state = {**_SINCE[state["headrace"]], **state}
         if state.keys() - {"headrace"} != names:
             wrong = sorted(map(str, state.keys() - {"headrace"} ^ names))
             raise StateError(f"the state is damaged: missing or unknown keys {wrong}")
@@ -69,8 +79,8 @@ class LoaderState:
         """Refuse a state of a loader that gives other batches.
 
         Args:
-            loader: the values of `length`, `seed`, `global_batch_size`, `shuffle` and `drop_last` in the
-                loader that is to go on from this state.
+            loader: the values of `length`, `seed`, `global_batch_size`, `shuffle`, `drop_last` and `readers`
+                in the loader that is to go on from this state.
 
         Raises:
             StateError: with both values of what differs.
@@ -90,6 +100,7 @@ _IDENTITY = {
     "global_batch_size": "the samples a step (batch_size * world_size)",
     "shuffle": "shuffle",
     "drop_last": "drop_last",
+    "readers": "the number of workers that read the stream",
 }
 _NEVER_NONE = {"epoch", "step"}
 
@@ -97,9 +108,15 @@ _NEVER_NONE = {"epoch", "step"}
 def _check_value(name: str, value: object) -> None:
     if name in ("shuffle", "drop_last"):
         good = isinstance(value, bool)
+    elif name == "ahead":
+        good = isinstance(value, list) and all(_is_count(step) for step in value)
     elif value is None:
         good = name not in _NEVER_NONE
     else:
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        good = _is_count(value)
     if not good:
         raise StateError(f"the state is damaged: {name} is {value!r}")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

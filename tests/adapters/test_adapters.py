@@ -191,6 +191,11 @@ def test_kinds_do_not_mix() -> None:
             default_collate([first, second])
 
 
+@pytest.mark.parametrize("value", [1, "text", object(), np.zeros(2), Tensor([1, 2]), [np.zeros(2)]])
+def test_other_values_are_pickled_their_own_way(value: Any) -> None:
+    assert adapters.reduce(value) is None
+
+
 # ---------------------------------------------------------------------- torch
 
 
@@ -243,6 +248,26 @@ def test_torch_tensors_that_numpy_cannot_see_are_stacked_by_torch(torch: Any) ->
         default_collate([weights, torch.ones(3)])
 
 
+def test_torch_tensors_are_taken_apart_into_their_memory(torch: Any) -> None:
+    for tensor in (torch.arange(6.0).reshape(2, 3).T, torch.ones(2, 3, dtype=torch.bfloat16), torch.tensor(3)):
+        rebuild, (array,) = adapters.reduce(tensor) or (None, (None,))
+        assert type(array) is np.ndarray
+        assert array.__array_interface__["data"][0] == tensor.data_ptr()
+        again = rebuild(array)
+        assert (again.data_ptr(), again.dtype, again.stride()) == (tensor.data_ptr(), tensor.dtype, tensor.stride())
+
+
+def test_torch_tensors_that_are_more_than_memory_are_left_to_torch(torch: Any) -> None:
+    class Named(torch.Tensor):  # type: ignore[misc]
+        pass
+
+    noted = torch.ones(2)
+    noted.origin = "camera 1"
+    parameter = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+    for tensor in (noted, parameter, torch.ones(2).as_subclass(Named), torch.ones(2, requires_grad=True)):
+        assert adapters.reduce(tensor) is None
+
+
 def test_sizes_of_tensors_become_arrays(torch: Any) -> None:
     _, size = default_collate([(torch.zeros(2, 3), torch.zeros(2, 3).shape)] * 2)
     assert [axis.tolist() for axis in size] == [[2, 2], [3, 3]]
@@ -283,6 +308,17 @@ def test_jax_arrays_keep_their_dtype(jax: Any) -> None:
         assert isinstance(batch, jax.Array)
         assert (batch.dtype, batch.shape) == (value.dtype, (2, 2, 3))
         assert (batch == 1).all()
+
+
+def test_jax_arrays_are_taken_apart_into_their_memory(jax: Any) -> None:
+    for dtype in ("float32", "bfloat16"):
+        value = jax.numpy.ones((2, 3)).astype(dtype)
+        rebuild, (array,) = adapters.reduce(value) or (None, (None,))
+        assert array.__array_interface__["data"][0] == value.unsafe_buffer_pointer()
+        assert isinstance(rebuild(array), jax.Array)
+        assert rebuild(array).dtype == value.dtype
+    assert adapters.reduce(jax.numpy.asarray(1.0)) is None  # it is weakly typed
+    assert adapters.reduce(jax.random.key(0)) is None
 
 
 def test_jax_random_keys_have_batches(jax: Any) -> None:

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import default_collate
-from headrace.batch import arena as arena_module
 from headrace.batch.arena import Arena, use_arena
 from headrace.errors import ArgumentError, CollateError, MixedSamplesError, RaggedSamplesError
 from headrace.testing import check_same
@@ -190,7 +189,7 @@ def test_leased_memory_serves_every_dtype(dtype: np.dtype[Any], shape: tuple[int
     rng = np.random.default_rng(seed)
     samples = [random_array(rng, dtype, shape) for _ in range(count)]
     with pytest.MonkeyPatch.context() as patch, use_arena(Arena()):
-        patch.setattr(arena_module, "_LEASED_FROM", 1)
+        patch.setattr(Arena, "leased_from", 1)
         batch = default_collate(samples)
     check_same(batch, naive_collate(samples))
 

@@ -224,8 +224,11 @@ def test_an_error_at_the_start() -> None:
         def __iter__(self) -> Iterator[int]:
             raise OSError("no such file")
 
-    with pytest.raises(OSError, match="no such file"):
-        iter(DataLoader(Broken()))
+    batches = iter(DataLoader(Broken(), seed=5))
+    with pytest.raises(OSError, match="no such file") as caught:
+        next(batches)
+    assert caught.value.__notes__ == ["in step 0 of epoch 0 (seed 5)"]
+    assert next(batches, "over") == "over"
 
 
 def test_stop_iteration_inside_a_generator_is_an_error() -> None:

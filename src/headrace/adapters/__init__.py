@@ -4,7 +4,18 @@ One file a framework. A framework is never imported to find out whether a value 
 whoever holds such a value has imported it already.
 """
 
-from headrace.adapters.base import Adapter, can_pin, find, is_iterable_dataset, pin
-from headrace.adapters.generators import check_generator, draw_seed
+from headrace.adapters.base import Adapter, can_pin, enter_worker, find, is_iterable_dataset, pin, reduce
+from headrace.adapters.generators import check_generator, draw_seed, seed_globals
 
-__all__ = ["Adapter", "can_pin", "check_generator", "draw_seed", "find", "is_iterable_dataset", "pin"]
+__all__ = [
+    "Adapter",
+    "can_pin",
+    "check_generator",
+    "draw_seed",
+    "enter_worker",
+    "find",
+    "is_iterable_dataset",
+    "pin",
+    "reduce",
+    "seed_globals",
+]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Adapter", "can_pin", "find", "is_iterable_dataset", "pin"]
+__all__ = ["Adapter", "can_pin", "enter_worker", "find", "is_iterable_dataset", "pin", "reduce"]
 
 
 class Adapter(Protocol):
@@ -61,6 +61,31 @@ def find(value: object) -> Adapter | None:
     return None
 
 
+def reduce(value: object) -> tuple[Any, ...] | None:
+    """How pickle takes a framework's array apart, so that its memory may lie apart.
+
+    The callable and its arguments, one of them an ndarray that shares the value's memory; or None,
+    where the value's own way of pickling must serve.
+
+    Args:
+        value: any object.
+
+    >>> reduce("text") is None
+    True
+    """
+    if _is_imported("torch"):
+        from headrace.adapters import torch
+
+        if torch.owns(value):
+            return torch.reduce(value)
+    if _is_imported("jax"):
+        from headrace.adapters import jax
+
+        if jax.owns(value):
+            return jax.reduce(value)
+    return None
+
+
 def _is_imported(module: str) -> bool:
     return sys.modules.get(module) is not None  # None is how an import is forbidden
 
@@ -85,3 +110,18 @@ def is_iterable_dataset(dataset: object) -> bool:
     """Whether the dataset is a torch IterableDataset."""
     torch_data = sys.modules.get("torch.utils.data")
     return torch_data is not None and isinstance(dataset, torch_data.IterableDataset)
+
+
+def enter_worker(number: int, count: int, seed: int, dataset: object) -> None:
+    """Let a framework that is in use know that this process is a worker.
+
+    Args:
+        number: which worker.
+        count: of how many.
+        seed: its own seed.
+        dataset: what it reads.
+    """
+    if _is_imported("torch.utils.data"):
+        from headrace.adapters import torch
+
+        torch.enter_worker(number, count, seed, dataset)

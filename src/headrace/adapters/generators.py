@@ -1,4 +1,4 @@
-"""Random generators of Python, NumPy and torch as sources of seeds."""
+"""Random generators of Python, NumPy and torch: as sources of seeds, and the global ones to be seeded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.errors import ArgumentTypeError
 
-__all__ = ["check_generator", "draw_seed"]
+__all__ = ["check_generator", "draw_seed", "seed_globals"]
 
 _BITS = 63  # fits an int64 everywhere, JSON readers included
 
@@ -45,6 +45,20 @@ def draw_seed(generator: object = None) -> int:
     from headrace.adapters import torch
 
     return torch.draw_seed(generator)
+
+
+def seed_globals(seed: int) -> None:
+    """Seed the generators that a process shares: `random`, `numpy.random` and, if it is in use, torch's.
+
+    Args:
+        seed: a non-negative integer.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the legacy generator is what is meant
+    if sys.modules.get("torch") is not None:
+        from headrace.adapters import torch
+
+        torch.seed(seed % 2**_BITS)
 
 
 def _is_torch(generator: object) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["from_numpy", "owns", "row", "stack", "take", "to_numpy"]
+__all__ = ["from_numpy", "owns", "rebuild", "reduce", "row", "stack", "take", "to_numpy"]
 
 
 def owns(value: object) -> bool:
@@ -30,6 +30,17 @@ def to_numpy(value: jax.Array) -> NDArray[Any] | None:
 
 def from_numpy(array: NDArray[Any], like: jax.Array) -> jax.Array:  # noqa: ARG001 - an adapter's face
     """The array as a JAX array. On a CPU it shares the memory, which JAX keeps alive meanwhile."""
+    return jax.device_put(array, may_alias=True)
+
+
+def reduce(value: jax.Array) -> tuple[Any, ...] | None:
+    """How pickle takes the array apart, so that its memory may lie apart; None for JAX's own way."""
+    array = to_numpy(value)
+    return None if array is None or value.weak_type else (rebuild, (array,))
+
+
+def rebuild(array: NDArray[Any]) -> jax.Array:
+    """The JAX array that `reduce` took apart, in the array's memory if possible."""
     return jax.device_put(array, may_alias=True)
 
 

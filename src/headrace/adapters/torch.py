@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
 __all__ = [
     "can_pin",
     "draw_seed",
+    "enter_worker",
     "from_numpy",
     "is_generator",
     "owns",
     "pin",
+    "rebuild",
+    "reduce",
     "row",
+    "seed",
     "stack",
     "take",
     "to_numpy",
@@ -50,6 +55,21 @@ def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:
     """The array as a tensor that shares its memory."""
     if array.dtype == _BFLOAT16:
         return torch.from_numpy(array.view(np.int16)).view(like.dtype)
+    return torch.from_numpy(array)
+
+
+def reduce(value: torch.Tensor) -> tuple[Any, ...] | None:
+    """How pickle takes the tensor apart, so that its memory may lie apart; None for torch's own way."""
+    if type(value) is not torch.Tensor or vars(value):
+        return None
+    array = to_numpy(value)
+    return None if array is None else (rebuild, (array,))
+
+
+def rebuild(array: NDArray[Any]) -> torch.Tensor:
+    """The tensor that `reduce` took apart, in the array's memory."""
+    if array.dtype == _BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
 
 
@@ -87,3 +107,16 @@ def is_generator(value: object) -> bool:
 def draw_seed(generator: Any) -> int:
     """A seed below 2**63, drawn as torch's DataLoader draws its base seed."""
     return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
+
+
+def seed(value: int) -> None:
+    """Seed the global generators of all devices."""
+    torch.manual_seed(value)
+
+
+def enter_worker(number: int, count: int, seed: int, dataset: Any) -> None:
+    """Let torch know that this process is a worker: one thread for it, and what its own loader says."""
+    torch.set_num_threads(1)
+    worker: Any = importlib.import_module("torch.utils.data._utils.worker")
+    info = worker.WorkerInfo(id=number, num_workers=count, seed=seed, dataset=dataset)
+    worker._worker_info = info  # noqa: SLF001 - torch has no other way to be told

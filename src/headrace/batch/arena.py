@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 import weakref
 from collections import deque
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,14 +24,28 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Arena", "empty", "use_arena"]
+__all__ = ["Arena", "Memory", "empty", "use_arena"]
 
-# Below this the allocator's own free lists are as warm, and a lease would cost more than it saves.
-_LEASED_FROM = 1 << 20
 # Cache lines; JAX shares memory without a copy only from such addresses.
 _ALIGNMENT = 64
 # A spare block serves arrays down to half its size; smaller ones would waste it.
 _SLACK = 2
+
+
+class Memory(Protocol):
+    """Where `empty` takes large arrays from."""
+
+    leased_from: int  # smaller ones, in bytes, are not worth a lease
+
+    @property
+    def leased(self) -> int:
+        """How many blocks are in use."""
+
+    def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
+        """An uninitialised array of `nbytes` bytes in a block of its own."""
+
+    def keep_at_least(self, blocks: int) -> None:
+        """Keep at least that many free blocks from now on."""
 
 
 class Arena:
@@ -47,10 +62,14 @@ class Arena:
     (256, 3, 64, 64)
     """
 
+    # Below this the allocator's own free lists are as warm, and a lease would cost more than it saves.
+    leased_from = 1 << 20
+
     def __init__(self, spare: int = 4) -> None:
         # Leases end wherever the last view dies, be it in another thread or in the middle of a
         # garbage collection. Single calls on a deque and a dict are atomic, so no lock is needed.
-        self._free: deque[NDArray[np.uint8]] = deque(maxlen=spare)
+        self._free: deque[NDArray[np.uint8]] = deque()
+        self._spare = spare
         self._leases: dict[int, weakref.ref[NDArray[Any]]] = {}
 
     @property
@@ -75,16 +94,19 @@ class Arena:
 
     def keep_at_least(self, blocks: int) -> None:
         """Keep at least that many free blocks from now on."""
-        if blocks > (self._free.maxlen or 0):
-            self._free = deque(self._free, maxlen=blocks)
+        self._spare = max(self._spare, blocks)
 
     def clear(self) -> None:
         """Give up the free blocks. Leased ones are freed when their views are gone."""
-        self._free = deque(maxlen=0)
+        self._spare = 0
+        self._free.clear()
 
     def _end(self, reference: weakref.ref[NDArray[Any]], block: NDArray[np.uint8]) -> None:
         del self._leases[id(reference)]
-        self._free.append(block)  # the oldest free block is given up if there are enough
+        self._free.append(block)
+        if len(self._free) > self._spare:
+            with suppress(IndexError):  # another thread was quicker
+                self._free.popleft()
 
     def _take(self, nbytes: int) -> NDArray[np.uint8]:
         for _ in range(len(self._free)):
@@ -98,7 +120,7 @@ class Arena:
         return _new_block(nbytes)
 
 
-_arena: ContextVar[Arena | None] = ContextVar("headrace_arena", default=None)
+_arena: ContextVar[Memory | None] = ContextVar("headrace_arena", default=None)
 
 
 class use_arena:  # noqa: N801 - a context manager reads like a function
@@ -106,7 +128,7 @@ class use_arena:  # noqa: N801 - a context manager reads like a function
 
     __slots__ = ("_arena", "_before", "_token")
 
-    def __init__(self, arena: Arena) -> None:
+    def __init__(self, arena: Memory) -> None:
         self._arena = arena
 
     def __enter__(self) -> None:
@@ -135,7 +157,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     arena = _arena.get()
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
-    if arena is None or nbytes < _LEASED_FROM or dtype.hasobject:
+    if arena is None or nbytes < arena.leased_from or dtype.hasobject:
         return np.empty(shape, dtype)
     return arena.lease(shape, dtype, nbytes)
 

@@ -26,6 +26,7 @@ from headrace.data.reading import (
     read_batch,
     read_samples,
     reads_batches,
+    releases_gil,
 )
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.faces import batch_function
@@ -70,6 +71,10 @@ class Subset(Dataset[Any]):
         """Whether the dataset reads whole batches."""
         return reads_batches(self.dataset)
 
+    def releases_gil(self) -> bool:
+        """Whether the dataset can be read in several threads at the same time."""
+        return releases_gil(self.dataset)
+
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64."""
         return read_batch(self.dataset, self.indices[check_indices(indices, len(self))])
@@ -108,6 +113,10 @@ class ConcatDataset(Dataset[Any]):
     def reads_batches(self) -> bool:
         """Whether one of the datasets reads whole batches."""
         return any(map(reads_batches, self.datasets))
+
+    def releases_gil(self) -> bool:
+        """Whether all of the datasets can be read in several threads at the same time."""
+        return all(map(releases_gil, self.datasets))
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64, read from each dataset at once."""
@@ -164,6 +173,10 @@ class StackDataset(Dataset[Any]):
         """Whether one of the datasets reads whole batches."""
         return any(map(reads_batches, self._children))
 
+    def releases_gil(self) -> bool:
+        """Whether all of the datasets can be read in several threads at the same time."""
+        return all(map(releases_gil, self._children))
+
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The tuple or dict of the datasets' batches at the indices, shape (n,), int64."""
         indices = check_indices(indices, len(self))
@@ -219,6 +232,10 @@ class MapDataset(Dataset[Any]):
     def reads_batches(self) -> bool:
         """Whether the dataset and the function both work on whole batches."""
         return reads_batches(self.dataset) and batch_function(self.fn) is not None
+
+    def releases_gil(self) -> bool:
+        """Whether the dataset can be read, and the function applied, in several threads at the same time."""
+        return releases_gil(self.dataset) and self.reads_batches() and bool(getattr(self.fn, "releases_gil", False))
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64."""

@@ -30,6 +30,7 @@ __all__ = [
     "read_batch",
     "read_samples",
     "reads_batches",
+    "releases_gil",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
@@ -119,6 +120,16 @@ def reads_batches(dataset: object) -> bool:
         asks = getattr(dataset, "reads_batches", None)  # a dataset over others depends on them
         return bool(asks()) if asks is not None else True
     return fast_face(dataset, "__getitems__", "__getitem__") is not None
+
+
+def releases_gil(dataset: object) -> bool:
+    """Whether batches of the dataset can be read in several threads at the same time.
+
+    A dataset says so in a method `releases_gil()`. One that does not is taken to hold the global
+    interpreter lock (GIL), as Python code does.
+    """
+    asks = fast_face(dataset, "releases_gil", "__getitem__")
+    return asks is not None and bool(asks())
 
 
 def read_samples(

@@ -66,6 +66,10 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         vars(self).update(state)
         self._columns = [_Column(tensor, position) for position, tensor in enumerate(self.tensors)]
 
+    def releases_gil(self) -> bool:
+        """Whether all tensors lie where the kernels, or NumPy, gather them without the GIL."""
+        return all(column.gathers for column in self._columns)
+
     def get_batch(self, indices: NDArray[np.int64]) -> tuple[Any, ...]:
         """The rows at the indices, of each tensor, without a step through single samples.
 
@@ -103,6 +107,11 @@ class _Column:
         if not self.shape:
             raise ArgumentError(f"Tensor {position} has shape () and so no first dimension to take samples from")
         self.length: int = self.shape[0]
+
+    @property
+    def gathers(self) -> bool:
+        """Whether NumPy sees the memory, and numbers lie there."""
+        return self._array is not None and not self._array.dtype.hasobject
 
     def row(self, index: int) -> Any:
         """The row at an index below the length."""

@@ -45,6 +45,11 @@ class Transform(ABC):
         """Whether `apply_batch` can be used."""
         return True
 
+    @property
+    def releases_gil(self) -> bool:
+        """Whether `apply_batch` leaves other threads the GIL for most of its time; if in doubt, no."""
+        return False
+
     @abstractmethod
     def __call__(self, sample: Any) -> Any:
         """Return what the sample becomes."""
@@ -81,6 +86,11 @@ class Compose(Transform):
     def batched(self) -> bool:
         """Whether each of the transforms can be applied to a batch."""
         return all(batch_function(transform) is not None for transform in self.transforms)
+
+    @property
+    def releases_gil(self) -> bool:
+        """Whether each of the transforms does."""
+        return all(getattr(transform, "releases_gil", False) for transform in self.transforms)
 
     def __call__(self, sample: Any) -> Any:
         """Return the sample after all transforms."""
@@ -195,6 +205,11 @@ class ImageTransform(Transform):
         if layout is not None and layout not in LAYOUTS:
             raise ArgumentError(f"layout must be 'HW', 'CHW', 'HWC' or None, but got layout={layout!r}")
         self.layout = layout
+
+    @property
+    def releases_gil(self) -> bool:
+        """Whether other threads have the GIL for most of the time: NumPy on whole batches leaves it to them."""
+        return True
 
     @abstractmethod
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:

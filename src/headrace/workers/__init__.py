@@ -1,0 +1,21 @@
+"""Where work runs: pools of workers that are given tasks and give the results back.
+
+A pool knows nothing of datasets or batches. Every pool has the face of `Pool` and passes
+`headrace.testing.check_pool`, so any of them can stand for any other.
+"""
+
+from headrace.workers.base import MakeWork, Pool, Results
+from headrace.workers.info import WorkerInfo, get_worker_info, use_worker_info
+from headrace.workers.inline import InlinePool
+from headrace.workers.threads import ThreadPool
+
+__all__ = [
+    "InlinePool",
+    "MakeWork",
+    "Pool",
+    "Results",
+    "ThreadPool",
+    "WorkerInfo",
+    "get_worker_info",
+    "use_worker_info",
+]

@@ -1,0 +1,60 @@
+"""The face that every pool of workers has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeAlias, TypeVar
+
+__all__ = ["MakeWork", "Pool", "Results"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+T_co = TypeVar("T_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+# Called once in each worker, with its number; what it returns does the tasks there. So a worker can
+# have a state of its own, and everything that is costly is sent to it once.
+MakeWork: TypeAlias = Callable[[int], Callable[[T], R]]
+
+
+class Results(Protocol[T_co, R_co]):
+    """The results of a run, one a task."""
+
+    @property
+    def task(self) -> T_co | None:
+        """The task of the latest result or error; None if that came from drawing the next task."""
+
+    def __iter__(self) -> Iterator[R_co]:
+        """The results themselves."""
+
+    def __next__(self) -> R_co:
+        """The next result.
+
+        What a task raised is raised here, in its place; the results after it can still be had. So
+        is what drawing the next task raised.
+
+        Raises:
+            StopIteration: all tasks are done, or the run is closed.
+        """
+
+    def close(self) -> None:
+        """End the run. Tasks that no worker has begun are given up; of the others nobody hears."""
+
+
+class Pool(Protocol[T, R_co]):
+    """Workers that do tasks, one run of them after the other."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the workers have ended, on demand or because one has died."""
+
+    def run(self, tasks: Iterator[T]) -> Results[T, R_co]:
+        """Begin to do the tasks.
+
+        Args:
+            tasks: what there is to do, drawn in the consumer's thread, a bounded number ahead. An
+                error of drawing does not end it; StopIteration does.
+        """
+
+    def close(self) -> None:
+        """End the workers and wait until they have gone. It may be called again."""

@@ -1,0 +1,776 @@
+"""What travels between processes: the work to a worker, the results and the errors back.
+
+Everything travels as a pickle of protocol 5 whose large memory lies apart, so that whoever sends it
+puts each array where the other process reads it, and no array is copied into a pickle.
+
+- **Work** is a callable with all that it holds. What a clean interpreter cannot import (lambdas,
+  classes of a notebook) goes by value where cloudpickle is installed, and a memory-mapped file is
+  mapped again, not copied. A class that went by value comes back as a name: results hold the
+  sender's own class, and cost no copy of its code.
+- **Results** are batches: any structure of arrays of any framework.
+- **Errors** keep type, arguments, attributes and notes. Their traceback comes as text, as the cause.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import io
+import os
+import pickle
+import sys
+import traceback
+import types
+import weakref
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from headrace import adapters
+from headrace.errors import NotPicklableError, WorkerError, WorkerTraceback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    _Reduce = Callable[[Any], Any]
+    _Kind = type["_ByReference"]
+    _Keep = Callable[[pickle.PickleBuffer], bool]
+
+__all__ = ["Pickled", "dump_error", "dump_result", "dump_work", "load", "load_error"]
+
+_PROTOCOL = 5
+# Below this the bookkeeping of a buffer costs more than the copy into the pickle.
+_APART_FROM = 1 << 12
+
+
+@dataclass(frozen=True, slots=True)
+class Pickled:
+    """A pickle whose large memory lies apart.
+
+    Args:
+        payload: the pickle.
+        buffers: the memory that it refers to, in order. Each is contiguous and at least 4 KiB; what
+            was read-only is so again after `load`.
+
+    >>> Pickled(pickle.dumps([1]), []).buffers
+    []
+    """
+
+    payload: bytes
+    buffers: list[pickle.PickleBuffer]
+
+
+def dump_work(work: object, name: str = "work") -> Pickled:
+    """A callable and all that it holds, for workers that start as clean interpreters.
+
+    Args:
+        work: any object.
+        name: what an error calls it.
+
+    Raises:
+        NotPicklableError: something in it cannot travel; the text says where it is and what helps.
+
+    >>> work = functools.partial(np.multiply, np.ones((64, 64)))
+    >>> sent = dump_work(work)
+    >>> [buffer.raw().nbytes for buffer in sent.buffers]
+    [32768]
+    >>> load(sent.payload, sent.buffers)(2).sum()
+    np.float64(8192.0)
+    """
+    kind = _by_value() or _ByReference
+    buffers: list[pickle.PickleBuffer] = []
+    with io.BytesIO() as file:
+        pickler = kind(file, _WorkReducer(kind), _keep_large(buffers))
+        try:
+            pickler.dump(_Delivery(work, pickler.classes))
+        except Exception as error:
+            trial = _Trial(kind, lambda: _WorkReducer(kind))
+            raise NotPicklableError(_explain(_find_culprit(work, name, error, trial), _TO_A_WORKER)) from error
+        return Pickled(file.getvalue(), buffers)
+
+
+def dump_result(result: object, name: str = "batch") -> Pickled:
+    """A batch, for the process that asked for it.
+
+    Args:
+        result: any structure of arrays (NumPy, PyTorch, JAX) and other objects; exceptions in it
+            travel as by `dump_error`.
+        name: what an error calls it.
+
+    Raises:
+        NotPicklableError: something in it cannot travel; the text says where it is and what helps.
+
+    >>> sent = dump_result({"images": np.zeros((32, 3, 32, 32), np.uint8), "labels": np.arange(32)})
+    >>> [buffer.raw().nbytes for buffer in sent.buffers]
+    [98304]
+    >>> load(sent.payload, sent.buffers)["labels"].sum()
+    np.int64(496)
+    """
+    try:
+        return _dump_apart(result, _ByReference)
+    except Exception as error:
+        kind = _by_value()
+        if kind is None:
+            raise _refusal(result, name, error, _ByReference) from error
+    try:
+        return _dump_apart(result, kind)
+    except Exception as error:
+        raise _refusal(result, name, error, kind) from error
+
+
+def _dump_apart(result: object, kind: _Kind) -> Pickled:
+    buffers: list[pickle.PickleBuffer] = []
+    return Pickled(_dump(result, kind, keep=_keep_large(buffers)), buffers)
+
+
+def _refusal(result: object, name: str, error: Exception, kind: _Kind) -> NotPicklableError:
+    culprit = _find_culprit(result, name, error, _Trial(kind, lambda: _reduce))
+    return NotPicklableError(_explain(culprit, _FROM_A_WORKER))
+
+
+def load(payload: Buffer, buffers: Iterable[Buffer]) -> Any:
+    """What was dumped. Its large arrays lie in the buffers.
+
+    Args:
+        payload: of the `Pickled`.
+        buffers: memory of the same content as those of the `Pickled`, in the same order. Arrays are
+            read-only where it is.
+
+    Raises:
+        FileNotFoundError: a memory-mapped file of the work is gone.
+        WorkerError: a class that the work brought was defined anew since.
+
+    >>> load(pickle.dumps("anything"), [])
+    'anything'
+    """
+    return pickle.loads(payload, buffers=buffers)  # noqa: S301 - written by this program's own processes
+
+
+# ---------------------------------------------------------------------- two picklers
+
+
+class _ByReference(pickle.Pickler):
+    """Pickles functions and classes as names. `reduce` is asked first for all that is no plain Python value."""
+
+    def __init__(self, file: io.BytesIO, reduce: _Reduce, keep: _Keep | None = None) -> None:
+        super().__init__(file, _PROTOCOL, buffer_callback=keep)
+        self.reducer_override = reduce  # type: ignore[method-assign] # a method would cost a call more a value
+        self.classes: dict[str, type] = {}  # that went by value, by their tokens
+
+
+def _by_value() -> _Kind | None:
+    """The pickler that sends what cannot be imported elsewhere as code, where cloudpickle is installed."""
+    try:
+        import cloudpickle
+    except ImportError:
+        return None
+    kind: _Kind = _make_by_value(cloudpickle)
+    return kind
+
+
+@functools.cache
+def _make_by_value(cloudpickle: Any) -> Any:
+    class ByValue(cloudpickle.Pickler):  # type: ignore[misc] # the face of _ByReference
+        def __init__(self, file: io.BytesIO, reduce: _Reduce, keep: _Keep | None = None) -> None:
+            super().__init__(file, _PROTOCOL, buffer_callback=keep)
+            self.reduce = reduce
+            self.classes: dict[str, type] = {}
+
+        def reducer_override(self, value: Any) -> Any:
+            reduced = self.reduce(value)
+            if reduced is not NotImplemented:
+                return reduced
+            if isinstance(value, io.TextIOWrapper) and value not in (sys.stdout, sys.stderr):
+                return value.__reduce_ex__(_PROTOCOL)  # raises; cloudpickle would send the text of the whole file
+            reduced = super().reducer_override(value)
+            if isinstance(value, type) and reduced is not NotImplemented and len(reduced) > 2:  # it has a state
+                self.classes[_passports.issue(value)] = value
+            return reduced
+
+    return ByValue
+
+
+def _dump(value: object, kind: _Kind, reduce: _Reduce | None = None, keep: _Keep | None = None) -> bytes:
+    with io.BytesIO() as file:
+        kind(file, reduce or _reduce, keep).dump(value)
+        return file.getvalue()
+
+
+def _dump_anyhow(value: object) -> bytes:
+    """All in one, by reference where that serves."""
+    try:
+        return _dump(value, _ByReference)
+    except Exception:
+        kind = _by_value()
+        if kind is None:
+            raise
+        return _dump(value, kind)
+
+
+def _keep_large(buffers: list[pickle.PickleBuffer]) -> _Keep:
+    """Collects large buffers, and has small ones put into the pickle, where they stay writable."""
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < _APART_FROM:
+            return True
+        buffers.append(buffer)
+        return False
+
+    return keep
+
+
+# ---------------------------------------------------------------------- how values are taken apart
+
+
+def _reduce(value: Any) -> Any:
+    """How pickle takes the value apart, or NotImplemented for its own way."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return _reduce_array(value)
+    if kind is types.FunctionType:
+        return NotImplemented
+    if isinstance(value, type):
+        return _passports.show(value)
+    if isinstance(value, BaseException):
+        return load_error, (dump_error(value),)
+    if kind is np.memmap:
+        return _as_memmap, (value.view(np.ndarray),)
+    return adapters.reduce(value) or NotImplemented
+
+
+class _WorkReducer:
+    """`_reduce` for work, which maps files again, and refuses what a worker could not import."""
+
+    def __init__(self, kind: _Kind) -> None:
+        self._by_reference = kind is _ByReference
+        self._files: dict[int, _File] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if type(value) in (np.ndarray, np.memmap):
+            root = _mapped_root(value)
+            if root is not None:
+                return _reduce_view(value, root, self._file(root))
+        elif isinstance(value, type | types.FunctionType):
+            # Pickle alone would send a name that means something else, or nothing, in the worker.
+            if self._by_reference and value.__module__ == "__main__":
+                raise pickle.PicklingError(f"{value.__qualname__} is defined in __main__")
+            return NotImplemented
+        return _reduce(value)
+
+    def _file(self, root: np.memmap[Any, Any]) -> _File:
+        """The same object for all views of a mapping, so that the worker maps it once."""
+        if id(root) not in self._files:
+            self._files[id(root)] = _File.of(root)
+        return self._files[id(root)]
+
+
+# ---------------------------------------------------------------------- arrays
+
+
+def _reduce_array(array: NDArray[Any]) -> Any:
+    """NumPy's own way in half of its time, which also keeps the order of the axes in memory."""
+    if array.dtype.hasobject or array.itemsize == 0:
+        return NotImplemented
+    if array.flags.c_contiguous:
+        return _rebuild_array, (_buffer_of(array), _name(array.dtype), array.shape)
+    order = sorted(range(array.ndim), key=array.strides.__getitem__, reverse=True)
+    dense = array.transpose(order)
+    if not dense.flags.c_contiguous:
+        order, dense = list(range(array.ndim)), array.copy("C")
+        dense.flags.writeable = array.flags.writeable
+    axes = tuple(map(order.index, range(array.ndim)))
+    return _rebuild_array, (_buffer_of(dense), _name(array.dtype), dense.shape, axes)
+
+
+def _rebuild_array(
+    buffer: Any, dtype: np.dtype[Any] | str, shape: tuple[int, ...], axes: tuple[int, ...] | None = None
+) -> NDArray[Any]:
+    # `frombuffer` keeps a memoryview, and with it the memory; `ndarray(buffer=...)` would not.
+    array: NDArray[Any] = np.frombuffer(buffer, dtype).reshape(shape)
+    return array if axes is None else array.transpose(axes)
+
+
+def _buffer_of(array: Any) -> pickle.PickleBuffer:
+    try:
+        return pickle.PickleBuffer(array)
+    except ValueError:  # dates, and types that are not NumPy's own, have no buffers
+        return pickle.PickleBuffer(array.reshape(-1).view(np.uint8))
+
+
+def _name(dtype: np.dtype[Any]) -> np.dtype[Any] | str:
+    """The dtype as text, which pickle reads quickly, where text says all."""
+    is_numpys_own = 0 <= dtype.num < 256
+    return dtype.str if is_numpys_own and dtype.names is None else dtype
+
+
+def _as_memmap(array: NDArray[Any]) -> NDArray[Any]:
+    return array.view(np.memmap)
+
+
+# ---------------------------------------------------------------------- memory-mapped files
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The part of a file that is mapped. The worker gets it as an array of its bytes."""
+
+    path: Any  # str or Path, as the mapping has it
+    mode: str
+    offset: int
+    nbytes: int
+
+    @classmethod
+    def of(cls, root: np.memmap[Any, Any]) -> _File:
+        if root.mode == "r":
+            return cls(root.filename, "r", root.offset, root.nbytes)
+        root.flush()
+        return cls(root.filename, "r+", root.offset, root.nbytes)
+
+    def __reduce__(self) -> Any:
+        return _map_file, (self.path, self.mode, self.offset, self.nbytes)
+
+
+def _map_file(path: Any, mode: Any, offset: int, nbytes: int) -> np.memmap[Any, Any]:
+    return np.memmap(path, np.uint8, mode, offset, (nbytes,))
+
+
+def _mapped_root(array: NDArray[Any]) -> np.memmap[Any, Any] | None:
+    """The mapping that the array is a view of, if another process can map the same bytes."""
+    if array.nbytes == 0:
+        return None
+    root = array
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    if not isinstance(root, np.memmap) or root.filename is None or root.mode == "c":
+        return None
+    try:
+        size = Path(root.filename).stat().st_size
+    except OSError:
+        return None
+    return root if size >= root.offset + root.nbytes else None
+
+
+def _reduce_view(array: NDArray[Any], root: np.memmap[Any, Any], file: _File) -> Any:
+    offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    is_memmap = type(array) is np.memmap
+    dtype = _name(array.dtype)
+    return _rebuild_view, (file, dtype, array.shape, offset, array.strides, is_memmap, array.flags.writeable)
+
+
+def _rebuild_view(
+    mapped: np.memmap[Any, Any],
+    dtype: np.dtype[Any] | str,
+    shape: tuple[int, ...],
+    offset: int,
+    strides: tuple[int, ...],
+    is_memmap: bool,  # noqa: FBT001 - pickle calls it by position
+    writeable: bool,  # noqa: FBT001
+) -> NDArray[Any]:
+    array: NDArray[Any] = np.ndarray(shape, dtype, mapped, offset, strides)
+    if is_memmap:
+        array = array.view(np.memmap)
+        array.__array_finalize__(mapped)  # it knows its file, as a slice of the mapping would
+    if not writeable:
+        array.flags.writeable = False
+    return array
+
+
+# ---------------------------------------------------------------------- classes that went by value
+
+
+class _Passports:
+    """The classes that a worker was sent as code, by tokens that both processes know.
+
+    A worker that sends an instance back shows the token, and the receiver finds its own class.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
+        self._classes: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
+        self._received: weakref.WeakSet[type] = weakref.WeakSet()
+
+    def issue(self, cls: type) -> str:
+        token = self._tokens.setdefault(cls, os.urandom(16).hex())
+        self._classes[token] = cls
+        return token
+
+    def receive(self, classes: dict[str, type]) -> None:
+        for token, cls in classes.items():
+            self._tokens[cls] = token
+            self._classes[token] = cls
+            self._received.add(cls)
+
+    def show(self, cls: type) -> Any:
+        """What is sent in place of a class: only one that came here is known there."""
+        return (_class_of, (self._tokens[cls], cls.__qualname__)) if cls in self._received else NotImplemented
+
+    def find(self, token: str) -> type | None:
+        return self._classes.get(token)
+
+
+_passports = _Passports()
+
+
+def _class_of(token: str, name: str) -> type:
+    cls = _passports.find(token)
+    if cls is None:
+        raise WorkerError(
+            f"a worker sent a {name}, but the class that it was given is gone; was it defined again? make a new loader"
+        )
+    return cls
+
+
+class _Delivery:
+    """Work with the classes that it brings by value."""
+
+    def __init__(self, work: object, classes: dict[str, type]) -> None:
+        self._work = work
+        self._classes = classes
+
+    def __reduce__(self) -> Any:
+        return _deliver, (self._work, self._classes)  # in this order: the work's pickling fills the classes
+
+
+def _deliver(work: object, classes: dict[str, type]) -> object:
+    _passports.receive(classes)
+    return work
+
+
+# ---------------------------------------------------------------------- errors
+
+
+# Of the errors that are being dumped, by identity: so that those that hold each other come to an end.
+_dumped: ContextVar[dict[int, tuple[BaseException, bytes]]] = ContextVar("headrace_dumped")
+
+
+class _Wreck(NamedTuple):
+    """What is left of an error on its way."""
+
+    form: bytes | None  # (callable, its arguments, state, attributes) pickled; None if that cannot be
+    name: str
+    text: str
+    notes: list[str]
+    trace: str
+
+
+def dump_error(error: BaseException) -> bytes:
+    """An exception, for the process that waits for the result. This never fails.
+
+    Type, arguments, attributes and notes travel; what of them cannot be pickled is left out, and an
+    exception whose class cannot comes back as a WorkerError. The traceback travels as text.
+
+    Args:
+        error: the exception.
+
+    >>> load_error(dump_error(KeyError("label")))
+    KeyError('label')
+    """
+    known = _dumped.get({})
+    token = _dumped.set(known)
+    try:
+        return _dump_error(error, known)
+    except Exception as failure:
+        text = f"it could not be sent: {type(failure).__name__}"
+        return pickle.dumps(tuple(_Wreck(None, _name_of(type(error)), text, [], "")))
+    finally:
+        _dumped.reset(token)
+
+
+def load_error(data: bytes) -> BaseException:
+    r"""The exception, with its traceback in the worker as the cause. This never fails either.
+
+    Args:
+        data: what `dump_error` gave.
+
+    >>> error = load_error(dump_error(ValueError("no such file")))
+    >>> error, error.__cause__
+    (ValueError('no such file'), WorkerTraceback('ValueError: no such file\n'))
+    """
+    try:
+        wreck = _Wreck(*pickle.loads(data))  # noqa: S301 - written by `dump_error`
+    except Exception as failure:
+        return WorkerError(f"the error of a worker could not be read: {failure!r}")
+    error = _salvage(wreck)
+    error.__cause__ = WorkerTraceback(wreck.trace)
+    return error
+
+
+def _dump_error(error: BaseException, known: dict[int, tuple[BaseException, bytes]]) -> bytes:
+    if id(error) not in known:
+        wreck = _Wreck(None, _name_of(type(error)), _text_of(error), _notes_of(error), _trace_of(error))
+        known[id(error)] = error, pickle.dumps(tuple(wreck))  # stands for it inside of itself
+        known[id(error)] = error, pickle.dumps(tuple(wreck._replace(form=_form_of(error))))
+    return known[id(error)][1]
+
+
+def _salvage(wreck: _Wreck) -> BaseException:
+    with suppress(Exception):
+        if wreck.form is not None:
+            return _rebuild_error(wreck.form)
+    error = WorkerError(f"{wreck.name}: {wreck.text}" if wreck.text else wreck.name)
+    for note in wreck.notes:
+        error.add_note(note)
+    return error
+
+
+def _form_of(error: BaseException) -> bytes | None:
+    """How to make the error again: as it says itself if that gives the same, else past its `__init__`."""
+    with suppress(Exception):
+        form = _dump_anyhow(_own_parts(error))
+        copy = _rebuild_error(form)
+        if type(copy) is type(error) and repr(copy.args) == repr(error.args):
+            return form
+    with suppress(Exception):
+        form = _dump_anyhow(_plain_parts(error))
+        if type(_rebuild_error(form)) is type(error):
+            return form
+    return None
+
+
+def _rebuild_error(form: bytes) -> BaseException:
+    make, args, state, attributes = pickle.loads(form)  # noqa: S301 - written by `_form_of`
+    error: BaseException = make(*args)
+    if state is not None:
+        error.__setstate__(state)
+    error.__dict__.update(attributes)
+    return error
+
+
+def _own_parts(error: BaseException) -> tuple[Any, ...]:
+    reduced: Any = error.__reduce_ex__(_PROTOCOL)
+    make, args, *rest = reduced
+    state = rest[0] if rest else None
+    return make, args, _picklable_items(state), {} if state is vars(error) else _picklable_items(vars(error))
+
+
+def _plain_parts(error: BaseException) -> tuple[Any, ...]:
+    cls = type(error)
+    _, args, *rest = _built_in(cls).__reduce__(error)
+    args = tuple(value if _is_picklable(value) else repr(value) for value in args)
+    return _new_error, (cls, args), _picklable_items(rest[0] if rest else None), {}
+
+
+def _new_error(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """An exception of the class as its nearest built-in base makes one, which fills errno and the like."""
+    base = _built_in(cls)
+    error: BaseException = base.__new__(cls, *args)
+    base.__init__(error, *args)
+    return error
+
+
+def _built_in(cls: type) -> Any:
+    return next(base for base in cls.__mro__ if base.__module__ == "builtins")
+
+
+def _picklable_items(state: Any) -> Any:
+    if not isinstance(state, dict):
+        return state
+    return {key: value for key, value in state.items() if _is_picklable(value)}
+
+
+def _is_picklable(value: object) -> bool:
+    try:
+        _dump_anyhow(value)
+    except Exception:
+        return False
+    return True
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str.__str__(str(error))  # text, not a subclass of it, which may be as hard to send
+    except Exception as failure:
+        return f"(its text raised {type(failure).__name__})"
+
+
+def _notes_of(error: BaseException) -> list[str]:
+    notes = vars(error).get("__notes__")  # anyone may set it to anything
+    return [note for note in notes if type(note) is str] if isinstance(notes, list) else []
+
+
+def _trace_of(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as failure:
+        return f"{_name_of(type(error))}: {_text_of(error)} (its traceback raised {type(failure).__name__})\n"
+
+
+def _name_of(cls: type) -> str:
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+# ---------------------------------------------------------------------- what cannot travel, and where it is
+
+
+class _Journey(NamedTuple):
+    failure: str
+    receiver: str
+    remedy: str
+
+
+_TO_A_WORKER = _Journey(
+    "cannot be sent to a worker process",
+    "a worker process",
+    'open it in __getitem__ when it is first needed, leave it out in __getstate__, or use backend="thread"',
+)
+_FROM_A_WORKER = _Journey(
+    "cannot come back from a worker process",
+    "the main process",
+    'leave it out of the samples, convert it to arrays, numbers or text, or use backend="thread"',
+)
+_DEEPEST = 100  # levels that are searched
+
+
+class _Culprit(NamedTuple):
+    path: str
+    value: Any
+    holder: object  # the nearest object around it that is no plain container, if any
+    error: Exception
+
+
+class _Trial:
+    """Whether values can be pickled, and why not."""
+
+    def __init__(self, kind: _Kind, make_reduce: Callable[[], _Reduce]) -> None:
+        self._kind = kind
+        self._make_reduce = make_reduce
+
+    def parts_of(self, value: Any) -> list[tuple[str, Any]]:
+        """What pickling the value pickles, each with how it is reached. A name has no parts."""
+        is_name = self._kind is _ByReference and isinstance(value, type | types.FunctionType)
+        return [] if is_name else _parts_of(value)
+
+    def error_of(self, values: list[Any], above: list[Any]) -> Exception | None:
+        """The error of pickling the values, without the objects above them, which they may refer to."""
+        reduce, hidden = self._make_reduce(), set(map(id, above))
+        try:
+            _dump(values, self._kind, lambda value: _stub if id(value) in hidden else reduce(value), lambda _: False)
+        except Exception as error:
+            return error
+        return None
+
+
+_stub = (list, ())
+
+
+def _find_culprit(value: Any, path: str, error: Exception, trial: _Trial) -> _Culprit:
+    """The innermost part that cannot be pickled by itself."""
+    above: list[Any] = []
+    holder = None
+    while len(above) < _DEEPEST and not _is_too_deep(error):
+        above.append(value)
+        found = _first_failing(trial.parts_of(value), above, trial)
+        if found is None:
+            break
+        if type(value).__module__ != "builtins":
+            holder = value
+        label, value, error = found
+        path += label
+    return _Culprit(path, value, holder, error)
+
+
+def _is_too_deep(error: Exception) -> bool:
+    """Whether it is the nesting that fails, of which no part is the culprit."""
+    return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
+
+
+def _first_failing(parts: list[tuple[str, Any]], above: list[Any], trial: _Trial) -> tuple[str, Any, Exception] | None:
+    """The first part that fails, by halving: each part is pickled about twice, however many there are."""
+    seen = set(map(id, above))
+    parts = [part for part in parts if id(part[1]) not in seen]
+    while parts:
+        error = trial.error_of([value for _, value in parts], above)
+        if error is None:
+            return None
+        if len(parts) == 1:
+            return *parts[0], error
+        half = parts[: len(parts) // 2]
+        innocent = trial.error_of([value for _, value in half], above) is None
+        parts = parts[len(half) :] if innocent else half
+    return None
+
+
+def _parts_of(value: Any) -> list[tuple[str, Any]]:
+    for kind, parts in _PARTS.items():
+        if type(value) is kind:
+            return list(parts(value))
+    if isinstance(value, type):
+        return [(f".{name}", item) for name, item in vars(value).items() if name not in _NOT_SENT]
+    if isinstance(value, np.ndarray):
+        return [(f"[{', '.join(map(str, place))}]", item) for place, item in np.ndenumerate(value)]
+    with suppress(Exception):
+        return list(_reduced_parts(value))
+    return []
+
+
+def _reduced_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    make, args, state, items, pairs = (list(value.__reduce_ex__(_PROTOCOL)) + [None] * 3)[:5]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        yield from ((f".{name}", item) for name, item in zip(value._fields, value, strict=True))
+    for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
+        if isinstance(part, dict):
+            yield from ((f".{name}", item) for name, item in part.items())
+        else:
+            yield ".__getstate__()", part
+    yield from _items_of(items or ())
+    yield from ((f"[{key!r:.40}]", item) for key, item in pairs or ())
+    yield ".__class__" if make is type(value) else ".__reduce__()[0]", make
+    for place, part in enumerate(args):
+        yield ".__class__" if part is type(value) else f".__reduce__()[1][{place}]", part
+
+
+def _items_of(values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    return ((f"[{place}]", item) for place, item in enumerate(values))
+
+
+def _function_parts(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    code, cells = function.__code__, function.__closure__ or ()
+    for name, cell in zip(code.co_freevars, cells, strict=True):
+        with suppress(ValueError):  # an empty cell
+            yield f".__closure__[{name!r}]", cell.cell_contents
+    yield ".__defaults__", function.__defaults__
+    yield ".__kwdefaults__", function.__kwdefaults__
+    yield from ((f".{name}", item) for name, item in vars(function).items())
+    for name in sorted(_globals_in(code) & function.__globals__.keys()):
+        yield f".__globals__[{name!r}]", function.__globals__[name]
+
+
+def _globals_in(code: types.CodeType) -> set[str]:
+    """The names of globals that a function uses, with those of the functions in it."""
+    own = {step.argval for step in dis.get_instructions(code) if step.opname.endswith("_GLOBAL")}
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return own.union(*map(_globals_in, inner))
+
+
+_NOT_SENT = {"__dict__", "__weakref__", "_abc_impl", "__module__", "__doc__"}  # of classes
+_PARTS: dict[type, Callable[[Any], Iterable[tuple[str, Any]]]] = {
+    dict: lambda value: ((f"[{key!r:.40}]", item) for key, item in value.items()),
+    list: _items_of,
+    tuple: _items_of,
+    set: lambda value: (("{...}", item) for item in value),
+    frozenset: lambda value: (("{...}", item) for item in value),
+    types.FunctionType: _function_parts,
+    types.MethodType: lambda value: ((".__self__", value.__self__), (".__func__", value.__func__)),
+    functools.partial: lambda value: ((".func", value.func), (".args", value.args), (".keywords", value.keywords)),
+    staticmethod: lambda value: ((".__func__", value.__func__),),
+    classmethod: lambda value: ((".__func__", value.__func__),),
+    property: lambda value: ((".fget", value.fget), (".fset", value.fset), (".fdel", value.fdel)),
+}
+
+
+def _explain(culprit: _Culprit, journey: _Journey) -> str:
+    path, value, holder, error = culprit
+    if isinstance(value, type | types.FunctionType) and _by_value() is None:
+        return (
+            f"{path}: {value.__qualname__} is defined in __main__ (or locally), "
+            f"which {journey.receiver} cannot import; pip install 'headrace[processes]', or move it to a module"
+        )
+    held = "" if holder is None else f" held by a {_name_of(type(holder))}"
+    return f'{path} {journey.failure}: it is a {_name_of(type(value))}{held} ("{error!s:.200}"); {journey.remedy}'

@@ -1,0 +1,181 @@
+"""How worker processes are started: as clean interpreters, or by a context of `multiprocessing`.
+
+A clean interpreter is not a fork of this process, whose threads and locks it would inherit half,
+and does not run the main script again, so that needs no guard. All it gets are a few descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["WorkerProcess", "start_clean", "start_in_context"]
+
+# A worker is one of several; libraries that would take all cores for each are told so, unless the
+# user has told them something else.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_PROGRAM = """
+import sys
+sys.path[:] = {path!r}
+from headrace.workers.serve import serve_descriptors
+serve_descriptors({descriptors!r}, {parent!r})
+"""
+
+
+class WorkerProcess(Protocol):
+    """A process that has been started."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    @property
+    def sentinel(self) -> int | None:
+        """A descriptor that becomes readable when it ends; None where the system has none."""
+
+    def poll(self) -> int | None:
+        """Its exit code, or minus the signal that killed it; None while it runs."""
+
+    def wait(self, timeout: float) -> int | None:
+        """The same, waited for, in seconds."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+    def close(self) -> None:
+        """Give up what this process holds of it, once it has ended."""
+
+
+def start_clean(descriptors: Sequence[int]) -> WorkerProcess:
+    """Start a clean interpreter.
+
+    Args:
+        descriptors: open files for `serve_descriptors`.
+    """
+    path = [str(entry) for entry in sys.path]
+    program = _PROGRAM.format(path=path, descriptors=tuple(descriptors), parent=os.getpid())
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as multiprocessing does
+    with _without_interrupts():
+        process = subprocess.Popen(  # noqa: S603 - this interpreter
+            [sys.executable, *flags, "-c", program],
+            stdin=subprocess.DEVNULL,
+            env=_ONE_THREAD | os.environ,
+            pass_fds=descriptors,
+        )
+    return _CleanProcess(process)
+
+
+def start_in_context(context: Any, serve: Callable[..., None], arguments: tuple[Any, ...]) -> WorkerProcess:
+    """Start a process of a context of `multiprocessing`.
+
+    Args:
+        context: the context.
+        serve: what the process does.
+        arguments: what that is called with; file descriptors as `Descriptor`.
+    """
+    process = context.Process(target=serve, args=arguments, name="headrace worker", daemon=True)
+    with _without_interrupts():
+        process.start()
+    return _ContextProcess(process)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back, for the child too: it inherits this until it can deal with it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Descriptor:
+    """An open file that a process of a context inherits.
+
+    Args:
+        file: the descriptor.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from multiprocessing.reduction import DupFd
+
+        return _received, (DupFd(self._file),)
+
+    def detach(self) -> int:
+        """The descriptor, in the process that it is meant for."""
+        return self._file
+
+
+def _received(duplicate: Any) -> Descriptor:
+    return Descriptor(duplicate.detach())
+
+
+class _CleanProcess:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.sentinel: int | None = None
+        if hasattr(os, "pidfd_open"):
+            with suppress(OSError):  # a kernel or a sandbox without it
+                self.sentinel = os.pidfd_open(process.pid)
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def wait(self, timeout: float) -> int | None:
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        if self.sentinel is not None:
+            os.close(self.sentinel)
+            self.sentinel = None
+
+
+class _ContextProcess:
+    def __init__(self, process: Any) -> None:
+        self._process = process
+        self.pid: int = process.pid
+        self.sentinel: int | None = process.sentinel
+
+    def poll(self) -> int | None:
+        return self.wait(0)
+
+    def wait(self, timeout: float) -> int | None:
+        self._process.join(timeout)
+        code: int | None = self._process.exitcode
+        return code
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        self.sentinel = None
+        self._process.close()

@@ -1,0 +1,233 @@
+"""Workers that are threads of this process: nothing is copied, and nothing has to be picklable.
+
+They load at the same time where Python lets them: while a dataset reads, decodes or gathers without
+the GIL, or all the time in an interpreter that has none.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import weakref
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread, current_thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from headrace.batch.structure import count_bytes
+from headrace.errors import WorkerTimeoutError
+from headrace.workers.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from headrace.workers.base import MakeWork
+
+__all__ = ["ThreadPool"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Job(NamedTuple):
+    number: int
+    task: Any
+    results: SimpleQueue[_Result]
+
+
+class _Result(NamedTuple):
+    number: int
+    value: Any
+    error: BaseException | None
+    nbytes: int
+
+
+class ThreadPool(Generic[T, R]):
+    """Does tasks in threads, a window of them ahead of the consumer.
+
+    Whichever thread is free takes the next task, so a slow one does not hold the others up.
+
+    Args:
+        make_work: called in each thread with its number; what it returns does the tasks there.
+        workers: how many threads.
+        window: how many tasks may be begun or done before the consumer asks for their results.
+        max_bytes: how large their results may be together, in bytes; None for no bound.
+        in_order: give the results in the order of the tasks, else as they come.
+        timeout: how long to wait for a result, in seconds; 0 waits for ever.
+        turns: give task i to worker i mod `workers`, for workers that go on from task to task.
+
+    >>> with_two = ThreadPool(lambda worker: abs, workers=2, window=4)
+    >>> list(with_two.run(iter(range(-3, 0))))
+    [3, 2, 1]
+    >>> with_two.close()
+    """
+
+    def __init__(
+        self,
+        make_work: MakeWork[T, R],
+        workers: int,
+        *,
+        window: int,
+        max_bytes: int | None = None,
+        in_order: bool = True,
+        timeout: float = 0,
+        turns: bool = False,
+    ) -> None:
+        self._window = window
+        self._max_bytes = max_bytes
+        self._in_order = in_order
+        self._timeout = timeout or None
+        self._queues: list[SimpleQueue[_Job | None]] = [SimpleQueue() for _ in range(workers if turns else 1)]
+        self._threads = [
+            Thread(
+                target=_serve,
+                args=(number, make_work, self._queues[number % len(self._queues)]),
+                name=f"headrace worker {number}",
+                daemon=True,  # an interpreter that ends asks them to, and waits only so long
+            )
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._end = weakref.finalize(self, _end, self._threads, self._queues)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the threads have ended."""
+        return not self._end.alive
+
+    def run(self, tasks: Iterator[T]) -> _ThreadResults[T, R]:
+        """Begin to do the tasks."""
+        window: Window[T, _Result] = Window(tasks, self._window, self._max_bytes, in_order=self._in_order, first=0)
+        return _ThreadResults(self, window)
+
+    def close(self) -> None:
+        """End the threads, and wait for the tasks that they have begun."""
+        self._end()
+
+    def submit(self, job: _Job) -> None:
+        """Let a worker do the job."""
+        self._queues[job.number % len(self._queues)].put(job)
+
+    def give_up(self) -> None:
+        """Forget the jobs that no worker has begun."""
+        for queue in self._queues:
+            _drain(queue)
+
+    def wait(self, results: SimpleQueue[_Result]) -> _Result:
+        """The next result to come.
+
+        Raises:
+            WorkerTimeoutError: none came in time; the text says where each thread is.
+        """
+        try:
+            return results.get(timeout=self._timeout)
+        except Empty:
+            raise WorkerTimeoutError(
+                f"no worker thread gave a result within {self._timeout} seconds (timeout={self._timeout}); they are "
+                f"at\n{_stacks(self._threads)}"
+            ) from None
+
+
+class _ThreadResults(Generic[T, R]):
+    """The results of one run."""
+
+    def __init__(self, pool: ThreadPool[T, R], window: Window[T, _Result]) -> None:
+        self._pool = pool
+        self._window = window
+        self._results: SimpleQueue[_Result] = SimpleQueue()  # a run's own: late results of another are not mixed in
+        self.task: T | None = None
+        self._submit()
+
+    def __iter__(self) -> _ThreadResults[T, R]:
+        return self
+
+    def __next__(self) -> R:
+        self.task = None
+        self._submit()
+        if not len(self._window):
+            raise StopIteration
+        while (number := self._window.ready()) is None:
+            result = self._pool.wait(self._results)
+            self._window.finish(result.number, result, result.nbytes)
+        self.task, outcome = self._window.hand_out(number)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if outcome.error is not None:
+            try:
+                raise outcome.error
+            finally:
+                del outcome, result  # the error refers to this frame, which must not refer to it
+        value: R = outcome.value
+        return value
+
+    def close(self) -> None:
+        """Give up the tasks that no thread has begun."""
+        self._window.clear()
+        self._pool.give_up()
+
+    def _submit(self) -> None:
+        for number, task in self._window.draw():
+            self._pool.submit(_Job(number, task, self._results))
+
+
+def _serve(number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job | None]) -> None:
+    """What a worker thread does, until it is given None."""
+    try:
+        work = make_work(number)
+    except BaseException as error:
+        work = _failing(error)
+    while (job := queue.get()) is not None:
+        job.results.put(_do(work, job))
+        del job  # or the batch would be kept while there is nothing to do
+
+
+def _do(work: Callable[[Any], Any], job: _Job) -> _Result:
+    try:
+        value = work(job.task)
+    except BaseException as error:  # it is the consumer's
+        return _Result(job.number, None, error, 0)
+    return _Result(job.number, value, None, count_bytes(value))
+
+
+def _failing(error: BaseException) -> Callable[[Any], Any]:
+    """Work that cannot be done, since the worker could not be made ready for it."""
+
+    def fail(task: object) -> None:  # noqa: ARG001
+        raise error
+
+    return fail
+
+
+def _end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
+    for queue in queues:
+        _drain(queue)
+    for number in range(len(threads)):
+        queues[number % len(queues)].put(None)
+    deadline = monotonic() + _PATIENCE
+    for thread in threads:
+        if thread is not current_thread():
+            thread.join(max(0.0, deadline - monotonic()))
+
+
+# How long the end of a pool waits for tasks that have begun, in seconds: long enough for any batch,
+# and an end for a thread that is stuck.
+_PATIENCE = 30.0
+
+
+def _drain(queue: SimpleQueue[Any]) -> None:
+    with suppress(Empty):
+        while True:
+            queue.get_nowait()
+
+
+def _stacks(threads: list[Thread]) -> str:
+    """Where each thread is, as tracebacks."""
+    frames = sys._current_frames()  # noqa: SLF001 - as the standard library's own debuggers do
+    parts = []
+    for thread in threads:
+        frame = frames.get(thread.ident or 0)
+        stack = "".join(traceback.format_stack(frame)) if frame else "  (it has ended)\n"
+        parts.append(f"{thread.name}:\n{stack}")
+    return "\n".join(parts)

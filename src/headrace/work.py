@@ -16,6 +16,7 @@ from headrace.data.reading import read_batch, read_samples, reads_batches
 from headrace.errors import HeadraceWarning, UnexpectedStopIterationError
 from headrace.faces import fast_face
 from headrace.keys import epoch_key, slot, use_keys
+from headrace.position import Epoch
 from headrace.workers.info import WorkerInfo, use_worker_info
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from headrace.batch.arena import Arena
     from headrace.order.samplers import Selection
-    from headrace.position import Epoch
 
 __all__ = ["BatchReader", "SampleTask", "StreamBatch", "StreamReader", "StreamTask", "WorkMaker", "naming_step"]
 
@@ -46,6 +46,16 @@ class SampleTask:
 
     def __str__(self) -> str:
         return f"step {self.step} of epoch {self.epoch.number} (seed {self.epoch.seed})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A tenth of the time that pickle would take for its parts; one is sent for every batch.
+        indices = self.selection.tobytes() if isinstance(self.selection, np.ndarray) else self.selection
+        return _sample_task, (self.epoch.number, self.epoch.seed, self.step, indices)
+
+
+def _sample_task(epoch: int, seed: int, step: int, indices: bytes | list[Any]) -> SampleTask:
+    selection = np.frombuffer(indices, np.int64).copy() if isinstance(indices, bytes) else indices
+    return SampleTask(Epoch(epoch, seed), step, selection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from headrace.workers.channel import Channel
 from headrace.workers.memory import MappedBlocks, Place, place_once
 from headrace.workers.pickling import dump_work, load, load_error
 from headrace.workers.report import Report
-from headrace.workers.serve import serve_context
+from headrace.workers.serve import NUMBER_BYTES, serve_context
 from headrace.workers.start import Descriptor, WorkerProcess, start_clean, start_in_context
 from headrace.workers.window import Window
 
@@ -167,7 +167,10 @@ class _ProcessResults(Generic[T, R]):
 
     def _submit(self) -> None:
         for number, task in self._window.draw():
-            self._crew.submit(number, task)
+            try:
+                self._crew.submit(number, task)
+            except Exception as error:  # it cannot be pickled
+                self._window.finish(number, error, 0)
 
 
 class _Worker:
@@ -288,7 +291,7 @@ class _Crew:
 
     def submit(self, number: int, task: object) -> None:
         """Let a worker do the task."""
-        self._backlog.append((number, pickle.dumps((number, task))))
+        self._backlog.append((number, number.to_bytes(NUMBER_BYTES, "little") + pickle.dumps(task)))
 
     def give_up(self) -> None:
         """Take back the tasks that no worker has begun."""

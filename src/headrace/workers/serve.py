@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from headrace.workers.base import MakeWork
     from headrace.workers.start import Descriptor
 
-__all__ = ["serve_context", "serve_descriptors"]
+__all__ = ["NUMBER_BYTES", "serve_context", "serve_descriptors"]
+
+# A message with a task begins with its number.
+NUMBER_BYTES = 8
 
 # How often a worker looks for its parent where the system does not tell of its death, in seconds.
 _POLL = 1.0
@@ -127,10 +130,11 @@ class _Server:
     def _do_next(self, work: Callable[[Any], Any]) -> None:
         self._report.write(None)
         message, _ = self._tasks.receive()
-        number, task = pickle.loads(message)  # noqa: S301 - as above
+        number = int.from_bytes(message[:NUMBER_BYTES], "little")
         self._report.write(number)
         self._take_blocks_back()
         try:
+            task = pickle.loads(memoryview(message)[NUMBER_BYTES:])  # noqa: S301 - as above
             pickled = dump_result(work(task))
             places = self._arena.place(pickled.buffers)
             answer = pickle.dumps((number, True, pickled.payload, places))

@@ -27,7 +27,7 @@ LAYERS = [
     ["batch"],
     ["order", "workers"],
     ["data", "transforms"],
-    ["arguments", "position"],
+    ["arguments", "pools", "position"],
     ["work"],
     ["epoch"],
     ["iterator"],

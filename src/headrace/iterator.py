@@ -12,7 +12,8 @@ from headrace.batch.structure import count_bytes
 if TYPE_CHECKING:
     from headrace.epoch import SampledBatches, StreamedBatches
     from headrace.loader import DataLoader
-    from headrace.workers.base import Pool
+    from headrace.pools import PoolKeeper
+    from headrace.workers import Pool
 
 __all__ = ["BatchIterator"]
 
@@ -25,14 +26,15 @@ class BatchIterator(Iterator[B_co]):
     def __init__(self, loader: DataLoader[B_co]) -> None:
         self._loader = loader
         self._cursor = loader._epochs.begin()
-        pool = loader._take_pool(self._cursor.epoch)
+        epoch = self._cursor.epoch
+        pool = loader._pools.take(lambda: loader._make_pool(epoch))
         try:
             self._batches = loader._batches(pool, self._cursor)
         except BaseException:
             pool.close()
             raise
         # Whoever drops the iterator half-way leaves no worker behind.
-        self._end = weakref.finalize(self, _end, loader, pool, self._batches)
+        self._end = weakref.finalize(self, _end, loader._pools, pool, self._batches)
         self._handed_out_at: float | None = None
 
     def __len__(self) -> int:
@@ -75,6 +77,6 @@ class BatchIterator(Iterator[B_co]):
         return loader._state(loader._epochs.position() if self._cursor.finished else self._cursor).to_dict()
 
 
-def _end(loader: DataLoader[Any], pool: Pool[Any, Any], batches: SampledBatches | StreamedBatches) -> None:
+def _end(pools: PoolKeeper, pool: Pool[Any, Any], batches: SampledBatches | StreamedBatches) -> None:
     batches.close()
-    loader._give_back(pool)
+    pools.give_back(pool)

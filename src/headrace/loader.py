@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 import warnings
-import weakref
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headrace import adapters
@@ -31,11 +31,12 @@ from headrace.keys import epoch_key
 from headrace.order.permutation import Sequential, Shuffled
 from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
 from headrace.plan import Plan
+from headrace.pools import PoolKeeper
 from headrace.position import Cursor, Epoch, Epochs
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
 from headrace.work import BatchReader, WorkMaker, naming_step
-from headrace.workers import InlinePool, Pool, ThreadPool
+from headrace.workers import InlinePool, Pool, PoolOptions, ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -183,8 +184,7 @@ class DataLoader(Generic[B_co]):
     def _make_resources(self) -> None:
         self._arena = Arena()
         self._meter = Meter()
-        self._pools: weakref.WeakSet[Pool[Any, Any]] = weakref.WeakSet()  # all that are open
-        self._idle: list[Pool[Any, Any]] = []  # persistent workers that have nothing to do
+        self._pools = PoolKeeper(persistent=self.persistent_workers)
         self._closed = False
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -193,7 +193,7 @@ class DataLoader(Generic[B_co]):
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_meter", "_pools", "_idle", "_closed")
+        left_out = ("_arena", "_meter", "_pools", "_closed")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way
 
@@ -342,9 +342,7 @@ class DataLoader(Generic[B_co]):
         Batches handed out stay valid; no more can be loaded.
         """
         self._closed = True
-        for pool in list(self._pools):
-            pool.close()
-        self._idle.clear()
+        self._pools.close()
         self._arena.clear()
 
     def __enter__(self) -> DataLoader[B_co]:
@@ -371,64 +369,46 @@ class DataLoader(Generic[B_co]):
         """How many workers read a stream in turns; None where the number makes no difference."""
         return self.num_workers if self._streams and self.num_workers > 1 and not self.shard else None
 
-    def _take_pool(self, epoch: Epoch) -> Pool[Any, Any]:
-        """Workers with nothing to do."""
-        with suppress(IndexError):
-            return self._idle.pop()
-        pool = self._make_pool(epoch)
-        self._pools.add(pool)
-        return pool
-
-    def _give_back(self, pool: Pool[Any, Any]) -> None:
-        """Take back workers that have nothing more to do."""
-        if self.persistent_workers and not (self._closed or pool.closed):
-            self._idle.append(pool)
-        else:
-            pool.close()
-
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
-        backend = self._workers_are()
+        """Workers for an iterator that begins with this epoch."""
+        single = self.batch_size is None and self.batch_sampler is None
         maker = WorkMaker(
-            self.dataset,
-            self._streams,
-            self.batch_size,
-            self.batch_size is None and self.batch_sampler is None,
-            self.collate_fn,
-            self.drop_last,
-            self.num_workers,
-            self.worker_init_fn,
-            epoch_key(epoch.seed, epoch.number, "workers"),
-            self.shard,
-            None if backend == "process" else self._arena,
-            backend == "process",
+            dataset=self.dataset,
+            streams=self._streams,
+            batch_size=self.batch_size,
+            single=single,
+            collate_fn=self.collate_fn,
+            drop_last=self.drop_last,
+            num_workers=self.num_workers,
+            worker_init_fn=self.worker_init_fn,
+            seed=epoch_key(epoch.seed, epoch.number, "workers"),
+            shard=self.shard,
         )
-        if backend == "inline":
-            return InlinePool(maker)
-        options: dict[str, Any] = {
-            "window": self.num_workers * (self.prefetch_factor or 1),
-            "max_bytes": self.prefetch_bytes,
-            "in_order": self.in_order,
-            "timeout": self.timeout,
-            "turns": self._readers() is not None,
-        }
-        if backend == "thread":
-            return ThreadPool(maker, self.num_workers, **options)
+        if self.num_workers == 0:
+            return InlinePool(replace(maker, arena=self._arena))
+        options = PoolOptions(
+            workers=self.num_workers,
+            window=self.num_workers * (self.prefetch_factor or 1),
+            max_bytes=self.prefetch_bytes,
+            in_order=self.in_order,
+            timeout=self.timeout,
+            turns=self._readers() is not None,
+        )
+        if self._uses_threads():
+            return ThreadPool(replace(maker, arena=self._arena), **options)
         from headrace.workers.processes import ProcessPool  # what it needs is imported with it
 
         restart = self.on_worker_death == "restart"
-        return ProcessPool(maker, self.num_workers, context=self.multiprocessing_context, restart=restart, **options)
+        maker = replace(maker, own_process=True)
+        return ProcessPool(maker, **options, context=self.multiprocessing_context, restart=restart)
 
-    def _workers_are(self) -> str:
-        """What the workers are: "inline" (none), "thread" or "process"."""
-        if self.num_workers == 0:
-            return "inline"
-        if self.backend != "auto":
-            return self.backend
-        if self.multiprocessing_context is not None:
-            return "process"
-        threads_run = not getattr(sys, "_is_gil_enabled", lambda: True)()
-        reads_without_gil = self.collate_fn is None and not self._streams and releases_gil(self.dataset)
-        return "thread" if threads_run or reads_without_gil else "process"
+    def _uses_threads(self) -> bool:
+        """Whether the workers are threads."""
+        if self.backend != "auto" or self.multiprocessing_context is not None:
+            return self.backend == "thread"
+        if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+            return True  # there are no processes, or no need of them
+        return self.collate_fn is None and not self._streams and releases_gil(self.dataset)
 
     def _deliver(self, batch: Any) -> Any:
         return map_fields(adapters.pin, batch) if self.pin_memory and adapters.can_pin() else batch

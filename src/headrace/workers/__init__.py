@@ -4,7 +4,7 @@ A pool knows nothing of datasets or batches. Every pool has the face of `Pool` a
 `headrace.testing.check_pool`, so any of them can stand for any other.
 """
 
-from headrace.workers.base import MakeWork, Pool, Results
+from headrace.workers.base import MakeWork, Pool, PoolOptions, Results
 from headrace.workers.info import WorkerInfo, get_worker_info, use_worker_info
 from headrace.workers.inline import InlinePool
 from headrace.workers.threads import ThreadPool
@@ -13,6 +13,7 @@ __all__ = [
     "InlinePool",
     "MakeWork",
     "Pool",
+    "PoolOptions",
     "Results",
     "ThreadPool",
     "WorkerInfo",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypedDict, TypeVar
 
-__all__ = ["MakeWork", "Pool", "Results"]
+__all__ = ["MakeWork", "Pool", "PoolOptions", "Results"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -15,6 +15,26 @@ R_co = TypeVar("R_co", covariant=True)
 # Called once in each worker, with its number; what it returns does the tasks there. So a worker can
 # have a state of its own, and everything that is costly is sent to it once.
 MakeWork: TypeAlias = Callable[[int], Callable[[T], R]]
+
+
+class PoolOptions(TypedDict):
+    """What every pool with workers of its own takes.
+
+    Attributes:
+        workers: how many workers.
+        window: how many tasks may be begun or done before the consumer asks for their results.
+        max_bytes: how large their results may be together, in bytes; None for no bound.
+        in_order: give the results in the order of the tasks, else as they come.
+        timeout: how long to wait for a result, in seconds; 0 waits for ever.
+        turns: give task i to worker i mod `workers`, for workers that go on from task to task.
+    """
+
+    workers: int
+    window: int
+    max_bytes: int | None
+    in_order: bool
+    timeout: float
+    turns: bool
 
 
 class Results(Protocol[T_co, R_co]):

@@ -46,11 +46,13 @@ class SampledBatches:
         results = self._results
         try:
             batch = next(results)
-        finally:
-            task = results.task
-            if task is not None:
-                self._cursor.hand_out(task.step)
+        except Exception:
+            if results.task is not None:  # else it was not a batch that failed
+                self._cursor.hand_out(results.task.step)
+            raise
+        task = results.task
         assert task is not None  # noqa: S101 - a result is a task's
+        self._cursor.hand_out(task.step)
         return batch, len(task.selection)
 
     def close(self) -> None:

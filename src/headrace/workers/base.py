@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeAlias, TypedDict, TypeVar
 
-__all__ = ["MakeWork", "Pool", "PoolOptions", "Results"]
+from headrace.errors import WorkerError
+
+__all__ = ["MakeWork", "Pool", "PoolOptions", "Results", "check_home", "interrupted"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -78,3 +81,25 @@ class Pool(Protocol[T, R_co]):
 
     def close(self) -> None:
         """End the workers and wait until they have gone. It may be called again."""
+
+
+def check_home(process: int) -> None:
+    """Refuse to go on in another process than the one that has the workers.
+
+    Args:
+        process: the number of that one.
+
+    Raises:
+        WorkerError: this is a fork of it.
+    """
+    here = os.getpid()
+    if here != process:
+        raise WorkerError(
+            f"the workers belong to process {process}, and this is process {here}, forked from it; begin a new "
+            "iterator here"
+        )
+
+
+def interrupted() -> WorkerError:
+    """What is raised by whoever goes on with a run after Ctrl-C: a result that just came in may be lost."""
+    return WorkerError("the run was interrupted; begin a new iterator, or load the state of this one")

@@ -1,31 +1,17 @@
 """Workers that are processes: Python runs in all of them at the same time.
 
-Nothing in the consumer runs beside it: no thread, no signal handler. Tasks wait in one connection
-that all workers take from, so whichever is free goes on by itself while the consumer computes, and a
-slow task does not hold the others up. Results come back over a connection for each worker, their
-arrays lying in memory that both have mapped (see `memory`).
+Nothing in the consumer runs beside it: no thread, no signal handler. Tasks wait where all workers
+take them from, so whichever is free goes on by itself while the consumer computes, and a slow task
+does not hold the others up. Arrays come back in memory that both sides have mapped (see `memory`).
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import select
-import signal
-import sys
 import weakref
-from collections import deque
-from contextlib import suppress
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
-from headrace.workers.channel import Channel
-from headrace.workers.memory import MappedBlocks, Place, place_once
-from headrace.workers.pickling import dump_work, load, load_error
-from headrace.workers.report import Report
-from headrace.workers.serve import NUMBER_BYTES, serve_context
-from headrace.workers.start import Descriptor, WorkerProcess, start_clean, start_in_context
+from headrace.workers.crew import Answer, Crew
+from headrace.workers.pickling import load, load_error
 from headrace.workers.window import Window
 
 if TYPE_CHECKING:
@@ -37,25 +23,6 @@ __all__ = ["ProcessPool"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-# How long workers have to end in an orderly way when they are asked to, in seconds.
-_PATIENCE = 2.0
-# How often to look for the death of a worker where the system does not tell, in seconds.
-_POLL = 0.2
-# A task that so many workers died of, or so many deaths with no result in between, are no accident.
-_MOST_DEATHS = 3
-# So many blocks the consumer may hold; batches that are kept beyond are copied out of their blocks.
-# Each block takes a descriptor, of which a process often has no more than 1024.
-_MOST_HELD = 256
-
-
-class _Answer(NamedTuple):
-    """What a worker made of a task."""
-
-    worker: _Worker
-    good: bool
-    payload: bytes
-    places: list[Place | bytearray]
 
 
 class ProcessPool(Generic[T, R]):
@@ -99,7 +66,7 @@ class ProcessPool(Generic[T, R]):
         self._in_order = in_order
         self._next = 0  # the number of the first task of the next run: no two runs have one in common
         spare = -(-window // workers) + 1
-        self.crew = _Crew(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
+        self.crew = Crew(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
         self._end = weakref.finalize(self, self.crew.end)
         try:
             self.crew.start()
@@ -114,7 +81,7 @@ class ProcessPool(Generic[T, R]):
 
     def run(self, tasks: Iterator[T]) -> _ProcessResults[T, R]:
         """Begin to do the tasks."""
-        window: Window[T, _Answer] = Window(
+        window: Window[T, Answer] = Window(
             tasks, self._window, self._max_bytes, in_order=self._in_order, first=self._next
         )
         return _ProcessResults(self, window)
@@ -132,7 +99,7 @@ class ProcessPool(Generic[T, R]):
 class _ProcessResults(Generic[T, R]):
     """The results of one run."""
 
-    def __init__(self, pool: ProcessPool[T, R], window: Window[T, _Answer]) -> None:
+    def __init__(self, pool: ProcessPool[T, R], window: Window[T, Answer]) -> None:
         self._pool = pool
         self._crew = pool.crew
         self._window = window
@@ -145,12 +112,11 @@ class _ProcessResults(Generic[T, R]):
     def __next__(self) -> R:
         self.task = None
         self._crew.check()
-        self._submit()
-        self._crew.receive(self._window, wait=False)
-        if not len(self._window):
-            raise StopIteration
-        while (number := self._window.ready()) is None:
-            self._crew.receive(self._window)
+        try:
+            number = self._wait()
+        except KeyboardInterrupt:
+            self._crew.interrupt()
+            raise
         self.task, answer = self._window.hand_out(number)
         if isinstance(answer, BaseException):
             raise answer
@@ -165,324 +131,19 @@ class _ProcessResults(Generic[T, R]):
             answer.worker.blocks.forget(answer.places)
         self._pool.end_run(self._window.following)
 
+    def _wait(self) -> int:
+        """The number of the task whose result comes next, once it is there."""
+        self._submit()
+        self._crew.receive(self._window, wait=False)
+        if not len(self._window):
+            raise StopIteration
+        while (number := self._window.ready()) is None:
+            self._crew.receive(self._window)
+        return number
+
     def _submit(self) -> None:
         for number, task in self._window.draw():
             try:
                 self._crew.submit(number, task)
             except Exception as error:  # it cannot be pickled
                 self._window.finish(number, error, 0)
-
-
-class _Worker:
-    """One of the processes, as the consumer sees it."""
-
-    def __init__(self, number: int, most_held: int) -> None:
-        self.number = number
-        self.report = Report()
-        self.blocks = MappedBlocks(most_held)
-        self.control, self.theirs = Channel.pair()
-        self.process: WorkerProcess | None = None  # until it is started
-
-    def descriptors(self) -> list[int]:
-        """What to watch: they become readable when it has sent something or ended."""
-        sentinel = None if self.process is None else self.process.sentinel
-        return [self.control.fileno(), *([] if sentinel is None else [sentinel])]
-
-    def close(self) -> None:
-        """Give up all that this process holds of it, except memory that the user refers to."""
-        self.theirs.close()
-        self.control.close()
-        self.report.close()
-        if self.process is not None:
-            self.process.close()
-
-
-class _Crew:
-    """The processes of a pool, and all that connects them with the consumer."""
-
-    def __init__(
-        self,
-        make_work: MakeWork[Any, Any],
-        size: int,
-        spare: int,
-        timeout: float | None,
-        context: Any,
-        *,
-        turns: bool,
-        restart: bool,
-    ) -> None:
-        self.size = size
-        self.ended = False
-        self._make_work = make_work
-        self._spare = spare
-        self._timeout = timeout
-        self._context = _context(context)
-        self._restart = restart
-        self._home = os.getpid()
-        self._error: WorkerDiedError | None = None  # why it has ended
-        self._workers: list[_Worker] = []
-        self._tasks = [Channel.pair() for _ in range(size if turns else 1)]
-        self._backlog: deque[tuple[int, bytes]] = deque()  # tasks that found no room in their connection
-        self._poll = select.poll()
-        self._watched: dict[int, _Worker] = {}
-        self._setup: tuple[int, list[tuple[int, int, bool]]] | None = None
-        self._deaths: dict[int | None, int] = {}  # of each task; None for those between tasks
-
-    # ------------------------------------------------------------------ starting
-
-    def start(self) -> None:
-        """Start all workers, then send them the work, which takes longer than starting."""
-        for number in range(self.size):
-            self._workers.append(self._start(number))
-        if not self._forks:
-            pickled = dump_work(self._make_work, "loader")
-            self._setup = place_once(pickled.payload, pickled.buffers)
-            for worker in self._workers:
-                self._send_setup(worker)
-
-    @property
-    def _forks(self) -> bool:
-        return self._context is not None and self._context.get_start_method() == "fork"
-
-    def _start(self, number: int) -> _Worker:
-        worker = _Worker(number, max(1, _MOST_HELD // self.size))
-        tasks = self._tasks[number % len(self._tasks)][1]
-        files = worker.theirs.fileno(), tasks.fileno(), worker.report.file
-        try:
-            if self._context is None:
-                worker.process = start_clean(files)
-            else:
-                inherited = self._make_work if self._forks else None
-                arguments = (*map(Descriptor, files), os.getpid(), inherited, number)
-                worker.process = start_in_context(self._context, serve_context, arguments)
-        except BaseException:
-            worker.close()
-            raise
-        worker.theirs.close()  # so that this process hears when the worker closes it
-        for descriptor in worker.descriptors():
-            self._poll.register(descriptor, select.POLLIN)
-            self._watched[descriptor] = worker
-        return worker
-
-    def _send_setup(self, worker: _Worker) -> None:
-        assert self._setup is not None  # noqa: S101 - forked workers are sent none
-        file, places = self._setup
-        with suppress(OSError):  # it has died already, which will be noticed
-            worker.control.send(pickle.dumps((worker.number, sys.argv, places)), [file])
-
-    # ------------------------------------------------------------------ tasks and results
-
-    def check(self) -> None:
-        """Refuse to go on where that cannot be.
-
-        Raises:
-            WorkerDiedError: a worker had died.
-            WorkerError: the pool is closed, or belongs to another process.
-        """
-        if self._error is not None:
-            raise self._error
-        if os.getpid() != self._home:
-            raise WorkerError(
-                f"the workers belong to process {self._home}, and this is process {os.getpid()}, forked from it; "
-                "begin a new iterator here"
-            )
-        if self.ended:
-            raise WorkerError("the workers have ended; begin a new iterator")
-
-    def submit(self, number: int, task: object) -> None:
-        """Let a worker do the task."""
-        self._backlog.append((number, number.to_bytes(NUMBER_BYTES, "little") + pickle.dumps(task)))
-
-    def give_up(self) -> None:
-        """Take back the tasks that no worker has begun."""
-        self._backlog.clear()
-        if not self.ended and os.getpid() == self._home:
-            for _, theirs in self._tasks:
-                with suppress(BlockingIOError, EOFError):
-                    while True:
-                        theirs.receive(wait=False)
-
-    def receive(self, window: Window[Any, _Answer], *, wait: bool = True) -> None:
-        """Take in what workers have sent.
-
-        Args:
-            window: where the answers belong.
-            wait: until there is something.
-
-        Raises:
-            WorkerDiedError: one has died.
-            WorkerTimeoutError: nothing came in time.
-        """
-        self._give_blocks_back()
-        self._send_backlog()
-        deadline = None if self._timeout is None else monotonic() + self._timeout
-        while True:
-            events = self._poll.poll(self._patience(deadline) if wait else 0)
-            heard = dict.fromkeys(self._watched[descriptor] for descriptor, _ in events)
-            for worker in heard or (self._workers if wait else ()):
-                self._hear(worker, window)
-            if heard or not wait:
-                return
-            if deadline is not None and monotonic() >= deadline:
-                raise WorkerTimeoutError(self._timeout_text())
-
-    def _patience(self, deadline: float | None) -> float | None:
-        """How long to wait for an event, in milliseconds."""
-        waits = [] if deadline is None else [max(0.0, deadline - monotonic())]
-        if any(worker.process is not None and worker.process.sentinel is None for worker in self._workers):
-            waits.append(_POLL)
-        return min(waits) * 1000 if waits else None
-
-    def _hear(self, worker: _Worker, window: Window[Any, _Answer]) -> None:
-        """Take in all that a worker has sent; if it has ended, that too."""
-        try:
-            while True:
-                message, files = worker.control.receive(wait=False)
-                self._take(worker, pickle.loads(message), files, window)  # noqa: S301 - from a process of this one's
-        except BlockingIOError:
-            if worker.process is None or worker.process.poll() is None:
-                return
-        except EOFError:
-            pass
-        self._bury(worker, window)
-
-    def _take(self, worker: _Worker, message: tuple[Any, ...], files: list[int], window: Window[Any, _Answer]) -> None:
-        if files:
-            number, nbytes = message
-            try:
-                worker.blocks.map(number, nbytes, files[0])
-            finally:
-                os.close(files[0])
-            return
-        number, good, payload, places = message
-        self._deaths.pop(None, None)
-        if number in window:
-            window.finish(number, _Answer(worker, good, payload, places), _count_bytes(payload, places))
-        else:  # of a run that has been given up, or done twice after a death
-            worker.blocks.forget(places)
-
-    def _send_backlog(self) -> None:
-        with suppress(BlockingIOError):
-            while self._backlog:
-                number, message = self._backlog[0]
-                self._tasks[number % len(self._tasks)][0].send(message, wait=False)
-                self._backlog.popleft()
-
-    def _give_blocks_back(self) -> None:
-        for worker in self._workers:
-            back, superfluous = worker.blocks.take_ended(self._spare)
-            if back or superfluous:
-                with suppress(OSError):  # it has died
-                    worker.control.send(pickle.dumps((back, superfluous)))
-
-    # ------------------------------------------------------------------ trouble
-
-    def _bury(self, worker: _Worker, window: Window[Any, _Answer]) -> None:
-        """Deal with the death of a worker."""
-        assert worker.process is not None  # noqa: S101 - it has run
-        code = worker.process.wait(_PATIENCE)
-        if code is None:
-            worker.process.kill()  # it has closed its end and yet does not end
-            code = worker.process.wait(_PATIENCE)
-        number = worker.report.task
-        task = dict(window.unfinished()).get(number) if number is not None else None
-        cause = number if task is not None else None
-        self._deaths[cause] = self._deaths.get(cause, 0) + 1
-        text = _death_text(worker, code, task)
-        if self._restart and self._deaths[cause] < _MOST_DEATHS:
-            self._replace(worker, window)
-            return
-        if self._restart:
-            text += f"; so did {_MOST_DEATHS} in a row, so it is not started again"
-        self._error = WorkerDiedError(text)
-        self.end()
-        raise self._error
-
-    def _replace(self, dead: _Worker, window: Window[Any, _Answer]) -> None:
-        """Start a new worker, and do what the dead one had in hand, or took without saying so."""
-        self._unwatch(dead)
-        worker = self._start(dead.number)
-        self._workers[dead.number] = worker
-        if not self._forks:
-            self._send_setup(worker)
-        self.give_up()
-        in_hand = {other.report.task for other in self._workers}
-        for number, task in window.unfinished():
-            if number not in in_hand:
-                self.submit(number, task)
-        self._send_backlog()
-
-    def _unwatch(self, worker: _Worker) -> None:
-        for descriptor in worker.descriptors():
-            self._poll.unregister(descriptor)
-            del self._watched[descriptor]
-        worker.close()
-
-    def _timeout_text(self) -> str:
-        stacks = (
-            f"worker {worker.number} (pid {worker.process.pid}):\n{worker.report.stacks(worker.process.pid)}"
-            for worker in self._workers
-            if worker.process is not None
-        )
-        return (
-            f"no worker process gave a result within {self._timeout} seconds (timeout={self._timeout}); they are at\n"
-            + "\n".join(stacks)
-        )
-
-    def end(self) -> None:
-        """End all workers. Memory that the user refers to stays."""
-        if self.ended or os.getpid() != self._home:  # a fork of this process has no say
-            return
-        self.ended = True
-        processes = [worker.process for worker in self._workers if worker.process is not None]
-        for act in ("terminate", "kill"):
-            running = [process for process in processes if process.poll() is None]
-            for process in running:
-                getattr(process, act)()
-            deadline = monotonic() + _PATIENCE
-            for process in running:
-                process.wait(max(0.0, deadline - monotonic()))
-        for worker in self._workers:
-            worker.close()
-        for ours, theirs in self._tasks:
-            ours.close()
-            theirs.close()
-        if self._setup is not None:
-            os.close(self._setup[0])
-        self._watched.clear()
-        self._workers.clear()
-
-
-def _context(context: Any) -> Any:
-    if not isinstance(context, str):
-        return context
-    import multiprocessing  # only whoever names a start method needs it
-
-    return multiprocessing.get_context(context)
-
-
-def _count_bytes(payload: bytes, places: list[Place | bytearray]) -> int:
-    return len(payload) + sum(place.nbytes if isinstance(place, Place) else len(place) for place in places)
-
-
-def _death_text(worker: _Worker, code: int | None, task: object) -> str:
-    assert worker.process is not None  # noqa: S101 - it has run
-    if code is None:
-        end = "closed its connection"
-    elif code < 0:
-        end = f"was killed by signal {-code} ({_signal_name(-code)})"
-    else:
-        end = f"ended with exit code {code}"
-    what = "between tasks" if task is None else f"while it loaded {task}"
-    if not worker.report.ready:
-        what = "while it started (its standard error may say why)"
-    memory = worker.report.peak_memory
-    used = f"; it had used up to {memory / 1e6:.0f} MB of memory" if memory else ""
-    return f"worker {worker.number} (process {worker.process.pid}) {end} {what}{used}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"

@@ -6,6 +6,7 @@ the GIL, or all the time in an interpreter that has none.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import weakref
@@ -16,7 +17,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from headrace.batch.structure import count_bytes
-from headrace.errors import WorkerTimeoutError
+from headrace.errors import WorkerError, WorkerTimeoutError
+from headrace.workers.base import check_home, interrupted
 from headrace.workers.window import Window
 
 if TYPE_CHECKING:
@@ -138,6 +140,8 @@ class _ThreadResults(Generic[T, R]):
         self._window = window
         self._results: SimpleQueue[_Result] = SimpleQueue()  # a run's own: late results of another are not mixed in
         self.task: T | None = None
+        self._home = os.getpid()
+        self._error: WorkerError | None = None  # why it cannot go on
         self._submit()
 
     def __iter__(self) -> _ThreadResults[T, R]:
@@ -145,12 +149,15 @@ class _ThreadResults(Generic[T, R]):
 
     def __next__(self) -> R:
         self.task = None
-        self._submit()
-        if not len(self._window):
-            raise StopIteration
-        while (number := self._window.ready()) is None:
-            result = self._pool.wait(self._results)
-            self._window.finish(result.number, result, result.nbytes)
+        if self._error is not None:
+            raise self._error
+        check_home(self._home)
+        try:
+            number = self._wait()
+        except KeyboardInterrupt:
+            self.close()
+            self._error = interrupted()
+            raise
         self.task, outcome = self._window.hand_out(number)
         if isinstance(outcome, BaseException):
             raise outcome
@@ -158,9 +165,19 @@ class _ThreadResults(Generic[T, R]):
             try:
                 raise outcome.error
             finally:
-                del outcome, result  # the error refers to this frame, which must not refer to it
+                del outcome  # the error refers to this frame, which must not refer to it
         value: R = outcome.value
         return value
+
+    def _wait(self) -> int:
+        """The number of the task whose result comes next, once it is there."""
+        self._submit()
+        if not len(self._window):
+            raise StopIteration
+        while (number := self._window.ready()) is None:
+            result = self._pool.wait(self._results)
+            self._window.finish(result.number, result, result.nbytes)
+        return number
 
     def close(self) -> None:
         """Give up the tasks that no thread has begun."""
@@ -211,9 +228,9 @@ def _end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
             thread.join(max(0.0, deadline - monotonic()))
 
 
-# How long the end of a pool waits for tasks that have begun, in seconds: long enough for any batch,
-# and an end for a thread that is stuck.
-_PATIENCE = 30.0
+# How long the end of a pool waits for tasks that have begun, in seconds: a thread that is stuck cannot
+# be stopped, and goes with the process.
+_PATIENCE = 5.0
 
 
 def _drain(queue: SimpleQueue[Any]) -> None:

@@ -226,6 +226,10 @@ def test_small_arrays_travel_in_the_pickle_and_stay_writable(dump: Dump) -> None
     assert not there_and_back(small, dump).flags.writeable
 
 
+def test_a_batch_costs_few_bytes_beside_its_arrays() -> None:
+    assert len(dump_result((LARGE, LARGE.copy(), LARGE.T)).payload) < 150
+
+
 @dumps
 def test_arrays_are_as_writable_as_their_memory(dump: Dump) -> None:
     sent = dump(LARGE)
@@ -330,6 +334,14 @@ def test_new_files_are_mapped_again_not_emptied(tmp_path: Path) -> None:
     check_same(back, rows)
     rows.flags.writeable = False
     assert not there_and_back(rows, dump_work).flags.writeable
+
+
+def test_files_are_written_before_they_are_mapped_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr(np.memmap, "flush", lambda rows: flushed.append(rows.mode))
+    for mode in ("r", "r+"):
+        dump_work(list(np.load(file, mmap_mode=mode)))
+    assert flushed == ["r+"]
 
 
 def test_a_file_is_mapped_once_for_all_its_views(file: Path) -> None:
@@ -984,8 +996,11 @@ def test_classes_that_cannot_travel_leave_their_name_and_text(no_cloudpickle: No
     class Local(Exception):
         pass
 
+    class Note(str):
+        __slots__ = ()
+
     error = Local("bad", 3)
-    error.add_note("sample 17")
+    error.__notes__ = ["sample 17", 3, Note("local")]  # type: ignore[list-item]
     back = after(error)
     assert type(back) is WorkerError
     name = f"{__name__}.test_classes_that_cannot_travel_leave_their_name_and_text.<locals>.Local"
@@ -1014,18 +1029,25 @@ def test_errors_of_local_classes_come_by_value() -> None:
 
 
 class Evil(Exception):
+    hides = "__notes__"
+
     def __getattribute__(self, name: str) -> Any:
-        if name == "__notes__":
-            raise ValueError("no notes")
+        if name == type(self).hides:
+            raise ValueError("it is hidden")
         return super().__getattribute__(name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise ValueError("no parts")
 
 
+class MoreEvil(Evil):
+    hides = "__dict__"
+
+
 def test_errors_of_every_sort_are_dumped() -> None:
     assert type(after(Speechless("x"))) is Speechless
     assert type(after(Evil("x"))) is Evil
+    assert str(after(MoreEvil("x"))) == f"{__name__}.MoreEvil: it could not be sent: ValueError"
     noted = ValueError("x")
     noted.__notes__ = [3, "text"]  # type: ignore[list-item]
     assert after(noted).__notes__ == [3, "text"]

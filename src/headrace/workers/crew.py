@@ -369,8 +369,8 @@ def _death_text(worker: _Worker, code: int | None, task: object) -> str:
     what = "between tasks" if task is None else f"while it loaded {task}"
     if not worker.report.ready:
         what = "while it started (its standard error may say why)"
-    memory = worker.report.peak_memory
-    used = f"; it had used up to {memory / 1e6:.0f} MB of memory" if memory else ""
+    memory = worker.report.memory
+    used = f"; before that it had {memory / 1e6:.0f} MB of memory" if memory else ""
     return f"worker {worker.number} (process {worker.process.pid}) {end} {what}{used}"
 
 

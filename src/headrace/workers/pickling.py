@@ -13,28 +13,27 @@ puts each array where the other process reads it, and no array is copied into a 
 
 from __future__ import annotations
 
-import dis
 import functools
 import io
-import os
 import pickle
 import sys
 import traceback
 import types
-import weakref
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from headrace import adapters
 from headrace.errors import NotPicklableError, WorkerError, WorkerTraceback
+from headrace.workers.culprit import Culprit, find_culprit, parts_of
+from headrace.workers.mapped import MappedFile, dtype_name, mapped_root, reduce_view
+from headrace.workers.passports import Delivery, passports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
     from typing_extensions import Buffer
@@ -89,10 +88,10 @@ def dump_work(work: object, name: str = "work") -> Pickled:
     with io.BytesIO() as file:
         pickler = kind(file, _WorkReducer(kind), _keep_large(buffers))
         try:
-            pickler.dump(_Delivery(work, pickler.classes))
+            pickler.dump(Delivery(work, pickler.classes))
         except Exception as error:
             trial = _Trial(kind, lambda: _WorkReducer(kind))
-            raise NotPicklableError(_explain(_find_culprit(work, name, error, trial), _TO_A_WORKER)) from error
+            raise NotPicklableError(_explain(find_culprit(work, name, error, trial), _TO_A_WORKER)) from error
         return Pickled(file.getvalue(), buffers)
 
 
@@ -131,7 +130,7 @@ def _dump_apart(result: object, kind: _Kind) -> Pickled:
 
 
 def _refusal(result: object, name: str, error: Exception, kind: _Kind) -> NotPicklableError:
-    culprit = _find_culprit(result, name, error, _Trial(kind, lambda: _reduce))
+    culprit = find_culprit(result, name, error, _Trial(kind, lambda: _reduce))
     return NotPicklableError(_explain(culprit, _FROM_A_WORKER))
 
 
@@ -191,7 +190,7 @@ def _make_by_value(cloudpickle: Any) -> Any:
                 return value.__reduce_ex__(_PROTOCOL)  # raises; cloudpickle would send the text of the whole file
             reduced = super().reducer_override(value)
             if isinstance(value, type) and reduced is not NotImplemented and len(reduced) > 2:  # it has a state
-                self.classes[_passports.issue(value)] = value
+                self.classes[passports.issue(value)] = value
             return reduced
 
     return ByValue
@@ -237,7 +236,7 @@ def _reduce(value: Any) -> Any:
     if kind is types.FunctionType:
         return NotImplemented
     if isinstance(value, type):
-        return _passports.show(value)
+        return passports.show(value)
     if isinstance(value, BaseException):
         return load_error, (dump_error(value),)
     if kind is np.memmap:
@@ -250,13 +249,13 @@ class _WorkReducer:
 
     def __init__(self, kind: _Kind) -> None:
         self._by_reference = kind is _ByReference
-        self._files: dict[int, _File] = {}
+        self._files: dict[int, MappedFile] = {}
 
     def __call__(self, value: Any) -> Any:
         if type(value) in (np.ndarray, np.memmap):
-            root = _mapped_root(value)
+            root = mapped_root(value)
             if root is not None:
-                return _reduce_view(value, root, self._file(root))
+                return reduce_view(value, root, self._file(root))
         elif isinstance(value, type | types.FunctionType):
             # Pickle alone would send a name that means something else, or nothing, in the worker.
             if self._by_reference and value.__module__ == "__main__":
@@ -264,10 +263,10 @@ class _WorkReducer:
             return NotImplemented
         return _reduce(value)
 
-    def _file(self, root: np.memmap[Any, Any]) -> _File:
+    def _file(self, root: np.memmap[Any, Any]) -> MappedFile:
         """The same object for all views of a mapping, so that the worker maps it once."""
         if id(root) not in self._files:
-            self._files[id(root)] = _File.of(root)
+            self._files[id(root)] = MappedFile.of(root)
         return self._files[id(root)]
 
 
@@ -279,14 +278,14 @@ def _reduce_array(array: NDArray[Any]) -> Any:
     if array.dtype.hasobject or array.itemsize == 0:
         return NotImplemented
     if array.flags.c_contiguous:
-        return _rebuild_array, (_buffer_of(array), _name(array.dtype), array.shape)
+        return _rebuild_array, (_buffer_of(array), dtype_name(array.dtype), array.shape)
     order = sorted(range(array.ndim), key=array.strides.__getitem__, reverse=True)
     dense = array.transpose(order)
     if not dense.flags.c_contiguous:
         order, dense = list(range(array.ndim)), array.copy("C")
         dense.flags.writeable = array.flags.writeable
     axes = tuple(map(order.index, range(array.ndim)))
-    return _rebuild_array, (_buffer_of(dense), _name(array.dtype), dense.shape, axes)
+    return _rebuild_array, (_buffer_of(dense), dtype_name(array.dtype), dense.shape, axes)
 
 
 def _rebuild_array(
@@ -304,143 +303,8 @@ def _buffer_of(array: Any) -> pickle.PickleBuffer:
         return pickle.PickleBuffer(array.reshape(-1).view(np.uint8))
 
 
-def _name(dtype: np.dtype[Any]) -> np.dtype[Any] | str:
-    """The dtype as text, which pickle reads quickly, where text says all."""
-    is_numpys_own = 0 <= dtype.num < 256
-    return dtype.str if is_numpys_own and dtype.names is None else dtype
-
-
 def _as_memmap(array: NDArray[Any]) -> NDArray[Any]:
     return array.view(np.memmap)
-
-
-# ---------------------------------------------------------------------- memory-mapped files
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """The part of a file that is mapped. The worker gets it as an array of its bytes."""
-
-    path: Any  # str or Path, as the mapping has it
-    mode: str
-    offset: int
-    nbytes: int
-
-    @classmethod
-    def of(cls, root: np.memmap[Any, Any]) -> _File:
-        if root.mode == "r":
-            return cls(root.filename, "r", root.offset, root.nbytes)
-        root.flush()
-        return cls(root.filename, "r+", root.offset, root.nbytes)
-
-    def __reduce__(self) -> Any:
-        return _map_file, (self.path, self.mode, self.offset, self.nbytes)
-
-
-def _map_file(path: Any, mode: Any, offset: int, nbytes: int) -> np.memmap[Any, Any]:
-    return np.memmap(path, np.uint8, mode, offset, (nbytes,))
-
-
-def _mapped_root(array: NDArray[Any]) -> np.memmap[Any, Any] | None:
-    """The mapping that the array is a view of, if another process can map the same bytes."""
-    if array.nbytes == 0:
-        return None
-    root = array
-    while isinstance(root.base, np.ndarray):
-        root = root.base
-    if not isinstance(root, np.memmap) or root.filename is None or root.mode == "c":
-        return None
-    try:
-        size = Path(root.filename).stat().st_size
-    except OSError:
-        return None
-    return root if size >= root.offset + root.nbytes else None
-
-
-def _reduce_view(array: NDArray[Any], root: np.memmap[Any, Any], file: _File) -> Any:
-    offset = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-    is_memmap = type(array) is np.memmap
-    dtype = _name(array.dtype)
-    return _rebuild_view, (file, dtype, array.shape, offset, array.strides, is_memmap, array.flags.writeable)
-
-
-def _rebuild_view(
-    mapped: np.memmap[Any, Any],
-    dtype: np.dtype[Any] | str,
-    shape: tuple[int, ...],
-    offset: int,
-    strides: tuple[int, ...],
-    is_memmap: bool,  # noqa: FBT001 - pickle calls it by position
-    writeable: bool,  # noqa: FBT001
-) -> NDArray[Any]:
-    array: NDArray[Any] = np.ndarray(shape, dtype, mapped, offset, strides)
-    if is_memmap:
-        array = array.view(np.memmap)
-        array.__array_finalize__(mapped)  # it knows its file, as a slice of the mapping would
-    if not writeable:
-        array.flags.writeable = False
-    return array
-
-
-# ---------------------------------------------------------------------- classes that went by value
-
-
-class _Passports:
-    """The classes that a worker was sent as code, by tokens that both processes know.
-
-    A worker that sends an instance back shows the token, and the receiver finds its own class.
-    """
-
-    def __init__(self) -> None:
-        self._tokens: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
-        self._classes: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
-        self._received: weakref.WeakSet[type] = weakref.WeakSet()
-
-    def issue(self, cls: type) -> str:
-        token = self._tokens.setdefault(cls, os.urandom(16).hex())
-        self._classes[token] = cls
-        return token
-
-    def receive(self, classes: dict[str, type]) -> None:
-        for token, cls in classes.items():
-            self._tokens[cls] = token
-            self._classes[token] = cls
-            self._received.add(cls)
-
-    def show(self, cls: type) -> Any:
-        """What is sent in place of a class: only one that came here is known there."""
-        return (_class_of, (self._tokens[cls], cls.__qualname__)) if cls in self._received else NotImplemented
-
-    def find(self, token: str) -> type | None:
-        return self._classes.get(token)
-
-
-_passports = _Passports()
-
-
-def _class_of(token: str, name: str) -> type:
-    cls = _passports.find(token)
-    if cls is None:
-        raise WorkerError(
-            f"a worker sent a {name}, but the class that it was given is gone; was it defined again? make a new loader"
-        )
-    return cls
-
-
-class _Delivery:
-    """Work with the classes that it brings by value."""
-
-    def __init__(self, work: object, classes: dict[str, type]) -> None:
-        self._work = work
-        self._classes = classes
-
-    def __reduce__(self) -> Any:
-        return _deliver, (self._work, self._classes)  # in this order: the work's pickling fills the classes
-
-
-def _deliver(work: object, classes: dict[str, type]) -> object:
-    _passports.receive(classes)
-    return work
 
 
 # ---------------------------------------------------------------------- errors
@@ -625,14 +489,6 @@ _FROM_A_WORKER = _Journey(
     "the main process",
     'leave it out of the samples, convert it to arrays, numbers or text, or use backend="thread"',
 )
-_DEEPEST = 100  # levels that are searched
-
-
-class _Culprit(NamedTuple):
-    path: str
-    value: Any
-    holder: object  # the nearest object around it that is no plain container, if any
-    error: Exception
 
 
 class _Trial:
@@ -645,7 +501,7 @@ class _Trial:
     def parts_of(self, value: Any) -> list[tuple[str, Any]]:
         """What pickling the value pickles, each with how it is reached. A name has no parts."""
         is_name = self._kind is _ByReference and isinstance(value, type | types.FunctionType)
-        return [] if is_name else _parts_of(value)
+        return [] if is_name else parts_of(value)
 
     def error_of(self, values: list[Any], above: list[Any]) -> Exception | None:
         """The error of pickling the values, without the objects above them, which they may refer to."""
@@ -660,112 +516,7 @@ class _Trial:
 _stub = (list, ())
 
 
-def _find_culprit(value: Any, path: str, error: Exception, trial: _Trial) -> _Culprit:
-    """The innermost part that cannot be pickled by itself."""
-    above: list[Any] = []
-    holder = None
-    while len(above) < _DEEPEST and not _is_too_deep(error):
-        above.append(value)
-        found = _first_failing(trial.parts_of(value), above, trial)
-        if found is None:
-            break
-        if type(value).__module__ != "builtins":
-            holder = value
-        label, value, error = found
-        path += label
-    return _Culprit(path, value, holder, error)
-
-
-def _is_too_deep(error: Exception) -> bool:
-    """Whether it is the nesting that fails, of which no part is the culprit."""
-    return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
-
-
-def _first_failing(parts: list[tuple[str, Any]], above: list[Any], trial: _Trial) -> tuple[str, Any, Exception] | None:
-    """The first part that fails, by halving: each part is pickled about twice, however many there are."""
-    seen = set(map(id, above))
-    parts = [part for part in parts if id(part[1]) not in seen]
-    while parts:
-        error = trial.error_of([value for _, value in parts], above)
-        if error is None:
-            return None
-        if len(parts) == 1:
-            return *parts[0], error
-        half = parts[: len(parts) // 2]
-        innocent = trial.error_of([value for _, value in half], above) is None
-        parts = parts[len(half) :] if innocent else half
-    return None
-
-
-def _parts_of(value: Any) -> list[tuple[str, Any]]:
-    for kind, parts in _PARTS.items():
-        if type(value) is kind:
-            return list(parts(value))
-    if isinstance(value, type):
-        return [(f".{name}", item) for name, item in vars(value).items() if name not in _NOT_SENT]
-    if isinstance(value, np.ndarray):
-        return [(f"[{', '.join(map(str, place))}]", item) for place, item in np.ndenumerate(value)]
-    with suppress(Exception):
-        return list(_reduced_parts(value))
-    return []
-
-
-def _reduced_parts(value: Any) -> Iterator[tuple[str, Any]]:
-    make, args, state, items, pairs = (list(value.__reduce_ex__(_PROTOCOL)) + [None] * 3)[:5]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        yield from ((f".{name}", item) for name, item in zip(value._fields, value, strict=True))
-    for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
-        if isinstance(part, dict):
-            yield from ((f".{name}", item) for name, item in part.items())
-        else:
-            yield ".__getstate__()", part
-    yield from _items_of(items or ())
-    yield from ((f"[{key!r:.40}]", item) for key, item in pairs or ())
-    yield ".__class__" if make is type(value) else ".__reduce__()[0]", make
-    for place, part in enumerate(args):
-        yield ".__class__" if part is type(value) else f".__reduce__()[1][{place}]", part
-
-
-def _items_of(values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    return ((f"[{place}]", item) for place, item in enumerate(values))
-
-
-def _function_parts(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    code, cells = function.__code__, function.__closure__ or ()
-    for name, cell in zip(code.co_freevars, cells, strict=True):
-        with suppress(ValueError):  # an empty cell
-            yield f".__closure__[{name!r}]", cell.cell_contents
-    yield ".__defaults__", function.__defaults__
-    yield ".__kwdefaults__", function.__kwdefaults__
-    yield from ((f".{name}", item) for name, item in vars(function).items())
-    for name in sorted(_globals_in(code) & function.__globals__.keys()):
-        yield f".__globals__[{name!r}]", function.__globals__[name]
-
-
-def _globals_in(code: types.CodeType) -> set[str]:
-    """The names of globals that a function uses, with those of the functions in it."""
-    own = {step.argval for step in dis.get_instructions(code) if step.opname.endswith("_GLOBAL")}
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return own.union(*map(_globals_in, inner))
-
-
-_NOT_SENT = {"__dict__", "__weakref__", "_abc_impl", "__module__", "__doc__"}  # of classes
-_PARTS: dict[type, Callable[[Any], Iterable[tuple[str, Any]]]] = {
-    dict: lambda value: ((f"[{key!r:.40}]", item) for key, item in value.items()),
-    list: _items_of,
-    tuple: _items_of,
-    set: lambda value: (("{...}", item) for item in value),
-    frozenset: lambda value: (("{...}", item) for item in value),
-    types.FunctionType: _function_parts,
-    types.MethodType: lambda value: ((".__self__", value.__self__), (".__func__", value.__func__)),
-    functools.partial: lambda value: ((".func", value.func), (".args", value.args), (".keywords", value.keywords)),
-    staticmethod: lambda value: ((".__func__", value.__func__),),
-    classmethod: lambda value: ((".__func__", value.__func__),),
-    property: lambda value: ((".fget", value.fget), (".fset", value.fset), (".fdel", value.fdel)),
-}
-
-
-def _explain(culprit: _Culprit, journey: _Journey) -> str:
+def _explain(culprit: Culprit, journey: _Journey) -> str:
     path, value, holder, error = culprit
     if isinstance(value, type | types.FunctionType) and _by_value() is None:
         return (

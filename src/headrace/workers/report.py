@@ -1,7 +1,7 @@
 """What a worker process says of itself where it can be read after its death: a file in memory for each.
 
-Its first page holds the number of the task that the worker has in hand and its peak memory. A dump of
-its stacks, which the consumer asks for with a signal, comes after that page.
+Its first page holds the number of the task that the worker has in hand, and its memory. A dump of its
+stacks, which the consumer asks for with a signal, comes after that page.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import os
 import signal
 import struct
 import sys
+from contextlib import suppress
 from time import monotonic, sleep
 
 from headrace.workers.memory import create_file
 
 __all__ = ["Report", "ReportWriter"]
 
-_LAYOUT = struct.Struct("=qqq")  # whether it is ready, the task in hand, peak memory in bytes
+_LAYOUT = struct.Struct("=qqq")  # whether it is ready, the task in hand, memory in bytes
+_TASK, _TASK_AT = struct.Struct("=q"), 8
 _PAGE = mmap.PAGESIZE
 _NO_TASK = -1
 _STACKS_SIGNAL = getattr(signal, "SIGUSR1", None)
@@ -47,8 +49,8 @@ class Report:
         return None if number == _NO_TASK else number
 
     @property
-    def peak_memory(self) -> int:
-        """The most memory that the worker has had so far, in bytes; 0 if it has not said."""
+    def memory(self) -> int:
+        """The resident memory of the worker before the task in hand, in bytes; 0 if it has not said."""
         return self._read()[2]
 
     def stacks(self, pid: int) -> str:
@@ -93,18 +95,28 @@ class ReportWriter:
 
     def __init__(self, file: int) -> None:
         self._page = mmap.mmap(file, _PAGE)
+        self._statm: int | None = None  # kept open: it is read for every task
+        with suppress(OSError):
+            self._statm = os.open("/proc/self/statm", os.O_RDONLY)
         if _STACKS_SIGNAL is not None:
             faulthandler.register(_STACKS_SIGNAL, os.fdopen(file, "wb", closefd=False), all_threads=True)
 
-    def write(self, task: int | None) -> None:
-        """Say that the worker serves, and which task it has in hand."""
-        _LAYOUT.pack_into(self._page, 0, 1, _NO_TASK if task is None else task, peak_memory())
+    def begin(self, task: int) -> None:
+        """Say which task the worker has in hand."""
+        _TASK.pack_into(self._page, _TASK_AT, task)
+
+    def wait(self) -> None:
+        """Say that the worker has none, and how much memory it has."""
+        _LAYOUT.pack_into(self._page, 0, 1, _NO_TASK, self._memory())
+
+    def _memory(self) -> int:
+        if self._statm is None:
+            return _peak_memory()
+        return int(os.pread(self._statm, 100, 0).split()[1]) * _PAGE
 
 
-def peak_memory() -> int:
-    """The most memory that this process has had, in bytes; 0 where the system does not say."""
-    try:
-        import resource  # not everywhere
-    except ImportError:
-        return 0
+def _peak_memory() -> int:
+    """The most memory that this process has had, in bytes, where it cannot be asked what it has."""
+    import resource  # not everywhere
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -128,10 +128,10 @@ class _Server:
         return work
 
     def _do_next(self, work: Callable[[Any], Any]) -> None:
-        self._report.write(None)
+        self._report.wait()
         message, _ = self._tasks.receive()
         number = int.from_bytes(message[:NUMBER_BYTES], "little")
-        self._report.write(number)
+        self._report.begin(number)
         self._take_blocks_back()
         try:
             task = pickle.loads(memoryview(message)[NUMBER_BYTES:])  # noqa: S301 - as above

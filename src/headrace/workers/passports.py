@@ -1,0 +1,72 @@
+"""Classes that a worker was sent as code, and how their instances find the way back to the original."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Any
+
+from headrace.errors import WorkerError
+
+__all__ = ["Delivery", "passports"]
+
+
+class Passports:
+    """The classes that a worker was sent as code, by tokens that both processes know.
+
+    A worker that sends an instance back shows the token, and the receiver finds its own class.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
+        self._classes: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
+        self._received: weakref.WeakSet[type] = weakref.WeakSet()
+
+    def issue(self, cls: type) -> str:
+        """The token of a class that is sent."""
+        token = self._tokens.setdefault(cls, os.urandom(16).hex())
+        self._classes[token] = cls
+        return token
+
+    def receive(self, classes: dict[str, type]) -> None:
+        """Take in classes that were sent, by their tokens."""
+        for token, cls in classes.items():
+            self._tokens[cls] = token
+            self._classes[token] = cls
+            self._received.add(cls)
+
+    def show(self, cls: type) -> Any:
+        """What is sent in place of a class: only one that came here is known there."""
+        return (_class_of, (self._tokens[cls], cls.__qualname__)) if cls in self._received else NotImplemented
+
+    def find(self, token: str) -> type | None:
+        """The class of a token, if it is still there."""
+        return self._classes.get(token)
+
+
+passports = Passports()
+
+
+def _class_of(token: str, name: str) -> type:
+    cls = passports.find(token)
+    if cls is None:
+        raise WorkerError(
+            f"a worker sent a {name}, but the class that it was given is gone; was it defined again? make a new loader"
+        )
+    return cls
+
+
+class Delivery:
+    """Work with the classes that it brings by value."""
+
+    def __init__(self, work: object, classes: dict[str, type]) -> None:
+        self._work = work
+        self._classes = classes
+
+    def __reduce__(self) -> Any:
+        return _deliver, (self._work, self._classes)  # in this order: the work's pickling fills the classes
+
+
+def _deliver(work: object, classes: dict[str, type]) -> object:
+    passports.receive(classes)
+    return work

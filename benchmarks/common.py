@@ -1,7 +1,8 @@
 """What the benchmarks share: contenders that take turns, and tables of what they took.
 
 Figures of one machine at one time compare only with each other, so all contenders of a table run in the same process,
-one after the other in each round. A table shows the best and the median round, and ratios of medians.
+one after the other in each round. A table shows the best and the median round, and ratios of medians. Where memory is
+measured, each contender has a process of its own instead.
 """
 
 from __future__ import annotations
@@ -25,9 +26,27 @@ import headrace
 from headrace import kernels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Contender", "begin", "machine", "per", "print_table", "race", "rate", "rival", "touch"]
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Contender",
+    "Same",
+    "begin",
+    "begin_with",
+    "count_descriptors",
+    "family",
+    "machine",
+    "per",
+    "print_table",
+    "proportional_memory",
+    "race",
+    "rate",
+    "rival",
+    "steady",
+    "touch",
+]
 
 
 @dataclass(frozen=True)
@@ -36,7 +55,7 @@ class Contender:
 
     Args:
         name: what the table calls it.
-        run: does the work once; None where it cannot be run here.
+        run: does the work once, or begins it where `steady` measures; None where it cannot be run here.
         note: shown in place of figures where it cannot be run.
     """
 
@@ -45,19 +64,42 @@ class Contender:
     note: str = "not installed"
 
 
+class Same:
+    """A dataset whose samples are all one array, and their number: they cost next to nothing to read.
+
+    Args:
+        sample: the array.
+        length: how many samples there are.
+    """
+
+    def __init__(self, sample: NDArray[Any], length: int) -> None:
+        self.sample = sample
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], int]:
+        return self.sample, index
+
+
 def begin(description: str) -> bool:
     """Print the command and the machine; return whether this is a smoke run."""
-    parser = argparse.ArgumentParser(description=description)
+    return bool(begin_with(argparse.ArgumentParser(description=description)).smoke)
+
+
+def begin_with(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Print the command and the machine; return the options, `smoke` among them."""
     parser.add_argument(
         "--smoke", action="store_true", help="tiny sizes, to see that it runs; the figures mean nothing"
     )
-    smoke = bool(parser.parse_args().smoke)
+    options = parser.parse_args()
     name = Path(sys.argv[0]).stem
     print("$", shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]))
     print(machine())
-    if smoke:
+    if options.smoke:
         print("smoke run: the figures mean nothing")
-    return smoke
+    return options
 
 
 def machine() -> str:
@@ -79,8 +121,46 @@ def rival(module: str) -> Any:
         return None
 
 
-def race(contenders: Sequence[Contender], rounds: int) -> dict[str, list[float]]:
+def stopwatch(run: Callable[[], object]) -> float:
+    """The seconds that all of it takes."""
+    start = perf_counter()
+    run()
+    return perf_counter() - start
+
+
+def steady(passed_over: int) -> Callable[[Callable[[], Any]], float]:
+    """Measure a loader that is under way: what it takes to start and to end, and its first batches, do not count.
+
+    Args:
+        passed_over: how many batches.
+
+    Returns:
+        A measure for `race`, of contenders whose `run` begins an epoch and returns its iterator. It gives the seconds
+        until all other batches were there.
+    """
+
+    def seconds(begin_epoch: Callable[[], Iterator[Any]]) -> float:
+        batches = begin_epoch()
+        for _ in range(passed_over):
+            touch(next(batches))
+        start = end = perf_counter()
+        for batch in batches:
+            touch(batch)
+            end = perf_counter()
+        return end - start
+
+    return seconds
+
+
+def race(
+    contenders: Sequence[Contender], rounds: int, measure: Callable[[Callable[[], Any]], float] = stopwatch
+) -> dict[str, list[float]]:
     """Let the contenders take turns, after one round that does not count.
+
+    Args:
+        contenders: all of them.
+        rounds: how many rounds count.
+        measure: runs a contender and gives the seconds that count.
 
     Returns:
         The seconds of each round, for each contender that could be run.
@@ -90,9 +170,7 @@ def race(contenders: Sequence[Contender], rounds: int) -> dict[str, list[float]]
         for entry in contenders:
             if entry.run is None:
                 continue
-            start = perf_counter()
-            entry.run()
-            took = perf_counter() - start
+            took = measure(entry.run)
             if number:
                 seconds[entry.name].append(took)
     return seconds
@@ -141,6 +219,42 @@ def touch(batch: Iterable[Any]) -> None:
     """Read a number of each field of a batch, as cheaply for a tensor as for an array."""
     for field in batch:
         (field if isinstance(field, np.ndarray) else field.numpy()).item(-1)
+
+
+def family() -> list[int]:
+    """The numbers of this process and of all that descend from it; of this one alone where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The second field, in brackets, is the program's name, which may hold anything.
+            parent = int(stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+        except OSError:  # it has ended meanwhile
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [os.getpid()]
+    for process in found:
+        found += children.get(process, [])
+    return found
+
+
+def proportional_memory(processes: Iterable[int]) -> int:
+    """Bytes of memory of the processes, what several of them share counted once; 0 where the system does not say."""
+    total = 0
+    for process in processes:
+        try:
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
+    return total
+
+
+def count_descriptors(process: int) -> int:
+    """How many open files a process has; 0 where the system does not say."""
+    try:
+        return sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
+    except OSError:
+        return 0
 
 
 def _print_aligned(rows: list[list[str]]) -> None:

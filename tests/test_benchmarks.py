@@ -12,7 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "common")
-HAS_TORCH = importlib.util.find_spec("torch") is not None
+RIVALS = {"workers": ["torch", "grain", "spdl"], "soak": []}  # the others are compared with torch alone
+
+
+def rivals(name: str) -> list[str]:
+    return RIVALS.get(name, ["torch"])
 
 
 def run(name: str, *, path: Path | None = None) -> str:
@@ -34,7 +38,7 @@ def run(name: str, *, path: Path | None = None) -> str:
 
 
 def test_every_benchmark_is_there() -> None:
-    assert BENCHMARKS == ["imports", "order", "samples", "table"]
+    assert BENCHMARKS == ["imports", "order", "samples", "soak", "startup", "table", "workers"]
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -46,10 +50,10 @@ def test_smoke(name: str) -> None:
     assert lines[2] == "smoke run: the figures mean nothing"
     table = "\n".join(lines[3:])
     assert "headrace" in table
-    assert ("not installed" not in table) == HAS_TORCH
+    assert ("not installed" not in table) == all(map(importlib.util.find_spec, rivals(name)))
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if rivals(name)])
 def test_a_missing_rival_is_no_failure(name: str, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('not here')", encoding="utf-8")
     table = run(name, path=tmp_path)

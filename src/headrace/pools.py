@@ -38,7 +38,10 @@ class PoolKeeper:
     def take(self, make: Callable[[], Pool[Any, Any]]) -> Pool[Any, Any]:
         """A pool with nothing to do: one that was given back, or what `make` makes."""
         with suppress(IndexError):
-            return self._idle.pop()
+            while True:
+                idle = self._idle.pop()
+                if not idle.closed:
+                    return idle
         pool = make()
         self._open.add(pool)
         return pool

@@ -69,7 +69,7 @@ class Pool(Protocol[T, R_co]):
 
     @property
     def closed(self) -> bool:
-        """Whether the workers have ended, on demand or because one has died."""
+        """Whether it has no workers: they have ended, or belong to a process that this one was forked from."""
 
     def run(self, tasks: Iterator[T]) -> Results[T, R_co]:
         """Begin to do the tasks.

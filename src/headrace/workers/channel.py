@@ -20,7 +20,9 @@ __all__ = ["Channel"]
 _KIND = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 # A socket's buffer takes some 200 KB; what is longer than this travels in a memory file.
 _LONGEST = 1 << 16
-_NOT_INHERITED = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # what is received is for no child process
+# As plain integers: an enumeration takes longer to combine them than the system to act on them.
+_NO_WAIT = int(socket.MSG_DONTWAIT)
+_NOT_INHERITED = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # what is received is for no child process
 _HERE, _IN_FILE = b"\0", b"\1"  # where the message is
 _ANCILLARY = socket.CMSG_SPACE(4 * array("i").itemsize)  # room for four descriptors
 
@@ -57,7 +59,7 @@ class Channel:
             BlockingIOError: there is no room, and `wait` is false.
             OSError: the other side has gone.
         """
-        flags = 0 if wait else socket.MSG_DONTWAIT
+        flags = 0 if wait else _NO_WAIT
         if len(message) <= _LONGEST:
             self._send([_HERE, message], descriptors, flags)
             return
@@ -75,7 +77,7 @@ class Channel:
             BlockingIOError: there is none, and `wait` is false.
             EOFError: the other side has gone.
         """
-        flags = _NOT_INHERITED | (0 if wait else socket.MSG_DONTWAIT)
+        flags = _NOT_INHERITED | (0 if wait else _NO_WAIT)
         try:
             data, ancillary, _, _ = self.socket.recvmsg(_LONGEST + 1, _ANCILLARY, flags)
         except ConnectionError as error:

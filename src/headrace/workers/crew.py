@@ -161,6 +161,11 @@ class Crew:
 
     # ------------------------------------------------------------------ tasks and results
 
+    @property
+    def is_home(self) -> bool:
+        """Whether this is the process that has the workers, and not a fork of it."""
+        return os.getpid() == self._home
+
     def check(self) -> None:
         """Refuse to go on where that cannot be.
 
@@ -181,7 +186,7 @@ class Crew:
     def give_up(self) -> None:
         """Take back the tasks that no worker has begun."""
         self._backlog.clear()
-        if not self.ended and os.getpid() == self._home:
+        if not self.ended and self.is_home:
             for _, theirs in self._tasks:
                 with suppress(BlockingIOError, EOFError):
                     while True:
@@ -203,11 +208,12 @@ class Crew:
         deadline = None if self._timeout is None else monotonic() + self._timeout
         while True:
             events = self._poll.poll(self._patience(deadline) if wait else 0)
-            heard = dict.fromkeys(self._watched[descriptor] for descriptor, _ in events)
-            for worker in heard or (self._workers if wait else ()):
-                self._hear(worker, window)
-            if heard or not wait:
+            for descriptor, _ in events:
+                self._hear(descriptor, window)
+            if events or not wait:
                 return
+            for worker in self._workers:
+                self._look_after(worker, window)
             if deadline is not None and monotonic() >= deadline:
                 raise WorkerTimeoutError(self._timeout_text())
 
@@ -218,28 +224,41 @@ class Crew:
             waits.append(_POLL)
         return min(waits) * 1000 if waits else None
 
-    def _hear(self, worker: _Worker, window: Window[Any, Answer]) -> None:
-        """Take in all that a worker has sent; if it has ended, that too."""
+    def _hear(self, descriptor: int, window: Window[Any, Answer]) -> None:
+        """Take in one message of a worker, or its end."""
+        worker = self._watched.get(descriptor)
+        if worker is None:  # it has just been buried
+            return
+        if descriptor != worker.control.fileno():
+            self._look_after(worker, window)
+            return
         try:
-            while True:
-                message, files = worker.control.receive(wait=False)
-                self._take(worker, pickle.loads(message), files, window)  # noqa: S301 - from a process of this one's
+            self._take(worker, *worker.control.receive(wait=False), window)
         except BlockingIOError:
-            if worker.process is None or worker.process.poll() is None:
-                return
-        except EOFError:
             pass
+        except EOFError:
+            self._bury(worker, window)
+
+    def _look_after(self, worker: _Worker, window: Window[Any, Answer]) -> None:
+        """See whether a worker has ended; if so, take in what it has sent before."""
+        if worker.process is None or worker.process.poll() is None:
+            return
+        with suppress(BlockingIOError, EOFError):
+            while True:
+                self._take(worker, *worker.control.receive(wait=False), window)
         self._bury(worker, window)
 
-    def _take(self, worker: _Worker, message: tuple[Any, ...], files: list[int], window: Window[Any, Answer]) -> None:
+    def _take(self, worker: _Worker, message: bytes, files: list[int], window: Window[Any, Answer]) -> None:
+        """Take in an answer, or a block that comes before the answer that needs it."""
+        content = pickle.loads(message)  # noqa: S301 - from a process of this one's
         if files:
-            number, nbytes = message
+            number, nbytes = content
             try:
                 worker.blocks.map(number, nbytes, files[0])
             finally:
                 os.close(files[0])
             return
-        number, good, payload, places = message
+        number, good, payload, places = content
         self._deaths.pop(None, None)
         if number in window:
             window.finish(number, Answer(worker, good, payload, places), _count_bytes(payload, places))
@@ -247,21 +266,23 @@ class Crew:
             worker.blocks.forget(places)
 
     def _send_backlog(self) -> None:
-        with suppress(BlockingIOError):
+        try:
             while self._backlog:
                 number, message = self._backlog[0]
                 self._tasks[number % len(self._tasks)][0].send(message, wait=False)
                 self._backlog.popleft()
+        except BlockingIOError:  # later
+            pass
 
     def _give_blocks_back(self) -> None:
         for worker in self._workers:
-            back, superfluous = worker.blocks.take_ended(self._spare)
-            if back or superfluous:
-                worker.unsent.append(pickle.dumps((back, superfluous)))
-            with suppress(OSError):  # it is too busy to read, or has died
-                while worker.unsent:
-                    worker.control.send(worker.unsent[0], wait=False)
-                    worker.unsent.popleft()
+            if worker.blocks.some_ended:
+                worker.unsent.append(pickle.dumps(worker.blocks.take_ended(self._spare)))
+            if worker.unsent:
+                with suppress(OSError):  # it is too busy to read, or has died
+                    while worker.unsent:
+                        worker.control.send(worker.unsent[0], wait=False)
+                        worker.unsent.popleft()
 
     # ------------------------------------------------------------------ trouble
 
@@ -324,7 +345,7 @@ class Crew:
 
     def end(self) -> None:
         """End all workers. Memory that the user refers to stays."""
-        if self.ended or os.getpid() != self._home:  # a fork of this process has no say
+        if self.ended or not self.is_home:  # a fork of that process has no say
             return
         self.ended = True
         processes = [worker.process for worker in self._workers if worker.process is not None]

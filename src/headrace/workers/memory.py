@@ -164,6 +164,11 @@ class SharedArena:
         announced, self._unannounced = self._unannounced, []
         return announced
 
+    @property
+    def has_blocks(self) -> bool:
+        """Whether there are any, which the consumer may give back."""
+        return bool(self._blocks)
+
     def take_back(self, numbers: Iterable[int]) -> None:
         """Use these blocks again."""
         for number in numbers:
@@ -263,6 +268,11 @@ class MappedBlocks:
         """Send the blocks at the places back unseen."""
         self._ended.extend({place.block for place in places if isinstance(place, Place)})
 
+    @property
+    def some_ended(self) -> bool:
+        """Whether there is anything for `take_ended` to take."""
+        return bool(self._ended)
+
     def take_ended(self, spare: int) -> tuple[list[int], list[int]]:
         """The blocks that nobody refers to any more.
 
@@ -272,8 +282,6 @@ class MappedBlocks:
         Returns:
             Those that go back to the worker; and those that are not needed any more, now given up here.
         """
-        if not self._ended:
-            return [], []
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
         theirs = len(self._memory) - len(self._leases) - len(ended)  # blocks that the worker has
         room = max(0, spare * self._most_in_a_batch - theirs)

@@ -76,8 +76,8 @@ class ProcessPool(Generic[T, R]):
 
     @property
     def closed(self) -> bool:
-        """Whether the workers have ended."""
-        return self.crew.ended
+        """Whether it has no workers: they have ended, or belong to a process that this one was forked from."""
+        return self.crew.ended or not self.crew.is_home
 
     def run(self, tasks: Iterator[T]) -> _ProcessResults[T, R]:
         """Begin to do the tasks."""

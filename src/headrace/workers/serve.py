@@ -132,7 +132,8 @@ class _Server:
         message, _ = self._tasks.receive()
         number = int.from_bytes(message[:NUMBER_BYTES], "little")
         self._report.begin(number)
-        self._take_blocks_back()
+        if self._arena.has_blocks:
+            self._take_blocks_back()
         try:
             task = pickle.loads(memoryview(message)[NUMBER_BYTES:])  # noqa: S301 - as above
             pickled = dump_result(work(task))
@@ -172,6 +173,9 @@ def _failing(error: BaseException) -> Callable[[Any], Any]:
 
 def _end_with(parent: int, control: Channel) -> None:
     """Wait in a thread for the end of the parent, then end this process, whatever it does."""
+    if hasattr(signal, "pthread_sigmask"):
+        # A signal that comes here, as one after Ctrl-C can, would not wake the main thread, which acts on it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     poll = select.poll()
     poll.register(control, 0)  # tells when the other end is closed
     watched = None

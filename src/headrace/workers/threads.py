@@ -80,6 +80,7 @@ class ThreadPool(Generic[T, R]):
         self._max_bytes = max_bytes
         self._in_order = in_order
         self._timeout = timeout or None
+        self._home = os.getpid()
         self._queues: list[SimpleQueue[_Job | None]] = [SimpleQueue() for _ in range(workers if turns else 1)]
         self._threads = [
             Thread(
@@ -96,8 +97,8 @@ class ThreadPool(Generic[T, R]):
 
     @property
     def closed(self) -> bool:
-        """Whether the threads have ended."""
-        return not self._end.alive
+        """Whether it has no threads: they have ended, or belong to a process that this one was forked from."""
+        return not self._end.alive or os.getpid() != self._home
 
     def run(self, tasks: Iterator[T]) -> _ThreadResults[T, R]:
         """Begin to do the tasks."""

@@ -1,0 +1,98 @@
+"""A long run: whether workers slow down, and whether memory or descriptors are lost on the way.
+
+    python -m benchmarks.soak [--batches N] [--gigabytes N] [--backend process|thread] [--smoke]
+
+First small batches, then large ones, each with two workers that go on from epoch to epoch. Every tenth of the way it
+says how quickly batches came, how much memory all processes take together (Pss: what several share is counted once),
+and how many descriptors are open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from itertools import count, islice
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from benchmarks.common import Same, begin_with, count_descriptors, family, proportional_memory, touch
+
+from headrace import DataLoader
+
+WORKERS = 2
+TENTHS = 10
+EPOCHS = 25  # or so: the tenths end in the midst of one
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found after a tenth of the way."""
+
+    batches_per_second: float
+    memory: int
+    descriptors: int
+    of_workers: list[int]
+
+
+def read(batches: int, seconds: float) -> Reading:
+    """Read the memory and the descriptors of all processes."""
+    processes = family()
+    return Reading(
+        batches / seconds,
+        proportional_memory(processes),
+        count_descriptors(os.getpid()),
+        [count_descriptors(process) for process in processes[1:]],
+    )
+
+
+def soak(title: str, sample: Any, batch: int, batches: int, backend: str) -> None:
+    """Load that many batches and print what each tenth of them shows."""
+    tenth = max(1, batches // TENTHS)
+    dataset = Same(sample, batch * max(1, batches // EPOCHS))
+    print(f"\n{title}, backend={backend!r}, {WORKERS} workers, {len(dataset) // batch:,} batches an epoch")
+    print(f"  {'batches':>12}  {'batches/s':>10}  {'memory':>10}  descriptors: own, of workers")
+    readings = []
+    with DataLoader(dataset, batch, num_workers=WORKERS, backend=backend, persistent_workers=True) as loader:
+        endless = (found for _ in count() for found in loader)
+        for number in range(TENTHS):
+            start = perf_counter()
+            for found in islice(endless, tenth):
+                touch(found)
+            reading = read(tenth, perf_counter() - start)
+            readings.append(reading)
+            workers = ", ".join(map(str, reading.of_workers)) or "none"
+            print(
+                f"  {(number + 1) * tenth:12,}  {reading.batches_per_second:10,.0f}  {reading.memory / 1e6:7.1f} MB  "
+                f"{reading.descriptors}, {workers}",
+                flush=True,
+            )
+        endless.close()
+    first, last = readings[0], readings[-1]
+    print(
+        f"  from the first tenth to the last: memory {(last.memory - first.memory) / 1e6:+.1f} MB, descriptors "
+        f"{last.descriptors - first.descriptors:+d} (of workers {sum(last.of_workers) - sum(first.of_workers):+d}), "
+        f"batches/s x {last.batches_per_second / first.batches_per_second:.2f}"
+    )
+
+
+def main() -> None:
+    """Run all of it."""
+    parser = argparse.ArgumentParser(description="a long run")
+    parser.add_argument("--batches", type=int, default=1_000_000, help="small batches, 2 x 8 float32 each")
+    parser.add_argument("--gigabytes", type=float, default=200, help="how much of large batches, 38.5 MB each")
+    parser.add_argument("--backend", choices=("process", "thread"), default="process", help="what the workers are")
+    options = begin_with(parser)
+    if options.smoke:
+        options.batches, options.gigabytes = 100, 0.4
+    small, large = np.ones(8, np.float32), np.ones((3, 224, 224), np.float32)
+    batches = round(options.gigabytes * 1e9 / (64 * large.nbytes))
+    if options.batches:
+        soak(f"headrace, {options.batches:,} batches of 2 x 8 float32", small, 2, options.batches, options.backend)
+    if batches:
+        soak(f"headrace, {batches:,} batches of 64 x 3x224x224 float32", large, 64, batches, options.backend)
+
+
+if __name__ == "__main__":
+    main()

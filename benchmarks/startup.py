@@ -1,0 +1,163 @@
+"""How soon a loader with workers gives its first batch, and how much memory all of its processes take.
+
+    python -m benchmarks.startup [--smoke]
+
+Each contender has a process of its own in each round, so that its memory is its own. There it makes the table and the
+dataset, asks for the first batch of a shuffled epoch, and goes on: the memory is that of the process and of all that
+descend from it in the midst of the epoch, memory that several share counted once (Pss). "before" is the memory when
+the table is there and the loader is not, with what the contender has imported.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from benchmarks.common import begin, family, proportional_memory, rival, touch
+
+from headrace import DataLoader, TensorDataset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+WORKERS = 2
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one contender took.
+
+    Attributes:
+        seconds: from `iter()` until the first batch was there.
+        before: memory in bytes before there was a loader.
+        under_way: memory in bytes in the midst of the epoch.
+        processes: how many processes there were then.
+    """
+
+    seconds: float
+    before: int
+    under_way: int
+    processes: int
+
+
+class Rows:
+    """The table as ndarrays, for torch."""
+
+    def __init__(self, x: NDArray[Any], y: NDArray[Any]) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], np.int64]:
+        return self.x[index], self.y[index]
+
+
+def with_headrace(backend: str) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
+    """Make headrace's loader."""
+    return lambda x, y: DataLoader(
+        TensorDataset(x, y), BATCH, shuffle=True, seed=0, num_workers=WORKERS, backend=backend
+    )
+
+
+def with_torch(context: str, *, tensors: bool) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
+    """Make torch's loader."""
+
+    def make(x: NDArray[Any], y: NDArray[Any]) -> Any:
+        torch: Any = rival("torch")
+        data: Any = rival("torch.utils.data")
+        rows = data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y)) if tensors else Rows(x, y)
+        return data.DataLoader(rows, BATCH, shuffle=True, num_workers=WORKERS, multiprocessing_context=context)
+
+    return make
+
+
+CONTENDERS = {
+    "headrace, 2 processes": with_headrace("process"),
+    "headrace, auto (2 threads)": with_headrace("auto"),
+    "torch, fork, tensors": with_torch("fork", tensors=True),
+    "torch, fork, ndarrays": with_torch("fork", tensors=False),
+    "torch, spawn, tensors": with_torch("spawn", tensors=True),
+    "torch, spawn, ndarrays": with_torch("spawn", tensors=False),
+}
+
+
+def measure(name: str, rows: int, batches: int) -> Figures:
+    """Run a contender in this process, as far into an epoch as the number of batches."""
+    if name.startswith("torch"):
+        rival("torch.utils.data")
+    x = np.random.default_rng(0).random((rows, 64), np.float32)
+    y = np.arange(rows) % 10
+    before = proportional_memory(family())
+    loader = CONTENDERS[name](x, y)
+    start = perf_counter()
+    iterator = iter(loader)
+    batch = next(iterator)
+    seconds = perf_counter() - start
+    for _ in range(batches - 1):
+        touch(batch)
+        batch = next(iterator)
+    processes = family()
+    return Figures(seconds, before, proportional_memory(processes), len(processes))
+
+
+def run_alone(name: str, rows: int, batches: int) -> Figures:
+    """The same in a process of its own."""
+    program = f"import benchmarks.startup as s; s.print_figures({name!r}, {rows}, {batches})"
+    done = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE)  # noqa: S603
+    return Figures(**json.loads(done.stdout))
+
+
+def print_figures(name: str, rows: int, batches: int) -> None:
+    """Print what `measure` finds, for another process to read."""
+    print(json.dumps(asdict(measure(name, rows, batches))))
+
+
+def main() -> None:
+    """Run all of it."""
+    smoke = begin("time to the first batch, and memory")
+    rows, batches, rounds = (2000, 4, 1) if smoke else (1_000_000, 2000, 5)
+    has_torch = rival("torch") is not None
+    names = [name for name in CONTENDERS if has_torch or not name.startswith("torch")]
+    found: dict[str, list[Figures]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            found[name].append(run_alone(name, rows, batches))
+    megabytes = rows * (64 * 4 + 8) / 1e6
+    print(f"\n{rows:,} x 64 float32 and a label ({megabytes:.0f} MB), shuffled, batch {BATCH}, {WORKERS} workers")
+    columns = ("first best", "first median", "before", "under way", "more", "processes")
+    print(f"  {'':26}" + "".join(f"  {column:>12}" for column in columns))
+    for name in CONTENDERS:
+        if name not in found:
+            print(f"  {name:26}  not installed")
+            continue
+        print(f"  {name:26}" + "".join(f"  {cell:>12}" for cell in cells(found[name])))
+    print('  memory is the median of the rounds, in MB of 10^6 bytes; "more" is what the loader adds, batches included')
+
+
+def cells(rounds: list[Figures]) -> list[str]:
+    """The figures of a contender as the table shows them."""
+    seconds = [of_round.seconds for of_round in rounds]
+    before = statistics.median(of_round.before for of_round in rounds) / 1e6
+    under_way = statistics.median(of_round.under_way for of_round in rounds) / 1e6
+    return [
+        f"{min(seconds) * 1e3:.0f} ms",
+        f"{statistics.median(seconds) * 1e3:.0f} ms",
+        f"{before:.0f}",
+        f"{under_way:.0f}",
+        f"{under_way - before:.0f}",
+        str(rounds[-1].processes),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +98,8 @@ def _check_workers(given: Mapping[str, Any]) -> None:
                 raise ArgumentError(f"{name} needs num_workers > 0, but got {name}={given[name]!r} with num_workers=0")
     if given["backend"] == "ray":
         raise NotYetError("backend='ray' is not there yet; this release has backend='thread' and 'process'")
+    if os.name != "posix" and (given["backend"] == "process" or given["multiprocessing_context"] is not None):
+        raise NotYetError("worker processes are not there yet on this system; use backend='thread'")
     _check_context(given["multiprocessing_context"], given["backend"])
 
 

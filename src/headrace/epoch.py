@@ -99,12 +99,9 @@ class StreamedBatches:
 
     def __init__(self, pool: Pool[StreamTask, StreamBatch], readers: int, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._readers = readers
-        self._first = cursor.step
-        self._counted = 0  # the batches of all readers that take turns, in the order in which they come
         # What comes next, each with the step that has been handed out with it.
         self._waiting: deque[tuple[StreamBatch | Exception, int | None]] = deque()
-        self._tasks = _TurnTasks(readers, cursor) if readers > 1 else _StreamTasks(cursor)
+        self._tasks = _StreamTasks(readers, cursor)
         self._results = pool.run(self._tasks)
 
     def read(self) -> tuple[Any, int]:
@@ -132,73 +129,40 @@ class StreamedBatches:
         self._results.close()
 
     def _take(self, found: StreamBatch, task: StreamTask) -> None:
-        if not found.samples:
-            self._tasks.end(task)
-        step = self._step_of(found, task)
-        if step is None or step >= self._first:
-            self._waiting.extend((error, None) for error in found.errors)
-        if step is None or step < self._first:
+        if task.skip:
             return
+        self._waiting.extend((error, None) for error in found.errors)
         if found.loaded:
-            self._waiting.append((found, step))
-        else:  # it is passed over with the last of its errors
+            self._waiting.append((found, task.step))
+        elif found.samples:  # it is passed over with the last of its errors
             error, _ = self._waiting.pop()
-            self._waiting.append((error, step))
-
-    def _step_of(self, found: StreamBatch, task: StreamTask) -> int | None:
-        """The number of a batch among all of the epoch; None for the end of a stream."""
-        if not found.samples:
-            return None
-        if self._readers == 1:
-            return task.number
-        self._counted += 1
-        return self._counted - 1
+            self._waiting.append((error, task.step))
+        else:
+            self._tasks.end(task)
+            self._cursor.hand_out(task.step)
 
 
 class _StreamTasks(Iterator[StreamTask]):
-    """A task for each batch that has not been handed out, until the stream has ended."""
+    """A task for each step, until all streams have ended.
 
-    def __init__(self, cursor: Cursor) -> None:
-        self._epoch = cursor.epoch
-        self._handed_out = frozenset(cursor.ahead)
-        self._number = cursor.step
-        self._ended = False
-
-    def __next__(self) -> StreamTask:
-        if self._ended:
-            raise StopIteration
-        while self._number in self._handed_out:
-            self._number += 1
-        self._number += 1
-        return StreamTask(self._epoch, self._number - 1)
-
-    def end(self, task: StreamTask) -> None:  # noqa: ARG002 - as for readers that take turns
-        """Take note that there was no batch for the task."""
-        self._ended = True
-
-
-class _TurnTasks(Iterator[StreamTask]):
-    """Tasks for readers that take turns, the i-th for reader i mod `readers`, until all have ended.
-
-    How many batches each reader had in an epoch that is resumed only they can tell, so all of them
-    begin anew and pass over what was handed out. There are no more batches than tasks, so the first
-    tasks can be passed over for sure.
+    Readers take turns: step s is batch s // readers of reader s mod readers, also after that one's end,
+    so that each step has its reader whatever the others have. A reader that is asked for a batch
+    passes over those before it; so where an epoch is resumed, the tasks begin with a whole round.
     """
 
     def __init__(self, readers: int, cursor: Cursor) -> None:
         self._epoch = cursor.epoch
         self._readers = readers
-        self._handed_out = cursor.step
-        self._drawn = 0
+        self._handed_out = frozenset(range(cursor.step - cursor.step % readers, cursor.step)) | cursor.ahead
+        self._step = cursor.step - cursor.step % readers
         self._ended: set[int] = set()
 
     def __next__(self) -> StreamTask:
         if len(self._ended) == self._readers:
             raise StopIteration
-        number, reader = divmod(self._drawn, self._readers)
-        self._drawn += 1
-        return StreamTask(self._epoch, number, reader, skip=self._drawn <= self._handed_out)
+        step, self._step = self._step, self._step + 1
+        return StreamTask(self._epoch, step, step // self._readers, skip=step in self._handed_out)
 
     def end(self, task: StreamTask) -> None:
         """Take note that there was no batch for the task, nor will there be for its reader."""
-        self._ended.add(task.reader)
+        self._ended.add(task.step % self._readers)

@@ -64,18 +64,19 @@ class StreamTask:
 
     Attributes:
         epoch: of which epoch.
-        number: which batch of the stream, as its reader counts them.
-        reader: which of the readers that take turns.
+        step: which step of it.
+        number: which batch of the stream that its reader reads; other than the step where readers
+            take turns.
         skip: pass it over.
     """
 
     epoch: Epoch
+    step: int
     number: int
-    reader: int = 0
     skip: bool = False
 
     def __str__(self) -> str:
-        return f"batch {self.number} of the stream in epoch {self.epoch.number} (seed {self.epoch.seed})"
+        return f"step {self.step} of epoch {self.epoch.number} (seed {self.epoch.seed})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,9 @@ class StreamBatch:
     """What became of a StreamTask.
 
     Attributes:
-        samples: how many samples the batch holds; 0 where the stream has ended before it.
+        samples: how many samples the batch holds; 0 where the stream has ended, or it was passed over.
         batch: the batch, if it is loaded.
-        loaded: whether it is; else it was passed over, or the last of the errors prevented it.
+        loaded: whether it is; else there is none, or the last of the errors prevented it.
         errors: what was raised on the way, in the order in which that happened.
     """
 
@@ -215,16 +216,16 @@ class StreamReader:
     def __call__(self, task: StreamTask) -> StreamBatch:
         """The batch of a task, with what was raised on the way from the batch before it."""
         epoch = task.epoch
-        with naming_step(epoch, task.number):
+        with naming_step(epoch, task.step):
             if epoch != self._epoch or task.number < self._number:
                 self.begin(epoch)
         while self._number < task.number and not self._ended:
             self._read_samples(epoch)  # what fails there is told by who loads that batch
         samples, errors = self._read_samples(epoch)
+        if task.skip:
+            return StreamBatch(0)
         if not samples or (self._drop_last and len(samples) < self._size):
             return StreamBatch(0, errors=errors)
-        if task.skip:
-            return StreamBatch(len(samples))
         try:
             return StreamBatch(len(samples), self._collate(samples, task), loaded=True, errors=errors)
         except Exception as error:
@@ -233,20 +234,21 @@ class StreamReader:
     def _collate(self, samples: list[Any], task: StreamTask) -> Any:
         first = task.number * self._size
         indices = range(first, first + len(samples))
-        with naming_step(task.epoch, task.number), use_keys(task.epoch.draws_key, self._numbers(indices)):
+        with naming_step(task.epoch, task.step), use_keys(task.epoch.draws_key, self._numbers(indices)):
             return _collate(samples, indices, self._collate_fn, single=self._single)
 
     def _read_samples(self, epoch: Epoch) -> tuple[list[Any], list[Exception]]:
         """The samples of the next batch, fewer at the end of the stream, and what was raised among them."""
         number, self._number = self._number, self._number + 1
+        step = number * self._workers + self._worker
         if self._seeds_globals:
-            _seed_globals(epoch, number, self._worker)
+            _seed_globals(epoch, step)
         samples: list[Any] = []
         errors: list[Exception] = []
         failures = 0  # in a row
         while not self._ended and len(samples) < self._size:
             try:
-                with naming_step(epoch, number), use_keys(epoch.draws_key, self._numbers([self._position])):
+                with naming_step(epoch, step), use_keys(epoch.draws_key, self._numbers([self._position])):
                     sample = next(self._samples, self)
             except Exception as error:
                 errors.append(error)
@@ -384,9 +386,9 @@ class WorkMaker:
         return load
 
 
-def _seed_globals(epoch: Epoch, number: int, worker: int = 0) -> None:
+def _seed_globals(epoch: Epoch, step: int) -> None:
     """Let code that draws from global generators see them alike for a batch, whichever worker loads it."""
-    adapters.seed_globals(epoch_key(epoch.seed, epoch.number, f"globals {number} {worker}"))
+    adapters.seed_globals(epoch_key(epoch.seed, epoch.number, f"globals {step}"))
 
 
 def _in_arena(work: Callable[[Any], Any], arena: Arena) -> Callable[[Any], Any]:

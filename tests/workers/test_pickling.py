@@ -1095,3 +1095,25 @@ def test_copies_of_what_was_pickled_are_independent() -> None:
     first, second = (load(sent.payload, [bytearray(LARGE)]) for _ in range(2))
     first.first[0] = -1
     assert second.first[0, 0] == 0
+
+
+def test_the_main_script_of_a_process_of_multiprocessing(tmp_path: Path) -> None:
+    """It goes by another name there, and a rank of a distributed training is such a process."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing\n"
+        "from headrace import DataLoader, Dataset\n"
+        "class Squares(Dataset):\n"
+        "    def __len__(self):\n"
+        "        return 4\n"
+        "    def __getitem__(self, index):\n"
+        "        return index**2\n"
+        "def train():\n"
+        "    print([batch.tolist() for batch in DataLoader(Squares(), 2, num_workers=1, backend='process')])\n"
+        "if __name__ == '__main__':\n"
+        "    rank = multiprocessing.get_context('spawn').Process(target=train)\n"
+        "    rank.start()\n"
+        "    rank.join()\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[[0, 1], [4, 9]]\n"

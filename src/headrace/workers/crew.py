@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Crew"]
 
-# How long workers have to end in an orderly way when they are asked to, in seconds.
+# How long workers have to end when their connections do, in seconds; and when they are told to.
+_GRACE = 0.1
 _PATIENCE = 2.0
 # How often to look for the death of a worker where the system does not tell, in seconds.
 _POLL = 0.2
@@ -347,24 +348,29 @@ class Crew:
         """End all workers. Memory that the user refers to stays."""
         if self.ended or not self.is_home:  # a fork of that process has no say
             return
+        self.give_up()
         self.ended = True
-        processes = [worker.process for worker in self._workers if worker.process is not None]
-        for act in ("terminate", "kill"):
-            running = [process for process in processes if process.poll() is None]
-            for process in running:
-                getattr(process, act)()
-            deadline = monotonic() + _PATIENCE
-            for process in running:
-                process.wait(max(0.0, deadline - monotonic()))
         for worker in self._workers:
-            worker.close()
+            worker.control.close()
         for ours, theirs in self._tasks:
             ours.close()
             theirs.close()
+        self._end_processes()
+        for worker in self._workers:
+            worker.close()
         if self._setup is not None:
             os.close(self._setup[0])
         self._watched.clear()
         self._workers.clear()
+
+    def _end_processes(self) -> None:
+        """Wait for the processes; those that do not end by themselves, having something in hand, are told to."""
+        running = [worker.process for worker in self._workers if worker.process is not None]
+        for method, patience in (("poll", _GRACE), ("terminate", _PATIENCE), ("kill", _PATIENCE)):
+            for process in running:
+                getattr(process, method)()
+            deadline = monotonic() + patience
+            running = [process for process in running if process.wait(max(0.0, deadline - monotonic())) is None]
 
 
 def _context(context: Any) -> Any:

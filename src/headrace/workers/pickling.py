@@ -19,7 +19,7 @@ import pickle
 import sys
 import traceback
 import types
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,7 +33,7 @@ from headrace.workers.mapped import MappedFile, dtype_name, mapped_root, reduce_
 from headrace.workers.passports import Delivery, passports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
     from typing_extensions import Buffer
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Pickled", "dump_error", "dump_result", "dump_work", "load", "load_error"]
 
 _PROTOCOL = 5
+_RENAMED_MAIN = "__mp_main__"
 # Below this the bookkeeping of a buffer costs more than the copy into the pickle.
 _APART_FROM = 1 << 12
 
@@ -88,7 +89,8 @@ def dump_work(work: object, name: str = "work") -> Pickled:
     with io.BytesIO() as file:
         pickler = kind(file, _WorkReducer(kind), _keep_large(buffers))
         try:
-            pickler.dump(Delivery(work, pickler.classes))
+            with _main_by_value(kind):
+                pickler.dump(Delivery(work, pickler.classes))
         except Exception as error:
             trial = _Trial(kind, lambda: _WorkReducer(kind))
             raise NotPicklableError(_explain(find_culprit(work, name, error, trial), _TO_A_WORKER)) from error
@@ -196,6 +198,22 @@ def _make_by_value(cloudpickle: Any) -> Any:
     return ByValue
 
 
+@contextmanager
+def _main_by_value(kind: _Kind) -> Iterator[None]:
+    """Send the main script by value also where this process was started by `multiprocessing`, which renames it."""
+    main = sys.modules.get(_RENAMED_MAIN)
+    if main is None or kind is _ByReference:
+        yield
+        return
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(main)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(main)
+
+
 def _dump(value: object, kind: _Kind, reduce: _Reduce | None = None, keep: _Keep | None = None) -> bytes:
     with io.BytesIO() as file:
         kind(file, reduce or _reduce, keep).dump(value)
@@ -258,7 +276,7 @@ class _WorkReducer:
                 return reduce_view(value, root, self._file(root))
         elif isinstance(value, type | types.FunctionType):
             # Pickle alone would send a name that means something else, or nothing, in the worker.
-            if self._by_reference and value.__module__ == "__main__":
+            if self._by_reference and value.__module__ in ("__main__", _RENAMED_MAIN):
                 raise pickle.PicklingError(f"{value.__qualname__} is defined in __main__")
             return NotImplemented
         return _reduce(value)

@@ -32,8 +32,10 @@ NUMBER_BYTES = 8
 
 # How often a worker looks for its parent where the system does not tell of its death, in seconds.
 _POLL = 1.0
-# How long it has to end when the parent has died, in seconds.
-_PATIENCE = 5.0
+# How long it has to end when the parent has died, in seconds, and how often it is told to: first after
+# a while in which it may notice by itself.
+_PATIENCE = 2.0
+_ATTEMPTS = 10
 
 
 def serve_descriptors(descriptors: tuple[int, int, int], parent: int) -> None:
@@ -77,7 +79,8 @@ class _Server:
         self._tasks = tasks
         self._report_file = report
         self._parent = parent
-        self._stopping = False
+        self._stopping = False  # it has been told to end
+        self._leaving = False  # it is about to
         self._arena = SharedArena()
 
     def serve(self, make: Callable[[], Callable[[Any], Any]] | None) -> None:
@@ -89,11 +92,14 @@ class _Server:
         self._handle_signals()
         Thread(target=_end_with, args=(self._parent, self._control), daemon=True).start()
         self._report = ReportWriter(self._report_file)
-        with suppress(EOFError, BrokenPipeError, ConnectionError):  # nobody is there any more
-            work = self._make_work(make or self._receive_work)
-            with use_arena(self._arena):
-                while True:
-                    self._do_next(work)
+        try:
+            with suppress(EOFError, BrokenPipeError, ConnectionError):  # nobody is there any more
+                work = self._make_work(make or self._receive_work)
+                with use_arena(self._arena):
+                    while True:
+                        self._do_next(work)
+        finally:
+            self._leaving = True
 
     def _handle_signals(self) -> None:
         # Ctrl-C goes to all processes of a terminal. The consumer's own will end this one.
@@ -104,8 +110,8 @@ class _Server:
 
     def _stop(self, *_: object) -> None:
         """End this process in an orderly way, whatever it does, so that what is open gets closed."""
-        if not self._stopping:
-            self._stopping = True
+        self._stopping = True
+        if not self._leaving:
             sys.exit(128 + signal.SIGTERM)
 
     def _make_work(self, make: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
@@ -184,7 +190,9 @@ def _end_with(parent: int, control: Channel) -> None:
         poll.register(watched, select.POLLIN)  # and when others, forked from it, keep that end open
     while not poll.poll(None if watched is not None else _POLL * 1000) and _is_alive(parent):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(_ATTEMPTS):  # what it raises may be lost, in a finalizer for one
+        sleep(_PATIENCE / _ATTEMPTS)
+        os.kill(os.getpid(), signal.SIGTERM)
     sleep(_PATIENCE)
     os._exit(1)
 

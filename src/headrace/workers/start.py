@@ -7,6 +7,7 @@ and does not run the main script again, so that needs no guard. All it gets are 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -139,10 +140,14 @@ class _CleanProcess:
         return self._process.poll()
 
     def wait(self, timeout: float) -> int | None:
-        try:
+        if self.sentinel is not None:  # it tells at once, where subprocess would look from time to time
+            poll = select.poll()
+            poll.register(self.sentinel, select.POLLIN)
+            poll.poll(timeout * 1000)
+            return self._process.poll()
+        with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
+        return None
 
     def terminate(self) -> None:
         self._process.terminate()

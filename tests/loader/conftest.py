@@ -1,0 +1,89 @@
+"""What tests of loaders with workers share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import pytest
+
+import headrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_PATIENCE = 30.0  # for what takes a moment, on a machine with much else to do
+
+
+@pytest.fixture
+def by_value(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Send the datasets of a test file to workers as code: pytest may have imported it in a way that they cannot."""
+    cloudpickle.register_pickle_by_value(request.module)
+    yield
+    cloudpickle.unregister_pickle_by_value(request.module)
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Any]], None]:
+    """Waits until something is so."""
+
+    def wait(is_so: Callable[[], Any]) -> None:
+        deadline = monotonic() + _PATIENCE
+        while not is_so():
+            assert monotonic() < deadline, "it did not come to pass"
+            sleep(0.01)
+
+    return wait
+
+
+class Script:
+    """A script that runs in a process, and a session, of its own."""
+
+    def __init__(self, path: Path, arguments: tuple[str, ...], flags: tuple[str, ...]) -> None:
+        self.folder = path.parent
+        self.process = subprocess.Popen(
+            [sys.executable, *flags, str(path), *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": str(Path(headrace.__file__).parents[1])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self) -> tuple[int, str, str]:
+        """The exit code, standard output and standard error, once it has ended."""
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+    def output(self) -> str:
+        """What a script says that ends well, without a word of complaint."""
+        code, out, err = self.finish()
+        assert (code, err) == (0, "")
+        return out
+
+
+@pytest.fixture
+def run_script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
+    """Starts a script with arguments, in an empty folder."""
+    scripts: list[Script] = []
+
+    def run(text: str, *arguments: str, flags: tuple[str, ...] = ()) -> Script:
+        path = tmp_path / "script.py"
+        path.write_text(textwrap.dedent(text))
+        scripts.append(Script(path, arguments, flags))
+        return scripts[-1]
+
+    yield run
+    for script in scripts:
+        script.process.kill()
+        script.process.wait()
+        for pipe in (script.process.stdout, script.process.stderr):
+            assert pipe is not None
+            pipe.close()

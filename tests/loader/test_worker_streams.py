@@ -1,0 +1,430 @@
+"""Streams that workers read: each its own copy and share, or all of them one stream that is dealt out."""
+
+from __future__ import annotations
+
+import json
+import re
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from headrace import DataLoader, IterableDataset, get_worker_info, sample_rng
+from headrace.errors import StateError
+from headrace.testing import check_same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+pytestmark = pytest.mark.usefixtures("by_value")
+
+BACKENDS = ["thread", "process"]
+
+
+class Numbers(IterableDataset[Any]):
+    """Numbers of the epoch with randomness of their own: the share of a worker if there is one, else all."""
+
+    def __init__(self, length: int | None, *, shared: bool = True) -> None:
+        self.length, self.shared = length, shared
+        self.epoch = -1
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        info = get_worker_info()
+        assert info is None or info.dataset is self
+        number, step = (info.id, info.num_workers) if info and self.shared else (0, 1)
+        while self.length is None or number < self.length:
+            yield 1000 * self.epoch + number, sample_rng().random()
+            number += step
+
+
+class Uneven(Numbers):
+    """Workers have 0, 3, 6, ... samples."""
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        info = get_worker_info()
+        assert info is not None
+        for number in range(3 * info.id):
+            yield 1000 * self.epoch + 100 * info.id + number, sample_rng().random()
+
+
+class Flaky(IterableDataset[int]):
+    """An iterator that fails at some numbers, once each, and can be asked again; the share of a worker."""
+
+    def __init__(self, length: int, failing: set[int]) -> None:
+        self.length, self.failing = length, failing
+
+    def __iter__(self) -> Iterator[int]:
+        info = get_worker_info()
+        self.number, self.step = (info.id, info.num_workers) if info else (0, 1)
+        self.left = set(self.failing)
+        return self
+
+    def __next__(self) -> int:
+        if self.number >= self.length:
+            raise StopIteration
+        if self.number in self.left:
+            self.left.remove(self.number)
+            raise OSError(f"{self.number} is broken")
+        number = self.number
+        self.number += self.step
+        return number
+
+
+def numbers(batches: Any) -> list[list[int]]:
+    return [batch[0].tolist() for batch in batches]
+
+
+def walk(batches: Any) -> list[Any]:
+    """The batches, and the texts of errors in between."""
+    found: list[Any] = []
+    while True:
+        try:
+            found.append(next(batches).tolist())
+        except StopIteration:
+            return found
+        except (OSError, RuntimeError) as error:
+            found.append(str(error))
+
+
+# ------------------------------------------------------------------ whole streams
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_worker_has_the_whole_stream(backend: str) -> None:
+    """They take turns, batch by batch, each with randomness of its own."""
+    loader = DataLoader(Numbers(5, shared=False), 2, num_workers=2, backend=backend, seed=1)
+    batches = list(loader)
+    assert numbers(batches) == [[0, 1], [0, 1], [2, 3], [2, 3], [4], [4]]
+    assert len({value for _, drawn in batches for value in drawn.tolist()}) == 10
+    check_same(batches, list(DataLoader(Numbers(5, shared=False), 2, num_workers=2, backend="thread", seed=1)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_worker_reads_its_share(backend: str) -> None:
+    stream = Numbers(11)
+    loader = DataLoader(stream, 2, num_workers=3, backend=backend, persistent_workers=True)
+    for epoch in range(3):
+        expected = [[0, 3], [1, 4], [2, 5], [6, 9], [7, 10], [8]]
+        assert numbers(loader) == [[1000 * epoch + number for number in batch] for batch in expected]
+    loader.set_epoch(7)
+    assert numbers(loader)[0] == [7000, 7003]
+    assert stream.epoch == -1, "the user's own stream is not read"
+    loader.close()
+    whole = DataLoader(Numbers(11), 2, num_workers=3, drop_last=True, backend=backend)
+    assert numbers(whole) == [[0, 3], [1, 4], [2, 5], [6, 9], [7, 10]]
+    single = DataLoader(Numbers(4), None, num_workers=2, backend=backend)
+    assert [number for number, _ in single] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_streams_of_different_lengths(backend: str) -> None:
+    """A worker whose stream has ended is passed over; one may have nothing at all."""
+    loader = DataLoader(Uneven(None), 2, num_workers=3, backend=backend)
+    assert numbers(loader) == [[100, 101], [200, 201], [102], [202, 203], [204, 205]]
+    assert numbers(DataLoader(Uneven(None), 2, num_workers=1, backend=backend)) == []
+
+
+@pytest.mark.parametrize("shard", [False, True])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_endless_stream(backend: str, shard: bool) -> None:
+    loader = DataLoader(Numbers(None), 2, num_workers=2, backend=backend, shard=shard)
+    batches = iter(loader)
+    found = [number for _ in range(20) for number in next(batches)[0].tolist()]
+    assert sorted(found) == list(range(40))
+    del batches
+    assert next(iter(loader))[0][0] == 1000
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_in_a_context(context: str) -> None:
+    loader = DataLoader(Numbers(8), 2, num_workers=2, backend="process", multiprocessing_context=context)
+    assert numbers(loader) == [[0, 2], [1, 3], [4, 6], [5, 7]]
+
+
+def test_of_torch() -> None:
+    """A stream that asks torch which worker it is in."""
+    data = pytest.importorskip("torch.utils.data")
+
+    class Theirs(data.IterableDataset):  # type: ignore[misc,name-defined]
+        def __iter__(self) -> Iterator[int]:
+            info = data.get_worker_info()
+            return iter(range(9) if info is None else range(info.id, 9, info.num_workers))
+
+    own = [batch.tolist() for batch in DataLoader(Theirs(), 2, num_workers=2, backend="process")]
+    assert own == [[0, 2], [1, 3], [4, 6], [5, 7], [8]]
+    assert own == [
+        batch.tolist() for batch in data.DataLoader(Theirs(), 2, num_workers=2, multiprocessing_context="fork")
+    ]
+    assert [batch.tolist() for batch in DataLoader(Theirs(), 5)] == [[0, 1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+# ------------------------------------------------------------------ one stream, dealt out
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sharded_it_is_as_without_workers(backend: str, num_workers: int, drop_last: bool) -> None:
+    """The same bytes, though the stream would read a share if it could: nobody tells it of workers."""
+    loader = DataLoader(
+        Numbers(17),
+        3,
+        num_workers=num_workers,
+        shard=True,
+        drop_last=drop_last,
+        backend=backend,
+        seed=2,
+        persistent_workers=True,
+    )
+    without = DataLoader(Numbers(17), 3, drop_last=drop_last, seed=2)
+    for _ in range(2):
+        check_same(list(loader), list(without))
+    loader.close()
+
+
+def test_one_worker_is_as_none() -> None:
+    for backend in BACKENDS:
+        loader = DataLoader(Numbers(7), 3, num_workers=1, backend=backend, seed=2)
+        check_same(list(loader), list(DataLoader(Numbers(7), 3, seed=2)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_worker_passes_over_is_not_collated(backend: str) -> None:
+    collated: list[int] = []  # each process has one of its own
+
+    def collate(samples: list[Any]) -> Any:
+        collated.extend(number for number, _ in samples)
+        return collated.copy()
+
+    loader = DataLoader(Numbers(24), 2, num_workers=2, shard=True, backend=backend, collate_fn=collate)
+    batches = list(loader)
+    assert [batch[-2:] for batch in batches] == [[number, number + 1] for number in range(0, 24, 2)]
+    assert all(len(set(batch)) == len(batch) for batch in batches)
+
+
+# ------------------------------------------------------------------ order
+
+
+class Held(IterableDataset[int]):
+    """The first worker's second sample waits for a mark, which the other one makes at its end if it is asked to."""
+
+    def __init__(self, mark: Path, *, by_itself: bool) -> None:
+        self.mark, self.by_itself = mark, by_itself
+
+    def __iter__(self) -> Iterator[int]:
+        info = get_worker_info()
+        assert info is not None
+        yield 10 * info.id
+        while info.id == 0 and not self.mark.exists():
+            sleep(0.005)
+        for number in range(1, 4):
+            yield 10 * info.id + number
+        if self.by_itself:
+            self.mark.touch()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_slow_stream_does_not_change_the_order(tmp_path: Path, backend: str) -> None:
+    stream = Held(tmp_path / "mark", by_itself=True)
+    loader = DataLoader(stream, 1, num_workers=2, prefetch_factor=5, backend=backend)
+    assert [batch.item() for batch in loader] == [0, 10, 1, 11, 2, 12, 3, 13]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_slow_stream_out_of_order(tmp_path: Path, backend: str) -> None:
+    """What the other worker was ahead is not lost, nor doubled, by a resume."""
+    stream = Held(tmp_path / "mark", by_itself=False)
+    loader = DataLoader(stream, 1, num_workers=2, prefetch_factor=5, backend=backend, in_order=False)
+    batches = iter(loader)
+    assert {next(batches).item() for _ in range(4)} <= {0, 10, 11, 12, 13}
+    found = next(batches).item()
+    assert found in {0, 10, 11, 12, 13}
+    state = json.loads(json.dumps(batches.state_dict()))
+    stream.mark.touch()
+    assert sorted(batch.item() for batch in batches) == [1, 2, 3]
+    loader.load_state_dict(state)
+    assert sorted(batch.item() for batch in loader) == [1, 2, 3]
+
+
+# ------------------------------------------------------------------ resume
+
+
+def check_resumes_everywhere(make: Callable[[], DataLoader[Any]]) -> None:
+    loader = make()
+    expected: list[Any] = []
+    states = []
+    for _ in range(2):
+        batches = iter(loader)
+        while True:
+            states.append((json.dumps(loader.state_dict()), len(expected)))
+            try:
+                expected.append(next(batches))
+            except StopIteration:
+                break
+    loader.close()
+    resumed = make()  # its workers, if they stay, are brought from place to place
+    for state, count in states:
+        resumed.load_state_dict(json.loads(state))
+        found = [batch for _ in range(json.loads(state)["epoch"], 2) for batch in resumed]
+        check_same(found, expected[count:])
+    resumed.close()
+
+
+STREAMS: list[tuple[type[Numbers], dict[str, Any]]] = [
+    (Numbers, {"num_workers": 2}),
+    (Numbers, {"num_workers": 3, "drop_last": True}),
+    (Numbers, {"num_workers": 2, "shard": True}),
+    (Uneven, {"num_workers": 3}),
+    (Uneven, {"num_workers": 4, "drop_last": True}),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("kind", "options"), STREAMS)
+def test_a_state_taken_anywhere_goes_on_there(kind: type[Numbers], options: dict[str, Any], backend: str) -> None:
+    check_resumes_everywhere(
+        lambda: DataLoader(kind(11), 2, seed=3, backend=backend, persistent_workers=True, **options)
+    )
+
+
+def test_a_sharded_state_goes_on_with_any_workers() -> None:
+    def make(num_workers: int, **options: Any) -> DataLoader[Any]:
+        return DataLoader(Numbers(17), 3, num_workers=num_workers, shard=True, seed=2, backend="thread", **options)
+
+    expected = list(make(0))
+    for saved in (0, 1, 3):
+        batches = iter(make(saved))
+        first = [next(batches), next(batches)]
+        state = json.loads(json.dumps(batches.state_dict()))
+        for resumed in (0, 2, 4):
+            loader = make(resumed)
+            loader.load_state_dict(state)
+            check_same(first + list(loader), expected)
+
+
+def test_a_state_of_shares_belongs_to_as_many_workers() -> None:
+    """Other workers would have other shares: there is no place among them that is the same."""
+    batches = iter(DataLoader(Numbers(17), 3, num_workers=2, seed=2, backend="thread"))
+    next(batches)
+    state = batches.state_dict()
+    for num_workers, there in ((0, None), (3, 3)):
+        text = f"the number of workers that read the stream was 2 and is {there} here"
+        with pytest.raises(StateError, match=re.escape(text)):
+            DataLoader(Numbers(17), 3, num_workers=num_workers, seed=2, backend="thread").load_state_dict(state)
+
+
+@pytest.mark.parametrize("shard", [False, True])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_out_of_order_nothing_is_lost_or_doubled(backend: str, shard: bool) -> None:
+    def make() -> DataLoader[Any]:
+        return DataLoader(
+            Numbers(30), 2, num_workers=3, shard=shard, seed=2, backend=backend, in_order=False, persistent_workers=True
+        )
+
+    with make() as loader, make() as other:
+        for consumed in (0, 1, 4, 8, 15):
+            loader.set_epoch(0)
+            batches = iter(loader)
+            first = [next(batches) for _ in range(consumed)]
+            state = json.loads(json.dumps(batches.state_dict()))
+            other.load_state_dict(state)
+            rest = numbers(other)
+            assert sorted(rest) == sorted(numbers(batches))
+            found = [number for batch in numbers(first) + rest for number in batch]
+            assert sorted(found) == list(range(30))
+
+
+# ------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_error_loses_no_sample(backend: str) -> None:
+    """Each error comes once, before the batch in which it happened, and that is whole."""
+    loader = DataLoader(Flaky(16, {0, 5, 7, 8}), 2, num_workers=2, backend=backend)
+    for _ in range(2):
+        assert walk(iter(loader)) == [
+            "0 is broken", [0, 2], [1, 3], [4, 6], "5 is broken", "7 is broken", [5, 7],
+            "8 is broken", [8, 10], [9, 11], [12, 14], [13, 15],
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_error_of_a_sharded_stream_is_told_once(backend: str, num_workers: int) -> None:
+    """All workers come across it, and the one that has the batch in hand tells of it."""
+
+    class Whole(Flaky):
+        def __iter__(self) -> Iterator[int]:
+            super().__iter__()
+            assert (self.number, self.step) == (0, 1)
+            return self
+
+    stream = Whole(10, {0, 3, 4, 9})
+    expected = walk(iter(DataLoader(stream, 2)))
+    assert expected.count("3 is broken") == 1
+    loader = DataLoader(stream, 2, num_workers=num_workers, shard=True, backend=backend)
+    assert walk(iter(loader)) == expected
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_errors_name_step_and_epoch(backend: str) -> None:
+    batches = iter(DataLoader(Flaky(8, {5}), 2, num_workers=2, backend=backend, seed=4))
+    for _ in range(3):
+        next(batches)
+    with pytest.raises(OSError, match="5 is broken") as caught:
+        next(batches)
+    assert caught.value.__notes__ == ["in step 3 of epoch 0 (seed 4)"]
+
+
+@pytest.mark.parametrize("shard", [False, True])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_stream_that_cannot_begin(backend: str, shard: bool) -> None:
+    class Broken(IterableDataset[int]):
+        def __iter__(self) -> Iterator[int]:
+            raise OSError("no such file")
+
+    loader = DataLoader(Broken(), num_workers=2, backend=backend, shard=shard)
+    for _ in range(2):
+        found = walk(iter(loader))
+        assert set(found) == {"no such file"}
+        assert 1 <= len(found) <= 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_error_of_collation_passes_the_batch_over(backend: str) -> None:
+    class Ragged(IterableDataset[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for number in range(6):
+                yield np.full(1 + (number == 3), number)
+
+    loader = DataLoader(Ragged(), 2, num_workers=2, backend=backend, shard=True)
+    batches = iter(loader)
+    assert next(batches).tolist() == [[0], [1]]
+    with pytest.raises(ValueError, match=r"^the sample differs in shape: sample 2 has \(1,\), sample 3 has \(2,\)"):
+        next(batches)
+    state = batches.state_dict()
+    assert next(batches).tolist() == [[4], [5]]
+    loader.load_state_dict(state)
+    assert [batch.tolist() for batch in loader] == [[[4], [5]]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_state_taken_at_an_error(backend: str) -> None:
+    """The samples around it come after the resume."""
+    loader = DataLoader(Flaky(12, {5}), 2, num_workers=2, backend=backend, seed=1)
+    batches = iter(loader)
+    found = [next(batches).tolist() for _ in range(3)]
+    with pytest.raises(OSError, match="5 is broken"):
+        next(batches)
+    state = batches.state_dict()
+    rest = [batch.tolist() for batch in batches]
+    loader.load_state_dict(state)
+    again = walk(iter(loader))
+    assert [batch for batch in again if isinstance(batch, list)] == rest
+    assert sorted(number for batch in found + rest for number in batch) == list(range(12))

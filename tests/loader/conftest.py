@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,15 @@ def by_value(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
+def forks_quietly() -> Iterator[None]:
+    """Let nobody warn of a fork beside other threads, such as those of a framework that another test imported."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+        warnings.filterwarnings("ignore", ".*fork", RuntimeWarning)
+        yield
+
+
+@pytest.fixture
 def eventually() -> Callable[[Callable[[], Any]], None]:
     """Waits until something is so."""
 
@@ -45,12 +55,12 @@ def eventually() -> Callable[[Callable[[], Any]], None]:
 class Script:
     """A script that runs in a process, and a session, of its own."""
 
-    def __init__(self, path: Path, arguments: tuple[str, ...], flags: tuple[str, ...]) -> None:
-        self.folder = path.parent
+    def __init__(self, script: Path, arguments: tuple[str, ...], flags: tuple[str, ...], path: list[Path]) -> None:
+        self.folder = script.parent
         self.process = subprocess.Popen(
-            [sys.executable, *flags, str(path), *arguments],
+            [sys.executable, *flags, str(script), *arguments],
             cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(Path(headrace.__file__).parents[1])},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -71,13 +81,14 @@ class Script:
 
 @pytest.fixture
 def run_script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
-    """Starts a script with arguments, in an empty folder."""
+    """Starts a script with arguments, in an empty folder; and with one to import from, if that is given."""
     scripts: list[Script] = []
 
-    def run(text: str, *arguments: str, flags: tuple[str, ...] = ()) -> Script:
-        path = tmp_path / "script.py"
-        path.write_text(textwrap.dedent(text))
-        scripts.append(Script(path, arguments, flags))
+    def run(text: str, *arguments: str, flags: tuple[str, ...] = (), path: Path | None = None) -> Script:
+        script = tmp_path / "script.py"
+        script.write_text(textwrap.dedent(text))
+        own = [Path(headrace.__file__).parents[1]]
+        scripts.append(Script(script, arguments, flags, own if path is None else [*own, path]))
         return scripts[-1]
 
     yield run

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-pytestmark = pytest.mark.usefixtures("by_value")
+pytestmark = pytest.mark.usefixtures("by_value", "forks_quietly")
 
 BACKENDS = ["thread", "process"]
 
@@ -270,6 +270,7 @@ def check_resumes_everywhere(make: Callable[[], DataLoader[Any]]) -> None:
     loader.close()
     resumed = make()  # its workers, if they stay, are brought from place to place
     for state, count in states:
+        assert not json.loads(state)["ahead"], "a stream that has ended leaves no gap"
         resumed.load_state_dict(json.loads(state))
         found = [batch for _ in range(json.loads(state)["epoch"], 2) for batch in resumed]
         check_same(found, expected[count:])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     RunScript = Callable[..., Any]
 
-pytestmark = pytest.mark.usefixtures("by_value")
+pytestmark = pytest.mark.usefixtures("by_value", "forks_quietly")
 
 BACKENDS = ["thread", "process"]
 LARGE = 1 << 16  # bytes that travel in a block

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], Any]], None]
     RunScript = Callable[..., Any]
 
-pytestmark = pytest.mark.usefixtures("by_value")
+pytestmark = pytest.mark.usefixtures("by_value", "forks_quietly")
 
 BACKENDS = ["thread", "process"]
 CONTEXTS = ["fork", "forkserver", "spawn"]
@@ -771,6 +771,77 @@ def test_ctrl_c(backend: str, context: str, run_script: RunScript, eventually: E
 
 
 @pytest.mark.parametrize("context", ["", "fork"])
+def test_ctrl_c_while_workers_have_nothing_to_do(context: str, run_script: RunScript) -> None:
+    """It is the script's own, and nobody else's."""
+    script = run_script(
+        f"""{PROGRAM}
+    batches = iter(loader)
+    next(batches)
+    time.sleep(0.5)  # the workers have come to wait
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        for step in range(1, 8):
+            next(batches)
+        print("gone on", flush=True)
+    """,
+        f"process {context}",
+    )
+    assert script.process.stdout is not None
+    assert script.process.stdout.readline() == "ready\n"
+    os.killpg(script.process.pid, signal.SIGINT)
+    assert script.output() == "gone on\n"
+    assert not any(map(is_alive, pids_of(script)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ctrl_c_that_is_caught(backend: str, run_script: RunScript) -> None:
+    """The run is over, and its workers have gone, though the error still refers to all of it; another can begin."""
+    script = run_script(
+        """
+        import os, signal, sys, threading, time
+        from headrace import DataLoader
+
+        def collate(samples):
+            time.sleep(0 if samples[0] else 1 if sys.argv[1] == "thread" else 1000)
+            return samples
+
+        batches = iter(DataLoader(range(8), num_workers=1, backend=sys.argv[1], collate_fn=collate))
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            next(batches)
+        except KeyboardInterrupt as error:
+            kept = error
+        try:
+            next(batches)
+        except RuntimeError as error:
+            print(error)
+        if sys.argv[1] == "process":
+            print(len(open(f"/proc/self/task/{os.getpid()}/children").read().split()), "workers")
+        print(len(list(DataLoader(range(1, 8), num_workers=1, backend=sys.argv[1], collate_fn=collate))))
+        """,
+        backend,
+    )
+    lines = script.output().splitlines()
+    assert lines[0] == "the run was interrupted; begin a new iterator, or load the state of this one"
+    assert lines[1:] == [*(["0 workers"] if backend == "process" else []), "7"]
+
+
+def test_ctrl_c_while_interpreters_start(run_script: RunScript, eventually: Eventually, tmp_path: Path) -> None:
+    """Before a worker can deal with it."""
+    slow_start = "import os, sys, time; '-c' in sys.orig_argv and (open(f'up {os.getpid()}', 'x'), time.sleep(1))"
+    (tmp_path / "sitecustomize.py").write_text(slow_start)
+    script = run_script(INTERRUPTED.replace("del batch", "pass"), "process", path=tmp_path)
+    eventually(lambda: len(list(tmp_path.glob("up *"))) == 2)
+    os.killpg(script.process.pid, signal.SIGINT)
+    code, out, err = script.finish()
+    assert (code, out) == (-signal.SIGINT, "")
+    assert err.count("Traceback") == err.count("KeyboardInterrupt") == 1
+    assert not any(is_alive(int(path.name.split()[1])) for path in tmp_path.glob("up *"))
+
+
+@pytest.mark.parametrize("context", ["", "fork"])
 def test_ctrl_c_while_workers_start(context: str, run_script: RunScript, eventually: Eventually) -> None:
     text = INTERRUPTED.replace("(pids / str(os.getpid())).touch()", "(pids / str(os.getpid())).touch(); time.sleep(60)")
     script = run_script(text.replace("del batch", "pass"), f"process {context}")
@@ -828,8 +899,10 @@ def test_a_user_who_forks(run_script: RunScript) -> None:
         def walk(loader):
             print([int(batch[0]) for batch in loader], flush=True)
 
-        for backend in ("thread", "process"):
-            loader = DataLoader(range(40), 4, num_workers=2, backend=backend, persistent_workers=True)
+        for backend, context in (("thread", None), ("process", None), ("process", "fork")):
+            loader = DataLoader(
+                range(40), 4, num_workers=2, backend=backend, multiprocessing_context=context, persistent_workers=True
+            )
             batches = iter(loader)
             next(batches)
             child = os.fork()
@@ -859,8 +932,8 @@ def test_a_user_who_forks(run_script: RunScript) -> None:
         "begin a new iterator here"
     )
     firsts = list(range(0, 40, 4))
-    assert len(lines) == 10
-    for place in (0, 5):
+    assert len(lines) == 15
+    for place in (0, 5, 10):
         assert re.fullmatch(refusal, lines[place])
         assert lines[place + 1 : place + 5] == [str(firsts), str(firsts[1:]), str(firsts), str(firsts)]
 
@@ -871,21 +944,32 @@ def test_a_user_who_forks(run_script: RunScript) -> None:
 class Nested(Dataset[Any]):
     """A loader in each sample."""
 
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
+    def __init__(self, **options: Any) -> None:
+        self.options = options
 
     def __len__(self) -> int:
         return 4
 
     def __getitem__(self, index: int, /) -> Any:
-        loader = DataLoader(range(index, index + 6), 2, num_workers=2, backend=self.backend)
-        return np.concatenate(list(loader))
+        return np.concatenate(list(DataLoader(range(index, index + 6), 2, num_workers=2, **self.options)))
 
 
-@pytest.mark.parametrize("inner", BACKENDS)
-@pytest.mark.parametrize(("backend", "context"), [("thread", None), ("process", None), ("process", "fork")])
-def test_a_loader_in_a_dataset(inner: str, backend: str, context: str | None, before: Footprint) -> None:
-    loader = DataLoader(Nested(inner), 2, num_workers=2, backend=backend, multiprocessing_context=context)
+THREADS, PROCESSES, FORKS = {"backend": "thread"}, {"backend": "process"}, {"multiprocessing_context": "fork"}
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (THREADS, THREADS),
+        (THREADS, PROCESSES),
+        (PROCESSES, THREADS),
+        (PROCESSES, PROCESSES),
+        (FORKS, THREADS),
+        (FORKS, FORKS),
+    ],
+)
+def test_a_loader_in_a_dataset(outer: dict[str, Any], inner: dict[str, Any], before: Footprint) -> None:
+    loader = DataLoader(Nested(**inner), 2, num_workers=2, **outer)
     assert lists(loader) == [[list(range(n, n + 6)), list(range(n + 1, n + 7))] for n in (0, 2)]
     before.check_is_back()
 

@@ -84,9 +84,14 @@ def start_in_context(context: Any, serve: Callable[..., None], arguments: tuple[
         serve: what the process does.
         arguments: what that is called with; file descriptors as `Descriptor`.
     """
-    process = context.Process(target=serve, args=arguments, name="headrace worker", daemon=True)
+    from multiprocessing import process as registry
+
+    process = context.Process(target=serve, args=arguments, name="headrace worker", daemon=False)
     with _without_interrupts():
         process.start()
+    # Its end is the pool's business. multiprocessing would see to that, too, where a fork of this process
+    # exits; and it allows a daemon, as it calls those that it ends, no processes of its own.
+    getattr(registry, "_children", set()).discard(process)
     return _ContextProcess(process)
 
 

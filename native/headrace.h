@@ -30,7 +30,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 1
+#define HEADRACE_ABI 2
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -52,6 +52,15 @@ HEADRACE_API void headrace_feistel(uint64_t key, uint64_t length, uint64_t start
 /* Returns the place of the first index outside [0, rows), in which case nothing is written, or -1. */
 HEADRACE_API int64_t headrace_gather(const char *source, int64_t row_stride, int64_t row_bytes, int64_t rows,
                                      const int64_t *indices, int64_t count, char *out);
+
+/* Grids are six numbers: height, width, channels, and the strides of each, in items. places: count rows of eight
+ * numbers; table: 256 items a channel, fill: one, each of item_bytes (1, 2 or 4). terms, if not null, are three times
+ * three floats d, m, s with table[c][v] == (v / d[c] - m[c]) / s[c]. Returns the number of the first image whose index or
+ * place is wrong, in which case nothing is written, or -1. */
+HEADRACE_API int64_t headrace_cut(const uint8_t *source, int64_t image_stride, int64_t images,
+                                  const int64_t *source_grid, const int64_t *indices, int64_t count,
+                                  const int32_t *places, const void *table, const void *fill, const float *terms,
+                                  int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out);
 
 /* Philox4x32-10 on one counter, in place. */
 static inline void headrace_philox_words(uint64_t key, uint32_t words[4]) {

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(headrace.__file__).parent
 
-# From the ground up: a part imports from the lines above its own only. `data` and `transforms` share
-# a line and do not know each other; the root is `headrace/__init__.py`, the public names.
+# From the ground up: a part imports from the lines above its own only. Those that share a line do not
+# know each other; the root is `headrace/__init__.py`, the public names.
 LAYERS = [
     ["errors"],
     ["kernels"],
     ["keys", "plan", "state", "stats", "faces", "adapters"],
     ["batch"],
-    ["order", "workers"],
-    ["data", "transforms"],
+    ["order", "transforms", "workers"],
+    ["data"],
     ["arguments", "pools", "position"],
     ["work"],
     ["epoch"],
@@ -48,7 +48,8 @@ ROOMS = {
     "ctypes": {"headrace.kernels.native"},
     "torch": {"headrace.adapters.torch"},
     "jax": {"headrace.adapters.jax"},
-    "PIL": {"headrace.tools", "headrace.cli"},
+    "PIL": {"headrace.tools", "headrace.cli", "headrace.transforms.decode"},
+    "simplejpeg": {"headrace.transforms.decode"},
     "rich": {"headrace.tools", "headrace.cli"},
     "matplotlib": {"headrace.tools", "headrace.cli"},
     "argparse": {"headrace.cli"},

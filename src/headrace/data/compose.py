@@ -20,9 +20,11 @@ from headrace.batch.structure import get_field, replace_field
 from headrace.data.dataset import Dataset
 from headrace.data.reading import (
     Indexable,
+    Rows,
     check_dataset,
     check_index,
     check_indices,
+    open_rows,
     read_batch,
     read_samples,
     reads_batches,
@@ -32,6 +34,7 @@ from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.keys import check_seed, epoch_key, part, slot
 from headrace.order.permutation import Shuffled
+from headrace.transforms.fuse import apply_to_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -78,6 +81,10 @@ class Subset(Dataset[Any]):
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64."""
         return read_batch(self.dataset, self.indices[check_indices(indices, len(self))])
+
+    def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
+        """Where the samples of a field lie, if the dataset knows."""
+        return open_rows(self.dataset, self.indices[check_indices(indices, len(self))], field)
 
 
 class ConcatDataset(Dataset[Any]):
@@ -242,9 +249,24 @@ class MapDataset(Dataset[Any]):
         function = batch_function(self.fn) if reads_batches(self.dataset) else None
         if function is None:
             return default_collate(read_samples(self, indices), indices)
+        dataset, functions = self._chain()
+        rows = open_rows(dataset, indices, self.field)
+        if rows is not None:
+            value = apply_to_rows(rows.array, rows.rows, functions, rows.wrap)
+            if value is not None:
+                return rows.complete(value)
         with self._below():
             batch = read_batch(self.dataset, indices)
         return self._apply(function, batch)
+
+    def _chain(self) -> tuple[Any, list[tuple[int, Callable[[Any], Any]]]]:
+        """What is below all maps of this field, and their functions from there on, with where each draws."""
+        functions = []
+        dataset: Any = self
+        while type(dataset) is MapDataset and dataset.field == self.field:
+            functions.append((_FUNCTIONS + dataset._stage, dataset.fn))  # noqa: SLF001 - of the same class
+            dataset = dataset.dataset
+        return dataset, functions[::-1]
 
     def _apply(self, function: Callable[[Any], Any], value: Any) -> Any:
         with slot(_FUNCTIONS + self._stage):

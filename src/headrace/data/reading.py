@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -18,15 +18,17 @@ from headrace.faces import fast_face
 from headrace.keys import each_sample, notice_unnamed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Indexable",
+    "Rows",
     "check_dataset",
     "check_index",
     "check_indices",
+    "open_rows",
     "read_batch",
     "read_samples",
     "reads_batches",
@@ -130,6 +132,29 @@ def releases_gil(dataset: object) -> bool:
     """
     asks = fast_face(dataset, "releases_gil", "__getitem__")
     return asks is not None and bool(asks())
+
+
+class Rows(NamedTuple):
+    """Some samples of a field that is an array, before they are gathered.
+
+    Attributes:
+        array: all samples of the field, shape (N, ...).
+        rows: which of them, shape (n,), int64.
+        wrap: makes of an ndarray what the field is in a batch.
+        complete: makes a batch of what the field has become, and of the other fields.
+    """
+
+    array: NDArray[Any]
+    rows: NDArray[np.int64]
+    wrap: Callable[[NDArray[Any]], Any]
+    complete: Callable[[Any], Any]
+
+
+def open_rows(dataset: object, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
+    """Where the samples of a field lie, if the dataset has them in an array; it says so in `open_rows`."""
+    face = fast_face(dataset, "open_rows", "__getitem__")
+    rows: Rows | None = None if face is None else face(indices, field)
+    return rows
 
 
 def read_samples(

@@ -8,7 +8,7 @@ from headrace import adapters, kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.data.dataset import Dataset
-from headrace.data.reading import check_index, check_indices
+from headrace.data.reading import Rows, check_index, check_indices
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 
 if TYPE_CHECKING:
@@ -89,6 +89,30 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
             rows = check_indices(indices, self._length)
         return tuple(column.gather(rows) for column in self._columns)
 
+    def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
+        """Where the rows of a tensor lie, for a function that need not have them gathered.
+
+        Args:
+            indices: shape (n,), int64.
+            field: the position of the tensor.
+
+        Returns:
+            The rows, or None if they are not in memory that NumPy sees, or there is no such tensor.
+        """
+        if not isinstance(field, int) or not -len(self._columns) <= field < len(self._columns):
+            return None
+        position = field % len(self._columns)
+        column = self._columns[position]
+        if column.array is None:
+            return None
+        rows = check_indices(indices, self._length)
+
+        def complete(value: Any) -> tuple[Any, ...]:
+            others = enumerate(self._columns)
+            return tuple(value if number == position else other.gather(rows) for number, other in others)
+
+        return Rows(column.array, rows, column.wrap, complete)
+
 
 class _Column:
     """One of the tensors, with what reading its rows needs to know."""
@@ -102,7 +126,7 @@ class _Column:
             )
         self._tensor = tensor
         self._adapter = adapter
-        self._array = adapter.to_numpy(tensor)  # the same memory
+        self.array = adapter.to_numpy(tensor)  # the same memory
         self.shape = tuple(tensor.shape if hasattr(tensor, "shape") else tensor.data.shape)
         if not self.shape:
             raise ArgumentError(f"Tensor {position} has shape () and so no first dimension to take samples from")
@@ -111,7 +135,11 @@ class _Column:
     @property
     def gathers(self) -> bool:
         """Whether NumPy sees the memory, and numbers lie there."""
-        return self._array is not None and not self._array.dtype.hasobject
+        return self.array is not None and not self.array.dtype.hasobject
+
+    def wrap(self, array: NDArray[Any]) -> Any:
+        """The array as one of the tensor's kind."""
+        return self._adapter.from_numpy(array, self._tensor)
 
     def row(self, index: int) -> Any:
         """The row at an index below the length."""
@@ -119,7 +147,7 @@ class _Column:
 
     def gather(self, rows: NDArray[np.int64]) -> Any:
         """The rows at the indices, in new memory; OutOfRangeError where there is none."""
-        array = self._array
+        array = self.array
         if array is None:
             return self._adapter.take(self._tensor, check_indices(rows, self.length))
         if array.ndim == 1 and array is self._tensor and _rows_differ(array.dtype):
@@ -127,7 +155,7 @@ class _Column:
             return default_collate(list(array[rows]), rows)
         out = empty((len(rows), *array.shape[1:]), array.dtype)
         kernels.active().gather(array, rows, out)
-        return self._adapter.from_numpy(out, self._tensor)
+        return self.wrap(out)
 
 
 def _rows_differ(dtype: np.dtype[Any]) -> bool:

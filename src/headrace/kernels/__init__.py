@@ -39,6 +39,18 @@ class Kernels(Protocol):
     def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy the rows of `source` at `indices` into `out`."""
 
+    def cut(
+        self,
+        source: NDArray[np.uint8],
+        indices: NDArray[np.int64],
+        places: NDArray[np.int32],
+        table: NDArray[Any],
+        fill: NDArray[Any],
+        out: NDArray[Any],
+        terms: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Cut windows out of images, mirror them, and look each value up in a table."""
+
 
 @cache
 def active() -> Kernels:

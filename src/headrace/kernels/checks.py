@@ -11,7 +11,7 @@ from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MAX_FEISTEL_LENGTH", "MAX_SHUFFLE_LENGTH", "check_feistel", "check_gather", "check_indices"]
+__all__ = ["MAX_FEISTEL_LENGTH", "MAX_SHUFFLE_LENGTH", "check_cut", "check_feistel", "check_gather", "check_indices"]
 __all__ += ["check_shuffle_length", "index_error"]
 
 MAX_SHUFFLE_LENGTH = 2**32
@@ -59,6 +59,39 @@ def check_gather(source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[
         raise ArgumentError(f"out has strides {out.strides}, but a C-contiguous array is needed")
     if not flags.writeable:
         raise ArgumentError("out is read-only, but rows are to be written to it")
+
+
+def check_cut(
+    source: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    places: NDArray[np.int32],
+    table: NDArray[Any],
+    fill: NDArray[Any],
+    out: NDArray[Any],
+) -> None:
+    """Raise unless the arrays fit one another, each index an image and each place its source."""
+    check_indices(indices)
+    if source.ndim != 4 or source.dtype != np.uint8:
+        raise ArgumentError(f"source is {source.dtype} of shape {source.shape}, but uint8 of (n, H, W, C) is needed")
+    count, (length, height, width, channels) = len(indices), source.shape
+    wanted = {"places": (count, 8), "table": (channels, 256), "fill": (channels,)}
+    for (name, shape), array in zip(wanted.items(), (places, table, fill), strict=True):
+        if array.shape != shape or not array.flags.c_contiguous:
+            raise ArgumentError(f"{name} has shape {array.shape}, but {shape}, contiguous, is needed")
+    if places.dtype != np.int32 or not table.dtype == fill.dtype == out.dtype or table.itemsize not in (1, 2, 4):
+        raise ArgumentTypeError(
+            f"places, table, fill and out have dtypes {places.dtype}, {table.dtype}, {fill.dtype} and {out.dtype}, but "
+            "int32 and three times the same of 1, 2 or 4 bytes are needed"
+        )
+    if out.ndim != 4 or len(out) != count or out.shape[3] != channels or not out.flags.writeable:
+        raise ArgumentError(f"out has shape {out.shape}, but ({count}, h, w, {channels}), writable, is needed")
+    if count and (indices.min() < 0 or indices.max() >= length):
+        raise index_error(int(indices[((indices < 0) | (indices >= length)).argmax()]), length)
+    limits = places[:, 4:]
+    if count and (
+        (np.abs(places[:, 2:4]) != 1).any() or limits.min() < 0 or (limits > (height, height, width, width)).any()
+    ):
+        raise ArgumentError(f"a place shows what lies outside of images of {height} x {width}, or does not step by one")
 
 
 def index_error(index: int, length: int) -> OutOfRangeError:

@@ -14,6 +14,7 @@ import numpy as np
 
 from headrace.kernels import reference
 from headrace.kernels.checks import (
+    check_cut,
     check_feistel,
     check_gather,
     check_indices,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 1
+ABI = 2
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Typed Any because NumPy's stubs know of an array as a buffer only from Python 3.12 on.
@@ -52,6 +53,23 @@ class NativeKernels:
         self._gather = _declare(
             library.headrace_gather,
             [c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64, c_void_p],
+            c_int64,
+        )
+        self._cut = _declare(
+            library.headrace_cut,
+            [
+                c_void_p,
+                c_int64,
+                c_int64,
+                c_void_p,
+                c_void_p,
+                c_int64,
+                *[c_void_p] * 4,
+                c_int64,
+                c_void_p,
+                c_int64,
+                c_void_p,
+            ],
             c_int64,
         )
 
@@ -98,6 +116,43 @@ class NativeKernels:
         )
         if bad >= 0:
             raise index_error(int(indices[bad]), len(source))
+
+    def cut(
+        self,
+        source: NDArray[np.uint8],
+        indices: NDArray[np.int64],
+        places: NDArray[np.int32],
+        table: NDArray[Any],
+        fill: NDArray[Any],
+        out: NDArray[Any],
+        terms: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Cut windows out of images, mirror them, and look each value up in a table."""
+        check_cut(source, indices, places, table, fill, out)
+        indices = np.ascontiguousarray(indices)
+        source_grid, out_grid = _grid(source), _grid(out)  # kept while the kernel reads them
+        self._cut(
+            source.ctypes.data,
+            source.strides[0],
+            len(source),
+            _address(source_grid),
+            _address(indices),
+            len(indices),
+            _address(places),
+            _address(table),
+            _address(fill),
+            None if terms is None else _address(terms),
+            out.itemsize,
+            _address(out_grid),
+            out.strides[0] // out.itemsize,
+            out.ctypes.data,
+        )
+
+
+def _grid(images: NDArray[Any]) -> NDArray[np.int64]:
+    """The height, width and channels of images, and the strides of each, in items."""
+    strides = [stride // images.itemsize for stride in images.strides[1:]]
+    return np.array([*images.shape[1:], *strides], np.int64)
 
 
 def _declare(function: Any, arguments: list[Any], result: Any = None) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.kernels.checks import (
+    check_cut,
     check_feistel,
     check_gather,
     check_indices,
@@ -23,6 +24,7 @@ __all__ = [
     "FEISTEL_ROUNDS",
     "FEISTEL_STREAM",
     "FISHER_YATES_STREAM",
+    "cut",
     "feistel",
     "fisher_yates",
     "gather",
@@ -198,3 +200,52 @@ def gather(source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) 
         source.take(indices, 0, out, "clip")  # "raise" would fill a second array first
     else:
         out[...] = source[indices]  # take would copy the whole source to make it contiguous
+
+
+def cut(
+    source: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    places: NDArray[np.int32],
+    table: NDArray[Any],
+    fill: NDArray[Any],
+    out: NDArray[Any],
+    terms: NDArray[np.float32] | None = None,  # noqa: ARG001 - for kernels that compute quicker than they look up
+) -> None:
+    """Cut windows out of images, mirror them, and look each value up in a table.
+
+    Output pixel (y, x) of image i shows source pixel (y0 + down * y, x0 + right * x) of image indices[i],
+    where that lies in [top, bottom) x [left, end), else the fill.
+
+    Args:
+        source: The images, shape (n, H, W, C), uint8, in any layout of memory.
+        indices: int64 of shape (m,), each in [0, n).
+        places: int32 of shape (m, 8): y0, x0, down, right, top, bottom, left, end for each image; down and
+            right are 1 or -1, and the part that is seen lies inside the source.
+        table: What becomes of each value, shape (C, 256), any dtype of 1, 2 or 4 bytes.
+        fill: What is around the part that is seen, shape (C,), of the table's dtype.
+        out: Array of shape (m, h, w, C) and the table's dtype, in any layout of memory.
+        terms: Three rows d, m, s of C float32, if table[c][v] is (v / d[c] - m[c]) / s[c] to the last bit.
+
+    Raises:
+        OutOfRangeError: An index is outside [0, n); nothing is written then.
+        ArgumentTypeError: A dtype does not match.
+        ArgumentError: A shape or a place does not match.
+
+    >>> out = np.empty((1, 2, 3, 1), np.uint8)
+    >>> place = np.array([[0, 1, 1, -1, 0, 2, 0, 2]], np.int32)  # mirrored
+    >>> image = np.array([[[[1], [2]], [[3], [4]]]], np.uint8)
+    >>> cut(image, np.array([0]), place, np.arange(256, dtype=np.uint8)[np.newaxis], np.zeros(1, np.uint8), out)
+    >>> out[0, ..., 0].tolist()
+    [[2, 1, 0], [4, 3, 0]]
+    """
+    check_cut(source, indices, places, table, fill, out)
+    channels = np.arange(len(table))
+    for place, index, image in zip(places.tolist(), indices.tolist(), out, strict=True):
+        y0, x0, down, right, top, bottom, left, end = place
+        rows = y0 + down * np.arange(out.shape[1])
+        columns = x0 + right * np.arange(out.shape[2])
+        seen_rows = np.flatnonzero((rows >= top) & (rows < bottom))
+        seen_columns = np.flatnonzero((columns >= left) & (columns < end))
+        window = source[index][np.ix_(rows[seen_rows], columns[seen_columns])]
+        image[...] = fill
+        image[np.ix_(seen_rows, seen_columns)] = table[channels, window]

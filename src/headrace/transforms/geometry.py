@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.transforms.recipe import Recipe
+
 __all__ = ["CenterCrop", "Pad", "RandomCrop", "RandomHorizontalFlip", "RandomVerticalFlip"]
 
 _WORDS = 2.0**32
@@ -37,7 +39,7 @@ class _RandomFlip(ImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The images, each flipped or not; `images` itself if none of them is flipped."""
-        flipped = (draw(len(images))[:, 0] < self.p * _WORDS).tolist()
+        flipped = self._flipped(len(images)).tolist()
         if not any(flipped):
             return images
         mirror = (*(slice(None),) * (self.axis(axes) - 1), slice(None, None, -1))
@@ -45,6 +47,16 @@ class _RandomFlip(ImageTransform):
         for image, copy, flip in zip(images, out, flipped, strict=True):
             copy[...] = image[mirror] if flip else image
         return out
+
+    def lower(self, recipe: Recipe) -> bool:
+        """Write what the images become into a recipe; whether it can express that."""
+        recipe.mirror(self._flipped(len(recipe)), along=self.axis(recipe.axes))
+        return True
+
+    def _flipped(self, count: int) -> NDArray[np.bool_]:
+        """Which of the images are flipped."""
+        flipped: NDArray[np.bool_] = draw(count)[:, 0] < self.p * _WORDS
+        return flipped
 
 
 class RandomHorizontalFlip(_RandomFlip):
@@ -123,14 +135,28 @@ class RandomCrop(ImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The windows, one of each image."""
+        tops, lefts = self._offsets(len(images), images.shape[axes.height], images.shape[axes.width])
+        return _cut(images, axes, self.size, list(zip(tops.tolist(), lefts.tolist(), strict=True)))
+
+    def lower(self, recipe: Recipe) -> bool:
+        """Write what the images become into a recipe; whether it can express that."""
+        if any(self.padding):
+            if not recipe.can_fill(0):
+                return False
+            recipe.pad(0)
+        tops, lefts = self._offsets(len(recipe), *recipe.size)
+        recipe.window(tops, lefts, self.size)
+        return True
+
+    def _offsets(self, count: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Top and left of each window; negative ones lie before the image."""
         left, top, right, bottom = self.padding
-        height, width = images.shape[axes.height] + top + bottom, images.shape[axes.width] + left + right
+        height, width = height + top + bottom, width + left + right
         _check_fits(self.size, height, width, "padded image")
-        rows, columns = height - self.size[0] + 1, width - self.size[1] + 1
         # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
-        words = draw(len(images)).tolist()
-        offsets = [((y * rows >> 32) - top, (x * columns >> 32) - left) for y, x, _, _ in words]
-        return _cut(images, axes, self.size, offsets)
+        words = draw(count)[:, :2].astype(np.int64)
+        places = words * (height - self.size[0] + 1, width - self.size[1] + 1) >> 32
+        return places[:, 0] - top, places[:, 1] - left
 
 
 class CenterCrop(ImageTransform):
@@ -157,13 +183,21 @@ class CenterCrop(ImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The windows, as a view."""
-        height, width = images.shape[axes.height], images.shape[axes.width]
-        _check_fits(self.size, height, width, "image")
-        # torchvision rounds half to even, so that its windows and these are the same
-        top, left = round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
+        top, left = self._offset(images.shape[axes.height], images.shape[axes.width])
         rows, columns = slice(top, top + self.size[0]), slice(left, left + self.size[1])
         window: NDArray[Any] = images[_window(axes, rows, columns)]
         return window
+
+    def lower(self, recipe: Recipe) -> bool:
+        """Write what the images become into a recipe; whether it can express that."""
+        recipe.window(*self._offset(*recipe.size), self.size)
+        return True
+
+    def _offset(self, height: int, width: int) -> tuple[int, int]:
+        """Top and left of the window."""
+        _check_fits(self.size, height, width, "image")
+        # torchvision rounds half to even, so that its windows and these are the same
+        return round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
 
 
 class Pad(ImageTransform):
@@ -216,6 +250,17 @@ class Pad(ImageTransform):
         out[...] = per_channel("fill", self.fill, images, axes)
         out[_window(axes, rows, columns)] = images
         return out
+
+    def lower(self, recipe: Recipe) -> bool:
+        """Write what the images become into a recipe; whether it can express that."""
+        left, top, right, bottom = self.padding
+        if any(self.padding):
+            if self.padding_mode != "constant" or not recipe.can_fill(self.fill):
+                return False
+            recipe.pad(self.fill)
+            height, width = recipe.size
+            recipe.window(-top, -left, (height + top + bottom, width + left + right))
+        return True
 
 
 def _cut(images: NDArray[Any], axes: Axes, size: tuple[int, int], offsets: Sequence[tuple[int, int]]) -> NDArray[Any]:

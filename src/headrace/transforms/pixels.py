@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from headrace.transforms.recipe import Recipe
+
 __all__ = ["Normalize", "ToCHW", "ToFloat"]
 
 
@@ -60,6 +62,13 @@ class Normalize(ImageTransform):
         np.divide(out, per_channel("std", self.std, images, axes), out=out)
         return out
 
+    def lower(self, recipe: Recipe) -> bool:
+        """Write what the images become into a recipe; whether it can express that."""
+        if recipe.dtype.kind != "f" or not recipe.change(self.transform):
+            return False
+        recipe.note_terms(self.mean, self.std)
+        return True
+
 
 class ToFloat(ImageTransform):
     """Turn integers into floating-point numbers in [0, 1] by dividing by the type's largest value.
@@ -101,6 +110,15 @@ class ToFloat(ImageTransform):
             np.copyto(out, images, casting="unsafe")
         return out
 
+    def lower(self, recipe: Recipe) -> bool:
+        """Write what the images become into a recipe; whether it can express that."""
+        from_bytes = recipe.dtype == np.uint8
+        if not recipe.change(self.transform):
+            return False
+        if from_bytes:
+            recipe.note_terms(np.iinfo(np.uint8).max)
+        return True
+
 
 class ToCHW(ImageTransform):
     """Move the channels to the front: HWC becomes CHW, HW becomes 1HW, CHW stays.
@@ -117,6 +135,11 @@ class ToCHW(ImageTransform):
         if axes.channels is None:
             return images[:, np.newaxis]
         return images if axes.channels == 1 else np.moveaxis(images, axes.channels, 1)
+
+    def lower(self, recipe: Recipe) -> bool:
+        """Write what the images become into a recipe; whether it can express that."""
+        recipe.move_channels_first()
+        return True
 
 
 def _numbers(name: str, values: object) -> NDArray[np.float64]:

@@ -1,0 +1,192 @@
+"""Chains that are done in one pass give the bytes that they give step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace import (
+    CenterCrop,
+    Compose,
+    DataLoader,
+    Dataset,
+    ImageTransform,
+    Normalize,
+    Pad,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomVerticalFlip,
+    TensorDataset,
+    ToCHW,
+    ToFloat,
+)
+from headrace.data import compose
+from headrace.testing import check_same
+from headrace.transforms.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from headrace.transforms.base import Axes
+
+LAYOUTS = {"HWC": (9, 12, 3), "CHW": (3, 9, 12), "HW": (9, 12)}
+
+
+class Invert(ImageTransform):
+    """A transform that no recipe knows."""
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        return 1 - images
+
+
+class Shouting(RandomCrop):
+    """Another transform under the name of one that a recipe knows."""
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        return super().transform(images, axes) * 2
+
+
+def images_of(shape: tuple[int, ...], count: int = 20) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
+
+
+def loaded(dataset: Dataset[Any]) -> list[Any]:
+    return list(DataLoader(dataset, 7, shuffle=True, seed=3))
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images have been made by recipes."""
+    counts: list[int] = []
+    make = Recipe.make
+
+    def counting(recipe: Recipe, rows: NDArray[np.int64]) -> NDArray[Any]:
+        counts.append(len(rows))
+        return make(recipe, rows)
+
+    monkeypatch.setattr(Recipe, "make", counting)
+    return counts
+
+
+def check_fused(dataset: Dataset[Any], made: list[int], *, fused: bool = True) -> None:
+    """Hold the batches of a dataset to those read step by step."""
+    found = loaded(dataset)
+    assert sum(made) == (len(dataset) if fused else 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compose, "apply_to_rows", lambda *_: None)
+        expected = loaded(dataset)
+    for one, other in zip(found, expected, strict=True):
+        check_same(one, other)
+    singly = list(DataLoader(dataset, 1, shuffle=True, seed=3))
+    check_same(np.concatenate([batch[0] for batch in singly]), np.concatenate([batch[0] for batch in found]))
+
+
+CROP, FLIP = RandomCrop((6, 8), padding=2), RandomHorizontalFlip()
+CHAINS: dict[str, list[Any]] = {
+    "the usual": [CROP, FLIP, ToFloat(), Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), ToCHW()],
+    "floats": [ToFloat()],
+    "small floats": [FLIP, ToFloat(np.float16)],
+    "bytes": [RandomVerticalFlip(), CenterCrop(5), FLIP],
+    "padded twice": [Pad(1), CROP, Pad((1, 2, 3, 0))],
+    "padded after a flip": [FLIP, RandomVerticalFlip(), Pad((1, 2, 3, 0)), CROP],
+    "padded inside": [CenterCrop(4), Pad(3), RandomCrop(7, padding=0)],
+    "padded after the pixels": [ToFloat(), Pad(2)],
+    "mean of zeros": [CROP, ToFloat(), Normalize(0.0, 1.0)],
+    "in chains": [Compose([CROP, Compose([FLIP])]), ToFloat()],
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+def test_the_same_bytes(chain: list[Any], made: list[int]) -> None:
+    check_fused(TensorDataset(images_of(LAYOUTS["HWC"]), np.arange(20)).map(Compose(chain), field=0), made)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout: str, made: list[int]) -> None:
+    crop, flip = RandomCrop(6, padding=2, layout=layout), RandomHorizontalFlip(layout=layout)
+    chain = [crop, flip, ToFloat(layout=layout), ToCHW(layout=layout)]
+    check_fused(TensorDataset(images_of(LAYOUTS[layout]), np.arange(20)).map(Compose(chain), field=0), made)
+
+
+def test_rows_that_lie_apart(made: list[int]) -> None:
+    images = images_of((12, 9, 3), 40).transpose(0, 2, 1, 3)[::2]
+    check_fused(TensorDataset(images).map(Compose([CROP, FLIP]), field=0), made)
+
+
+def test_maps_over_maps_and_parts(made: list[int]) -> None:
+    dataset = TensorDataset(images_of(LAYOUTS["HWC"], 40), np.arange(40))
+    check_fused(dataset.map(CROP, field=0).map(FLIP, field=0).map(ToFloat(), field=0).subset(range(0, 40, 2)), made)
+    made.clear()
+    check_fused(dataset.subset(range(20)).map(Compose([CROP, ToFloat()]), field=-2), made)
+
+
+def test_what_it_does_not_know_comes_after(made: list[int]) -> None:
+    images = images_of(LAYOUTS["HWC"])
+    check_fused(
+        TensorDataset(images).map(Compose([CROP, FLIP, ToFloat(), Invert(), RandomVerticalFlip()]), field=0), made
+    )
+
+
+@pytest.mark.parametrize("first", [Invert(), Shouting(4), Pad(2, padding_mode="reflect")], ids=repr)
+def test_what_it_does_not_know_comes_first(first: Any, made: list[int]) -> None:
+    check_fused(TensorDataset(images_of(LAYOUTS["HWC"])).map(Compose([first, FLIP]), field=0), made, fused=False)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_images_that_are_no_bytes(dtype: Any, made: list[int]) -> None:
+    images = images_of(LAYOUTS["CHW"]).astype(dtype)
+    check_fused(TensorDataset(images).map(Compose([CROP, FLIP]), field=0), made, fused=False)
+
+
+def test_two_fills(made: list[int]) -> None:
+    """One recipe has one; the second padding is done after it."""
+    check_fused(
+        TensorDataset(images_of(LAYOUTS["HWC"])).map(Compose([Pad(2), ToFloat(), Pad(1, fill=0.5)]), field=0), made
+    )
+
+
+def test_torch_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    images = images_of(LAYOUTS["CHW"])
+    chain = Compose([RandomCrop(6, layout="CHW"), RandomHorizontalFlip(layout="CHW"), ToFloat()])
+    found = loaded(TensorDataset(torch.from_numpy(images)).map(chain, field=0))
+    expected = loaded(TensorDataset(images).map(chain, field=0))
+    for (one,), (other,) in zip(found, expected, strict=True):
+        assert one.dtype is torch.float32
+        np.testing.assert_array_equal(one.numpy(), other)
+
+
+def test_errors_are_those_of_the_transforms(made: list[int]) -> None:
+    loader = DataLoader(TensorDataset(images_of(LAYOUTS["HWC"])).map(RandomCrop(40), field=0), 4)
+    with pytest.raises(ValueError, match="crop size"):
+        next(iter(loader))
+
+
+STEPS: list[Callable[[Any], Any]] = [
+    lambda draw: RandomHorizontalFlip(draw(st.floats(0, 1))),
+    lambda draw: RandomVerticalFlip(draw(st.floats(0, 1))),
+    lambda draw: RandomCrop(draw(st.integers(1, 4)), padding=draw(st.integers(0, 3))),
+    lambda draw: CenterCrop((draw(st.integers(1, 3)), draw(st.integers(1, 3)))),
+    lambda draw: Pad(draw(st.tuples(*[st.integers(1, 3)] * 4)), fill=draw(st.sampled_from([0, 0, 7]))),
+    lambda draw: ToFloat(draw(st.sampled_from([np.float16, np.float32, np.float64]))),
+]
+
+
+@given(st.data())
+def test_any_chain(data: st.DataObject) -> None:
+    chain = []
+    for number in data.draw(st.lists(st.integers(0, len(STEPS) - 1), min_size=1, max_size=6)):
+        chain += [Pad(4), STEPS[number](data.draw)]  # so that every crop fits
+    dataset = TensorDataset(images_of((5, 6, 4), 6)).map(Compose(chain), field=0)
+    found = loaded(dataset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compose, "apply_to_rows", lambda *_: None)
+        expected = loaded(dataset)
+    for one, other in zip(found, expected, strict=True):
+        check_same(one, other)

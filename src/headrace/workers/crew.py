@@ -57,10 +57,10 @@ class _Worker:
 
     def __init__(self, number: int, most_held: int) -> None:
         self.number = number
-        self.report = Report()
         self.blocks = MappedBlocks(most_held)
         self.unsent: deque[bytes] = deque()  # messages about blocks; waiting to send one could be for ever
         self.control, self.theirs = Channel.pair()
+        self.report = Report()  # last: what it holds is not given up by itself if something fails here
         self.process: WorkerProcess | None = None  # until it is started
 
     def descriptors(self) -> list[int]:

@@ -38,7 +38,7 @@ def run(name: str, *, path: Path | None = None) -> str:
 
 
 def test_every_benchmark_is_there() -> None:
-    assert BENCHMARKS == ["imports", "order", "samples", "soak", "startup", "table", "workers"]
+    assert BENCHMARKS == ["images", "imports", "order", "samples", "soak", "startup", "table", "workers"]
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

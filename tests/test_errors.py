@@ -11,6 +11,7 @@ BUILT_IN = {
     "ArgumentTypeError": TypeError,
     "CollateError": Exception,
     "DatasetChangedError": RuntimeError,
+    "DecodeError": ValueError,
     "HeadraceError": Exception,
     "HeadraceWarning": UserWarning,
     "MixedSamplesError": TypeError,

@@ -31,12 +31,18 @@ def public() -> dict[str, object]:
 
 def test_listed_and_sorted() -> None:
     assert headrace.__all__ == sorted(set(headrace.__all__))
+    public()  # some are imported when they are asked for
     visible = {
         name
         for name, value in vars(headrace).items()
         if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
     }
     assert visible == set(headrace.__all__)
+
+
+def test_what_is_not_there() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'headrace' has no attribute 'ImageNet'$"):
+        headrace.ImageNet  # noqa: B018 - asking is all
 
 
 def test_the_names_of_the_design() -> None:

@@ -8,6 +8,9 @@
 ((16, 3, 32, 32), (16,))
 """
 
+import importlib
+import typing
+
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.data import (
@@ -26,36 +29,68 @@ from headrace.loader import DataLoader
 from headrace.stats import LoaderStats
 from headrace.transforms import (
     CenterCrop,
+    ColorJitter,
     Compose,
+    CutMix,
+    Decode,
+    Grayscale,
     ImageTransform,
+    MixUp,
     Normalize,
     Pad,
+    RandomApply,
+    RandomChoice,
     RandomCrop,
+    RandomErasing,
+    RandomGrayscale,
     RandomHorizontalFlip,
+    RandomResizedCrop,
     RandomVerticalFlip,
+    Resize,
     ToCHW,
     ToFloat,
     Transform,
 )
 from headrace.workers import WorkerInfo, get_worker_info
 
-__all__ = [
+if typing.TYPE_CHECKING:
+    from headrace.data.images import ImageDataset, ImageFolder
+    from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+
+__all__ = [  # noqa: RUF022 - in plain order
+    "CIFAR10",
+    "CIFAR100",
     "CenterCrop",
+    "ColorJitter",
     "Compose",
     "ConcatDataset",
+    "CutMix",
     "DataLoader",
     "Dataset",
+    "Decode",
+    "FashionMNIST",
+    "Grayscale",
     "HeadraceError",
     "HeadraceWarning",
+    "ImageDataset",
+    "ImageFolder",
     "ImageTransform",
     "IterableDataset",
     "LoaderStats",
+    "MNIST",
     "MapDataset",
+    "MixUp",
     "Normalize",
     "Pad",
+    "RandomApply",
+    "RandomChoice",
     "RandomCrop",
+    "RandomErasing",
+    "RandomGrayscale",
     "RandomHorizontalFlip",
+    "RandomResizedCrop",
     "RandomVerticalFlip",
+    "Resize",
     "StackDataset",
     "Subset",
     "TensorDataset",
@@ -72,3 +107,18 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# Where names are that not everybody needs, who would have to wait for them.
+_LATE = {
+    **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.data.images"),
+    **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "MNIST"), "headrace.data.vision"),
+}
+
+
+def __getattr__(name: str) -> typing.Any:
+    """Import what is imported late."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LATE[name]), name)
+    globals()[name] = value
+    return value

@@ -11,6 +11,7 @@ __all__ = [
     "ArgumentTypeError",
     "CollateError",
     "DatasetChangedError",
+    "DecodeError",
     "HeadraceError",
     "HeadraceWarning",
     "MixedSamplesError",
@@ -66,6 +67,10 @@ class StateError(HeadraceError, ValueError):
 
 class DatasetChangedError(HeadraceError, RuntimeError):
     """The dataset's length changed while an epoch was running."""
+
+
+class DecodeError(HeadraceError, ValueError):
+    """Bytes are not the image that they should be, or one that is larger than allowed."""
 
 
 class UnexpectedStopIterationError(HeadraceError, RuntimeError):

@@ -1,4 +1,8 @@
-"""What a sample is: datasets, datasets made of others, and how samples and batches are read."""
+"""What a sample is: datasets, datasets made of others, and how samples and batches are read.
+
+Datasets of image files are in `images`, the classic image sets in `vision`; both are imported where
+they are used.
+"""
 
 from headrace.data.compose import ConcatDataset, MapDataset, StackDataset, Subset, random_split
 from headrace.data.dataset import Dataset, IterableDataset

@@ -11,6 +11,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.keys import draw
 from headrace.transforms.base import Axes, ImageTransform, per_channel
+from headrace.transforms.chance import check_probability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ class _RandomFlip(ImageTransform):
 
     def __init__(self, p: float = 0.5, *, layout: str | None = None) -> None:
         super().__init__(layout)
-        self.p = _check_probability(p)
+        self.p = check_probability(p)
 
     @staticmethod
     @abstractmethod
@@ -302,12 +303,6 @@ def _window(axes: Axes, rows: slice, columns: slice) -> tuple[Any, ...]:
 def _check_fits(size: tuple[int, int], height: int, width: int, what: str) -> None:
     if size[0] > height or size[1] > width:
         raise ArgumentError(f"crop size {size} is larger than the {what} ({height}, {width}); crop less, or pad more")
-
-
-def _check_probability(p: object) -> float:
-    if isinstance(p, bool) or not isinstance(p, int | float | np.integer | np.floating) or not 0 <= p <= 1:
-        raise ArgumentError(f"p must be a probability in [0, 1], but got p={p!r}")
-    return float(p)
 
 
 def _check_size(size: object) -> tuple[int, int]:

@@ -1,0 +1,305 @@
+"""Images in files: from a list of paths, or from a folder with a folder a class."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+
+from headrace.data.dataset import Dataset
+from headrace.data.paths import PackedPaths
+from headrace.data.reading import check_dataset, check_index
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.transforms.decode import Decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from headrace.data.reading import Indexable
+
+__all__ = ["EXTENSIONS", "ImageDataset", "ImageFolder"]
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
+
+_TO_RGB = Decode()
+_PATIENCE = 2.0  # seconds before a scan shows how far it is
+_BETWEEN = 0.1  # seconds between two such lines
+
+
+class ImageDataset(Dataset[tuple[Any, Any]]):
+    """Images in files, each read when it is asked for: sample i is (image, label).
+
+    Only the paths and labels are in memory, packed, so that a million of them are small and cheap
+    to send to workers. No file stays open.
+
+    Args:
+        paths: of the image files.
+        labels: one a path, of any kind: integers, strings, rows of an array.
+        transform: takes the decoded image and returns what replaces it.
+        decode: takes the bytes of the file and returns the image; None to keep the bytes.
+
+    Raises:
+        ArgumentError: there are not as many labels as paths (also a ValueError).
+        ArgumentTypeError: labels have no length, or transform or decode cannot be called.
+        DecodeError: when a sample is asked for whose file holds no image; a note names the file, as
+            with every other error then.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "abc.pgm")
+    ...     _ = path.write_bytes(b"P5 3 1 255 abc")
+    ...     ImageDataset([path], labels=[7], decode=Decode("L"))[0]
+    (array([[97, 98, 99]], dtype=uint8), 7)
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str | bytes | os.PathLike[Any]],
+        labels: Indexable[Any],
+        transform: Callable[[Any], Any] | None = None,
+        decode: Callable[[bytes], Any] | None = _TO_RGB,
+    ) -> None:
+        check_dataset(labels, "labels")
+        for name, function in (("transform", transform), ("decode", decode)):
+            if function is not None and not callable(function):
+                raise ArgumentTypeError(f"{name} must be a function of one image or None, but got {function!r}")
+        self.paths = paths if isinstance(paths, PackedPaths) else PackedPaths(paths)
+        self.labels, self._plain = _packed_labels(labels)
+        if len(self.paths) != len(self.labels):
+            raise ArgumentError(
+                f"there must be one label a path, but got {len(self.paths)} paths and {len(self.labels)} labels"
+            )
+        self.transform = transform
+        self.decode = decode
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> tuple[Any, Any]:
+        position = check_index(index, len(self))
+        path = self.paths[position]
+        try:
+            image = self._read(path)
+        except Exception as error:
+            error.add_note(f"while reading the image {path!r}")
+            raise
+        return image, _label(self.labels, position, plain=self._plain)
+
+    def releases_gil(self) -> bool:
+        """Whether files are read, decoded and transformed without the GIL for most of the time."""
+        functions = [function for function in (self.decode, self.transform) if function is not None]
+        return all(getattr(function, "releases_gil", False) for function in functions)
+
+    def _read(self, path: str) -> Any:
+        image: Any = Path(path).read_bytes()
+        if self.decode is not None:
+            image = self.decode(image)
+        return image if self.transform is None else self.transform(image)
+
+
+class ImageFolder(ImageDataset):
+    """Images in a folder with a folder a class, as torchvision.datasets.ImageFolder reads them.
+
+    Samples and classes are in torchvision's order: classes by name, in each of them folders by path,
+    in each of these files by name. Links are followed, but not back into a folder above them. A
+    folder that cannot be read is an error.
+
+    Args:
+        root: the folder that holds the folders of the classes.
+        transform: takes the decoded image and returns what replaces it.
+        extensions: how names of images end, in any case; by default torchvision's.
+        is_valid_file: takes a path and says whether it is an image, in place of extensions.
+        decode: takes the bytes of the file and returns the image; None to keep the bytes.
+        allow_empty: whether a class may have no images.
+        progress: whether to count on stderr while searching; by default where that is a terminal,
+            after two seconds.
+
+    Attributes:
+        classes: the classes' names, sorted.
+        class_to_idx: their numbers by name.
+        targets: the samples' labels, an int64 array.
+        samples: (path, label) of each sample, also as imgs; the pairs are made when asked for.
+
+    Raises:
+        FileNotFoundError: root is not there or has no folders, or a class has no images.
+        ArgumentError: both extensions and is_valid_file are given.
+        DecodeError: when a sample is asked for whose file holds no image.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as root:
+    ...     for name in ("dog", "cat"):
+    ...         Path(root, name).mkdir()
+    ...         _ = Path(root, name, "1.pgm").write_bytes(b"P5 3 1 255 abc")
+    ...     dataset = ImageFolder(root)
+    >>> dataset.classes, dataset.targets
+    (['cat', 'dog'], array([0, 1]))
+    """
+
+    def __init__(
+        self,
+        root: str | bytes | os.PathLike[Any],
+        transform: Callable[[Any], Any] | None = None,
+        *,
+        extensions: str | Sequence[str] | None = None,
+        is_valid_file: Callable[[str], bool] | None = None,
+        decode: Callable[[bytes], Any] | None = _TO_RGB,
+        allow_empty: bool = False,
+        progress: bool | None = None,
+    ) -> None:
+        if extensions is not None and is_valid_file is not None:
+            raise ArgumentError("extensions and is_valid_file are mutually exclusive: each alone says what an image is")
+        endings = _endings(EXTENSIONS if extensions is None else extensions)
+        self.root = str(Path(os.fsdecode(root)).expanduser())
+        self.classes = _find_classes(self.root)
+        self.class_to_idx = {name: number for number, name in enumerate(self.classes)}
+        counts = [0] * len(self.classes)
+        is_valid = is_valid_file or (lambda path: path.lower().endswith(endings))
+        with _Progress(self.root, progress) as show:
+            paths = PackedPaths(_find_files(self.root, self.classes, is_valid, counts, show))
+        if not allow_empty:
+            _check_none_empty(self.classes, counts, "" if is_valid_file else ", ".join(endings))
+        super().__init__(paths, np.repeat(np.arange(len(counts)), counts), transform, decode)
+        self._plain = True
+
+    @property
+    def targets(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The samples' labels."""
+        labels: np.ndarray[Any, np.dtype[np.int64]] = self.labels
+        return labels
+
+    @property
+    def samples(self) -> Sequence[tuple[str, int]]:
+        """The path and label of each sample."""
+        return _Pairs(self.paths, self.targets)
+
+    imgs = samples
+
+
+class _Pairs(Sequence[tuple[str, int]]):
+    """Paths with their labels, as torchvision lists them."""
+
+    def __init__(self, paths: PackedPaths, labels: Any) -> None:
+        self._paths = paths
+        self._labels = labels
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int, /) -> tuple[str, int]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Sequence[tuple[str, int]]: ...
+    def __getitem__(self, index: Any, /) -> Any:
+        if isinstance(index, slice):
+            return [self[position] for position in range(len(self))[index]]
+        position = check_index(index, len(self))
+        return self._paths[position], int(self._labels[position])
+
+
+def _packed_labels(labels: Any) -> tuple[Any, bool]:
+    """The labels, integers among them as an array, and whether that is of integers that were Python's."""
+    if isinstance(labels, list | tuple) and labels and all(type(label) is int for label in labels):
+        try:
+            return np.array(labels, np.int64), True
+        except OverflowError:  # of integers larger than 64 bits
+            return labels, False
+    return labels, False
+
+
+def _label(labels: Any, position: int, *, plain: bool) -> Any:
+    return int(labels[position]) if plain else labels[position]
+
+
+# -- searching a folder
+
+
+def _endings(extensions: str | Sequence[str]) -> tuple[str, ...]:
+    endings = (extensions,) if isinstance(extensions, str) else tuple(extensions)
+    if not endings or not all(ending and isinstance(ending, str) for ending in endings):
+        raise ArgumentError(f"extensions must be endings of names such as '.jpg', but got {extensions!r}")
+    return tuple(ending.lower() for ending in endings)
+
+
+def _find_classes(root: str) -> list[str]:
+    with os.scandir(root) as entries:
+        classes = sorted(entry.name for entry in entries if entry.is_dir())
+    if not classes:
+        raise FileNotFoundError(f"Couldn't find any class folder in {root}.")
+    return classes
+
+
+def _check_none_empty(classes: list[str], counts: list[int], endings: str) -> None:
+    empty = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if empty:
+        supported = f" Supported extensions are: {endings}" if endings else ""
+        raise FileNotFoundError(f"Found no valid file for the classes {', '.join(empty)}.{supported}")
+
+
+def _find_files(
+    root: str, classes: list[str], is_valid: Callable[[str], bool], counts: list[int], show: _Progress
+) -> Iterator[str]:
+    """The paths of the images, class after class, each counted for its class."""
+    for number, name in enumerate(classes):
+        for _, files in sorted(_walk(str(Path(root, name)))):
+            for path in sorted(files):
+                show(counts)
+                if is_valid(path):
+                    counts[number] += 1
+                    yield path
+
+
+def _walk(top: str) -> Iterator[tuple[str, list[str]]]:
+    """Each folder under `top`, itself among them, with the paths of its files, in no order.
+
+    As os.walk with followlinks, but a link back to a folder above it is not followed round and round.
+    """
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(top, frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        status = Path(folder).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            continue
+        files = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append((entry.path, above | {identity}))
+                else:
+                    files.append(entry.path)
+        yield folder, files
+
+
+class _Progress:
+    """A line on stderr that says how many images were found, once it takes long."""
+
+    def __init__(self, root: str, wanted: bool | None) -> None:  # noqa: FBT001 - as the user gave it
+        # Python has no stderr in a program without a console
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        shown = terminal if wanted is None else wanted and sys.stderr is not None
+        self._root = root
+        self._due = monotonic() + (_PATIENCE if wanted is None else 0) if shown else math.inf
+        self._started = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, counts: list[int]) -> None:
+        """Show the number of images, if it is time to."""
+        if monotonic() < self._due:
+            return
+        self._started = True
+        self._due = monotonic() + _BETWEEN
+        sys.stderr.write(f"\rheadrace: {sum(counts):,} images found in {self._root}")
+        sys.stderr.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._started:
+            sys.stderr.write("\n")

@@ -1,0 +1,200 @@
+"""Transforms that hold others and decide for each sample which of them it gets."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace import adapters
+from headrace.batch.arena import empty
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.faces import batch_function
+from headrace.keys import draw, part, slot
+from headrace.transforms.base import Compose, Transform
+from headrace.transforms.chance import check_probability, fractions, happens
+from headrace.transforms.color import ColorJitter, RandomGrayscale
+from headrace.transforms.erasing import RandomErasing
+from headrace.transforms.geometry import RandomHorizontalFlip, RandomVerticalFlip
+from headrace.transforms.pixels import Normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["RandomApply", "RandomChoice"]
+
+# What keeps shape and dtype, so that changed and unchanged images fit into one batch.
+_KEEPING = (ColorJitter, Normalize, RandomErasing, RandomGrayscale, RandomHorizontalFlip, RandomVerticalFlip)
+
+
+class _Choosing(Transform):
+    """Gives each sample to one of several branches, or to none.
+
+    Whole batches are possible where every branch keeps the shape and the dtype of the images. Other
+    branches take single samples: the batch would be none before the samples are alike again.
+    """
+
+    def __init__(self, transforms: Iterable[Callable[[Any], Any]]) -> None:
+        self.transforms = _check_transforms(type(self).__name__, transforms)
+
+    @property
+    def batched(self) -> bool:
+        """Whether each of the transforms can be applied to a batch and is known to keep shape and dtype."""
+        return all(map(_keeps_shape, self.transforms))
+
+    @property
+    def releases_gil(self) -> bool:
+        """Whether each of the transforms does."""
+        return all(getattr(transform, "releases_gil", False) for transform in self.transforms)
+
+    @abstractmethod
+    def _choose(self, count: int) -> NDArray[np.int64]:
+        """The number of each sample's branch, -1 for none, shape (count,)."""
+
+    @abstractmethod
+    def _branch(self, number: int) -> Transform:
+        """The branch of a number."""
+
+    def __call__(self, sample: Any) -> Any:
+        """Return what the sample becomes; `sample` itself if no transform is chosen for it."""
+        number = int(self._choose(1)[0])
+        return sample if number < 0 else self._branch(number)(sample)
+
+    def apply_batch(self, batch: Any) -> Any:
+        """Return what the images become; `batch` itself if no transform is chosen for any."""
+        adapter = adapters.find(batch)
+        images = None if adapter is None else adapter.to_numpy(batch)
+        if adapter is None or images is None or not self.batched:
+            raise ArgumentTypeError(f"{self!r} takes single samples here; apply it to each of them instead")
+        choice = self._choose(len(images))
+        if (choice < 0).all():
+            return batch
+        out = empty(images.shape, images.dtype)
+        np.copyto(out, images)
+        for number in np.unique(choice[choice >= 0]).tolist():
+            rows = np.flatnonzero(choice == number)
+            with part(rows, len(images)):
+                out[rows] = _checked(self._branch(number).apply_batch(images[rows]), images)
+        return adapter.from_numpy(out, batch)
+
+
+class RandomApply(_Choosing):
+    """Apply transforms one after the other, or none of them, with probability p.
+
+    Args:
+        transforms: functions of one sample.
+        p: the probability that they are applied, 0 ... 1.
+
+    Raises:
+        ArgumentError: p is no probability.
+        ArgumentTypeError: one of the transforms cannot be called.
+
+    Named as torchvision.transforms.v2.RandomApply. One decision is made for each sample of a loader,
+    and one for each call outside of it.
+
+    >>> RandomApply([lambda x: x + 1, lambda x: x * 2], p=1.0)(3)
+    8
+    """
+
+    def __init__(self, transforms: Iterable[Callable[[Any], Any]], p: float = 0.5) -> None:
+        super().__init__(transforms)
+        self.p = check_probability(p)
+
+    def _choose(self, count: int) -> NDArray[np.int64]:
+        return happens(draw(count)[:, 0], self.p).astype(np.int64) - 1
+
+    def _branch(self, number: int) -> Transform:  # noqa: ARG002 - there is one
+        return Compose(self.transforms)
+
+
+class RandomChoice(_Choosing):
+    """Apply one transform, chosen at random.
+
+    Args:
+        transforms: functions of one sample, at least one.
+        p: how often each of them is chosen, relative to the others; None for equally often.
+
+    Raises:
+        ArgumentError: there are no transforms, or p has not one non-negative number for each, not all 0.
+        ArgumentTypeError: one of the transforms cannot be called.
+
+    Named as torchvision.transforms.v2.RandomChoice. One choice is made for each sample of a loader,
+    and one for each call outside of it.
+
+    >>> RandomChoice([lambda x: x + 1, lambda x: x * 2], p=[0, 1])(3)
+    6
+    """
+
+    def __init__(self, transforms: Iterable[Callable[[Any], Any]], p: Sequence[float] | None = None) -> None:
+        super().__init__(transforms)
+        self.p = _check_weights(p, len(self.transforms))
+
+    def _choose(self, count: int) -> NDArray[np.int64]:
+        limits = np.cumsum(self.p)[:-1]
+        return np.searchsorted(limits, fractions(draw(count)[:, 0]), side="right").astype(np.int64)
+
+    def _branch(self, number: int) -> Transform:
+        return _Numbered(self.transforms[number], number)
+
+
+class _Numbered(Transform):
+    """One of several transforms, at its own place: what it draws depends on no other one."""
+
+    def __init__(self, transform: Callable[[Any], Any], number: int) -> None:
+        self.transform = transform
+        self.number = number
+
+    def __call__(self, sample: Any) -> Any:
+        with slot(self.number):
+            return self.transform(sample)
+
+    def apply_batch(self, batch: Any) -> Any:
+        function = batch_function(self.transform)
+        assert function is not None  # noqa: S101 - _keeps_shape has found one
+        with slot(self.number):
+            return function(batch)
+
+
+def _keeps_shape(transform: Callable[[Any], Any]) -> bool:
+    if batch_function(transform) is None:
+        return False
+    if isinstance(transform, Compose):
+        return all(map(_keeps_shape, transform.transforms))
+    return isinstance(transform, (_Choosing, *_KEEPING))
+
+
+def _checked(changed: Any, images: NDArray[Any]) -> NDArray[Any]:
+    if changed.shape[1:] != images.shape[1:] or changed.dtype != images.dtype:
+        raise ArgumentError(
+            f"a transform made {changed.dtype} {changed.shape[1:]} of {images.dtype} {images.shape[1:]}, "
+            "which do not fit into one batch with the images that it was not applied to"
+        )
+    out: NDArray[Any] = changed
+    return out
+
+
+def _check_transforms(who: str, transforms: Any) -> list[Callable[[Any], Any]]:
+    try:
+        checked = list(transforms)
+    except TypeError:
+        raise ArgumentTypeError(f"{who} takes a list of transforms, but got {transforms!r}") from None
+    for position, transform in enumerate(checked):
+        if not callable(transform):
+            raise ArgumentTypeError(f"transform {position} of {who} cannot be called: {transform!r}")
+    return checked
+
+
+def _check_weights(p: Any, count: int) -> list[float]:
+    """Probabilities, whose sum is 1."""
+    if count == 0:
+        raise ArgumentError("RandomChoice needs at least one transform, got none")
+    try:
+        weights = np.ones(count) if p is None else np.asarray(p, np.float64)
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    if weights.shape != (count,) or not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() == 0:
+        raise ArgumentError(f"p must be {count} non-negative numbers, one a transform and not all 0, but got p={p!r}")
+    return [float(weight) for weight in weights / weights.sum()]

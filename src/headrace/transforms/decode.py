@@ -1,0 +1,372 @@
+"""Encoded images become arrays: JPEG by simplejpeg where it is installed, all else by Pillow.
+
+Both give the same array, turned as the image's EXIF orientation says. What simplejpeg cannot read
+without a warning goes to Pillow, which thus decides everywhere what an image is.
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.errors import ArgumentError, ArgumentTypeError, DecodeError
+from headrace.transforms.base import Transform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+__all__ = ["Decode", "decode", "read_header"]
+
+MAX_PIXELS = 178_956_970  # where Pillow, too, suspects a decompression bomb
+
+_MODES = ("RGB", "L", None)
+
+# How files begin. Pillow's own search is not used: it asks formats that nobody trains on, among them
+# one that starts another program, and it has a limit of pixels for the whole process.
+_BEGINNINGS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    **{b"P%d%c" % (kind, space): "PPM" for kind in range(1, 7) for space in b" \t\n\r\v\f"},
+}
+_READERS = {  # which class of Pillow's reads a format, and in which of its modules
+    "JPEG": ("JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PngImagePlugin", "PngImageFile"),
+    "GIF": ("GifImagePlugin", "GifImageFile"),
+    "BMP": ("BmpImagePlugin", "BmpImageFile"),
+    "TIFF": ("TiffImagePlugin", "TiffImageFile"),
+    "PPM": ("PpmImagePlugin", "PpmImageFile"),
+    "WEBP": ("WebPImagePlugin", "WebPImageFile"),
+}
+
+# What simplejpeg decodes to, by our mode and the file's colours. What is not listed is Pillow's: CMYK,
+# which libjpeg does not turn into RGB, and grey from colours, which Pillow rounds its own way.
+_TURBO = {
+    ("RGB", "YCbCr"): "RGB",
+    ("RGB", "RGB"): "RGB",
+    ("RGB", "Gray"): "RGB",
+    ("L", "Gray"): "GRAY",
+    (None, "YCbCr"): "RGB",
+    (None, "RGB"): "RGB",
+    (None, "Gray"): "GRAY",
+}
+
+# The mode of Pillow's that keeps what is stored, by the mode that it reads; all others become RGB.
+_AS_STORED = {"1": "L", "L": "L", "RGBA": "RGBA", "RGBa": "RGBA", "LA": "RGBA", "La": "RGBA", "PA": "RGBA"}
+
+_WIDTH, _HEIGHT, _DEPTH, _ORIENTATION = 0x0100, 0x0101, 0x0102, 0x0112  # tags of TIFF, and so of EXIF
+
+
+class Decode(Transform):
+    """Turn an encoded image into a uint8 array: JPEG, PNG, WebP, GIF, BMP, TIFF and PPM.
+
+    The array is as a person sees the image: turned as its EXIF orientation says. The first image of
+    an animation or of several pages counts. 16-bit samples keep their upper 8 bits. Transparency is
+    dropped, not blended, as in Pillow's `convert`. A truncated file is an error.
+
+    Pillow decodes; simplejpeg does so for JPEG where it is installed, faster and with the same
+    result. `pip install 'headrace[images]'` installs what is needed.
+
+    Args:
+        mode: "RGB" for shape (height, width, 3), "L" for grey in shape (height, width), or None for
+            what is stored: grey in two dimensions, RGB or RGBA in three. CMYK is RGB also then.
+        max_pixels: the largest image to decode, in pixels: a small file can hold a huge one.
+
+    Raises:
+        ArgumentError: the mode is another, or max_pixels is not positive.
+        ArgumentTypeError: when called with anything but bytes or a one-dimensional uint8 array.
+        DecodeError: when called with what is no such image, broken, or too large (also a ValueError).
+        ImportError: when called without Pillow.
+
+    >>> Decode("L")(b"P5 3 1 255 abc")
+    array([[97, 98, 99]], dtype=uint8)
+    """
+
+    def __init__(self, mode: str | None = "RGB", max_pixels: int = MAX_PIXELS) -> None:
+        _check_arguments(mode, max_pixels)
+        self.mode = mode
+        self.max_pixels = max_pixels
+
+    @property
+    def batched(self) -> bool:
+        """Never: images in a batch of files differ in size."""
+        return False
+
+    @property
+    def releases_gil(self) -> bool:
+        """Whether other threads have the GIL for most of the time: both decoders leave it to them."""
+        return True
+
+    def __call__(self, sample: Any) -> Pixels:
+        """Return the image as an array."""
+        return decode(sample, self.mode, self.max_pixels)
+
+    def apply_batch(self, batch: Any) -> list[Pixels]:
+        """Return each of the images, decoded."""
+        return [self(sample) for sample in batch]
+
+
+def decode(data: Any, mode: str | None = "RGB", max_pixels: int = MAX_PIXELS) -> Pixels:
+    """The image as a uint8 array; see Decode.
+
+    Args:
+        data: the encoded image: bytes, or a uint8 array of one dimension.
+        mode: "RGB", "L", or None for what is stored.
+        max_pixels: the largest image to decode, in pixels.
+
+    Raises:
+        ArgumentError: the mode is another, or max_pixels is not positive.
+        ArgumentTypeError: data is neither bytes nor a one-dimensional uint8 array.
+        DecodeError: this is no such image, broken, or too large (also a ValueError).
+        ImportError: Pillow is needed and not there.
+
+    >>> decode(b"P5 3 1 255 abc").shape
+    (1, 3, 3)
+    """
+    _check_arguments(mode, max_pixels)
+    encoded = _as_bytes(data)
+    form = _recognised(encoded)
+    pixels = _by_simplejpeg(encoded, mode, max_pixels) if form == "JPEG" else None
+    return _by_pillow(encoded, form, mode, max_pixels) if pixels is None else pixels
+
+
+def read_header(data: Any) -> tuple[str, int, int]:
+    """The format, width and height of an encoded image, which is not decoded.
+
+    Width and height are as stored, before the image is turned as its EXIF orientation says.
+
+    Args:
+        data: the encoded image, or as much of it as holds the header: bytes, or a uint8 array.
+
+    Returns:
+        "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF" or "PPM"; width; height.
+
+    Raises:
+        ArgumentTypeError: data is neither bytes nor a one-dimensional uint8 array.
+        DecodeError: this is no such image, or the header is broken (also a ValueError).
+        ImportError: Pillow is needed and not there.
+
+    >>> read_header(b"P5 3 1 255 abc")
+    ('PPM', 3, 1)
+    """
+    encoded = _as_bytes(data)
+    form = _recognised(encoded)
+    header = _without_exif(encoded)[0] if form == "JPEG" else encoded
+    width, height = _stored_size(_opened(header, form))
+    return form, width, height
+
+
+def _check_arguments(mode: object, max_pixels: object) -> None:
+    if mode not in _MODES:
+        raise ArgumentError(f"mode must be 'RGB', 'L', or None for what is stored, but got mode={mode!r}")
+    if isinstance(max_pixels, bool) or not isinstance(max_pixels, int | np.integer) or max_pixels < 1:
+        raise ArgumentError(f"max_pixels must be a positive integer, but got max_pixels={max_pixels!r}")
+
+
+def _check_size(form: str, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise DecodeError(
+            f"a {form} image of {width} x {height} = {width * height:,} pixels, but max_pixels={max_pixels:,} are "
+            "allowed; if you trust where it comes from, allow more: Decode(max_pixels=...)"
+        )
+
+
+def _as_bytes(data: Any) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    if isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.ndim == 1:
+        return data.tobytes()
+    what = f"{data.dtype} array of shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+    raise ArgumentTypeError(
+        f"an encoded image is bytes or a uint8 array of one dimension, but got a {what}; read a file with "
+        "pathlib.Path(path).read_bytes(), and do not decode twice"
+    )
+
+
+def _recognised(data: bytes) -> str:
+    """The format that the bytes begin as."""
+    for beginning, form in _BEGINNINGS.items():
+        if data.startswith(beginning):
+            return form
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    found = f"{len(data)} bytes that begin with {data[:12]!r}" if data else "0 bytes: the file is empty"
+    raise DecodeError(f"no image was found, but {found}; known formats are {', '.join(_READERS)}")
+
+
+# -- the two decoders
+
+
+@cache
+def _simplejpeg() -> ModuleType | None:
+    try:
+        import simplejpeg  # it may not be installed
+    except ImportError:
+        return None
+    module: ModuleType = simplejpeg
+    return module
+
+
+def _by_simplejpeg(data: bytes, mode: str | None, max_pixels: int) -> Pixels | None:
+    """A JPEG as an array; None if simplejpeg is not there, or Pillow must decide."""
+    turbo = _simplejpeg()
+    if turbo is None:
+        return None
+    try:
+        height, width, colours, _ = turbo.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    wanted = _TURBO.get((mode, colours))
+    if wanted is None:
+        return None
+    _check_size("JPEG", width, height, max_pixels)
+    try:
+        pixels: Pixels = turbo.decode_jpeg(data, wanted)
+    except ValueError:
+        return None
+    return _turned(pixels[..., 0] if wanted == "GRAY" else pixels, _orientation(_without_exif(data)[1]))
+
+
+@cache
+def _reader(form: str) -> Any:
+    """The class of Pillow's that reads a format."""
+    module, name = _READERS[form]
+    try:
+        import PIL  # noqa: F401 - missing as a whole, or of a broken installation?
+    except ImportError as error:
+        raise ImportError(f"Pillow decodes {form} images and is not there: pip install 'headrace[images]'") from error
+    return getattr(import_module(f"PIL.{module}"), name)
+
+
+def _by_pillow(data: bytes, form: str, mode: str | None, max_pixels: int) -> Pixels:
+    # Pillow warns of JPEGs whose EXIF data are broken, whose pixels may be sound.
+    data, exif = _without_exif(data) if form == "JPEG" else (data, b"")
+    image = _opened(data, form)
+    width, height = _stored_size(image)
+    _check_size(form, width, height, max_pixels)
+    with _explained(data, form):
+        image.load()
+        pixels = _converted(image, form, mode)
+        exif = exif or image.info.get("exif", b"")  # of TIFF images, which Pillow turns itself, there are none here
+    return _turned(pixels, _orientation(exif))
+
+
+def _opened(data: bytes, form: str) -> Any:
+    """The image with its header read, and no more."""
+    reader = _reader(form)
+    with _explained(data, form):
+        return reader(BytesIO(data))
+
+
+@contextmanager
+def _explained(data: bytes, form: str) -> Iterator[None]:
+    """Whatever goes wrong in Pillow, and that is any exception, is an image that is broken."""
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise DecodeError(f"a {form} image of {len(data):,} bytes is broken or truncated: {reason}") from error
+
+
+def _converted(image: Any, form: str, mode: str | None) -> Pixels:
+    """The pixels of a loaded image in our mode."""
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _upper_byte(image, form)
+        return np.repeat(grey[..., np.newaxis], 3, axis=2) if mode == "RGB" else grey
+    wanted = mode or _AS_STORED.get(image.mode, "RGB")
+    if mode is None and image.mode == "P" and "transparency" in image.info:
+        wanted = "RGBA"
+    if wanted != "RGBA":
+        image.info.pop("transparency", None)  # it is dropped anyway, and Pillow would warn of it
+    return np.array(image if image.mode == wanted else image.convert(wanted))
+
+
+def _upper_byte(image: Any, form: str) -> Pixels:
+    """The upper 8 of a grey image's 16 bits. Pillow would clip them, and older ones read them as 32 bits."""
+    depth = image.tag_v2.get(_DEPTH, (1,))[0] if form == "TIFF" else 16
+    if depth != 16 or image.mode == "F":
+        raise ValueError(f"it has {depth} bits a sample; allowed are 1, 2, 4, 8 and 16 without sign")
+    values = np.asarray(image)
+    if values.dtype.kind == "i" and form == "TIFF":
+        raise ValueError("its samples have signs; which of them are black and white is not known")
+    return (values >> 8).astype(np.uint8)
+
+
+def _stored_size(image: Any) -> tuple[int, int]:
+    """Width and height. Pillow exchanges those of a TIFF image that it will turn, in newer versions."""
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(_WIDTH, image.size[0])), int(tags.get(_HEIGHT, image.size[1]))
+
+
+# -- orientation
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    """The image as a person sees it, by the EXIF orientation of what is stored; contiguous."""
+    if orientation >= 5:  # rows of the image are columns of what is stored
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _without_exif(data: bytes) -> tuple[bytes, bytes]:
+    """A JPEG without its EXIF segments, and the content of the first of them, or nothing."""
+    kept, first, done, position = [], b"", 0, 2
+    while data[position : position + 1] == b"\xff":
+        marker = data[position + 1 : position + 2]
+        if marker == b"\xff":  # a byte of filling
+            position += 1
+            continue
+        if marker in (b"", b"\xda", b"\xd9"):  # the pixels begin, or it ends
+            break
+        stop = position + 2 + max(int.from_bytes(data[position + 2 : position + 4], "big"), 2)
+        if marker == b"\xe1" and data[position + 4 : position + 10] == b"Exif\0\0":
+            first = first or data[position + 4 : stop]
+            kept.append(data[done:position])
+            done = stop
+        position = stop
+    return (b"".join([*kept, data[done:]]) if done else data), first
+
+
+def _orientation(exif: bytes) -> int:
+    """The orientation in EXIF data, 1 to 8; 1, which is upright, where it says nothing that can be understood."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
+            if tag == _ORIENTATION:
+                if kind == 4:  # a long integer, as some programs write it
+                    (value,) = struct.unpack_from(f"{order}I", exif, entry + 8)
+                return value if 1 <= value <= 8 else 1
+    except struct.error:  # the data end before they should
+        pass
+    return 1

@@ -1,0 +1,241 @@
+"""Transforms that scale images: bilinear, with the triangle filter widened where they shrink."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from headrace.batch.arena import empty
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.keys import draw
+from headrace.transforms.base import Axes, ImageTransform
+from headrace.transforms.chance import Window, check_range, random_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["RandomResizedCrop", "Resize"]
+
+_STRIP_BYTES = 1 << 18  # of rows that are scaled together: they stay in the cache, and their memory is used again
+
+
+class Resize(ImageTransform):
+    """Scale the image, bilinearly.
+
+    Args:
+        size: (height, width) in pixels, or one integer for the shorter side; the other one keeps
+            its proportion, rounded down.
+        antialias: whether all pixels count where the image shrinks, as in Pillow, rather than the
+            four nearest ones.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: a size is not allowed; when called, the images have no pixels.
+        ArgumentTypeError: when called with what is neither uint8 nor floating-point.
+
+    Named as torchvision.transforms.v2.Resize, with its defaults. A uint8 result differs by no more
+    than 1 from Pillow's, which rounds after each of the two directions.
+
+    >>> Resize(2)(np.zeros((3, 4, 6), np.float32)).shape
+    (3, 2, 3)
+    """
+
+    def __init__(self, size: int | Sequence[int], *, antialias: bool = True, layout: str | None = None) -> None:
+        super().__init__(layout)
+        self.size = _check_size(size)
+        self.antialias = bool(antialias)
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """The scaled images; `images` itself if they have that size already."""
+        _check_images(images, "Resize")
+        extent = images.shape[axes.height], images.shape[axes.width]
+        size = self.size if isinstance(self.size, tuple) else _shorter_side(self.size, extent)
+        if size == extent:
+            return images
+        out = _empty_of_size(images, axes, size)
+        _scale(_planes(images, axes), _planes(out, axes), antialias=self.antialias)
+        return out
+
+
+class RandomResizedCrop(ImageTransform):
+    """Cut a window of random area and shape out of the image and scale it to a size.
+
+    Args:
+        size: (height, width) of the result in pixels, or one integer for both.
+        scale: the least and the largest area of the window, as parts of the image.
+        ratio: the least and the largest width over height of the window; its logarithm is uniform.
+        antialias: whether all pixels count where the window shrinks; see Resize.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: a size or range is not allowed; when called, the images have no pixels.
+        ArgumentTypeError: when called with what is neither uint8 nor floating-point.
+
+    Named as torchvision.transforms.v2.RandomResizedCrop; Szegedy et al., "Going Deeper with
+    Convolutions", CVPR 2015. Where ten windows did not fit, the largest one in the middle is taken
+    that has an allowed shape.
+
+    >>> RandomResizedCrop(24)(np.zeros((3, 40, 60), np.float32)).shape
+    (3, 24, 24)
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        *,
+        antialias: bool = True,
+        layout: str | None = None,
+    ) -> None:
+        super().__init__(layout)
+        checked = _check_size(size)
+        self.size = checked if isinstance(checked, tuple) else (checked, checked)
+        self.scale = check_range("scale", scale, 0)
+        self.ratio = check_range("ratio", ratio, 0)
+        self.antialias = bool(antialias)
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """The scaled windows, one of each image."""
+        _check_images(images, "RandomResizedCrop")
+        extent = images.shape[axes.height], images.shape[axes.width]
+        words = draw(len(images))
+        windows = random_windows(words, extent, self.scale, self.ratio)
+        central = _central(extent, self.ratio)
+        out = _empty_of_size(images, axes, self.size)
+        for row, window in enumerate(windows):
+            source, target = (_planes(batch[row : row + 1], axes) for batch in (images, out))
+            rows, columns = (window or central).slices
+            _scale(source[:, rows, columns], target, antialias=self.antialias)
+        return out
+
+
+def _central(extent: tuple[int, int], ratio: tuple[float, float]) -> Window:
+    """The largest window in the middle whose width over height is allowed."""
+    height, width = extent
+    if width / height < ratio[0]:
+        height = min(height, max(1, round(width / ratio[0])))
+    elif width / height > ratio[1]:
+        width = min(width, max(1, round(height * ratio[1])))
+    return Window((extent[0] - height) // 2, (extent[1] - width) // 2, height, width)
+
+
+# ---------------------------------------------------------------- the work, on shape (n, height, width, channels)
+
+
+class _Taps(NamedTuple):
+    """Which pixels of a line make up those of the scaled line, and by how much."""
+
+    places: NDArray[np.int64]  # (taps, size)
+    weights: NDArray[np.float64]  # (taps, size), sums are 1
+
+    def part(self, pixels: slice) -> _Taps:
+        """What makes up some of the pixels."""
+        return _Taps(self.places[:, pixels], self.weights[:, pixels])
+
+
+@lru_cache(maxsize=256)
+def _taps(extent: int, size: int, *, antialias: bool) -> _Taps:
+    """The triangle filter from `extent` pixels to `size`."""
+    scale = extent / size
+    reach = max(scale, 1.0) if antialias else 1.0  # how far from its centre a pixel still counts
+    centres = (np.arange(size) + 0.5) * scale
+    first = np.maximum(np.floor(centres - reach + 0.5), 0).astype(np.int64)
+    count = min(extent, int(np.ceil(2 * reach)) + 1)
+    places = first + np.arange(count)[:, np.newaxis]
+    weights = np.maximum(1 - np.abs(places + 0.5 - centres) / reach, 0)
+    weights[places >= extent] = 0
+    needed = weights.any(axis=1)
+    weights, places = weights[needed], np.minimum(places[needed], extent - 1)
+    weights /= weights.sum(axis=0)
+    for array in (places, weights):
+        array.flags.writeable = False  # the cache hands out the same ones again
+    return _Taps(places, weights)
+
+
+def _scale(source: NDArray[Any], out: NDArray[Any], *, antialias: bool) -> None:
+    """Write the images, scaled to the size of `out`, into it: a strip of one, or a few small ones, at a time."""
+    count, height, width, channels = source.shape
+    to_height, to_width = out.shape[1:3]
+    dtype = np.result_type(source.dtype, np.float32)
+    vertical, horizontal = _taps(height, to_height, antialias=antialias), _taps(width, to_width, antialias=antialias)
+    rows_at_once = max(1, _STRIP_BYTES // (max(width, to_width) * channels * dtype.itemsize))
+    images_at_once = max(1, rows_at_once // to_height)
+    lines = source.reshape(count, height, width * channels)
+    for start in range(0, count, images_at_once):
+        some = slice(start, start + images_at_once)
+        for top in range(0, to_height, rows_at_once):
+            rows = slice(top, top + rows_at_once)
+            strip = _filter(lines[some], vertical.part(rows), dtype)
+            strip = strip.reshape(*strip.shape[:2], width, channels)
+            _scale_columns(strip, out[some, rows], horizontal)
+
+
+def _scale_columns(strip: NDArray[Any], out: NDArray[Any], taps: _Taps) -> None:
+    count, height, width, channels = strip.shape
+    # Columns are filtered as lines, which are contiguous: that is worth turning the image twice.
+    columns = _filter(strip.swapaxes(1, 2).reshape(count, width, height * channels), taps, strip.dtype)
+    if out.dtype == np.uint8:
+        columns += columns.dtype.type(0.5)  # the cast rounds down
+    result = columns.reshape(count, -1, height, channels).swapaxes(1, 2)
+    np.copyto(out, result, casting="unsafe")
+
+
+def _filter(lines: NDArray[Any], taps: _Taps, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Weighted sums of lines, shape (n, lines, pixels) to (n, size, pixels).
+
+    Sums of products in a given order, and no matrix product, whose order depends on the number of
+    images and threads: so the bytes are the same for an image alone and in a batch.
+    """
+    total: NDArray[Any] | None = None
+    for places, weights in zip(taps.places, taps.weights.astype(dtype), strict=True):
+        tap = lines.take(places, axis=1).astype(dtype, copy=False)
+        tap *= weights[:, np.newaxis]
+        total = tap if total is None else np.add(total, tap, out=total)
+    assert total is not None  # noqa: S101 - there is a tap at least
+    return total
+
+
+def _planes(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    """The images as shape (n, height, width, channels), each channel an image of its own where they come first.
+
+    A view of contiguous images.
+    """
+    height, width = images.shape[axes.height], images.shape[axes.width]
+    return images.reshape(-1, height, width, images.shape[3] if axes.channels == 3 else 1)
+
+
+def _empty_of_size(images: NDArray[Any], axes: Axes, size: tuple[int, int]) -> NDArray[Any]:
+    shape = list(images.shape)
+    shape[axes.height], shape[axes.width] = size
+    return empty(tuple(shape), images.dtype)
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _shorter_side(size: int, extent: tuple[int, int]) -> tuple[int, int]:
+    shorter, longer = min(extent), max(extent)
+    other = int(size * longer / shorter)
+    return (size, other) if extent[0] <= extent[1] else (other, size)
+
+
+def _check_images(images: NDArray[Any], who: str) -> None:
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise ArgumentTypeError(
+            f"{who} takes uint8 or floating-point images, but got {images.dtype}; put ToFloat() before it"
+        )
+    if 0 in images.shape[1:]:
+        raise ArgumentError(f"{who} takes images of at least one pixel, but got shape {images.shape[1:]}")
+
+
+def _check_size(size: Any) -> int | tuple[int, int]:
+    numbers = tuple(size) if isinstance(size, list | tuple) or np.ndim(size) == 1 else (size,)
+    integers = all(isinstance(number, int | np.integer) and not isinstance(number, bool) for number in numbers)
+    if len(numbers) not in (1, 2) or not integers or min(numbers) < 1:
+        raise ArgumentError(f"size must be a positive integer or (height, width), but got size={size!r}")
+    return int(numbers[0]) if len(numbers) == 1 else (int(numbers[0]), int(numbers[1]))

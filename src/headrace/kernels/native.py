@@ -32,6 +32,9 @@ __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 ABI = 2
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
+# Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
+_LITTLE = 1 << 14
+
 # Typed Any because NumPy's stubs know of an array as a buffer only from Python 3.12 on.
 _no_bytes_of: Any = (c_char * 0).from_buffer
 
@@ -43,42 +46,32 @@ class NativeKernels:
 
     def __init__(self, path: Path) -> None:
         """Load the library at `path`; an OSError or AttributeError says why it cannot be used."""
-        library = ctypes.CDLL(str(path))
-        version = _declare(library.headrace_abi, [], c_int)()
+        long, brief = ctypes.CDLL(str(path)), ctypes.PyDLL(str(path))
+        version = _declare(long.headrace_abi, [], c_int)()
         if version != ABI:
             raise OSError(f"it has ABI {version}, but {ABI} is needed")
-        self._philox = _declare(library.headrace_philox, [c_uint64, c_void_p, c_int64, c_uint32, c_uint32, c_void_p])
-        self._fisher_yates = _declare(library.headrace_fisher_yates, [c_uint64, c_int64, c_void_p])
-        self._feistel = _declare(library.headrace_feistel, [c_uint64, c_uint64, c_uint64, c_uint64, c_void_p])
-        self._gather = _declare(
-            library.headrace_gather,
-            [c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64, c_void_p],
-            c_int64,
+
+        def both(name: str, arguments: list[Any], result: Any = None) -> tuple[Any, Any]:
+            return _declare(getattr(brief, name), arguments, result), _declare(getattr(long, name), arguments, result)
+
+        # Of each the version that keeps the GIL, and the one that leaves it to other threads. To get it back
+        # from them takes longer than little work does.
+        self._philox = both("headrace_philox", [c_uint64, c_void_p, c_int64, c_uint32, c_uint32, c_void_p])
+        self._fisher_yates = both("headrace_fisher_yates", [c_uint64, c_int64, c_void_p])
+        self._feistel = both("headrace_feistel", [c_uint64, c_uint64, c_uint64, c_uint64, c_void_p])
+        self._gather = both(
+            "headrace_gather", [c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64, c_void_p], c_int64
         )
-        self._cut = _declare(
-            library.headrace_cut,
-            [
-                c_void_p,
-                c_int64,
-                c_int64,
-                c_void_p,
-                c_void_p,
-                c_int64,
-                *[c_void_p] * 4,
-                c_int64,
-                c_void_p,
-                c_int64,
-                c_void_p,
-            ],
-            c_int64,
-        )
+        cut = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 4, c_int64, c_void_p, c_int64]
+        self._cut = both("headrace_cut", [*cut, c_void_p], c_int64)
 
     def philox(self, key: int, indices: NDArray[np.int64], stream: int, block: int = 0) -> NDArray[np.uint32]:
         """Return four random 32-bit words for each index."""
         check_indices(indices)
         indices = np.ascontiguousarray(indices)
         out = np.empty((len(indices), 4), dtype=np.uint32)
-        self._philox(as_int(key), _address(indices), len(indices), as_int(stream), as_int(block), _address(out))
+        philox = self._philox[out.nbytes > _LITTLE]
+        philox(as_int(key), _address(indices), len(indices), as_int(stream), as_int(block), _address(out))
         return out
 
     def fisher_yates(self, key: int, length: int) -> NDArray[np.int64]:
@@ -86,7 +79,7 @@ class NativeKernels:
         length = as_int(length)
         check_shuffle_length(length)
         out = np.empty(length, dtype=np.int64)
-        self._fisher_yates(as_int(key), length, _address(out))
+        self._fisher_yates[out.nbytes > _LITTLE](as_int(key), length, _address(out))
         return out
 
     def feistel(self, key: int, length: int, start: int, stop: int) -> NDArray[np.int64]:
@@ -94,7 +87,7 @@ class NativeKernels:
         length, start, stop = as_int(length), as_int(start), as_int(stop)
         check_feistel(length, start, stop)
         out = np.empty(stop - start, dtype=np.int64)
-        self._feistel(as_int(key), length, start, stop, _address(out))
+        self._feistel[out.nbytes > _LITTLE](as_int(key), length, start, stop, _address(out))
         return out
 
     def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
@@ -105,7 +98,7 @@ class NativeKernels:
             return
         indices = np.ascontiguousarray(indices)
         row_bytes = out.nbytes // (len(out) or 1)
-        bad = self._gather(
+        bad = self._gather[out.nbytes > _LITTLE](
             _address(source),
             source.strides[0],
             row_bytes,
@@ -131,8 +124,8 @@ class NativeKernels:
         check_cut(source, indices, places, table, fill, out)
         indices = np.ascontiguousarray(indices)
         source_grid, out_grid = _grid(source), _grid(out)  # kept while the kernel reads them
-        self._cut(
-            source.ctypes.data,
+        self._cut[out.nbytes > _LITTLE](
+            _address(source),
             source.strides[0],
             len(source),
             _address(source_grid),
@@ -145,7 +138,7 @@ class NativeKernels:
             out.itemsize,
             _address(out_grid),
             out.strides[0] // out.itemsize,
-            out.ctypes.data,
+            _address(out),
         )
 
 
@@ -165,14 +158,15 @@ def _declare(function: Any, arguments: list[Any], result: Any = None) -> Any:
 def _address(array: NDArray[Any]) -> int:
     """Return where the first element lies; an array without elements may give any address.
 
-    `array.ctypes.data` serves every array, but takes as long as a small kernel; a buffer takes a third.
+    The array interface serves every array, but takes as long as a small kernel; a buffer takes a third.
     """
     if array.flags.writeable:
         try:
             return addressof(_no_bytes_of(array))
         except (TypeError, ValueError):  # its rows lie apart, or its dtype has no buffer
             pass
-    return array.ctypes.data
+    start: int = array.__array_interface__["data"][0]
+    return start
 
 
 def _candidates() -> Iterator[Path]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from headrace import DataLoader, Dataset, IterableDataset, get_worker_info, sample_rng
+from headrace import DataLoader, Dataset, IterableDataset, MapDataset, get_worker_info, sample_rng
 from headrace.errors import (
     HeadraceError,
     NotPicklableError,
@@ -173,6 +173,17 @@ def test_a_worker_that_cannot_be_made_ready(backend: str) -> None:
                 next(batches)
             assert caught.value.code == 7
         assert next(batches, "over") == "over"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_worker_that_meets_the_end_of_a_file(backend: str) -> None:
+    """Not of its connection: it is an error as any other."""
+
+    def begin(worker: int) -> None:
+        raise EOFError("the file is cut off")
+
+    with pytest.raises(EOFError, match="the file is cut off"):
+        next(iter(DataLoader(range(4), 2, num_workers=1, backend=backend, worker_init_fn=begin)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -992,6 +1003,22 @@ def test_a_loader_in_a_thread(backend: str) -> None:
         thread.join()
     for number in range(3):
         assert found[number] == lists(DataLoader(range(40), 4, shuffle=True, seed=number or 3))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_closed_by_another_thread_while_a_batch_is_waited_for(backend: str) -> None:
+    def wait(index: int) -> int:
+        sleep(0.5 if index else 0)
+        return index
+
+    loader = DataLoader(MapDataset(range(8), wait), num_workers=1, backend=backend)
+    batches = iter(loader)
+    next(batches)
+    closing = threading.Timer(0.1, loader.close)
+    closing.start()
+    with pytest.raises(HeadraceError, match=r"closed|have ended"):
+        list(batches)
+    closing.join()
 
 
 def test_a_closed_pool_is_not_asked() -> None:

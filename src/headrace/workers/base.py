@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias, TypedDict, TypeVar
 
 from headrace.errors import WorkerError
 
-__all__ = ["MakeWork", "Pool", "PoolOptions", "Results", "check_home", "interrupted"]
+__all__ = ["MakeWork", "Pool", "PoolOptions", "Results", "check_home", "have_ended", "interrupted"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -103,3 +103,8 @@ def check_home(process: int) -> None:
 def interrupted() -> WorkerError:
     """What is raised by whoever goes on with a run after Ctrl-C: a result that just came in may be lost."""
     return WorkerError("the run was interrupted; begin a new iterator, or load the state of this one")
+
+
+def have_ended() -> WorkerError:
+    """What is raised by whoever goes on with a run whose pool has been closed."""
+    return WorkerError("the workers have ended; begin a new iterator")

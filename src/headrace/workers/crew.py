@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
-from headrace.workers.base import check_home, interrupted
+from headrace.workers.base import check_home, have_ended, interrupted
 from headrace.workers.channel import Channel
 from headrace.workers.memory import MappedBlocks, Place, place_once
 from headrace.workers.pickling import dump_work
@@ -34,8 +34,9 @@ __all__ = ["Answer", "Crew"]
 # How long workers have to end when their connections do, in seconds; and when they are told to.
 _GRACE = 0.1
 _PATIENCE = 2.0
-# How often to look for the death of a worker where the system does not tell, in seconds.
-_POLL = 0.2
+# How often to look for the death of a worker where the system does not tell, and for the end of the pool
+# by another thread, in seconds.
+_LOOK = 0.2
 # A task that so many workers died of, or so many deaths with no result in between, are no accident.
 _MOST_DEATHS = 3
 # So many blocks the consumer may hold; batches that are kept beyond are copied out of their blocks.
@@ -178,7 +179,7 @@ class Crew:
             raise self._error
         check_home(self._home)
         if self.ended:
-            raise WorkerError("the workers have ended; begin a new iterator")
+            raise have_ended()
 
     def submit(self, number: int, task: object) -> None:
         """Let a worker do the task."""
@@ -209,6 +210,7 @@ class Crew:
         deadline = None if self._timeout is None else monotonic() + self._timeout
         while True:
             events = self._poll.poll(self._patience(deadline) if wait else 0)
+            self.check()  # another thread may have closed the pool
             for descriptor, _ in events:
                 self._hear(descriptor, window)
             if events or not wait:
@@ -218,12 +220,9 @@ class Crew:
             if deadline is not None and monotonic() >= deadline:
                 raise WorkerTimeoutError(self._timeout_text())
 
-    def _patience(self, deadline: float | None) -> float | None:
-        """How long to wait for an event, in milliseconds."""
-        waits = [] if deadline is None else [max(0.0, deadline - monotonic())]
-        if any(worker.process is not None and worker.process.sentinel is None for worker in self._workers):
-            waits.append(_POLL)
-        return min(waits) * 1000 if waits else None
+    def _patience(self, deadline: float | None) -> float:
+        """How long to wait for an event before looking around, in milliseconds."""
+        return 1000 * (_LOOK if deadline is None else min(_LOOK, max(0.0, deadline - monotonic())))
 
     def _hear(self, descriptor: int, window: Window[Any, Answer]) -> None:
         """Take in one message of a worker, or its end."""

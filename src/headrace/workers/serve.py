@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from threading import Thread
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ class _Server:
         self._report = ReportWriter(self._report_file)
         try:
             with suppress(EOFError, BrokenPipeError, ConnectionError):  # nobody is there any more
-                work = self._make_work(make or self._receive_work)
+                work = self._make_work(make)
                 with use_arena(self._arena):
                     while True:
                         self._do_next(work)
@@ -114,24 +115,16 @@ class _Server:
         if not self._leaving:
             sys.exit(128 + signal.SIGTERM)
 
-    def _make_work(self, make: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def _make_work(self, make: Callable[[], Callable[[Any], Any]] | None) -> Callable[[Any], Any]:
+        if make is None:
+            message, (file,) = self._control.receive()
+            make = partial(_unpack_work, message, file)
         try:
             return make()
-        except EOFError:
-            raise
         except BaseException as error:
             if self._stopping:
                 raise
             return _failing(error)
-
-    def _receive_work(self) -> Callable[[Any], Any]:
-        message, (file,) = self._control.receive()
-        worker, arguments, places = pickle.loads(message)  # noqa: S301 - from the process that started this one
-        sys.argv[:] = arguments
-        payload, *buffers = map_privately(file, places)
-        os.close(file)
-        work: Callable[[Any], Any] = load(payload, buffers)(worker)
-        return work
 
     def _do_next(self, work: Callable[[Any], Any]) -> None:
         self._report.wait()
@@ -166,6 +159,16 @@ class _Server:
                 back, superfluous = pickle.loads(message)  # noqa: S301 - as above
                 self._arena.take_back(back)
                 self._arena.drop(superfluous)
+
+
+def _unpack_work(message: bytes, file: int) -> Callable[[Any], Any]:
+    """Make the work that the consumer has sent."""
+    worker, arguments, places = pickle.loads(message)  # noqa: S301 - from the process that started this one
+    sys.argv[:] = arguments
+    payload, *buffers = map_privately(file, places)
+    os.close(file)
+    work: Callable[[Any], Any] = load(payload, buffers)(worker)
+    return work
 
 
 def _failing(error: BaseException) -> Callable[[Any], Any]:

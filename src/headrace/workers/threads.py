@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from headrace.batch.structure import count_bytes
 from headrace.errors import WorkerError, WorkerTimeoutError
-from headrace.workers.base import check_home, interrupted
+from headrace.workers.base import check_home, have_ended, interrupted
 from headrace.workers.window import Window
 
 if TYPE_CHECKING:
@@ -123,14 +123,20 @@ class ThreadPool(Generic[T, R]):
 
         Raises:
             WorkerTimeoutError: none came in time; the text says where each thread is.
+            WorkerError: the pool has been closed meanwhile, by another thread.
         """
-        try:
-            return results.get(timeout=self._timeout)
-        except Empty:
-            raise WorkerTimeoutError(
-                f"no worker thread gave a result within {self._timeout} seconds (timeout={self._timeout}); they are "
-                f"at\n{_stacks(self._threads)}"
-            ) from None
+        deadline = None if self._timeout is None else monotonic() + self._timeout
+        while True:
+            try:
+                return results.get(timeout=_LOOK if deadline is None else min(_LOOK, max(0.0, deadline - monotonic())))
+            except Empty:
+                if self.closed:
+                    raise have_ended() from None
+            if deadline is not None and monotonic() >= deadline:
+                raise WorkerTimeoutError(
+                    f"no worker thread gave a result within {self._timeout} seconds (timeout={self._timeout}); they "
+                    f"are at\n{_stacks(self._threads)}"
+                )
 
 
 class _ThreadResults(Generic[T, R]):
@@ -232,6 +238,8 @@ def _end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
 # How long the end of a pool waits for tasks that have begun, in seconds: a thread that is stuck cannot
 # be stopped, and goes with the process.
 _PATIENCE = 5.0
+# How often whoever waits looks whether there still are threads, in seconds.
+_LOOK = 0.5
 
 
 def _drain(queue: SimpleQueue[Any]) -> None:

@@ -25,7 +25,7 @@ LAYERS = [
     ["kernels"],
     ["keys", "plan", "state", "stats", "faces", "adapters"],
     ["batch"],
-    ["order", "transforms", "workers"],
+    ["order", "storage", "transforms", "workers"],
     ["data"],
     ["arguments", "pools", "position"],
     ["work"],
@@ -55,7 +55,7 @@ ROOMS = {
     "argparse": {"headrace.cli"},
     "cloudpickle": {"headrace.workers.pickling"},
     "multiprocessing": {"headrace.workers"},
-    "mmap": {"headrace.workers"},
+    "mmap": {"headrace.workers", "headrace.storage"},
     "socket": {"headrace.workers"},
 }
 

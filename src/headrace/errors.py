@@ -10,8 +10,10 @@ __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "CollateError",
+    "CorruptDataError",
     "DatasetChangedError",
     "DecodeError",
+    "FileChangedError",
     "HeadraceError",
     "HeadraceWarning",
     "MixedSamplesError",
@@ -21,6 +23,7 @@ __all__ = [
     "RaggedSamplesError",
     "ReferenceKernelsWarning",
     "StateError",
+    "StorageError",
     "UnexpectedStopIterationError",
     "WorkerDiedError",
     "WorkerError",
@@ -71,6 +74,18 @@ class DatasetChangedError(HeadraceError, RuntimeError):
 
 class DecodeError(HeadraceError, ValueError):
     """Bytes are not the image that they should be, or one that is larger than allowed."""
+
+
+class StorageError(HeadraceError, OSError):
+    """A file, or the index beside it, cannot be read as what it should be."""
+
+
+class CorruptDataError(StorageError, ValueError):
+    """Bytes of a file are not what was once written there."""
+
+
+class FileChangedError(StorageError):
+    """A file has changed, or is gone, since it was opened or indexed."""
 
 
 class UnexpectedStopIterationError(HeadraceError, RuntimeError):

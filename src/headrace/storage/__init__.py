@@ -1,0 +1,1 @@
+"""Where bytes live: files of many formats, each made random access by an index."""

@@ -28,6 +28,8 @@ LAYERS = [
     ["order", "storage", "transforms", "workers"],
     ["data"],
     ["arguments", "pools", "position"],
+    ["reader", "tasks"],
+    ["stream"],
     ["work"],
     ["epoch"],
     ["iterator"],

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+from headrace.data.hints import reads_ahead
 from headrace.errors import DatasetChangedError
-from headrace.work import SampleTask, StreamBatch, StreamTask
+from headrace.order.samplers import PlanSampling, looking_ahead
+from headrace.tasks import SampleTask, StreamBatch, StreamTask
 
 if TYPE_CHECKING:
-    from headrace.order.samplers import Sampling
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from headrace.order.samplers import Sampling, Selection
     from headrace.position import Cursor
     from headrace.workers.base import Pool
 
 __all__ = ["SampledBatches", "StreamedBatches"]
+
+# How many batches before its turn a dataset hears of one, if it wants to. A user's own sampler may wait to see
+# what becomes of a batch before it decides on the next one, so it is not asked early.
+_READ_AHEAD = 8
 
 
 class SampledBatches:
@@ -69,15 +79,21 @@ class _SampleTasks(Iterator[SampleTask]):
         self._epoch = cursor.epoch
         self._step = cursor.step
         self._handed_out = frozenset(cursor.ahead)
-        self._selections = sampling.start(cursor.epoch.order_key, cursor.step)
+        self._selections = self._start(sampling, cursor)
+
+    def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[tuple[Selection, NDArray[np.int64] | None]]:
+        """The selections from the cursor on, each with what is read later, where that is known and of interest."""
+        if isinstance(sampling, PlanSampling) and reads_ahead(self._dataset):
+            return looking_ahead(sampling.start(cursor.epoch.order_key, cursor.step), _READ_AHEAD)
+        return zip(sampling.start(cursor.epoch.order_key, cursor.step), repeat(None))
 
     def __next__(self) -> SampleTask:
         self._check_length()
         while True:
-            selection = next(self._selections)
+            selection, later = next(self._selections)
             step, self._step = self._step, self._step + 1
             if step not in self._handed_out:
-                return SampleTask(self._epoch, step, selection)
+                return SampleTask(self._epoch, step, selection, later)
 
     def _check_length(self) -> None:
         if self._length is not None and len(self._dataset) != self._length:

@@ -33,9 +33,11 @@ from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, Singl
 from headrace.plan import Plan
 from headrace.pools import PoolKeeper
 from headrace.position import Cursor, Epoch, Epochs
+from headrace.reader import BatchReader
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
-from headrace.work import BatchReader, WorkMaker, naming_step
+from headrace.tasks import naming_step
+from headrace.work import WorkMaker
 from headrace.workers import InlinePool, Pool, PoolOptions, ThreadPool
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from headrace.batch.collate import default_collate
 from headrace.batch.merge import merge
 from headrace.batch.structure import get_field, replace_field
 from headrace.data.dataset import Dataset
+from headrace.data.hints import add_counters, blocks, concat_blocks, counters, reads_ahead, will_need
 from headrace.data.reading import (
     Indexable,
     Rows,
@@ -86,6 +87,18 @@ class Subset(Dataset[Any]):
         """Where the samples of a field lie, if the dataset knows."""
         return open_rows(self.dataset, self.indices[check_indices(indices, len(self))], field)
 
+    def reads_ahead(self) -> bool:
+        """Whether the dataset wants to hear which samples will be read."""
+        return reads_ahead(self.dataset)
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Tell the dataset which samples will be read soon."""
+        will_need(self.dataset, self.indices[indices])
+
+    def counters(self) -> dict[str, int]:
+        """What the dataset has counted."""
+        return counters(self.dataset)
+
 
 class ConcatDataset(Dataset[Any]):
     """Several datasets end to end.
@@ -136,6 +149,24 @@ class ConcatDataset(Dataset[Any]):
             with part(rows, len(indices)), slot(number):
                 batches.append(read_batch(self.datasets[number], indices[rows] - self._start(number)))
         return batches[0] if len(batches) == 1 else merge(batches, positions)
+
+    def reads_ahead(self) -> bool:
+        """Whether one of the datasets wants to hear which samples will be read."""
+        return any(map(reads_ahead, self.datasets))
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Tell each dataset which of its samples will be read soon."""
+        which = np.searchsorted(self.cumulative_sizes, indices, side="right")
+        for number in np.unique(which).tolist():
+            will_need(self.datasets[number], indices[which == number] - self._start(number))
+
+    def blocks(self) -> NDArray[np.int64] | None:
+        """Which samples lie together, if all of the datasets know."""
+        return concat_blocks(self.datasets)
+
+    def counters(self) -> dict[str, int]:
+        """What the datasets have counted together."""
+        return add_counters(map(counters, self.datasets))
 
     def _start(self, which: int) -> int:
         return int(self.cumulative_sizes[which - 1]) if which else 0
@@ -188,6 +219,23 @@ class StackDataset(Dataset[Any]):
         """The tuple or dict of the datasets' batches at the indices, shape (n,), int64."""
         indices = check_indices(indices, len(self))
         return self._gather(lambda dataset: read_batch(dataset, indices))
+
+    def reads_ahead(self) -> bool:
+        """Whether one of the datasets wants to hear which samples will be read."""
+        return any(map(reads_ahead, self._children))
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Tell each dataset which of its samples will be read soon."""
+        for dataset in self._children:
+            will_need(dataset, indices)
+
+    def blocks(self) -> int | NDArray[np.int64] | None:
+        """Which samples lie together in the first dataset that knows."""
+        return next((found for found in map(blocks, self._children) if found is not None), None)
+
+    def counters(self) -> dict[str, int]:
+        """What the datasets have counted together."""
+        return add_counters(map(counters, self._children))
 
     def _gather(self, read: Callable[[Indexable[Any]], Any]) -> Any:
         items = []
@@ -258,6 +306,22 @@ class MapDataset(Dataset[Any]):
         with self._below():
             batch = read_batch(self.dataset, indices)
         return self._apply(function, batch)
+
+    def reads_ahead(self) -> bool:
+        """Whether the dataset wants to hear which samples will be read."""
+        return reads_ahead(self.dataset)
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Tell the dataset which samples will be read soon."""
+        will_need(self.dataset, indices)
+
+    def blocks(self) -> int | NDArray[np.int64] | None:
+        """Which samples of the dataset lie together."""
+        return blocks(self.dataset)
+
+    def counters(self) -> dict[str, int]:
+        """What the dataset has counted."""
+        return counters(self.dataset)
 
     def _chain(self) -> tuple[Any, list[tuple[int, Callable[[Any], Any]]]]:
         """What is below all maps of this field, and their functions from there on, with where each draws."""

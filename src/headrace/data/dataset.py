@@ -28,7 +28,9 @@ class Dataset(ABC, Generic[T_co]):
 
     Any object with these two methods is a dataset for headrace; deriving adds `map`, `subset` and
     `+`. Two optional methods make reading faster: `__getitems__(indices) -> list of samples`, as in
-    torch, and `get_batch(indices) -> batch`, given an int64 array of shape (n,).
+    torch, and `get_batch(indices) -> batch`, given an int64 array of shape (n,). Three more tell the
+    loader what it may use: `will_need(indices)` hears early what will be read, `blocks()` says which
+    samples lie together, and `counters()` what has been counted, for `loader.stats()`.
 
     >>> class Squares(Dataset):
     ...     def __len__(self):

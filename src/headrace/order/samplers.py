@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from headrace.plan import Plan
 
-__all__ = ["BatchSampling", "PlanSampling", "Sampling", "Selection", "SingleSampling", "as_selection"]
+__all__ = ["BatchSampling", "PlanSampling", "Sampling", "Selection", "SingleSampling", "as_selection", "looking_ahead"]
 # The samples of a batch: their indices or, where a sampler gives other keys, a list of those.
 Selection: TypeAlias = NDArray[np.int64] | list[Any]
 
@@ -145,6 +146,24 @@ def as_selection(batch: Sequence[Any]) -> Selection:
         return np.array([operator.index(key) for key in keys], np.int64)
     except (TypeError, OverflowError):
         return keys
+
+
+def looking_ahead(
+    selections: Iterator[NDArray[np.int64]], distance: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64] | None]]:
+    """Each selection with the one that is `distance` later, the first with all those up to it.
+
+    So each is seen once before its turn, but for the first. None where there is none.
+
+    >>> [(now.tolist(), later) for now, later in looking_ahead(iter(np.arange(8).reshape(4, 2)), 2)]
+    [([0, 1], array([2, 3, 4, 5])), ([2, 3], array([6, 7])), ([4, 5], None), ([6, 7], None)]
+    """
+    following = deque(islice(selections, 1 + distance))
+    later = list(following)[1:]
+    while following:
+        yield following.popleft(), np.concatenate(later) if later else None
+        later = list(islice(selections, 1))
+        following.extend(later)
 
 
 def _length(sampler: object, name: str) -> int:

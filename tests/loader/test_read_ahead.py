@@ -1,0 +1,111 @@
+"""Datasets hear early which samples will be read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from headrace import DataLoader, Dataset, HeadraceWarning
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("by_value")
+AHEAD = 8  # batches
+
+
+class Log(Dataset[int]):
+    """Writes down what it hears and what it reads, in whichever process."""
+
+    def __init__(self, file: Path, length: int = 60) -> None:
+        self.file = file
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int, /) -> int:
+        self.write("read", [index])
+        return index
+
+    def will_need(self, indices: Any) -> None:
+        self.write("heard", indices.tolist())
+
+    def write(self, what: str, indices: list[int]) -> None:
+        with self.file.open("a") as file:
+            file.write(json.dumps([what, indices]) + "\n")
+
+    def entries(self) -> list[Any]:
+        return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path / "log")
+
+
+def heard(log: Log) -> list[int]:
+    return [index for what, indices in log.entries() if what == "heard" for index in indices]
+
+
+def test_inline_each_batch_is_told_so_many_before(log: Log) -> None:
+    batches = [batch.tolist() for batch in DataLoader(log, 4, shuffle=True, seed=3)]
+    told = [indices for what, indices in log.entries() if what == "heard"]
+    assert told[0] == [index for batch in batches[1 : AHEAD + 1] for index in batch]
+    assert told[1:] == batches[AHEAD + 1 :]
+    events = log.entries()
+    for step, batch in enumerate(batches[AHEAD + 1 :], AHEAD + 1):
+        told_at = events.index(["heard", batch])
+        assert events[told_at + 1] == ["read", [batches[step - AHEAD][0]]]
+
+
+@pytest.mark.parametrize("backend", ["thread", "process"])
+def test_with_workers_each_sample_is_told_once(log: Log, backend: str) -> None:
+    with DataLoader(log, 4, shuffle=True, seed=3, num_workers=2, backend=backend) as loader:
+        batches = [batch.tolist() for batch in loader]
+    assert heard(log) == [] or sorted(heard(log)) == sorted(index for batch in batches[1:] for index in batch)
+    assert heard(log)
+
+
+def test_after_a_resume(log: Log) -> None:
+    loader = DataLoader(log, 4, shuffle=True, seed=3)
+    batches = iter(loader)
+    for _ in range(5):
+        next(batches)
+    state = loader.state_dict()
+    log.file.unlink()
+    resumed = DataLoader(log, 4, shuffle=True, seed=3)
+    resumed.load_state_dict(state)
+    rest = [batch.tolist() for batch in resumed]
+    assert heard(log) == [index for batch in rest[1:] for index in batch]
+
+
+def test_through_datasets_over_it(log: Log) -> None:
+    loader = DataLoader(log.map(abs).subset(np.arange(59, -1, -1)), 10)
+    list(loader)
+    assert heard(log) == list(range(49, -1, -1))
+
+
+def test_a_sampler_of_ones_own_is_not_asked_early(log: Log) -> None:
+    list(DataLoader(log, 4, sampler=range(60)))
+    list(DataLoader(log, batch_sampler=[[1, 2], [3]]))
+    assert heard(log) == []
+
+
+def test_a_batch_asked_for_is_no_reason(log: Log) -> None:
+    DataLoader(log, 4, seed=0).batch(2)
+    assert heard(log) == []
+
+
+def test_a_dataset_that_fails_to_listen(log: Log) -> None:
+    class Deaf(Log):
+        def will_need(self, indices: Any) -> None:
+            raise OSError("no pages")
+
+    text = r"^Deaf\.will_need failed, so samples are not asked for early: OSError: no pages$"
+    with pytest.warns(HeadraceWarning, match=text):
+        batches = list(DataLoader(Deaf(log.file), 40))
+    assert [len(batch) for batch in batches] == [40, 20]

@@ -55,6 +55,7 @@ from headrace.workers import WorkerInfo, get_worker_info
 
 if typing.TYPE_CHECKING:
     from headrace.data.images import ImageDataset, ImageFolder
+    from headrace.data.npy import NpyDataset
     from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 
 __all__ = [  # noqa: RUF022 - in plain order
@@ -81,6 +82,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "MapDataset",
     "MixUp",
     "Normalize",
+    "NpyDataset",
     "Pad",
     "RandomApply",
     "RandomChoice",
@@ -110,6 +112,7 @@ __version__ = "0.1.0"
 
 # Where names are that not everybody needs, who would have to wait for them.
 _LATE = {
+    "NpyDataset": "headrace.data.npy",
     **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.data.images"),
     **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "MNIST"), "headrace.data.vision"),
 }

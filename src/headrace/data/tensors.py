@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["TensorDataset"]
+__all__ = ["Column", "TensorDataset"]
 
 
 class TensorDataset(Dataset[tuple[Any, ...]]):
@@ -40,7 +40,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     def __init__(self, *tensors: Any) -> None:
         if not tensors:
             raise ArgumentError("TensorDataset needs at least one tensor, got none")
-        self._columns = [_Column(tensor, position) for position, tensor in enumerate(tensors)]
+        self._columns = [Column(tensor, position) for position, tensor in enumerate(tensors)]
         lengths = [column.length for column in self._columns]
         for position, length in enumerate(lengths):
             if length != lengths[0]:
@@ -64,7 +64,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._columns = [_Column(tensor, position) for position, tensor in enumerate(self.tensors)]
+        self._columns = [Column(tensor, position) for position, tensor in enumerate(self.tensors)]
 
     def releases_gil(self) -> bool:
         """Whether all tensors lie where the kernels, or NumPy, gather them without the GIL."""
@@ -114,7 +114,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         return Rows(column.array, rows, column.wrap, complete)
 
 
-class _Column:
+class Column:
     """One of the tensors, with what reading its rows needs to know."""
 
     def __init__(self, tensor: Any, position: int) -> None:

@@ -1,0 +1,162 @@
+"""Arrays in .npy files, which need not fit into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.data.parted import PartedDataset
+from headrace.data.reading import Rows, check_indices
+from headrace.data.tensors import Column
+from headrace.errors import ArgumentError
+from headrace.storage.npy import NpyFile
+from headrace.storage.parts import Parts
+from headrace.storage.paths import find_paths
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+__all__ = ["NpyDataset"]
+
+
+class NpyDataset(PartedDataset):
+    """The rows of arrays in .npy files. The files are mapped, so they need not fit into memory.
+
+    Args:
+        path: a .npy file, whose rows are the samples; or a folder of .npy files, one for each field, whose samples
+            are dicts with the names of the files as keys, in alphabetical order. Or a pattern or list of such
+            files, or folders, which are shards: they hold the same fields and follow one another.
+
+    Attributes:
+        fields: the keys of a sample; empty where a sample is a row.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no .npy file in the folder.
+        ArgumentError: files of one folder differ in length, or shards in fields, dtype or shape.
+        CorruptDataError: a file is no .npy file, or not as long as its header says.
+        StorageError: a file holds Python objects.
+        FileChangedError: when samples are asked for of a file that has changed meanwhile.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     np.save(Path(folder, "image.npy"), np.zeros((100, 28, 28), np.uint8))
+    ...     np.save(Path(folder, "label.npy"), np.arange(100))
+    ...     sample = NpyDataset(folder)[7]
+    >>> sample["image"].shape, sample["label"]
+    ((28, 28), np.int64(7))
+    """
+
+    def __init__(self, path: str | bytes | os.PathLike[Any] | Iterable[str | bytes | os.PathLike[Any]]) -> None:
+        self._shards = [_Shard(each) for each in find_paths(path)]
+        for shard in self._shards:
+            _check_alike(shard, self._shards[0])
+        self.fields = [field for field in self._shards[0].files if field]
+        super().__init__(Parts(map(len, self._shards)))
+
+    def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
+        """Where the rows of a field lie, for a function that need not have them gathered.
+
+        Args:
+            indices: shape (n,), int64.
+            field: the key, or None where a sample is a row.
+
+        Returns:
+            The rows; those of several shards are gathered first. None if there is no such field.
+        """
+        if field is None if self.fields else field is not None or field in self.fields:
+            return None
+        indices = check_indices(indices, len(self))
+        if len(self._shards) > 1:
+            batch = self.get_batch(indices)
+            array = batch if field is None else batch[field]
+            if not isinstance(array, np.ndarray):
+                return None
+            return Rows(array, np.arange(len(indices)), _same, lambda value: _replaced(batch, field, value))
+        shard = self._shards[0]
+
+        def complete(value: Any) -> Any:
+            return shard.take(indices, indices, {field or "": value})
+
+        return Rows(shard.files[field or ""].array, indices, _same, complete)
+
+    def _open(self, part: int) -> _Shard:
+        return self._shards[part]
+
+
+class _Shard:
+    """A file, or a folder of them, as one part of the dataset.
+
+    Attributes:
+        files: by field; the field of a lone file is "".
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.files = {field: NpyFile(each) for field, each in _find_fields(path).items()}
+        lengths = {field: _length(file) for field, file in self.files.items()}
+        if len(set(lengths.values())) > 1:
+            raise ArgumentError(f"the files of {path} must have as many rows each, but have {lengths}")
+        self._length = next(iter(lengths.values()))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def row(self, row: int) -> Any:
+        """The sample in a row: views of the files."""
+        columns = {field: Column(file.array, 0).row(row) for field, file in self.files.items()}
+        return columns.get("", columns)
+
+    def take(self, rows: NDArray[np.int64], _: NDArray[np.int64], known: dict[str, Any] | None = None) -> Any:
+        """The batch of some rows, in which some fields may be known already."""
+        known = known or {}
+        columns = {
+            field: known[field] if field in known else Column(file.array, 0).gather(rows)
+            for field, file in self.files.items()
+        }
+        return columns.get("", columns)
+
+
+def _same(array: NDArray[Any]) -> NDArray[Any]:
+    return array
+
+
+def _replaced(batch: Any, field: Any, value: Any) -> Any:
+    return value if field is None else {**batch, field: value}
+
+
+def _find_fields(path: str) -> dict[str, str]:
+    """The files of the fields."""
+    if not Path(path).is_dir():
+        return {"": path}
+    files = {each.stem: str(each) for each in sorted(Path(path).glob("*.npy")) if not each.name.startswith(".")}
+    if not files:
+        raise FileNotFoundError(f"there are no .npy files in the folder {path}; for shards give a list or a pattern")
+    return files
+
+
+def _length(file: NpyFile) -> int:
+    if not file.header.shape:
+        raise ArgumentError(f"{file.path} holds a single value, of shape (), and so no rows to take samples from")
+    return file.header.shape[0]
+
+
+def _check_alike(shard: _Shard, first: _Shard) -> None:
+    if list(shard.files) != list(first.files):
+        raise ArgumentError(
+            f"shards must have the same fields, but {first.path} has {list(first.files)} and {shard.path} has "
+            f"{list(shard.files)}"
+        )
+    for field, file in shard.files.items():
+        kinds = [(each.header.dtype, each.header.shape[1:]) for each in (first.files[field], file)]
+        if kinds[0] != kinds[1]:
+            shown = [f"rows of {dtype} {shape}" for dtype, shape in kinds]
+            raise ArgumentError(
+                f"shards must have rows of one kind, but {first.files[field].path} has {shown[0]} and {file.path} has "
+                f"{shown[1]}"
+            )

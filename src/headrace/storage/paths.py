@@ -1,0 +1,61 @@
+"""From what users give as paths to the files that are meant."""
+
+from __future__ import annotations
+
+import os
+from glob import glob, has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import ArgumentError, ArgumentTypeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["find_paths"]
+
+OnePath = str | bytes | os.PathLike[Any]
+
+
+def find_paths(paths: OnePath | Iterable[OnePath]) -> list[str]:
+    """The files, or folders, that are meant.
+
+    Args:
+        paths: a path, a pattern (`*`, `?`, `[...]`, and `**` for folders at any depth), or several of them. A path
+            that is there is no pattern, whatever is in its name.
+
+    Returns:
+        The paths in the order in which they were given, those of a pattern by name.
+
+    Raises:
+        FileNotFoundError: a path is not there, or a pattern matches nothing.
+        ArgumentError: there are no paths.
+        ArgumentTypeError: one of them is no path.
+    """
+    several = [paths] if isinstance(paths, str | bytes | os.PathLike) else _listed(paths)
+    found = [path for each in several for path in _find(each)]
+    if not found:
+        raise ArgumentError("at least one path is needed, got none")
+    return found
+
+
+def _listed(paths: Any) -> list[OnePath]:
+    try:
+        return list(paths)
+    except TypeError:
+        raise ArgumentTypeError(f"a path, a pattern or a list of them is needed, got {paths!r}") from None
+
+
+def _find(path: OnePath) -> list[str]:
+    try:
+        name = str(Path(os.fsdecode(path)).expanduser())
+    except TypeError:
+        raise ArgumentTypeError(f"a path is a string, bytes or a path object, but got {path!r}") from None
+    if Path(name).exists():
+        return [name]
+    if not has_magic(name):
+        raise FileNotFoundError(f"there is no file or folder {name}")
+    found = sorted(glob(name, recursive=True))  # noqa: PTH207 - a Path takes no pattern from the root on
+    if not found:
+        raise FileNotFoundError(f"no file matches {name}")
+    return found

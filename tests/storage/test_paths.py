@@ -1,0 +1,62 @@
+"""Paths, patterns and lists of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.storage.paths import find_paths
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.bin", "a.bin", "ä[1].bin", "inner/c.bin"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def names(folder: Path, paths: Any) -> list[str]:
+    return [str(Path(path).relative_to(folder)) for path in find_paths(paths)]
+
+
+def test_one_path(folder: Path) -> None:
+    path = folder / "a.bin"
+    assert names(folder, path) == names(folder, str(path)) == names(folder, bytes(path)) == ["a.bin"]
+
+
+def test_a_pattern_is_in_the_order_of_names(folder: Path) -> None:
+    assert names(folder, folder / "*.bin") == ["a.bin", "b.bin", "ä[1].bin"]
+    assert names(folder, folder / "**" / "*.bin") == ["a.bin", "b.bin", "inner/c.bin", "ä[1].bin"]
+
+
+def test_a_list_is_in_its_own_order(folder: Path) -> None:
+    assert names(folder, [folder / "b.bin", folder / "[a]*"]) == ["b.bin", "a.bin"]
+
+
+def test_a_path_that_is_there_is_no_pattern(folder: Path) -> None:
+    assert names(folder, folder / "ä[1].bin") == ["ä[1].bin"]
+
+
+def test_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    assert names(folder, "~/a.bin") == ["a.bin"]
+
+
+def test_what_is_not_there(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no file or folder .*z\.bin"):
+        find_paths(folder / "z.bin")
+    with pytest.raises(FileNotFoundError, match=r"no file matches .*\*\.tar"):
+        find_paths(folder / "*.tar")
+    with pytest.raises(ArgumentError, match="at least one path is needed, got none"):
+        find_paths([])
+
+
+@pytest.mark.parametrize("paths", [5, [5], None])
+def test_what_is_no_path(paths: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="path"):
+        find_paths(paths)

@@ -78,12 +78,12 @@ class NpyDataset(PartedDataset):
             if not isinstance(array, np.ndarray):
                 return None
             return Rows(array, np.arange(len(indices)), _same, lambda value: _replaced(batch, field, value))
-        shard = self._shards[0]
+        shard, name = self._shards[0], str(field or "")
 
         def complete(value: Any) -> Any:
-            return shard.take(indices, indices, {field or "": value})
+            return shard.take(indices, indices, {name: value})
 
-        return Rows(shard.files[field or ""].array, indices, _same, complete)
+        return Rows(shard.files[name].array, indices, _same, complete)
 
     def _open(self, part: int) -> _Shard:
         return self._shards[part]

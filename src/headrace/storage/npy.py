@@ -161,6 +161,7 @@ def _parse(text: bytes, encoding: str, offset: int, name: str) -> Header:
     if dtype.hasobject:
         raise StorageError(
             f"{name} holds Python objects ({dtype}), which only unpickling would read, and that runs what code "
-            "the file asks for; save numbers or strings, or load a file that you trust with numpy.load(allow_pickle=True)"
+            "the file asks for; save numbers or strings, or load a file that you trust with "
+            "numpy.load(allow_pickle=True)"
         )
     return Header(dtype, shape, "F" if entries["fortran_order"] else "C", offset)

@@ -30,7 +30,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 2
+#define HEADRACE_ABI 3
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -52,6 +52,11 @@ HEADRACE_API void headrace_feistel(uint64_t key, uint64_t length, uint64_t start
 /* Returns the place of the first index outside [0, rows), in which case nothing is written, or -1. */
 HEADRACE_API int64_t headrace_gather(const char *source, int64_t row_stride, int64_t row_bytes, int64_t rows,
                                      const int64_t *indices, int64_t count, char *out);
+
+/* Range i is lengths[i] bytes at offsets[i] of source which[i]; out: all of them, end to end. Each which[i] is the place of a
+ * source. Returns the place of the first range outside of its source, in which case nothing is written, or -1. */
+HEADRACE_API int64_t headrace_gather_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
+                                            const int64_t *offsets, const int64_t *lengths, int64_t count, char *out);
 
 /* Grids are six numbers: height, width, channels, and the strides of each, in items. places: count rows of eight
  * numbers; table: 256 items a channel, fill: one, each of item_bytes (1, 2 or 4). terms, if not null, are three times

@@ -11,6 +11,8 @@ from headrace.errors import ArgumentError, ReferenceKernelsWarning
 from headrace.kernels import native, reference
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -38,6 +40,16 @@ class Kernels(Protocol):
 
     def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy the rows of `source` at `indices` into `out`."""
+
+    def gather_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        out: NDArray[np.uint8],
+    ) -> None:
+        """Copy ranges of bytes of several sources into `out`, end to end."""
 
     def cut(
         self,

@@ -9,10 +9,12 @@ import numpy as np
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["MAX_FEISTEL_LENGTH", "MAX_SHUFFLE_LENGTH", "check_cut", "check_feistel", "check_gather", "check_indices"]
-__all__ += ["check_shuffle_length", "index_error"]
+__all__ += ["check_ranges", "check_shuffle_length", "index_error", "range_error"]
 
 MAX_SHUFFLE_LENGTH = 2**32
 MAX_FEISTEL_LENGTH = 2**63
@@ -59,6 +61,40 @@ def check_gather(source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[
         raise ArgumentError(f"out has strides {out.strides}, but a C-contiguous array is needed")
     if not flags.writeable:
         raise ArgumentError("out is read-only, but rows are to be written to it")
+
+
+def check_ranges(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> None:
+    """Raise unless the arrays fit one another; where the ranges lie is not looked at."""
+    for array in (which, offsets, lengths):
+        check_indices(array)
+    if not len(which) == len(offsets) == len(lengths):
+        raise ArgumentError(f"which, offsets and lengths have {len(which)}, {len(offsets)} and {len(lengths)} items")
+    if any(array.dtype != np.uint8 or array.ndim != 1 or not array.flags.c_contiguous for array in (*sources, out)):
+        raise ArgumentError("sources and out must be contiguous uint8 arrays of one dimension")
+    if len(which) and (which.min() < 0 or which.max() >= len(sources)):
+        raise index_error(int(which[((which < 0) | (which >= len(sources))).argmax()]), len(sources))
+    total = int(lengths.sum())
+    if len(out) != total or not out.flags.writeable:
+        raise ArgumentError(f"out has {len(out)} bytes, but {total}, writable, are needed: the sum of the lengths")
+
+
+def range_error(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    bad: int,
+) -> ArgumentError:
+    """Return the error for a range outside of its source."""
+    return ArgumentError(
+        f"range {bad} is {lengths[bad]} bytes at {offsets[bad]}, but its source has {len(sources[which[bad]])} bytes"
+    )
 
 
 def check_cut(

@@ -18,18 +18,20 @@ from headrace.kernels.checks import (
     check_feistel,
     check_gather,
     check_indices,
+    check_ranges,
     check_shuffle_length,
     index_error,
+    range_error,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 2
+ABI = 3
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
@@ -62,6 +64,7 @@ class NativeKernels:
         self._gather = both(
             "headrace_gather", [c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64, c_void_p], c_int64
         )
+        self._gather_ranges = both("headrace_gather_ranges", [*[c_void_p] * 5, c_int64, c_void_p], c_int64)
         cut = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 4, c_int64, c_void_p, c_int64]
         self._cut = both("headrace_cut", [*cut, c_void_p], c_int64)
 
@@ -109,6 +112,31 @@ class NativeKernels:
         )
         if bad >= 0:
             raise index_error(int(indices[bad]), len(source))
+
+    def gather_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        out: NDArray[np.uint8],
+    ) -> None:
+        """Copy ranges of bytes of several sources into `out`, end to end."""
+        check_ranges(sources, which, offsets, lengths, out)
+        which, offsets, lengths = map(np.ascontiguousarray, (which, offsets, lengths))
+        addresses = np.array([_address(source) for source in sources], np.uint64)
+        sizes = np.array([len(source) for source in sources], np.int64)
+        bad = self._gather_ranges[out.nbytes > _LITTLE](
+            _address(addresses),
+            _address(sizes),
+            _address(which),
+            _address(offsets),
+            _address(lengths),
+            len(which),
+            _address(out),
+        )
+        if bad >= 0:
+            raise range_error(sources, which, offsets, lengths, bad)
 
     def cut(
         self,

@@ -15,6 +15,7 @@ from headrace.kernels.checks import (
     check_shuffle_length,
     index_error,
 )
+from headrace.kernels.reference_records import gather_ranges
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "feistel",
     "fisher_yates",
     "gather",
+    "gather_ranges",
     "name",
     "philox",
 ]

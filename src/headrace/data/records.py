@@ -1,0 +1,104 @@
+"""Datasets over records: bytes by number, and what is made of them."""
+
+from __future__ import annotations
+
+import io
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.batch.collate import default_collate
+from headrace.data.dataset import Dataset
+from headrace.data.reading import check_index, check_indices
+from headrace.errors import ArgumentTypeError
+from headrace.faces import batch_function
+from headrace.keys import each_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from headrace.storage.source import Packed
+
+__all__ = ["RecordDataset", "check_decode", "split"]
+
+
+class RecordDataset(Dataset[Any]):
+    """Samples that are each made of one record: derive from it and write `__len__`, `read_records` and `where`.
+
+    Args:
+        decode: takes the bytes of a record and returns the sample; None for the bytes themselves.
+            One with the batch face of `headrace.transforms.Transform` is given lists of them.
+
+    Raises:
+        ArgumentTypeError: decode cannot be called.
+    """
+
+    def __init__(self, decode: Callable[[bytes], Any] | None = None) -> None:
+        self.decode = check_decode(decode)
+
+    @abstractmethod
+    def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
+        """The records at the indices, shape (n,), int64, each in [0, len(self))."""
+
+    @abstractmethod
+    def where(self, index: int) -> str:
+        """In which file a record lies, and where in it, for the texts of errors."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        position = check_index(index, len(self))
+        (record,) = self.read_records(np.array([position]))
+        return self._decoded(record, position)
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64; without `decode` a list of bytes."""
+        indices = check_indices(indices, len(self))
+        records = self.read_records(indices)
+        if self.decode is None:
+            return records
+        whole = batch_function(self.decode)
+        if whole is not None:
+            return whole(records)
+        samples = []
+        with each_sample(len(records)) as move_to:
+            for place, (record, index) in enumerate(zip(records, indices.tolist(), strict=True)):
+                move_to(place)
+                samples.append(self._decoded(record, index))
+        return default_collate(samples, indices)
+
+    def releases_gil(self) -> bool:
+        """Whether records are read, and decoded, in several threads at the same time."""
+        return self.decode is None or bool(getattr(self.decode, "releases_gil", False))
+
+    def _decoded(self, record: bytes, index: int) -> Any:
+        if self.decode is None:
+            return record
+        try:
+            return self.decode(record)
+        except Exception as error:
+            error.add_note(f"while decoding sample {index}: {self.where(index)}")
+            raise
+
+
+def check_decode(decode: Any) -> Any:
+    """Refuse what is neither a function nor None.
+
+    Raises:
+        ArgumentTypeError: with what it is.
+    """
+    if decode is not None and not callable(decode):
+        raise ArgumentTypeError(f"decode must be a function of the bytes of one record or None, but got {decode!r}")
+    return decode
+
+
+def split(packed: Packed) -> list[bytes]:
+    """Each of the ranges as bytes of its own.
+
+    >>> from headrace.storage.source import Packed
+    >>> split(Packed(np.frombuffer(b"headrace", np.uint8), np.array([0, 4, 4, 8])))
+    [b'head', b'', b'race']
+    """
+    # A file in memory cuts its bytes in a third of the time that slices take.
+    return list(map(io.BytesIO(packed.buffer.data).read, np.diff(packed.bounds).tolist()))

@@ -1,0 +1,231 @@
+"""Bytes at a path that stay as they are: the ground that every format here stands on."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from headrace import kernels
+from headrace.batch.arena import empty
+from headrace.errors import ArgumentTypeError, FileChangedError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Identity", "LocalSource", "Packed", "Source", "open_source", "read_ranges"]
+
+
+class Identity(NamedTuple):
+    """What tells a file from what it was before, or will be later.
+
+    Attributes:
+        size: in bytes.
+        mtime_ns: when it was last written, in nanoseconds since 1970.
+    """
+
+    size: int
+    mtime_ns: int
+
+    def __str__(self) -> str:
+        written = datetime.fromtimestamp(self.mtime_ns / 1e9, UTC)
+        return f"{self.size:,} bytes, written {written:%Y-%m-%d %H:%M:%S.%f} UTC"
+
+
+class Packed(NamedTuple):
+    """Several ranges of bytes, end to end.
+
+    Attributes:
+        buffer: all of them, uint8.
+        bounds: where each starts, and where the last one ends: int64, one more than there are ranges.
+    """
+
+    buffer: NDArray[np.uint8]
+    bounds: NDArray[np.int64]
+
+
+class Source(Protocol):
+    """Immutable bytes at a path.
+
+    It opens when it is first read, in each process anew, and pickles as its path and identity.
+    Whatever is read is of that identity; where the file has become another one that is a FileChangedError.
+    """
+
+    @property
+    def path(self) -> str:
+        """Where it lies, absolute."""
+
+    @property
+    def identity(self) -> Identity:
+        """Its size and when it was written."""
+
+    def read(self, offset: int, length: int) -> NDArray[np.uint8]:
+        """The bytes of a range, of which others may see the same memory: not to be written to."""
+
+    def read_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
+        """The bytes of many ranges, in new memory."""
+
+    def view(self) -> NDArray[np.uint8] | None:
+        """All of its bytes, if they can be had without reading them. Valid as long as the array lives."""
+
+    def will_need(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        """Begin to fetch ranges that will be read soon."""
+
+    def close(self) -> None:
+        """Give up what is open; reading opens it again."""
+
+
+def open_source(path: str | bytes | os.PathLike[Any]) -> Source:
+    """The bytes at a path.
+
+    Args:
+        path: of a local file.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        StorageError: it is no file.
+    """
+    return LocalSource(path)
+
+
+class LocalSource:
+    """A file of this machine, mapped into memory.
+
+    Each read begins with a look at the file, so that one which was changed, cut or replaced is an
+    error. Only if that happens during the read itself may the process get a SIGBUS, as with any mapping.
+
+    Args:
+        path: of the file.
+        identity: what it must be; by default what it is now.
+
+    Raises:
+        FileNotFoundError: there is nothing, and no identity that would say what was.
+        StorageError: it is no file.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "text")
+    ...     _ = path.write_bytes(b"headrace")
+    ...     LocalSource(path).read(4, 4).tobytes()
+    b'race'
+    """
+
+    def __init__(self, path: str | bytes | os.PathLike[Any], identity: Identity | None = None) -> None:
+        self.path = _absolute(path)
+        self.identity = _look_at(self.path) if identity is None else identity
+        # Forked processes go on with their parent's mapping, which is as good as their own.
+        self._mapping: tuple[mmap.mmap | None, NDArray[np.uint8]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LocalSource, (self.path, self.identity)
+
+    def __repr__(self) -> str:
+        return f"<LocalSource {self.path!r}: {self.identity}>"
+
+    def check(self) -> None:
+        """Raise unless the file is still what it was.
+
+        Raises:
+            FileChangedError: it is gone, or has another size or time.
+        """
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - a Path would take as long as a small batch
+        except OSError as error:
+            raise FileChangedError(f"{self.path} is gone or out of reach: {error.strerror}; open it again") from error
+        if found.st_size != self.identity.size or found.st_mtime_ns != self.identity.mtime_ns:
+            now = Identity(found.st_size, found.st_mtime_ns)
+            raise FileChangedError(f"{self.path} has changed: it was {self.identity}, and is {now}; open it again")
+
+    def view(self) -> NDArray[np.uint8]:
+        """All bytes of the file, read-only."""
+        self.check()
+        return self._mapped()[1]
+
+    def read(self, offset: int, length: int) -> NDArray[np.uint8]:
+        """The bytes of a range, read-only: a view of the file."""
+        if offset < 0 or length < 0 or offset + length > self.identity.size:
+            raise StorageError(
+                f"{self.path}: {length} bytes at {offset} were asked for, but it has {self.identity.size}"
+            )
+        return self.view()[offset : offset + length]
+
+    def read_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
+        """The bytes of many ranges, in new memory."""
+        return read_ranges([self.view()], np.zeros(len(offsets), np.int64), offsets, lengths)
+
+    def will_need(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        """Ask the system to read ranges into its cache."""
+        mapping = self._mapped()[0]
+        if mapping is None or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        starts = offsets - offsets % mmap.PAGESIZE
+        for start, length in zip(starts.tolist(), (offsets + lengths - starts).tolist(), strict=True):
+            if length:
+                with suppress(OSError):  # advice that is not taken does no harm
+                    mapping.madvise(mmap.MADV_WILLNEED, start, length)
+
+    def close(self) -> None:
+        """Give up the mapping; it ends with the last view of it."""
+        self._mapping = None
+
+    def _mapped(self) -> tuple[mmap.mmap | None, NDArray[np.uint8]]:
+        mapping = self._mapping
+        if mapping is None:
+            mapping = self._mapping = self._map()
+        return mapping
+
+    def _map(self) -> tuple[mmap.mmap | None, NDArray[np.uint8]]:
+        try:
+            with Path(self.path).open("rb") as file:
+                if not self.identity.size:
+                    return None, np.empty(0, np.uint8)
+                mapping = mmap.mmap(file.fileno(), self.identity.size, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:  # ValueError: the file is smaller by now
+            self.check()
+            raise StorageError(f"{self.path} cannot be read: {error}") from error
+        return mapping, np.frombuffer(mapping, np.uint8)
+
+
+def read_ranges(
+    views: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> Packed:
+    """Ranges of several arrays of bytes, end to end in new memory.
+
+    Args:
+        views: the arrays.
+        which: the place of each range's array, int64 of shape (n,).
+        offsets: where in it the range starts, int64 of shape (n,).
+        lengths: its bytes, int64 of shape (n,).
+
+    Raises:
+        ArgumentError: a range lies outside of its array.
+    """
+    bounds = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    buffer = empty((int(bounds[-1]),), np.uint8)
+    kernels.active().gather_ranges(views, which, offsets, lengths, buffer)
+    return Packed(buffer, bounds)
+
+
+def _absolute(path: Any) -> str:
+    try:
+        return os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - no link is to be resolved
+    except TypeError:
+        raise ArgumentTypeError(f"a path is a string, bytes or a path object, but got {path!r}") from None
+
+
+def _look_at(path: str) -> Identity:
+    found = Path(path).stat()
+    if Path(path).is_dir():
+        raise StorageError(f"{path} is a folder, but a file is needed")
+    return Identity(found.st_size, found.st_mtime_ns)

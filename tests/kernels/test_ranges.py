@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
+from headrace.kernels import native, reference
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.kernels import Kernels
+
+Ranges = list[tuple[int, int, int]]
+
+
+def integers(*values: int) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
+
+
+def gathered(kernels: Kernels, sources: list[bytes], ranges: Ranges) -> bytes:
+    which, offsets, lengths = np.array(ranges, np.int64).reshape(-1, 3).T
+    out = np.full(lengths.sum(), 7, np.uint8)
+    kernels.gather_ranges([np.frombuffer(source, np.uint8) for source in sources], which, offsets, lengths, out)
+    return out.tobytes()
+
+
+@st.composite
+def sources_and_ranges(draw: st.DrawFn) -> tuple[list[bytes], Ranges]:
+    sources = draw(st.lists(st.binary(max_size=3000), min_size=1, max_size=4))
+    ranges = []
+    for _ in range(draw(st.integers(0, 20))):
+        which = draw(st.integers(0, len(sources) - 1))
+        start = draw(st.integers(0, len(sources[which])))
+        ranges.append((which, start, draw(st.integers(0, len(sources[which]) - start))))
+    return sources, ranges
+
+
+@given(sources_and_ranges())
+def test_like_slices(case: tuple[list[bytes], Ranges]) -> None:
+    sources, ranges = case
+    expected = b"".join(sources[which][start : start + length] for which, start, length in ranges)
+    for kernels in (reference, native.load()):
+        if not isinstance(kernels, str):
+            assert gathered(kernels, sources, ranges) == expected
+
+
+@pytest.mark.parametrize("bad", [(0, 3, 3), (0, -1, 2), (1, 0, 1), (0, 2**62, 2**62), (0, 6, 0)])
+def test_nothing_is_written_where_a_range_lies_outside(kernels: Kernels, bad: tuple[int, int, int]) -> None:
+    which, offsets, lengths = np.array([(0, 1, 2), bad], np.int64).T
+    sources = [np.zeros(5, np.uint8), np.zeros(0, np.uint8)]
+    out = np.ones(min(int(lengths.sum()), 10), np.uint8)
+    with pytest.raises(ArgumentError, match=r"^range 1 is \d+ bytes at -?\d+, but its source has [05] bytes|^out has"):
+        kernels.gather_ranges(sources, which, offsets, lengths, out)
+    assert out.all()
+
+
+def test_a_negative_length_is_refused(kernels: Kernels) -> None:
+    with pytest.raises(ArgumentError, match=r"^range 1 is -1 bytes at 3"):
+        kernels.gather_ranges(
+            [np.zeros(5, np.uint8)], integers(0, 0), integers(0, 3), integers(3, -1), np.ones(2, np.uint8)
+        )
+
+
+def test_arguments_are_checked(kernels: Kernels) -> None:
+    source, out, one = np.zeros(5, np.uint8), np.zeros(1, np.uint8), integers(1)
+    with pytest.raises(OutOfRangeError, match=r"^Index 1 out of range for dataset of size 1$"):
+        kernels.gather_ranges([source], one, one, one, out)
+    with pytest.raises(ArgumentTypeError, match="dtype float64"):
+        kernels.gather_ranges([source], np.zeros(1), one, one, out)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="have 1, 2 and 1 items"):
+        kernels.gather_ranges([source], integers(0), integers(0, 1), one, out)
+    with pytest.raises(ArgumentError, match="contiguous uint8"):
+        kernels.gather_ranges([source[::2]], integers(0), one, one, out)
+    with pytest.raises(ArgumentError, match="out has 1 bytes, but 2, writable"):
+        kernels.gather_ranges([source], integers(0), integers(0), integers(2), out)
+
+
+def test_sources_over_four_gigabytes(kernels: Kernels) -> None:
+    """Sparse memory: only the pages that are touched take any."""
+    source = np.zeros(2**32 + 10, np.uint8)
+    source[-3:] = [1, 2, 3]
+    out = np.zeros(3, np.uint8)
+    kernels.gather_ranges([source], integers(0), integers(len(source) - 3), integers(3), out)
+    assert out.tolist() == [1, 2, 3]

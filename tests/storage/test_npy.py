@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import CorruptDataError, FileChangedError, StorageError
-from headrace.storage.npy import NpyFile, read_header
+from headrace.storage.npy import NpyFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,20 +125,22 @@ def test_a_header_that_lies(tmp_path: Path, old: bytes, new: bytes) -> None:
 
 
 def test_a_header_longer_than_allowed(tmp_path: Path) -> None:
-    with pytest.raises(CorruptDataError, match="4294967295 bytes long"):
+    with pytest.raises(CorruptDataError, match="its header has 4294967295 bytes"):
         opened(tmp_path, b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + WHOLE)
 
 
 @given(place=st.integers(0, 127), byte=st.integers(0, 255))
-def test_a_byte_that_flips_gives_an_error_or_an_array(place: int, byte: int) -> None:
+def test_a_byte_that_flips_gives_an_error_or_an_array(
+    tmp_path_factory: pytest.TempPathFactory, place: int, byte: int
+) -> None:
     """Nothing else than a clean error, and no array that needs another number of bytes than there are."""
     content = bytearray(WHOLE)
     content[place] = byte
     try:
-        header = read_header(io.BytesIO(bytes(content)), "array.npy")
+        array = opened(tmp_path_factory.mktemp("flipped"), bytes(content))
     except StorageError:
         return
-    assert header.nbytes >= 0
+    assert array.nbytes == 48
 
 
 def test_objects_are_refused(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_a_file_that_changes(tmp_path: Path) -> None:
     file = NpyFile(str(path))
     assert file.array[999] == 999
     os.truncate(path, 500)
-    with pytest.raises(FileChangedError, match=r"array\.npy has changed since it was opened"):
+    with pytest.raises(FileChangedError, match=r"array\.npy has changed"):
         file.array  # noqa: B018 - asking is all
     path.unlink()
     with pytest.raises(FileChangedError, match=r"array\.npy is gone"):

@@ -9,22 +9,24 @@ import numpy as np
 
 from headrace.data.parted import PartedDataset
 from headrace.data.reading import Rows, check_indices
-from headrace.data.tensors import Column
 from headrace.errors import ArgumentError
 from headrace.storage.npy import NpyFile
 from headrace.storage.parts import Parts
 from headrace.storage.paths import find_paths
+from headrace.storage.rows import gather_rows
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from headrace.storage.parts import Located
 
 __all__ = ["NpyDataset"]
 
 
-class NpyDataset(PartedDataset):
+class NpyDataset(PartedDataset["_Shard"]):
     """The rows of arrays in .npy files. The files are mapped, so they need not fit into memory.
 
     Args:
@@ -72,18 +74,23 @@ class NpyDataset(PartedDataset):
         if field is None if self.fields else field is not None or field in self.fields:
             return None
         indices = check_indices(indices, len(self))
-        if len(self._shards) > 1:
-            batch = self.get_batch(indices)
-            array = batch if field is None else batch[field]
+        name = str(field or "")
+        if len(self._shards) == 1:
+            array, rows = self._shards[0].files[name].array, indices
+        else:
+            array, rows = self._gather(indices, [name])[name], np.arange(len(indices))
             if not isinstance(array, np.ndarray):
                 return None
-            return Rows(array, np.arange(len(indices)), _same, lambda value: _replaced(batch, field, value))
-        shard, name = self._shards[0], str(field or "")
 
         def complete(value: Any) -> Any:
-            return shard.take(indices, indices, {name: value})
+            others = [other for other in self._shards[0].files if other != name]
+            return _sample({**self._gather(indices, others), name: value}, self._shards[0])
 
-        return Rows(shard.files[name].array, indices, _same, complete)
+        return Rows(array, rows, _same, complete)
+
+    def _gather(self, indices: NDArray[np.int64], fields: Iterable[str]) -> dict[str, Any]:
+        located = self._parts.locate(indices)
+        return _columns([self._shards[part] for part in located.parts], located, fields)
 
     def _open(self, part: int) -> _Shard:
         return self._shards[part]
@@ -109,25 +116,29 @@ class _Shard:
 
     def row(self, row: int) -> Any:
         """The sample in a row: views of the files."""
-        columns = {field: Column(file.array, 0).row(row) for field, file in self.files.items()}
-        return columns.get("", columns)
+        return _sample({field: file.array[row] for field, file in self.files.items()}, self)
 
-    def take(self, rows: NDArray[np.int64], _: NDArray[np.int64], known: dict[str, Any] | None = None) -> Any:
-        """The batch of some rows, in which some fields may be known already."""
-        known = known or {}
-        columns = {
-            field: known[field] if field in known else Column(file.array, 0).gather(rows)
-            for field, file in self.files.items()
-        }
-        return columns.get("", columns)
+    @classmethod
+    def gather(cls, parts: Sequence[_Shard], located: Located, _: NDArray[np.int64]) -> Any:
+        """The batch of some rows."""
+        return _sample(_columns(parts, located, parts[0].files), parts[0])
+
+
+def _columns(shards: Sequence[_Shard], located: Located, fields: Iterable[str]) -> dict[str, Any]:
+    """The batch of some rows, by field."""
+    return {
+        field: gather_rows([shard.files[field].array for shard in shards], located.which, located.rows)
+        for field in fields
+    }
+
+
+def _sample(columns: dict[str, Any], shard: _Shard) -> Any:
+    """What a sample or batch of a shard is: a lone column, or all of them in their order."""
+    return columns[""] if "" in columns else {field: columns[field] for field in shard.files}
 
 
 def _same(array: NDArray[Any]) -> NDArray[Any]:
     return array
-
-
-def _replaced(batch: Any, field: Any, value: Any) -> Any:
-    return value if field is None else {**batch, field: value}
 
 
 def _find_fields(path: str) -> dict[str, str]:
@@ -142,7 +153,9 @@ def _find_fields(path: str) -> dict[str, str]:
 
 def _length(file: NpyFile) -> int:
     if not file.header.shape:
-        raise ArgumentError(f"{file.path} holds a single value, of shape (), and so no rows to take samples from")
+        raise ArgumentError(
+            f"{file.source.path} holds a single value, of shape (), and so no rows to take samples from"
+        )
     return file.header.shape[0]
 
 
@@ -156,7 +169,7 @@ def _check_alike(shard: _Shard, first: _Shard) -> None:
         kinds = [(each.header.dtype, each.header.shape[1:]) for each in (first.files[field], file)]
         if kinds[0] != kinds[1]:
             shown = [f"rows of {dtype} {shape}" for dtype, shape in kinds]
+            paths = [each.source.path for each in (first.files[field], file)]
             raise ArgumentError(
-                f"shards must have rows of one kind, but {first.files[field].path} has {shown[0]} and {file.path} has "
-                f"{shown[1]}"
+                f"shards must have rows of one kind, but {paths[0]} has {shown[0]} and {paths[1]} has {shown[1]}"
             )

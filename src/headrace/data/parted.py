@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from headrace.batch.merge import merge
 from headrace.data.dataset import Dataset
 from headrace.data.reading import check_index, check_indices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from headrace.storage.parts import Parts
+    from headrace.storage.parts import Located, Parts
 
 __all__ = ["Part", "PartedDataset"]
 
 
 class Part(Protocol):
-    """Some rows that are read together."""
+    """Rows that are read together. All parts of a dataset are of one class."""
 
     def row(self, row: int) -> Any:
         """The sample in a row."""
 
-    def take(self, rows: NDArray[np.int64], indices: NDArray[np.int64]) -> Any:
+    @classmethod
+    def gather(cls, parts: Sequence[Self], located: Located, indices: NDArray[np.int64]) -> Any:
         """The batch of some rows.
 
         Args:
-            rows: which of this part's, shape (n,), int64.
-            indices: their indices in the dataset, for the texts of errors.
+            parts: those of `located`.
+            located: the rows.
+            indices: the indices of the rows in the dataset, for the texts of errors.
         """
 
 
-class PartedDataset(Dataset[Any]):
+P = TypeVar("P", bound=Part)
+
+
+class PartedDataset(Dataset[Any], Generic[P]):
     """What such datasets have in common. A class that derives from it opens a part by its number."""
 
     def __init__(self, parts: Parts) -> None:
@@ -51,12 +57,12 @@ class PartedDataset(Dataset[Any]):
         return True
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
-        """The batch of the samples at the indices, shape (n,), int64, read from each part at once."""
+        """The batch of the samples at the indices, shape (n,), int64."""
         indices = check_indices(indices, len(self))
-        pieces = self._parts.split(indices)
-        batches = [self._open(piece.part).take(piece.rows, indices[piece.positions]) for piece in pieces]
-        return batches[0] if len(pieces) == 1 else merge(batches, [piece.positions for piece in pieces])
+        located = self._parts.locate(indices)
+        parts = [self._open(part) for part in located.parts]
+        return type(parts[0]).gather(parts, located, indices)
 
     @abstractmethod
-    def _open(self, part: int) -> Part:
+    def _open(self, part: int) -> P:
         """The part of that number."""

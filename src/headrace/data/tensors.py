@@ -10,12 +10,13 @@ from headrace.batch.collate import default_collate
 from headrace.data.dataset import Dataset
 from headrace.data.reading import Rows, check_index, check_indices
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
+from headrace.storage.rows import rows_differ
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Column", "TensorDataset"]
+__all__ = ["TensorDataset"]
 
 
 class TensorDataset(Dataset[tuple[Any, ...]]):
@@ -40,7 +41,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     def __init__(self, *tensors: Any) -> None:
         if not tensors:
             raise ArgumentError("TensorDataset needs at least one tensor, got none")
-        self._columns = [Column(tensor, position) for position, tensor in enumerate(tensors)]
+        self._columns = [_Column(tensor, position) for position, tensor in enumerate(tensors)]
         lengths = [column.length for column in self._columns]
         for position, length in enumerate(lengths):
             if length != lengths[0]:
@@ -64,7 +65,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._columns = [Column(tensor, position) for position, tensor in enumerate(self.tensors)]
+        self._columns = [_Column(tensor, position) for position, tensor in enumerate(self.tensors)]
 
     def releases_gil(self) -> bool:
         """Whether all tensors lie where the kernels, or NumPy, gather them without the GIL."""
@@ -114,7 +115,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         return Rows(column.array, rows, column.wrap, complete)
 
 
-class Column:
+class _Column:
     """One of the tensors, with what reading its rows needs to know."""
 
     def __init__(self, tensor: Any, position: int) -> None:
@@ -150,17 +151,9 @@ class Column:
         array = self.array
         if array is None:
             return self._adapter.take(self._tensor, check_indices(rows, self.length))
-        if array.ndim == 1 and array is self._tensor and _rows_differ(array.dtype):
+        if array.ndim == 1 and array is self._tensor and rows_differ(array.dtype):
             rows = check_indices(rows, self.length)
             return default_collate(list(array[rows]), rows)
         out = empty((len(rows), *array.shape[1:]), array.dtype)
         kernels.active().gather(array, rows, out)
         return self.wrap(out)
-
-
-def _rows_differ(dtype: np.dtype[Any]) -> bool:
-    """Whether the rows of a one-dimensional array are of another type than the array.
-
-    They are Python objects, strings as wide as they are long, or numbers in native byte order.
-    """
-    return dtype.kind in "OSTU" or not dtype.isnative

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import ast
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace.errors import CorruptDataError, FileChangedError, StorageError
+from headrace.errors import CorruptDataError, StorageError
+from headrace.storage.source import open_source
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from numpy.typing import NDArray
+
+    from headrace.storage.source import Source
 
 __all__ = ["Header", "NpyFile", "read_header"]
 
@@ -56,7 +56,7 @@ class NpyFile:
         path: of the file.
 
     Attributes:
-        path: of the file.
+        source: the bytes of the file.
         header: what it says of its array.
 
     Raises:
@@ -66,86 +66,54 @@ class NpyFile:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path)
-        with self.path.open("rb") as file:
-            self.header = read_header(file, path)
-        self._identity = self._identify()
-        self._array: NDArray[Any] | None = None
-        self._check_size(self._identity[0])
+        self.source = open_source(path)
+        self.header = read_header(self.source)
 
     @property
     def array(self) -> NDArray[Any]:
         """The array, read-only, which takes no memory but what the system keeps of the file.
 
         Raises:
-            FileChangedError: the file is not what it was when it was opened first. To read on could kill
-                the process, where it is shorter now.
+            FileChangedError: the file is not what it was when it was opened first.
         """
-        if self._identify() != self._identity:
-            raise FileChangedError(
-                f"{self.path} has changed since it was opened; open the dataset anew, and write new data to a new file "
-                "that is renamed when it is whole"
-            )
-        if self._array is None:
-            self._array = self._map()
-        return self._array
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_array": None}
-
-    def _map(self) -> NDArray[Any]:
         dtype, shape, order, offset = self.header
-        if not self.header.nbytes:
-            return np.empty(shape, dtype)
-        memory = np.memmap(self.path, np.uint8, "r", offset, (self.header.nbytes,))
-        return np.ndarray(shape, dtype, memory, order="F" if order == "F" else "C")
-
-    def _identify(self) -> tuple[int, int]:
-        try:
-            status = self.path.stat()
-        except FileNotFoundError as error:
-            raise FileChangedError(f"{self.path} is gone since it was opened; put it back") from error
-        return status.st_size, status.st_mtime_ns
-
-    def _check_size(self, size: int) -> None:
-        wanted = self.header.offset + self.header.nbytes
-        if size != wanted:
-            what = "is cut short" if size < wanted else "has more in it than one array"
-            raise CorruptDataError(
-                f"{self.path} {what}: its header tells of shape {self.header.shape} and dtype {self.header.dtype}, "
-                f"which are {wanted} bytes with the header, but the file has {size}; write it anew"
-            )
+        content = self.source.view()
+        if content is None:
+            content = self.source.read(0, self.source.identity.size)
+        return np.ndarray(shape, dtype, content, offset, order="F" if order == "F" else "C")
 
 
-def read_header(file: BinaryIO, name: str) -> Header:
-    """Read the header of a .npy file.
-
-    Args:
-        file: at its begin.
-        name: of the file, for the texts of errors.
+def read_header(source: Source) -> Header:
+    """Read the header of a .npy file, and see that the file is as long as it says.
 
     Raises:
-        CorruptDataError: there is no such header.
-        StorageError: the file holds Python objects.
-
-    >>> import io
-    >>> file = io.BytesIO()
-    >>> np.save(file, np.zeros((2, 3), np.float32))
-    >>> _ = file.seek(0)
-    >>> read_header(file, "zeros.npy")
-    Header(dtype=dtype('float32'), shape=(2, 3), order='C', offset=128)
+        CorruptDataError: there is no such header, or the file has another length.
+        StorageError: it holds Python objects.
     """
-    begin = file.read(8)
-    if begin[:6] != _MAGIC or len(begin) < 8 or begin[6] not in _WORDS:
+    size, name = source.identity.size, source.path
+    begin = source.read(0, min(size, 12)).tobytes()
+    if begin[:6] != _MAGIC or len(begin) < 12 or begin[6] not in _WORDS:
         raise CorruptDataError(f"{name} is no .npy file of a known version: it begins with {begin!r}")
-    word = file.read(_WORDS[begin[6]])
-    length = int.from_bytes(word, "little")
-    if length > _LONGEST:
-        raise CorruptDataError(f"{name}: its header is {length} bytes long, it says, of {_LONGEST} allowed")
-    text = file.read(length)
-    if len(text) < length or len(word) < _WORDS[begin[6]]:
-        raise CorruptDataError(f"{name} is cut short in its header, at byte {8 + len(word) + len(text)}")
-    return _parse(text, "utf-8" if begin[6] == 3 else "latin-1", 8 + len(word) + length, name)
+    start = 8 + _WORDS[begin[6]]
+    length = int.from_bytes(begin[8:start], "little")
+    if length > min(size - start, _LONGEST):
+        raise CorruptDataError(
+            f"{name}: its header has {length} bytes, it says, but the file has {size}, and {_LONGEST} are allowed"
+        )
+    text = source.read(start, length).tobytes()
+    header = _parse(text, "utf-8" if begin[6] == 3 else "latin-1", start + length, name)
+    _check_size(header, size, name)
+    return header
+
+
+def _check_size(header: Header, size: int, name: str) -> None:
+    wanted = header.offset + header.nbytes
+    if size != wanted:
+        what = "is cut short" if size < wanted else "has more in it than one array"
+        raise CorruptDataError(
+            f"{name} {what}: its header tells of shape {header.shape} and dtype {header.dtype}, which are {wanted} "
+            f"bytes with the header, but the file has {size}; write it anew"
+        )
 
 
 def _parse(text: bytes, encoding: str, offset: int, name: str) -> Header:

@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Parts", "Piece"]
+__all__ = ["Located", "Parts"]
 
 
-class Piece(NamedTuple):
-    """Some rows of one part.
+class Located(NamedTuple):
+    """Rows by the parts that they lie in.
 
     Attributes:
-        part: the number of the part.
-        rows: which of its rows, shape (n,), int64, counted from its first.
-        positions: where they stand among what was asked for, shape (n,), int64.
+        parts: the numbers of the parts, one at least.
+        which: the place of each row's part among them, shape (n,), int64.
+        rows: which row of its part it is, shape (n,), int64.
     """
 
-    part: int
+    parts: list[int]
+    which: NDArray[np.int64]
     rows: NDArray[np.int64]
-    positions: NDArray[np.int64]
 
 
 class Parts:
@@ -37,8 +37,8 @@ class Parts:
     >>> parts = Parts([3, 0, 2])
     >>> len(parts), parts.find(3)
     (5, (2, 0))
-    >>> [(piece.part, piece.rows.tolist()) for piece in parts.split(np.array([4, 0, 3]))]
-    [(0, [0]), (2, [1, 0])]
+    >>> parts.locate(np.array([4, 0, 3]))
+    Located(parts=[0, 2], which=array([1, 0, 1]), rows=array([1, 0, 0]))
     """
 
     def __init__(self, lengths: Iterable[int]) -> None:
@@ -50,22 +50,14 @@ class Parts:
         return int(self._stops[-1]) if len(self._stops) else 0
 
     def find(self, index: int) -> tuple[int, int]:
-        """The part and the row in it of an index in [0, len)."""
+        """The part, and the row in it, of an index in [0, len)."""
         part = int(np.searchsorted(self._stops, index, side="right"))
         return part, index - int(self._starts[part])
 
-    def split(self, indices: NDArray[np.int64]) -> list[Piece]:
-        """The indices, each in [0, len), by the parts that they fall in; one piece at least."""
+    def locate(self, indices: NDArray[np.int64]) -> Located:
+        """The parts, and the rows in them, of indices in [0, len), shape (n,), int64."""
         if len(self.lengths) < 2 or not len(indices):
-            return [Piece(0, indices, np.arange(len(indices)))]
+            return Located([0], np.zeros(len(indices), np.int64), indices)
         parts = np.searchsorted(self._stops, indices, side="right")
-        order = np.argsort(parts, kind="stable")
-        sorted_parts = parts[order]
-        rows = (indices - self._starts[parts])[order]
-        cuts = np.flatnonzero(np.diff(sorted_parts)) + 1
-        starts, stops = [0, *cuts.tolist()], [*cuts.tolist(), len(order)]
-        numbers = sorted_parts[starts].tolist()
-        return [
-            Piece(number, rows[start:stop], order[start:stop])
-            for number, start, stop in zip(numbers, starts, stops, strict=True)
-        ]
+        numbers, which = np.unique(parts, return_inverse=True)
+        return Located(numbers.tolist(), which.astype(np.int64, copy=False), indices - self._starts[parts])

@@ -1,0 +1,63 @@
+"""Rows of several arrays, gathered at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace import kernels
+from headrace.batch.arena import empty
+from headrace.batch.collate import default_collate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["gather_rows", "rows_differ"]
+
+
+def gather_rows(arrays: Sequence[NDArray[Any]], which: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
+    """The batch of some rows, each of one of the arrays.
+
+    Args:
+        arrays: at least one, of the same dtype and of the same shape but for the first dimension.
+        which: the place of each row's array, shape (n,), int64.
+        rows: which of its rows, shape (n,), int64, in [0, len).
+
+    Returns:
+        An array of shape (n, ...) in memory for batches; a list where a batch of such rows is one.
+
+    >>> gather_rows([np.array([1, 2]), np.array([30])], np.array([1, 0]), np.array([0, 1]))
+    array([30,  2])
+    """
+    first = arrays[0]
+    if first.ndim == 1 and rows_differ(first.dtype):
+        return default_collate([arrays[number][row] for number, row in zip(which, rows, strict=True)])
+    out = empty((len(rows), *first.shape[1:]), first.dtype)
+    if len(arrays) == 1:
+        kernels.active().gather(first, rows, out)
+    elif not out.nbytes:
+        pass
+    elif all(array.flags.c_contiguous for array in arrays):
+        width = out.nbytes // len(rows)
+        lengths = np.full(len(rows), width)
+        kernels.active().gather_ranges([_bytes(array) for array in arrays], which, rows * width, lengths, _bytes(out))
+    else:
+        for number, array in enumerate(arrays):
+            here = np.flatnonzero(which == number)
+            out[here] = array[rows[here]]
+    return out
+
+
+def rows_differ(dtype: np.dtype[Any]) -> bool:
+    """Whether the rows of a one-dimensional array are of another type than the array.
+
+    They are Python objects, strings as wide as they are long, or numbers in native byte order.
+    """
+    return dtype.kind in "OSTU" or not dtype.isnative
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return array.reshape(-1).view(np.uint8)

@@ -57,8 +57,16 @@ VALUES = [
     *[({"seed": bad}, f"{SEED}{bad!r}") for bad in (-1, True, 1.0, "0", np.True_)],
     *[({"backend": bad}, f"{BACKEND}{bad!r}") for bad in ("gpu", None, 1)],
     *[({"on_error": bad}, f"{ON_ERROR}{bad!r}") for bad in ("ignore", None, True)],
-    ({"shuffle": "yes"}, "shuffle must be True, False or None, but got shuffle='yes'"),
-    ({"shuffle": 1}, "shuffle must be True, False or None, but got shuffle=1"),
+    ({"shuffle": "yes"}, "shuffle must be True, False, None or \"block\", but got shuffle='yes'"),
+    ({"shuffle": 1}, 'shuffle must be True, False, None or "block", but got shuffle=1'),
+    ({"block_size": 4}, 'block_size needs shuffle="block", but got block_size=4 with shuffle=None'),
+    ({"window": 4, "shuffle": True}, 'window needs shuffle="block", but got window=4 with shuffle=True'),
+    *[
+        ({name: value, "shuffle": "block"}, f"{name} must be a positive integer or None, but got {name}={value!r}")
+        for name in ("block_size", "window")
+        for value in (0, -1, 1.5, "4", True)
+    ],
+    ({"sampler": [1], "shuffle": "block"}, "sampler and shuffle are mutually exclusive: the sampler decides the order"),
     *[
         ({name: bad}, f"{name} must be True or False, but got {name}={bad!r}")
         for name in ("pin_memory", "drop_last", "persistent_workers", "in_order", "shard")
@@ -207,6 +215,8 @@ def test_a_set_is_a_stream() -> None:
     [
         {"batch_size": np.int64(4), "shuffle": np.True_, "seed": np.uint8(3)},
         {"batch_size": None, "shuffle": None},
+        {"shuffle": "block"},
+        {"shuffle": "block", "block_size": np.int64(4), "window": 2},
         {"num_workers": np.int32(0), "timeout": 0.0, "prefetch_factor": None, "multiprocessing_context": None},
         {"generator": np.random.default_rng(0)},
         {"generator": PYTHON_RANDOM},

@@ -23,6 +23,8 @@ STATE = LoaderState(
     shuffle=True,
     drop_last=False,
     readers=None,
+    blocks=None,
+    window=None,
 )
 COUNT = st.integers(0, 2**70)
 
@@ -35,9 +37,11 @@ STATES = st.builds(
     epoch_seed=st.none() | COUNT,
     length=st.none() | COUNT,
     global_batch_size=st.none() | COUNT,
-    shuffle=st.booleans(),
+    shuffle=st.booleans() | st.just("block"),
     drop_last=st.booleans(),
     readers=st.none() | COUNT,
+    blocks=st.none() | COUNT,
+    window=st.none() | COUNT,
     sampler_epoch=st.none() | COUNT,
 )
 
@@ -50,7 +54,7 @@ def test_round_trip_through_json(state: LoaderState) -> None:
 def test_the_dict() -> None:
     """What is written to users' checkpoints stays readable: a change needs a new version."""
     assert STATE.to_dict() == {
-        "headrace": 2,
+        "headrace": 3,
         "epoch": 3,
         "step": 7,
         "ahead": [9],
@@ -61,13 +65,19 @@ def test_the_dict() -> None:
         "shuffle": True,
         "drop_last": False,
         "readers": None,
+        "blocks": None,
+        "window": None,
         "sampler_epoch": None,
     }
 
 
-def test_a_state_of_the_first_version() -> None:
-    state = {name: value for name, value in STATE.to_dict().items() if name not in ("ahead", "readers")}
-    assert LoaderState.from_dict({**state, "headrace": 1}) == replace(STATE, ahead=[], readers=None)
+@pytest.mark.parametrize(
+    ("version", "unknown"), [(1, ("ahead", "readers", "blocks", "window")), (2, ("blocks", "window"))]
+)
+def test_a_state_of_an_earlier_version(version: int, unknown: tuple[str, ...]) -> None:
+    state = {name: value for name, value in STATE.to_dict().items() if name not in unknown}
+    expected = replace(STATE, ahead=[] if "ahead" in unknown else STATE.ahead)
+    assert LoaderState.from_dict({**state, "headrace": version}) == expected
 
 
 def test_frozen() -> None:
@@ -87,9 +97,9 @@ def test_garbage_is_shown_in_short() -> None:
         LoaderState.from_dict({"model": list(range(10_000))})
 
 
-@pytest.mark.parametrize("version", [0, 3, "1", None])
+@pytest.mark.parametrize("version", [0, 4, "1", None])
 def test_another_version(version: Any) -> None:
-    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 2$"):
+    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 3$"):
         LoaderState.from_dict({**STATE.to_dict(), "headrace": version})
 
 
@@ -118,11 +128,22 @@ def test_unknown_and_missing_keys_of_several_types() -> None:
         *[(name, value) for name in ("epoch", "step") for value in (-1, None, 1.0, "1", True)],
         *[
             (name, value)
-            for name in ("seed", "epoch_seed", "length", "global_batch_size", "readers", "sampler_epoch")
+            for name in (
+                "seed",
+                "epoch_seed",
+                "length",
+                "global_batch_size",
+                "readers",
+                "blocks",
+                "window",
+                "sampler_epoch",
+            )
             for value in (-1, 1.0, "1", False)
         ],
+        *[(name, value) for name in ("blocks", "window") for value in (-1, 1.0, "1", False)],
         *[("ahead", value) for value in (None, 3, [1, -1], ["1"], [True])],
         *[(name, value) for name in ("shuffle", "drop_last") for value in (None, 0, "true")],
+        ("drop_last", "block"),
     ],
 )
 def test_damaged_value(name: str, value: Any) -> None:
@@ -138,6 +159,9 @@ def test_damaged_value(name: str, value: Any) -> None:
         ("seed", None, "seed was 5 and is None here"),
         ("global_batch_size", 16, "the samples a step (batch_size * world_size) was 8 and is 16 here"),
         ("shuffle", False, "shuffle was True and is False here"),
+        ("shuffle", "block", "shuffle was True and is block here"),
+        ("blocks", 64, "block_size (or what the dataset's blocks() says) was None and is 64 here"),
+        ("window", 4, "window was None and is 4 here"),
         ("drop_last", True, "drop_last was False and is True here"),
         ("readers", 2, "the number of workers that read the stream was None and is 2 here"),
     ],

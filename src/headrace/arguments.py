@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.adapters import check_generator
+from headrace import adapters
+from headrace.data.dataset import IterableDataset
+from headrace.data.reading import check_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError, NotYetError
 from headrace.keys import check_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_arguments"]
+__all__ = ["check_arguments", "check_count", "check_kind", "is_stream"]
 
 _BACKENDS = ("auto", "thread", "process", "ray")
 _CONTEXTS = ("fork", "forkserver", "spawn")
@@ -38,6 +41,7 @@ def check_arguments(given: Mapping[str, Any], *, stream: bool) -> None:
     _check_callables(given)
     _check_batch_size(given["batch_size"])
     _check_workers(given)
+    _check_shuffle(given)
     _check_sampling(given)
     if stream:
         _check_stream(given)
@@ -55,11 +59,10 @@ def check_arguments(given: Mapping[str, Any], *, stream: bool) -> None:
 
 
 def _check_flags(given: Mapping[str, Any]) -> None:
-    for name in ("shuffle", "pin_memory", "drop_last", "persistent_workers", "in_order", "shard"):
+    for name in ("pin_memory", "drop_last", "persistent_workers", "in_order", "shard"):
         value = given[name]
-        if not (isinstance(value, bool | np.bool_) or (name == "shuffle" and value is None)):
-            allowed = "True, False or None" if name == "shuffle" else "True or False"
-            raise ArgumentError(f"{name} must be {allowed}, but got {name}={value!r}")
+        if not isinstance(value, bool | np.bool_):
+            raise ArgumentError(f"{name} must be True or False, but got {name}={value!r}")
     if not isinstance(given["pin_memory_device"], str):
         raise ArgumentTypeError(f"pin_memory_device must be a str, but got {given['pin_memory_device']!r}")
 
@@ -120,6 +123,18 @@ def _check_context(context: object, backend: object) -> None:
         )
 
 
+def _check_shuffle(given: Mapping[str, Any]) -> None:
+    shuffle = given["shuffle"]
+    if not (isinstance(shuffle, bool | np.bool_ | None) or (isinstance(shuffle, str) and shuffle == "block")):
+        raise ArgumentError(f'shuffle must be True, False, None or "block", but got shuffle={shuffle!r}')
+    for name in ("block_size", "window"):
+        value = given[name]
+        if value is not None and not _is_integer(value, at_least=1):
+            raise ArgumentError(f"{name} must be a positive integer or None, but got {name}={value!r}")
+        if value is not None and not isinstance(shuffle, str):
+            raise ArgumentError(f'{name} needs shuffle="block", but got {name}={value!r} with shuffle={shuffle!r}')
+
+
 def _check_sampling(given: Mapping[str, Any]) -> None:
     if given["sampler"] is not None and given["shuffle"]:
         raise ArgumentError("sampler and shuffle are mutually exclusive: the sampler decides the order")
@@ -148,7 +163,7 @@ def _check_stream(given: Mapping[str, Any]) -> None:
 def _check_seeds(given: Mapping[str, Any]) -> None:
     if given["seed"] is not None:
         check_seed(given["seed"])
-    check_generator(given["generator"])
+    adapters.check_generator(given["generator"])
     if given["seed"] is not None and given["generator"] is not None:
         raise ArgumentError("seed and generator are mutually exclusive: each alone decides the epochs' seeds")
 
@@ -171,7 +186,8 @@ def _check_ranks(given: Mapping[str, Any]) -> None:
         raise ArgumentError("world_size needs batches: batch_size=None hands out single samples")
     if given["shuffle"] and given["seed"] is None and given["generator"] is None:
         raise ArgumentError(
-            "shuffle=True on several ranks needs a seed, or each rank would draw an order of its own; give all the same"
+            f"shuffle={given['shuffle']!r} on several ranks needs a seed, or each rank would draw an order of its own; "
+            "give all the same"
         )
 
 
@@ -182,3 +198,45 @@ def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
 
 def _is_integer(value: object, *, at_least: int) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= at_least)
+
+
+def is_stream(dataset: object) -> bool:
+    """Whether samples come from `__iter__`: by class, or because there is nothing else."""
+    if _is_declared_stream(dataset):
+        return True
+    return hasattr(type(dataset), "__iter__") and not hasattr(type(dataset), "__getitem__")
+
+
+def _is_declared_stream(dataset: object) -> bool:
+    return isinstance(dataset, IterableDataset) or adapters.is_iterable_dataset(dataset)
+
+
+def check_kind(dataset: object, *, streams: bool, needs_length: bool) -> None:
+    """Refuse what is no dataset.
+
+    Args:
+        dataset: any object.
+        streams: whether its samples come from `__iter__`.
+        needs_length: whether they are found by its length.
+
+    Raises:
+        ArgumentTypeError: it is an iterator, or has not what a dataset has.
+    """
+    if streams and isinstance(dataset, Iterator) and not _is_declared_stream(dataset):
+        raise ArgumentTypeError(
+            f"dataset is an iterator ({type(dataset).__name__}), which can be gone through once; derive from "
+            "IterableDataset, whose __iter__ starts anew in each epoch"
+        )
+    if not streams and (needs_length or not hasattr(type(dataset), "__getitem__")):
+        check_dataset(dataset)
+
+
+def check_count(name: str, value: Any) -> int:
+    """The non-negative integer that an argument of that name is.
+
+    Raises:
+        ArgumentError: it is none.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
+        raise ArgumentError(f"{name} must be a non-negative integer, but got {name}={value!r}")
+    return int(value)

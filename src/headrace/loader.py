@@ -6,17 +6,18 @@ import copy
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
+
 from headrace import adapters
-from headrace.arguments import check_arguments
+from headrace.arguments import check_arguments, check_count, check_kind, is_stream
 from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
-from headrace.data.dataset import IterableDataset
-from headrace.data.reading import check_dataset, releases_gil
+from headrace.data.hints import blocks
+from headrace.data.reading import releases_gil
 from headrace.epoch import SampledBatches, StreamedBatches
 from headrace.errors import (
     ArgumentError,
@@ -28,9 +29,10 @@ from headrace.errors import (
 )
 from headrace.iterator import BatchIterator
 from headrace.keys import epoch_key
+from headrace.order.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
 from headrace.order.permutation import Sequential, Shuffled
 from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
-from headrace.plan import Plan
+from headrace.plan import Order, Plan
 from headrace.pools import PoolKeeper
 from headrace.position import Cursor, Epoch, Epochs
 from headrace.reader import BatchReader
@@ -55,7 +57,19 @@ else:
 
 # What the batches depend on: set once, by the constructor.
 _FIXED = {"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "collate_fn", "generator"}
-_FIXED |= {"seed", "rank", "world_size", "num_workers", "persistent_workers", "backend", "shard"}
+_FIXED |= {
+    "seed",
+    "rank",
+    "world_size",
+    "num_workers",
+    "persistent_workers",
+    "backend",
+    "shard",
+    "block_size",
+    "window",
+}
+# Where neither the user nor the dataset says how the samples lie.
+_BLOCK_SIZE, _WINDOW = 1024, 8
 
 
 class DataLoader(Generic[B_co]):
@@ -68,7 +82,8 @@ class DataLoader(Generic[B_co]):
     Args:
         dataset: any object with `__len__` and `__getitem__`, or an IterableDataset.
         batch_size: samples a batch; None hands out single samples, not batched.
-        shuffle: a new random order in each epoch; default False.
+        shuffle: a new random order in each epoch; "block" shuffles blocks of consecutive samples, and
+            the samples of a few blocks among each other; default False.
         sampler: an iterable of indices that decides the order instead.
         batch_sampler: an iterable of lists of indices that decides the batches instead.
         num_workers: workers that load ahead; 0 loads in the consumer's own thread. The batches are the
@@ -101,6 +116,9 @@ class DataLoader(Generic[B_co]):
         shard: deal the batches of an IterableDataset out to the workers, so that none is seen twice and
             they are those of a loader without workers. Otherwise each worker has the whole stream, and
             `get_worker_info()` to read its share of it, as in torch.
+        block_size: samples a block for shuffle="block"; by default what the dataset's `blocks()` says, or
+            else 1024.
+        window: how many blocks are shuffled among each other for shuffle="block"; default 8.
 
     Raises:
         ArgumentError: a value is not allowed, or two exclude each other (also a ValueError).
@@ -124,7 +142,7 @@ class DataLoader(Generic[B_co]):
         self,
         dataset: Any,
         batch_size: int | None = 1,
-        shuffle: bool | None = None,
+        shuffle: bool | str | None = None,
         sampler: Iterable[Any] | None = None,
         batch_sampler: Iterable[Sequence[Any]] | None = None,
         num_workers: int = 0,
@@ -148,14 +166,16 @@ class DataLoader(Generic[B_co]):
         on_worker_death: str = "raise",
         prefetch_bytes: int | None = None,
         shard: bool = False,
+        block_size: int | None = None,
+        window: int | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
-        self._streams = _is_stream(dataset)
-        _check_kind(dataset, streams=self._streams, needs_length=sampler is None and batch_sampler is None)
+        self._streams = is_stream(dataset)
+        check_kind(dataset, streams=self._streams, needs_length=sampler is None and batch_sampler is None)
         check_arguments(given, stream=self._streams)
         self.dataset = dataset
         self.batch_size = None if batch_size is None or batch_sampler is not None else int(batch_size)
-        self.shuffle = bool(shuffle)
+        self.shuffle = shuffle if isinstance(shuffle, str) else bool(shuffle)
         self.sampler = sampler
         self.batch_sampler = batch_sampler
         self.num_workers = int(num_workers)
@@ -178,6 +198,8 @@ class DataLoader(Generic[B_co]):
         self.on_worker_death = on_worker_death
         self.prefetch_bytes = prefetch_bytes
         self.shard = bool(shard)
+        self.block_size = block_size
+        self.window = (_WINDOW if window is None else int(window)) if shuffle == "block" else None
         self._given_sampling = self._sampling_of_samplers()
         self._reader = BatchReader(dataset, collate_fn, single=self.batch_size is None and batch_sampler is None)
         self._epochs = Epochs(self.seed, generator)
@@ -205,7 +227,7 @@ class DataLoader(Generic[B_co]):
 
     def __repr__(self) -> str:
         return (
-            f"DataLoader({type(self.dataset).__name__}, batch_size={self.batch_size}, shuffle={self.shuffle}, "
+            f"DataLoader({type(self.dataset).__name__}, batch_size={self.batch_size}, shuffle={self.shuffle!r}, "
             f"seed={self.seed})"
         )
 
@@ -256,8 +278,8 @@ class DataLoader(Generic[B_co]):
         self._check_open()
         if self._streams:
             raise ArgumentTypeError("a stream has no batch to be asked for; batch(step) needs a dataset with indices")
-        step = _check_count("step", step)
-        known = self._epochs.epoch(None if epoch is None else _check_count("epoch", epoch))
+        step = check_count("step", step)
+        known = self._epochs.epoch(None if epoch is None else check_count("epoch", epoch))
         sampling = self._sampling()
         if isinstance(sampling, PlanSampling) and step >= sampling.steps():
             raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
@@ -283,7 +305,7 @@ class DataLoader(Generic[B_co]):
         Args:
             epoch: a non-negative integer.
         """
-        epoch = _check_count("epoch", epoch)
+        epoch = check_count("epoch", epoch)
         self._epochs.go_to(epoch)
         self._tell_sampler(epoch)
 
@@ -420,9 +442,20 @@ class DataLoader(Generic[B_co]):
         if self._given_sampling is not None:
             return self._given_sampling
         length = len(self.dataset)
-        order = Shuffled(length) if self.shuffle else Sequential()
-        plan = Plan(length, self.batch_size or 1, order, self.drop_last, self.rank, self.world_size)
+        plan = Plan(length, self.batch_size or 1, self._order(length), self.drop_last, self.rank, self.world_size)
         return PlanSampling(plan)
+
+    def _order(self, length: int) -> Order:
+        if self.window is not None:
+            return BlockShuffled(self._blocks(length), self.window)
+        return Shuffled(length) if self.shuffle else Sequential()
+
+    def _blocks(self, length: int) -> Blocks:
+        """How the samples lie, for a block shuffle."""
+        found = blocks(self.dataset) if self.block_size is None else int(self.block_size)
+        if isinstance(found, np.ndarray):
+            return GivenBlocks(found)
+        return EqualBlocks(length, _BLOCK_SIZE if found is None else found)
 
     def _sampling_of_samplers(self) -> Sampling | None:
         if self.batch_sampler is not None:
@@ -450,6 +483,8 @@ class DataLoader(Generic[B_co]):
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
             "readers": self._readers(),
+            "blocks": None if self.window is None else self._blocks(len(self.dataset)).identity,
+            "window": self.window,
         }
 
     def _sampler_epoch(self) -> int | None:
@@ -467,30 +502,3 @@ class DataLoader(Generic[B_co]):
     def _samplers(self) -> tuple[Any, ...]:
         """The user's samplers: a batch_sampler often holds another one."""
         return self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None)
-
-
-def _is_stream(dataset: object) -> bool:
-    """Whether samples come from `__iter__`: by class, or because there is nothing else."""
-    if _is_declared_stream(dataset):
-        return True
-    return hasattr(type(dataset), "__iter__") and not hasattr(type(dataset), "__getitem__")
-
-
-def _is_declared_stream(dataset: object) -> bool:
-    return isinstance(dataset, IterableDataset) or adapters.is_iterable_dataset(dataset)
-
-
-def _check_kind(dataset: object, *, streams: bool, needs_length: bool) -> None:
-    if streams and isinstance(dataset, Iterator) and not _is_declared_stream(dataset):
-        raise ArgumentTypeError(
-            f"dataset is an iterator ({type(dataset).__name__}), which can be gone through once; derive from "
-            "IterableDataset, whose __iter__ starts anew in each epoch"
-        )
-    if not streams and (needs_length or not hasattr(type(dataset), "__getitem__")):
-        check_dataset(dataset)
-
-
-def _check_count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
-        raise ArgumentError(f"{name} must be a non-negative integer, but got {name}={value!r}")
-    return int(value)

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LoaderState"]
 
-_VERSION = 2
+_VERSION = 3
 # What the states of earlier versions did not have, and meant by that.
-_SINCE: dict[int, dict[str, Any]] = {1: {"ahead": [], "readers": None}, 2: {}}
+_NO_BLOCKS = {"blocks": None, "window": None}
+_SINCE: dict[int, dict[str, Any]] = {1: {"ahead": [], "readers": None, **_NO_BLOCKS}, 2: _NO_BLOCKS, 3: {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,13 @@ class LoaderState:
         epoch_seed: the seed that this epoch has drawn, where the loader has none.
         length: the number of samples; None for a stream or a sampler that does not say.
         global_batch_size: samples a step on all ranks; None where a batch_sampler decides.
-        shuffle: whether the loader shuffles.
+        shuffle: whether the loader shuffles, or "block".
         drop_last: whether it leaves out an incomplete last batch.
         readers: how many workers take turns with whole streams of their own; None where the batches
             do not depend on the number of workers.
+        blocks: samples a block, or a number that stands for blocks of different sizes; None where the
+            loader shuffles no blocks.
+        window: how many blocks are shuffled among each other; None where none are.
         sampler_epoch: the epoch that a user's sampler had been told, if it can be told.
     """
 
@@ -43,9 +47,11 @@ class LoaderState:
     epoch_seed: int | None
     length: int | None
     global_batch_size: int | None
-    shuffle: bool
+    shuffle: bool | str
     drop_last: bool
     readers: int | None
+    blocks: int | None
+    window: int | None
     sampler_epoch: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,8 +85,8 @@ class LoaderState:
         """Refuse a state of a loader that gives other batches.
 
         Args:
-            loader: the values of `length`, `seed`, `global_batch_size`, `shuffle`, `drop_last` and `readers`
-                in the loader that is to go on from this state.
+            loader: the values of `length`, `seed`, `global_batch_size`, `shuffle`, `drop_last`, `readers`,
+                `blocks` and `window` in the loader that is to go on from this state.
 
         Raises:
             StateError: with both values of what differs.
@@ -101,13 +107,15 @@ _IDENTITY = {
     "shuffle": "shuffle",
     "drop_last": "drop_last",
     "readers": "the number of workers that read the stream",
+    "blocks": "block_size (or what the dataset's blocks() says)",
+    "window": "window",
 }
 _NEVER_NONE = {"epoch", "step"}
 
 
 def _check_value(name: str, value: object) -> None:
     if name in ("shuffle", "drop_last"):
-        good = isinstance(value, bool)
+        good = isinstance(value, bool) or (name, value) == ("shuffle", "block")
     elif name == "ahead":
         good = isinstance(value, list) and all(_is_count(step) for step in value)
     elif value is None:

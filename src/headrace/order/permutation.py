@@ -15,9 +15,13 @@ import numpy as np
 from headrace import kernels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-__all__ = ["Sequential", "Shuffled"]
+    _Compute = Callable[[int, int, int], tuple[int, NDArray[np.int64]]]
+
+__all__ = ["Pieces", "Sequential", "Shuffled", "permuted"]
 
 # Below this a Feistel cipher is measurably not random, and a permutation costs next to nothing.
 _EXACT_BELOW = 4096
@@ -51,8 +55,7 @@ class Shuffled:
 
     def __init__(self, length: int) -> None:
         self._length = length
-        # The piece computed last, as (key, start, indices): replaced whole, so threads may share it.
-        self._piece: tuple[int, int, NDArray[np.int64]] = (0, 0, np.empty(0, np.int64))
+        self._pieces = Pieces(length)
 
     def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:
         """The samples at positions [start, stop).
@@ -62,14 +65,44 @@ class Shuffled:
             start: the first position.
             stop: the position after the last one, at most the length.
         """
-        of_key, first, piece = self._piece
-        if of_key != key or not first <= start <= stop <= first + len(piece):
-            first, piece = self._compute(key, start, stop)
-            self._piece = key, first, piece
-        return piece[start - first : stop - first].copy()  # the piece serves others too
+        return self._pieces.indices(key, start, stop, self._compute)
 
     def _compute(self, key: int, start: int, stop: int) -> tuple[int, NDArray[np.int64]]:
         if self._length < _EXACT_BELOW:
-            return 0, kernels.active().fisher_yates(key, self._length)
-        stop = min(max(stop, start + _PIECE), self._length)
-        return start, kernels.active().feistel(key, self._length, start, stop)
+            return 0, permuted(key, self._length, 0, self._length)
+        return start, permuted(key, self._length, start, stop)
+
+
+class Pieces:
+    """Positions of an order, computed some thousands at once; the latest ones are kept.
+
+    Args:
+        length: the number of samples.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        # The piece computed last, as (key, start, indices): replaced whole, so threads may share it.
+        self._piece: tuple[int, int, NDArray[np.int64]] = (0, 0, np.empty(0, np.int64))
+
+    def indices(self, key: int, start: int, stop: int, compute: _Compute) -> NDArray[np.int64]:
+        """The samples at positions [start, stop), in memory of their own.
+
+        Args:
+            key: which order.
+            start: the first position.
+            stop: the position after the last one.
+            compute: what gives them, or more than them, with the position of the first.
+        """
+        of_key, first, piece = self._piece
+        if of_key != key or not first <= start <= stop <= first + len(piece):
+            first, piece = compute(key, start, min(max(stop, start + _PIECE), self._length))
+            self._piece = key, first, piece
+        return piece[start - first : stop - first].copy()  # the piece serves others too
+
+
+def permuted(key: int, length: int, start: int, stop: int) -> NDArray[np.int64]:
+    """Positions [start, stop) of a random permutation of range(length), another one for each key."""
+    if length < _EXACT_BELOW:
+        return kernels.active().fisher_yates(key, length)[start:stop]
+    return kernels.active().feistel(key, length, start, stop)

@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import signal
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -214,6 +215,26 @@ def test_what_cannot_be_sent_is_named(context: str | None) -> None:
     assert count_descriptors() == before
 
 
+def test_what_a_worker_cannot_import(run_script: RunScript) -> None:
+    """A module that only this process knows how to make."""
+    script = run_script(
+        """
+        import sys, types
+        from headrace import DataLoader
+
+        made = sys.modules["made"] = types.ModuleType("made")
+        exec("class Samples(list): pass", vars(made))
+        try:
+            next(iter(DataLoader(made.Samples([1, 2]), num_workers=1, backend="process")))
+        except ModuleNotFoundError as error:
+            print(error, *error.__notes__, sep="\\n")
+        """
+    )
+    said, *note = script.output().splitlines()
+    assert said == "No module named 'made'"
+    assert "make it importable (sys.path), or take" in note[0]
+
+
 def test_what_cannot_come_back_is_named_and_the_iteration_goes_on() -> None:
     batches = iter(DataLoader(Failing(threading.Lock), None, num_workers=1, backend="process", seed=5))
     assert [next(batches) for _ in range(3)] == [0, 1, 2]
@@ -227,7 +248,10 @@ def test_what_cannot_come_back_is_named_and_the_iteration_goes_on() -> None:
 # ------------------------------------------------------------------ deaths
 
 DEATHS: dict[str, tuple[Callable[[], Any], str]] = {
-    "killed": (lambda: os.kill(os.getpid(), signal.SIGKILL), r"was killed by signal 9 \(SIGKILL\)"),
+    "killed": (
+        lambda: os.kill(os.getpid(), signal.SIGKILL),
+        r"was killed by signal 9 \(SIGKILL\), as the system does when memory runs out,",
+    ),
     "segfault": (lambda: ctypes.string_at(0), r"was killed by signal 11 \(SIGSEGV\)"),
     "exit": (lambda: os._exit(3), "ended with exit code 3"),
     "quiet exit": (lambda: os._exit(0), "ended with exit code 0"),
@@ -293,7 +317,7 @@ def test_a_worker_that_dies_of_having_nothing_to_do(eventually: Eventually) -> N
     (pid,) = {batch.item() for batch in loader}
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not is_alive(pid))
-    with pytest.raises(WorkerDiedError, match=r"was killed by signal 9 \(SIGKILL\) between tasks"):
+    with pytest.raises(WorkerDiedError, match=r"was killed by signal 9 \(SIGKILL\), .* between tasks"):
         list(loader)
     assert len(list(loader)) == 8, "the loader can begin anew"
     batches = iter(loader)
@@ -302,6 +326,14 @@ def test_a_worker_that_dies_of_having_nothing_to_do(eventually: Eventually) -> N
     with pytest.raises(WorkerDiedError, match="SIGKILL"):
         list(batches)
     loader.close()
+
+
+def test_an_interpreter_that_cannot_start_others(monkeypatch: pytest.MonkeyPatch, before: Footprint) -> None:
+    """One that is part of another program."""
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(WorkerError, match=r"sys\.executable is empty\), so it cannot start worker processes"):
+        iter(DataLoader(range(4), num_workers=2, backend="process"))
+    before.check_is_back()
 
 
 def test_a_worker_that_dies_while_it_starts() -> None:
@@ -839,6 +871,22 @@ def test_ctrl_c_that_is_caught(backend: str, run_script: RunScript) -> None:
     assert lines[1:] == [*(["0 workers"] if backend == "process" else []), "7"]
 
 
+class Interrupting:
+    """Ctrl-C comes while a batch of it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return throw, (KeyboardInterrupt(),)
+
+
+def test_ctrl_c_while_a_batch_is_taken_in() -> None:
+    """The batch is lost, so the run does not go on as if there had been none."""
+    batches = iter(DataLoader(range(4), num_workers=1, backend="process", collate_fn=lambda _: Interrupting()))
+    with pytest.raises(KeyboardInterrupt):
+        next(batches)
+    with pytest.raises(WorkerError, match="the run was interrupted"):
+        next(batches)
+
+
 def test_ctrl_c_while_interpreters_start(run_script: RunScript, eventually: Eventually, tmp_path: Path) -> None:
     """Before a worker can deal with it."""
     slow_start = "import os, sys, time; '-c' in sys.orig_argv and (open(f'up {os.getpid()}', 'x'), time.sleep(1))"
@@ -1019,6 +1067,36 @@ def test_closed_by_another_thread_while_a_batch_is_waited_for(backend: str) -> N
     with pytest.raises(HeadraceError, match=r"closed|have ended"):
         list(batches)
     closing.join()
+
+
+def test_no_descriptor_is_left_for_a_batch(run_script: RunScript) -> None:
+    """All that is kept stays; whoever goes on hears it again."""
+    script = run_script(
+        """
+        import os, resource
+        import numpy as np
+        from headrace import DataLoader, TensorDataset
+
+        rows = np.arange(300)[:, None].repeat(20_000, 1)
+        batches = iter(DataLoader(TensorDataset(rows), num_workers=2, backend="process"))
+        kept = [next(batches)[0] for _ in range(4)]
+        most = len(os.listdir("/proc/self/fd")) + 4
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        for _ in range(2):
+            try:
+                while True:
+                    kept.append(next(batches)[0])
+            except RuntimeError as error:
+                print(error)
+        assert [int(batch[0, 0]) for batch in kept] == list(range(len(kept)))
+        assert len(os.listdir("/proc/self/fd")) <= len(kept) + 8
+        """
+    )
+    one, other = script.output().splitlines()
+    assert re.match(
+        r"a batch of worker \d cannot be taken in: \[Errno 24\] Too many open files; keep fewer batches", one
+    )
+    assert one == other
 
 
 def test_a_closed_pool_is_not_asked() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
@@ -67,6 +68,33 @@ def test_descriptors_travel(ends: Ends, length: int) -> None:
     assert not os.get_inheritable(received)
     os.close(reading)
     os.close(received)
+
+
+def test_no_descriptor_is_left_for_one_that_comes(ends: Ends) -> None:
+    one, other = ends
+    reading, writing = os.pipe()
+    one.send(b"two", [reading, writing])
+    one.send(b"none")
+    before = open_descriptors()
+    filled: list[int] = []
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    with suppress(OSError):  # the numbers below are taken too, but for the last
+        while True:
+            filled.append(os.dup(reading))
+    os.close(filled.pop())
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            other.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for file in filled:
+            os.close(file)
+    assert open_descriptors() == before
+    assert other.receive() == (b"none", [])
+    os.close(reading)
+    os.close(writing)
 
 
 def test_nothing_there(ends: Ends) -> None:

@@ -243,6 +243,23 @@ def test_unseen_results_go_back() -> None:
     assert pair.give_back() == ([0], [])
 
 
+def test_what_a_fork_has_too_is_not_used_again() -> None:
+    """The memory is shared with it: it would see what the worker writes next."""
+    pair = Pair()
+    found, view = pair.send(lambda: pair.filled(1)), pair.send(lambda: pair.filled(2))[5:]
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    later = pair.send(lambda: pair.filled(3))
+    del found
+    assert pair.give_back() == ([], [0])
+    del later
+    assert pair.give_back() == ([2], [])
+    del view
+    assert pair.give_back() == ([], [1])
+
+
 def test_an_array_that_never_left_gives_its_block_back() -> None:
     pair = Pair()
     for _ in range(5):

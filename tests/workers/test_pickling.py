@@ -614,6 +614,14 @@ def test_code_without_cloudpickle_is_refused_with_the_remedy(no_cloudpickle: Non
         dump_result([lambda: 1])
 
 
+def test_an_old_cloudpickle_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would send a dataclass without its fields, and batches would lack them."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+    monkeypatch.setattr(cloudpickle, "__version__", "2.2.1")
+    with pytest.raises(NotPicklableError, match=r"pip install 'headrace\[processes\]'"):
+        dump_work(lambda: 1)
+
+
 def test_a_script_without_cloudpickle_is_refused_too() -> None:
     """Pickle would send its names, which mean nothing in the worker."""
     script = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -23,6 +24,7 @@ _LONGEST = 1 << 16
 # As plain integers: an enumeration takes longer to combine them than the system to act on them.
 _NO_WAIT = int(socket.MSG_DONTWAIT)
 _NOT_INHERITED = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # what is received is for no child process
+_SOME_LOST = int(socket.MSG_CTRUNC)  # of the descriptors that were sent
 _HERE, _IN_FILE = b"\0", b"\1"  # where the message is
 _ANCILLARY = socket.CMSG_SPACE(4 * array("i").itemsize)  # room for four descriptors
 
@@ -76,15 +78,20 @@ class Channel:
         Raises:
             BlockingIOError: there is none, and `wait` is false.
             EOFError: the other side has gone.
+            OSError: this process has too many files open to get another.
         """
         flags = _NOT_INHERITED | (0 if wait else _NO_WAIT)
         try:
-            data, ancillary, _, _ = self.socket.recvmsg(_LONGEST + 1, _ANCILLARY, flags)
+            data, ancillary, found, _ = self.socket.recvmsg(_LONGEST + 1, _ANCILLARY, flags)
         except ConnectionError as error:
             raise EOFError(str(error)) from error
         if not data:
             raise EOFError("the other side has gone")
         descriptors = [file for _, _, files in ancillary for file in array("i", files)]
+        if found & _SOME_LOST:
+            for file in descriptors:
+                os.close(file)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         if data[:1] == _HERE:
             return data[1:], descriptors
         file = descriptors.pop(0)

@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import select
-import signal
-import sys
 from collections import deque
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.workers.base import check_home, have_ended, interrupted
 from headrace.workers.channel import Channel
-from headrace.workers.memory import MappedBlocks, Place, place_once
+from headrace.workers.memory import place_once
 from headrace.workers.pickling import dump_work
-from headrace.workers.report import Report
-from headrace.workers.serve import NUMBER_BYTES, serve_context
-from headrace.workers.start import Descriptor, WorkerProcess, start_clean, start_in_context
+from headrace.workers.serve import NUMBER_BYTES
+from headrace.workers.worker import Worker
 
 if TYPE_CHECKING:
     from headrace.workers.base import MakeWork
     from headrace.workers.window import Window
+    from headrace.workers.worker import Answer
 
-__all__ = ["Answer", "Crew"]
+__all__ = ["Crew"]
 
 # How long workers have to end when their connections do, in seconds; and when they are told to.
 _GRACE = 0.1
@@ -39,43 +38,10 @@ _PATIENCE = 2.0
 _LOOK = 0.2
 # A task that so many workers died of, or so many deaths with no result in between, are no accident.
 _MOST_DEATHS = 3
-# So many blocks the consumer may hold; batches that are kept beyond are copied out of their blocks.
-# Each block takes a descriptor, of which a process often has no more than 1024.
+# So many blocks the consumer may hold, and no more than this part of the descriptors that it may have, since
+# each takes one; batches that are kept beyond are copied out of their blocks.
 _MOST_HELD = 256
-
-
-class Answer(NamedTuple):
-    """What a worker made of a task."""
-
-    worker: _Worker
-    good: bool
-    payload: bytes
-    places: list[Place | bytearray]
-
-
-class _Worker:
-    """One of the processes, as the consumer sees it."""
-
-    def __init__(self, number: int, most_held: int) -> None:
-        self.number = number
-        self.blocks = MappedBlocks(most_held)
-        self.unsent: deque[bytes] = deque()  # messages about blocks; waiting to send one could be for ever
-        self.control, self.theirs = Channel.pair()
-        self.report = Report()  # last: what it holds is not given up by itself if something fails here
-        self.process: WorkerProcess | None = None  # until it is started
-
-    def descriptors(self) -> list[int]:
-        """What to watch: they become readable when it has sent something or ended."""
-        sentinel = None if self.process is None else self.process.sentinel
-        return [self.control.fileno(), *([] if sentinel is None else [sentinel])]
-
-    def close(self) -> None:
-        """Give up all that this process holds of it, except memory that the user refers to."""
-        self.theirs.close()
-        self.control.close()
-        self.report.close()
-        if self.process is not None:
-            self.process.close()
+_PART_HELD = 4
 
 
 class Crew:
@@ -111,11 +77,11 @@ class Crew:
         self._restart = restart
         self._home = os.getpid()
         self._error: WorkerError | None = None  # why it has ended
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._tasks = [Channel.pair() for _ in range(size if turns else 1)]
         self._backlog: deque[tuple[int, bytes]] = deque()  # tasks that found no room in their connection
         self._poll = select.poll()
-        self._watched: dict[int, _Worker] = {}
+        self._watched: dict[int, Worker] = {}
         self._setup: tuple[int, list[tuple[int, int, bool]]] | None = None
         self._deaths: dict[int | None, int] = {}  # of each task; None for those between tasks
 
@@ -129,37 +95,24 @@ class Crew:
             pickled = dump_work(self._make_work, "loader")
             self._setup = place_once(pickled.payload, pickled.buffers)
             for worker in self._workers:
-                self._send_setup(worker)
+                worker.send_setup(*self._setup)
 
     @property
     def _forks(self) -> bool:
         return self._context is not None and self._context.get_start_method() == "fork"
 
-    def _start(self, number: int) -> _Worker:
-        worker = _Worker(number, max(1, _MOST_HELD // self.size))
+    def _start(self, number: int) -> Worker:
+        worker = Worker(number, max(1, _most_held() // self.size))
         tasks = self._tasks[number % len(self._tasks)][1]
-        files = worker.theirs.fileno(), tasks.fileno(), worker.report.file
         try:
-            if self._context is None:
-                worker.process = start_clean(files)
-            else:
-                inherited = self._make_work if self._forks else None
-                arguments = (*map(Descriptor, files), os.getpid(), inherited, number)
-                worker.process = start_in_context(self._context, serve_context, arguments)
+            worker.start(tasks, self._context, self._make_work if self._forks else None)
         except BaseException:
             worker.close()
             raise
-        worker.theirs.close()  # so that this process hears when the worker closes it
         for descriptor in worker.descriptors():
             self._poll.register(descriptor, select.POLLIN)
             self._watched[descriptor] = worker
         return worker
-
-    def _send_setup(self, worker: _Worker) -> None:
-        assert self._setup is not None  # noqa: S101 - forked workers are sent none
-        file, places = self._setup
-        with suppress(OSError):  # it has died already, which will be noticed
-            worker.control.send(pickle.dumps((worker.number, sys.argv, places)), [file])
 
     # ------------------------------------------------------------------ tasks and results
 
@@ -204,8 +157,10 @@ class Crew:
         Raises:
             WorkerDiedError: one has died.
             WorkerTimeoutError: nothing came in time.
+            WorkerError: what came cannot be taken in.
         """
-        self._give_blocks_back()
+        for worker in self._workers:
+            worker.give_blocks_back(self._spare)
         self._send_backlog()
         deadline = None if self._timeout is None else monotonic() + self._timeout
         while True:
@@ -233,37 +188,34 @@ class Crew:
             self._look_after(worker, window)
             return
         try:
-            self._take(worker, *worker.control.receive(wait=False), window)
+            self._take(worker, window)
         except BlockingIOError:
             pass
         except EOFError:
             self._bury(worker, window)
 
-    def _look_after(self, worker: _Worker, window: Window[Any, Answer]) -> None:
+    def _look_after(self, worker: Worker, window: Window[Any, Answer]) -> None:
         """See whether a worker has ended; if so, take in what it has sent before."""
-        if worker.process is None or worker.process.poll() is None:
+        if worker.process.poll() is None:
             return
         with suppress(BlockingIOError, EOFError):
             while True:
-                self._take(worker, *worker.control.receive(wait=False), window)
+                self._take(worker, window)
         self._bury(worker, window)
 
-    def _take(self, worker: _Worker, message: bytes, files: list[int], window: Window[Any, Answer]) -> None:
-        """Take in an answer, or a block that comes before the answer that needs it."""
-        content = pickle.loads(message)  # noqa: S301 - from a process of this one's
-        if files:
-            number, nbytes = content
-            try:
-                worker.blocks.map(number, nbytes, files[0])
-            finally:
-                os.close(files[0])
+    def _take(self, worker: Worker, window: Window[Any, Answer]) -> None:
+        """Take in what a worker has sent."""
+        try:
+            answer = worker.receive()
+        except WorkerError as error:
+            self._end_for(error)
+        if answer is None:
             return
-        number, good, payload, places = content
         self._deaths.pop(None, None)
-        if number in window:
-            window.finish(number, Answer(worker, good, payload, places), _count_bytes(payload, places))
+        if answer.number in window:
+            window.finish(answer.number, answer, answer.nbytes)
         else:  # of a run that has been given up, or done twice after a death
-            worker.blocks.forget(places)
+            worker.blocks.forget(answer.places)
 
     def _send_backlog(self) -> None:
         try:
@@ -274,21 +226,10 @@ class Crew:
         except BlockingIOError:  # later
             pass
 
-    def _give_blocks_back(self) -> None:
-        for worker in self._workers:
-            if worker.blocks.some_ended:
-                worker.unsent.append(pickle.dumps(worker.blocks.take_ended(self._spare)))
-            if worker.unsent:
-                with suppress(OSError):  # it is too busy to read, or has died
-                    while worker.unsent:
-                        worker.control.send(worker.unsent[0], wait=False)
-                        worker.unsent.popleft()
-
     # ------------------------------------------------------------------ trouble
 
-    def _bury(self, worker: _Worker, window: Window[Any, Answer]) -> None:
+    def _bury(self, worker: Worker, window: Window[Any, Answer]) -> None:
         """Deal with the death of a worker."""
-        assert worker.process is not None  # noqa: S101 - it has run
         code = worker.process.wait(_PATIENCE)
         if code is None:
             worker.process.kill()  # it has closed its end and yet does not end
@@ -297,23 +238,27 @@ class Crew:
         task = dict(window.unfinished()).get(number) if number is not None else None
         cause = number if task is not None else None
         self._deaths[cause] = self._deaths.get(cause, 0) + 1
-        text = _death_text(worker, code, task)
+        text = worker.death_text(code, task)
         if self._restart and self._deaths[cause] < _MOST_DEATHS:
             self._replace(worker, window)
             return
         if self._restart:
             text += f"; so did {_MOST_DEATHS} in a row, so it is not started again"
-        self._error = WorkerDiedError(text)
-        self.end()
-        raise self._error
+        self._end_for(WorkerDiedError(text))
 
-    def _replace(self, dead: _Worker, window: Window[Any, Answer]) -> None:
+    def _end_for(self, error: WorkerError) -> NoReturn:
+        """End all workers, for a reason that whoever goes on will hear again."""
+        self._error = error
+        self.end()
+        raise error
+
+    def _replace(self, dead: Worker, window: Window[Any, Answer]) -> None:
         """Start a new worker, and do what the dead one had in hand, or took without saying so."""
         self._unwatch(dead)
         worker = self._start(dead.number)
         self._workers[dead.number] = worker
-        if not self._forks:
-            self._send_setup(worker)
+        if self._setup is not None:
+            worker.send_setup(*self._setup)
         self.give_up()
         in_hand = {other.report.task for other in self._workers}
         for number, task in window.unfinished():
@@ -321,21 +266,16 @@ class Crew:
                 self.submit(number, task)
         self._send_backlog()
 
-    def _unwatch(self, worker: _Worker) -> None:
+    def _unwatch(self, worker: Worker) -> None:
         for descriptor in worker.descriptors():
             self._poll.unregister(descriptor)
             del self._watched[descriptor]
         worker.close()
 
     def _timeout_text(self) -> str:
-        stacks = (
-            f"worker {worker.number} (pid {worker.process.pid}):\n{worker.report.stacks(worker.process.pid)}"
-            for worker in self._workers
-            if worker.process is not None
-        )
         return (
             f"no worker process gave a result within {self._timeout} seconds (timeout={self._timeout}); they are at\n"
-            + "\n".join(stacks)
+            + "\n".join(worker.stacks() for worker in self._workers)
         )
 
     def interrupt(self) -> None:
@@ -364,7 +304,7 @@ class Crew:
 
     def _end_processes(self) -> None:
         """Wait for the processes; those that do not end by themselves, having something in hand, are told to."""
-        running = [worker.process for worker in self._workers if worker.process is not None]
+        running = [worker.process for worker in self._workers]
         for method, patience in (("poll", _GRACE), ("terminate", _PATIENCE), ("kill", _PATIENCE)):
             for process in running:
                 getattr(process, method)()
@@ -380,28 +320,7 @@ def _context(context: Any) -> Any:
     return multiprocessing.get_context(context)
 
 
-def _count_bytes(payload: bytes, places: list[Place | bytearray]) -> int:
-    return len(payload) + sum(place.nbytes if isinstance(place, Place) else len(place) for place in places)
-
-
-def _death_text(worker: _Worker, code: int | None, task: object) -> str:
-    assert worker.process is not None  # noqa: S101 - it has run
-    if code is None:
-        end = "closed its connection"
-    elif code < 0:
-        end = f"was killed by signal {-code} ({_signal_name(-code)})"
-    else:
-        end = f"ended with exit code {code}"
-    what = "between tasks" if task is None else f"while it loaded {task}"
-    if not worker.report.ready:
-        what = "while it started (its standard error may say why)"
-    memory = worker.report.memory
-    used = f"; before that it had {memory / 1e6:.0f} MB of memory" if memory else ""
-    return f"worker {worker.number} (process {worker.process.pid}) {end} {what}{used}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
+def _most_held() -> int:
+    """How many blocks the consumer may hold of all workers."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_HELD if allowed == resource.RLIM_INFINITY else min(_MOST_HELD, allowed // _PART_HELD)

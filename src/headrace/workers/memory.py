@@ -98,6 +98,21 @@ def map_privately(file: int, places: Sequence[tuple[int, int, bool]]) -> list[me
     return [part if writable else part.toreadonly() for part, (_, _, writable) in zip(parts, places, strict=True)]
 
 
+class _Forks:
+    """Counts the forks of this process: what it held at the time of one, the child has too."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._count, after_in_parent=self._count)
+
+    def _count(self) -> None:
+        self.number += 1
+
+
+_forks = _Forks()
+
+
 class _Block:
     """A file in memory, mapped by the worker that made it."""
 
@@ -189,7 +204,11 @@ class SharedArena:
     def _new_block(self, nbytes: int) -> _Block:
         size = -(-nbytes // _PAGE) * _PAGE
         file = create_file(size)
-        block = _Block(self._made, size, mmap.mmap(file, size))
+        try:
+            block = _Block(self._made, size, mmap.mmap(file, size))
+        except BaseException:
+            os.close(file)
+            raise
         self._made += 1
         self._blocks[block.number] = block
         self._unannounced.append((block.number, size, file))
@@ -245,6 +264,7 @@ class MappedBlocks:
         # Where views die, be it in another thread or in the middle of a garbage collection, the
         # blocks are only noted: a deque's single calls are atomic.
         self._ended: deque[int] = deque()
+        self._inherited: deque[int] = deque()  # have ended here, but not in a fork of this process
         self._most_in_a_batch = 1
 
     def map(self, number: int, nbytes: int, file: int) -> None:
@@ -271,7 +291,7 @@ class MappedBlocks:
     @property
     def some_ended(self) -> bool:
         """Whether there is anything for `take_ended` to take."""
-        return bool(self._ended)
+        return bool(self._ended or self._inherited)
 
     def take_ended(self, spare: int) -> tuple[list[int], list[int]]:
         """The blocks that nobody refers to any more.
@@ -280,21 +300,28 @@ class MappedBlocks:
             spare: for how many batches the worker needs blocks.
 
         Returns:
-            Those that go back to the worker; and those that are not needed any more, now given up here.
+            Those that go back to the worker; and those that are not used again, now given up here: they
+            are not needed any more, or a fork of this process may still read them.
         """
-        ended = [self._ended.popleft() for _ in range(len(self._ended))]
-        theirs = len(self._memory) - len(self._leases) - len(ended)  # blocks that the worker has
+        ended, inherited = _emptied(self._ended), _emptied(self._inherited)
+        theirs = len(self._memory) - len(self._leases) - len(ended) - len(inherited)  # blocks that the worker has
         room = max(0, spare * self._most_in_a_batch - theirs)
-        back, superfluous = ended[:room], ended[room:]
+        back, superfluous = ended[:room], ended[room:] + inherited
         for number in superfluous:
             del self._memory[number]
         return back, superfluous
 
     def _lease(self, number: int) -> NDArray[np.uint8]:
         lease = np.frombuffer(self._memory[number], np.uint8)
-        self._leases[number] = weakref.ref(lease, lambda _: self._end(number))
+        forks = _forks.number
+        self._leases[number] = weakref.ref(lease, lambda _: self._end(number, forks))
         return lease
 
-    def _end(self, number: int) -> None:
+    def _end(self, number: int, forks: int) -> None:
         del self._leases[number]
-        self._ended.append(number)
+        (self._ended if forks == _forks.number else self._inherited).append(number)
+
+
+def _emptied(numbers: deque[int]) -> list[int]:
+    """What was in the deque, to which others may add at any time."""
+    return [numbers.popleft() for _ in range(len(numbers))]

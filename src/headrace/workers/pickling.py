@@ -46,6 +46,7 @@ __all__ = ["Pickled", "dump_error", "dump_result", "dump_work", "load", "load_er
 
 _PROTOCOL = 5
 _RENAMED_MAIN = "__mp_main__"
+_FIRST_CLOUDPICKLE = 3  # those before send dataclasses without their fields
 # Below this the bookkeeping of a buffer costs more than the copy into the pickle.
 _APART_FROM = 1 << 12
 
@@ -171,6 +172,8 @@ def _by_value() -> _Kind | None:
     try:
         import cloudpickle
     except ImportError:
+        return None
+    if int(cloudpickle.__version__.partition(".")[0]) < _FIRST_CLOUDPICKLE:
         return None
     kind: _Kind = _make_by_value(cloudpickle)
     return kind

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from headrace.workers.crew import Answer, Crew
+from headrace.workers.crew import Crew
 from headrace.workers.pickling import load, load_error
 from headrace.workers.window import Window
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from headrace.workers.base import MakeWork
+    from headrace.workers.worker import Answer
 
 __all__ = ["ProcessPool"]
 
@@ -113,17 +114,26 @@ class _ProcessResults(Generic[T, R]):
         self.task = None
         self._crew.check()
         try:
-            number = self._wait()
+            value, error = self._take()
         except KeyboardInterrupt:
             self._crew.interrupt()
             raise
-        self.task, answer = self._window.hand_out(number)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # it refers to this frame, which must not refer to it
+        result: R = value
+        return result
+
+    def _take(self) -> tuple[Any, BaseException | None]:
+        """What comes next: a result, or the error in its place."""
+        self.task, answer = self._window.hand_out(self._wait())
         if isinstance(answer, BaseException):
-            raise answer
+            return None, answer
         if not answer.good:
-            raise load_error(answer.payload)
-        value: R = load(answer.payload, answer.worker.blocks.views(answer.places))
-        return value
+            return None, load_error(answer.payload)
+        return load(answer.payload, answer.worker.blocks.views(answer.places)), None
 
     def close(self) -> None:
         """Give up the tasks that no worker has begun."""

@@ -167,7 +167,15 @@ def _unpack_work(message: bytes, file: int) -> Callable[[Any], Any]:
     sys.argv[:] = arguments
     payload, *buffers = map_privately(file, places)
     os.close(file)
-    work: Callable[[Any], Any] = load(payload, buffers)(worker)
+    try:
+        make_work = load(payload, buffers)
+    except ImportError as error:
+        error.add_note(
+            f"worker {worker} imports what the dataset needs by its name; make it importable (sys.path), "
+            'or take multiprocessing_context="fork" or backend="thread"'
+        )
+        raise
+    work: Callable[[Any], Any] = make_work(worker)
     return work
 
 

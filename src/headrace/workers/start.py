@@ -14,6 +14,8 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from headrace.errors import WorkerError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -62,7 +64,15 @@ def start_clean(descriptors: Sequence[int]) -> WorkerProcess:
 
     Args:
         descriptors: open files for `serve_descriptors`.
+
+    Raises:
+        WorkerError: this interpreter does not know its own program.
     """
+    if not sys.executable:
+        raise WorkerError(
+            "this interpreter does not know its own program (sys.executable is empty), so it cannot start worker "
+            'processes; set it, or take multiprocessing_context="fork" or backend="thread"'
+        )
     path = [str(entry) for entry in sys.path]
     program = _PROGRAM.format(path=path, descriptors=tuple(descriptors), parent=os.getpid())
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as multiprocessing does

@@ -30,7 +30,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 3
+#define HEADRACE_ABI 4
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -57,6 +57,39 @@ HEADRACE_API int64_t headrace_gather(const char *source, int64_t row_stride, int
  * source. Returns the place of the first range outside of its source, in which case nothing is written, or -1. */
 HEADRACE_API int64_t headrace_gather_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
                                             const int64_t *offsets, const int64_t *lengths, int64_t count, char *out);
+
+/* One record of a file: where its bytes are, their CRC32C, and in a tar the number of its field. */
+typedef struct {
+    int64_t offset, length;
+    uint32_t crc, field;
+} headrace_record;
+
+/* out: the CRC32C of each of the ranges. */
+HEADRACE_API void headrace_crc32c(const uint8_t *data, const int64_t *offsets, const int64_t *lengths, int64_t count,
+                                  uint32_t *out);
+
+/* Lists the records of a TFRecord file from *position on, at most capacity of them, and moves *position behind the last.
+ * *problem says what is wrong there: 0 nothing, 1 the data end within the record, 2 its length has another sum. */
+HEADRACE_API int64_t headrace_scan_tfrecord(const uint8_t *data, int64_t size, int64_t *position, headrace_record *out,
+                                            int64_t capacity, int64_t *problem);
+
+/* A scan of a tar: the caller's arrays, and how far it is. Of a sample that goes on from an earlier part of the scan the
+ * key is the first one. */
+typedef struct {
+    headrace_record *out;  /* capacity members */
+    int64_t *firsts;       /* of each sample its first member; capacity of them */
+    uint8_t *key_text;     /* key_room bytes */
+    int64_t *key_bounds;   /* capacity + 1 */
+    uint8_t *field_text;   /* field_room bytes */
+    int64_t *field_bounds; /* field_capacity + 1 */
+    int64_t *last_sample;  /* the last sample that each field was met in; field_capacity of them */
+    int64_t capacity, key_room, field_capacity, field_room;
+    int64_t position, members, samples, fields, skipped, sample;
+} headrace_tar;
+
+/* Lists the members of a tar that are files of a sample, from tar->position on. Returns what ended it: 0 the end of the
+ * archive, 1 no room for more, 2 the end of the data; else what is wrong with the member that follows. */
+HEADRACE_API int64_t headrace_scan_tar(const uint8_t *data, int64_t size, headrace_tar *tar);
 
 /* Grids are six numbers: height, width, channels, and the strides of each, in items. places: count rows of eight
  * numbers; table: 256 items a channel, fill: one, each of item_bytes (1, 2 or 4). terms, if not null, are three times

@@ -23,7 +23,7 @@ ROOT = Path(headrace.__file__).parent
 LAYERS = [
     ["errors"],
     ["kernels"],
-    ["keys", "plan", "state", "stats", "faces", "adapters"],
+    ["keys", "plan", "state", "stats", "faces", "adapters", "progress"],
     ["batch"],
     ["order", "storage", "transforms", "workers"],
     ["data"],

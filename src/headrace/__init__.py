@@ -56,6 +56,7 @@ from headrace.workers import WorkerInfo, get_worker_info
 if typing.TYPE_CHECKING:
     from headrace.data.images import ImageDataset, ImageFolder
     from headrace.data.npy import NpyDataset
+    from headrace.data.tfrecords import TFRecordDataset
     from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 
 __all__ = [  # noqa: RUF022 - in plain order
@@ -95,6 +96,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "Resize",
     "StackDataset",
     "Subset",
+    "TFRecordDataset",
     "TensorDataset",
     "ToCHW",
     "ToFloat",
@@ -113,6 +115,7 @@ __version__ = "0.1.0"
 # Where names are that not everybody needs, who would have to wait for them.
 _LATE = {
     "NpyDataset": "headrace.data.npy",
+    "TFRecordDataset": "headrace.data.tfrecords",
     **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.data.images"),
     **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "MNIST"), "headrace.data.vision"),
 }

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, RandomCrop
-from headrace.data import images
+from headrace import progress as progress_line
 from headrace.data.images import ImageDataset, ImageFolder
 from headrace.data.paths import PackedPaths
 from headrace.data.reading import releases_gil
@@ -398,8 +398,8 @@ def test_progress(
 ) -> None:
     stream = Stream(terminal)
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(images, "_PATIENCE", patience)
-    monkeypatch.setattr(images, "_BETWEEN", 0)
+    monkeypatch.setattr(progress_line, "_PATIENCE", patience)
+    monkeypatch.setattr(progress_line, "_BETWEEN", 0)
     ImageFolder(tree(tmp_path, "a/1.pgm", "b/2.pgm"), progress=progress)
     lines = "".join(f"\rheadrace: {count} images found in {tmp_path}" for count in range(2)) + "\n"
     assert stream.getvalue() == (lines if shown else "")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -16,6 +13,7 @@ from headrace.data.dataset import Dataset
 from headrace.data.paths import PackedPaths
 from headrace.data.reading import check_dataset, check_index
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.progress import Progress
 from headrace.transforms.decode import Decode
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ __all__ = ["EXTENSIONS", "ImageDataset", "ImageFolder"]
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's
 
 _TO_RGB = Decode()
-_PATIENCE = 2.0  # seconds before a scan shows how far it is
-_BETWEEN = 0.1  # seconds between two such lines
 
 
 class ImageDataset(Dataset[tuple[Any, Any]]):
@@ -161,7 +157,7 @@ class ImageFolder(ImageDataset):
         self.class_to_idx = {name: number for number, name in enumerate(self.classes)}
         counts = [0] * len(self.classes)
         is_valid = is_valid_file or (lambda path: path.lower().endswith(endings))
-        with _Progress(self.root, progress) as show:
+        with Progress(lambda: f"{sum(counts):,} images found in {self.root}", wanted=progress) as show:
             paths = PackedPaths(_find_files(self.root, self.classes, is_valid, counts, show))
         if not allow_empty:
             _check_none_empty(self.classes, counts, "" if is_valid_file else ", ".join(endings))
@@ -243,13 +239,13 @@ def _check_none_empty(classes: list[str], counts: list[int], endings: str) -> No
 
 
 def _find_files(
-    root: str, classes: list[str], is_valid: Callable[[str], bool], counts: list[int], show: _Progress
+    root: str, classes: list[str], is_valid: Callable[[str], bool], counts: list[int], show: Progress
 ) -> Iterator[str]:
     """The paths of the images, class after class, each counted for its class."""
     for number, name in enumerate(classes):
         for _, files in sorted(_walk(str(Path(root, name)))):
             for path in sorted(files):
-                show(counts)
+                show()
                 if is_valid(path):
                     counts[number] += 1
                     yield path
@@ -275,31 +271,3 @@ def _walk(top: str) -> Iterator[tuple[str, list[str]]]:
                 else:
                     files.append(entry.path)
         yield folder, files
-
-
-class _Progress:
-    """A line on stderr that says how many images were found, once it takes long."""
-
-    def __init__(self, root: str, wanted: bool | None) -> None:  # noqa: FBT001 - as the user gave it
-        # Python has no stderr in a program without a console
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        shown = terminal if wanted is None else wanted and sys.stderr is not None
-        self._root = root
-        self._due = monotonic() + (_PATIENCE if wanted is None else 0) if shown else math.inf
-        self._started = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __call__(self, counts: list[int]) -> None:
-        """Show the number of images, if it is time to."""
-        if monotonic() < self._due:
-            return
-        self._started = True
-        self._due = monotonic() + _BETWEEN
-        sys.stderr.write(f"\rheadrace: {sum(counts):,} images found in {self._root}")
-        sys.stderr.flush()
-
-    def __exit__(self, *_: object) -> None:
-        if self._started:
-            sys.stderr.write("\n")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from headrace.kernels.scans import TarScan
+
 __all__ = ["Kernels", "active", "why_not_native"]
 
 _CHOICES = ("native", "reference")
@@ -50,6 +52,17 @@ class Kernels(Protocol):
         out: NDArray[np.uint8],
     ) -> None:
         """Copy ranges of bytes of several sources into `out`, end to end."""
+
+    def crc32c(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.uint32]:
+        """Return the CRC32C of ranges of bytes."""
+
+    def scan_tfrecord(self, data: NDArray[np.uint8], position: int, capacity: int) -> tuple[NDArray[Any], int, int]:
+        """List the records of a TFRecord file."""
+
+    def scan_tar(self, data: NDArray[np.uint8], scan: TarScan) -> int:
+        """List the members of a tar that are files of a sample."""
 
     def cut(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from ctypes import addressof, c_char, c_int, c_int64, c_uint32, c_uint64, c_void_p
+from ctypes import addressof, byref, c_char, c_int, c_int64, c_uint32, c_uint64, c_void_p
 from functools import cache
 from operator import index as as_int
 from pathlib import Path
@@ -23,15 +23,18 @@ from headrace.kernels.checks import (
     index_error,
     range_error,
 )
+from headrace.kernels.scans import RECORD, check_crc32c, check_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from headrace.kernels.scans import TarScan
+
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 3
+ABI = 4
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
@@ -39,6 +42,17 @@ _LITTLE = 1 << 14
 
 # Typed Any because NumPy's stubs know of an array as a buffer only from Python 3.12 on.
 _no_bytes_of: Any = (c_char * 0).from_buffer
+
+
+_TAR_ARRAYS = ("out", "firsts", "key_text", "key_bounds", "field_text", "field_bounds", "last_sample")
+_TAR_ROOM = ("capacity", "key_room", "field_capacity", "field_room")
+_TAR_NUMBERS = ("position", "members", "samples", "fields", "skipped", "sample")
+
+
+class _Tar(ctypes.Structure):
+    """The headrace_tar of the header file."""
+
+    _fields_ = [*((name, c_void_p) for name in _TAR_ARRAYS), *((name, c_int64) for name in _TAR_ROOM + _TAR_NUMBERS)]
 
 
 class NativeKernels:
@@ -65,6 +79,10 @@ class NativeKernels:
             "headrace_gather", [c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64, c_void_p], c_int64
         )
         self._gather_ranges = both("headrace_gather_ranges", [*[c_void_p] * 5, c_int64, c_void_p], c_int64)
+        self._crc32c = both("headrace_crc32c", [*[c_void_p] * 3, c_int64, c_void_p])
+        tfrecord = [c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
+        _, self._scan_tfrecord = both("headrace_scan_tfrecord", tfrecord, c_int64)
+        _, self._scan_tar = both("headrace_scan_tar", [c_void_p, c_int64, c_void_p], c_int64)
         cut = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 4, c_int64, c_void_p, c_int64]
         self._cut = both("headrace_cut", [*cut, c_void_p], c_int64)
 
@@ -137,6 +155,37 @@ class NativeKernels:
         )
         if bad >= 0:
             raise range_error(sources, which, offsets, lengths, bad)
+
+    def crc32c(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.uint32]:
+        """Return the CRC32C of ranges of bytes."""
+        check_crc32c(data, offsets, lengths)
+        offsets, lengths = np.ascontiguousarray(offsets), np.ascontiguousarray(lengths)
+        out = np.empty(len(offsets), np.uint32)
+        crc32c = self._crc32c[int(lengths.sum()) > _LITTLE]
+        crc32c(_address(data), _address(offsets), _address(lengths), len(out), _address(out))
+        return out
+
+    def scan_tfrecord(self, data: NDArray[np.uint8], position: int, capacity: int) -> tuple[NDArray[Any], int, int]:
+        """List the records of a TFRecord file."""
+        check_data(data, position)
+        out = np.empty(capacity, RECORD)
+        at, problem = c_int64(position), c_int64(0)
+        count = self._scan_tfrecord(_address(data), len(data), byref(at), _address(out), capacity, byref(problem))
+        return out[:count], at.value, problem.value
+
+    def scan_tar(self, data: NDArray[np.uint8], scan: TarScan) -> int:
+        """List the members of a tar that are files of a sample."""
+        check_data(data, scan.position)
+        arrays = [getattr(scan, name) for name in _TAR_ARRAYS]
+        numbers = [getattr(scan, name) for name in _TAR_NUMBERS]
+        room = (scan.capacity, scan.key_room, len(scan.last_sample), len(scan.field_text))
+        state = _Tar(*map(_address, arrays), *room, *numbers)
+        ended = int(self._scan_tar(_address(data), len(data), byref(state)))
+        for name in _TAR_NUMBERS:
+            setattr(scan, name, getattr(state, name))
+        return ended
 
     def cut(
         self,

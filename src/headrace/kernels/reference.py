@@ -15,7 +15,8 @@ from headrace.kernels.checks import (
     check_shuffle_length,
     index_error,
 )
-from headrace.kernels.reference_records import gather_ranges
+from headrace.kernels.reference_records import crc32c, gather_ranges, scan_tfrecord
+from headrace.kernels.reference_tar import scan_tar
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "FEISTEL_ROUNDS",
     "FEISTEL_STREAM",
     "FISHER_YATES_STREAM",
+    "crc32c",
     "cut",
     "feistel",
     "fisher_yates",
@@ -32,6 +34,8 @@ __all__ = [
     "gather_ranges",
     "name",
     "philox",
+    "scan_tar",
+    "scan_tfrecord",
 ]
 
 name = "reference"

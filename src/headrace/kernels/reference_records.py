@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.kernels.checks import check_ranges, range_error
+from headrace.kernels.scans import RECORD, check_crc32c, check_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["gather_ranges"]
+__all__ = ["crc32c", "gather_ranges", "scan_tfrecord"]
+
+_POLYNOMIAL = 0x82F63B78  # Castagnoli's, the bits reflected
+_LANES = 1 << 9
 
 
 def gather_ranges(
@@ -52,3 +57,116 @@ def gather_ranges(
     for number, offset, length in zip(which.tolist(), offsets.tolist(), lengths.tolist(), strict=True):
         start, end = end, end + length
         out[start:end] = sources[number][offset : offset + length]
+
+
+def crc32c(data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Return the CRC32C of ranges of bytes.
+
+    Args:
+        data: The bytes, uint8 of shape (n,).
+        offsets: int64 of shape (m,): where each range starts.
+        lengths: int64 of shape (m,): its bytes.
+
+    Returns:
+        uint32 of shape (m,).
+
+    Raises:
+        ArgumentTypeError: A dtype does not match.
+        ArgumentError: A shape does not match, or a range lies outside of the data.
+
+    Castagnoli's polynomial, RFC 3720, B.4.
+
+    >>> hex(crc32c(np.frombuffer(b"123456789", np.uint8), np.array([0]), np.array([9]))[0])
+    '0xe3069283'
+    """
+    check_crc32c(data, offsets, lengths)
+    ranges = zip(offsets.tolist(), lengths.tolist(), strict=True)
+    return np.array([_crc32c(data[offset : offset + length]) for offset, length in ranges], np.uint32)
+
+
+def _crc32c(data: NDArray[np.uint8]) -> int:
+    """Long data are cut into lanes of one length, which are summed side by side and then joined."""
+    table, rows = _table(), len(data) // _LANES
+    crc = 0xFFFFFFFF
+    if rows > 8:
+        lanes = np.zeros(_LANES, np.uint32)
+        lanes[0] = crc
+        for column in data[: rows * _LANES].reshape(_LANES, rows).T:
+            lanes = (lanes >> np.uint32(8)) ^ table[(lanes ^ column) & np.uint32(0xFF)]
+        crc = 0
+        for lane in lanes.tolist():
+            crc = _after_zeros(crc, rows) ^ lane
+        data = data[rows * _LANES :]
+    numbers = table.tolist() if len(data) > 64 else table
+    for byte in data.tolist():
+        crc = (crc >> 8) ^ int(numbers[(crc ^ byte) & 0xFF])
+    return crc ^ 0xFFFFFFFF
+
+
+@cache
+def _table() -> NDArray[np.uint32]:
+    """What each byte does to the sum."""
+    values = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        values = (values >> np.uint32(1)) ^ np.where(values & np.uint32(1), np.uint32(_POLYNOMIAL), np.uint32(0))
+    return values
+
+
+def _after_zeros(crc: int, count: int) -> int:
+    """The sum after `count` more bytes of zero: its product with x to the power of 8 * count."""
+    factor, square = 1 << 31, 1 << 23  # 1 and x**8: the highest bit is the lowest power
+    while count:
+        if count & 1:
+            factor = _product(factor, square)
+        square, count = _product(square, square), count >> 1
+    return _product(crc, factor)
+
+
+def _product(a: int, b: int) -> int:
+    """The product of two polynomials, modulo that of the sum."""
+    result = 0
+    while a:
+        if a & (1 << 31):
+            result ^= b
+        a = (a << 1) & 0xFFFFFFFF
+        b = (b >> 1) ^ (_POLYNOMIAL if b & 1 else 0)
+    return result
+
+
+def scan_tfrecord(data: NDArray[np.uint8], position: int, capacity: int) -> tuple[NDArray[Any], int, int]:
+    """List the records of a TFRecord file.
+
+    Args:
+        data: The file, or a part of it, uint8 of shape (n,).
+        position: Where a record starts.
+        capacity: How many records to list at most.
+
+    Returns:
+        The records, RECORD, with the sums that the file has of them; where the next one starts; and what is
+        wrong there: 0 nothing, 1 the data end within the record, 2 its length has another sum.
+
+    Raises:
+        ArgumentError: `data` is something else, or ends before `position`.
+
+    The format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
+    """
+    check_data(data, position)
+    rows: list[tuple[int, int, int, int]] = []
+    while len(rows) < capacity and position < len(data):
+        head = data[position : position + 12].tobytes()
+        if len(head) < 12:
+            return np.array(rows, RECORD), position, 1
+        if _crc32c(data[position : position + 8]) != _unmasked(head[8:]):
+            return np.array(rows, RECORD), position, 2
+        length = int.from_bytes(head[:8], "little")
+        if length > len(data) - position - 16:
+            return np.array(rows, RECORD), position, 1
+        end = position + 12 + length
+        rows.append((position + 12, length, _unmasked(data[end : end + 4].tobytes()), 0))
+        position = end + 4
+    return np.array(rows, RECORD), position, 0
+
+
+def _unmasked(stored: bytes) -> int:
+    rotated = (int.from_bytes(stored, "little") - 0xA282EAD8) & 0xFFFFFFFF
+    return (rotated >> 17 | rotated << 15) & 0xFFFFFFFF

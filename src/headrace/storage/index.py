@@ -1,0 +1,275 @@
+"""The index of a file: what was found out by reading it once, kept beside it.
+
+An index is a file of .npy arrays, one behind the other: first a text in JSON that says what the index belongs
+to, then tables. `numpy.load` reads them in turn from an open file. It is kept as `.NAME.headrace-index.npy` in the
+folder of the file NAME, or where nothing can be written there, in `headrace/index` below $XDG_CACHE_HOME (by default
+`~/.cache`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import tempfile
+import warnings
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace import kernels
+from headrace.errors import CorruptDataError, HeadraceError, HeadraceWarning
+from headrace.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.storage.source import Source
+
+__all__ = ["Index", "IndexFormat", "index_paths", "open_index", "open_indexes"]
+
+_VERSION = 1  # of the file, whatever its tables hold
+_ALIGNMENT = 64
+_LONGEST_TEXT = 1 << 16
+_SMALL = 1 << 20  # an index of fewer bytes is read: a mapping would take a descriptor
+
+Tables = dict[str, "NDArray[Any]"]
+
+
+@dataclass(frozen=True)
+class IndexFormat:
+    """What an index of one format of files holds.
+
+    Args:
+        name: of the format.
+        version: of the tables; another one is built anew.
+        dtypes: of each table; all have one dimension.
+        build: makes the tables of a source; it calls what it is given with the number of bytes that
+            it has read, now and then.
+    """
+
+    name: str
+    version: int
+    dtypes: dict[str, np.dtype[Any]]
+    build: Callable[[Source, Callable[[int], None]], Tables]
+
+
+@dataclass(frozen=True)
+class Index:
+    """The tables of a file.
+
+    Attributes:
+        tables: by name; they may be read-only.
+        path: where they are kept; None where they could be kept nowhere.
+    """
+
+    tables: Tables = field(repr=False)
+    path: str | None
+
+
+def open_index(source: Source, index_format: IndexFormat) -> Index:
+    """The index of one file, built if there is none that belongs to it."""
+    return open_indexes([source], index_format)[0]
+
+
+def open_indexes(sources: Sequence[Source], index_format: IndexFormat, *, progress: bool | None = None) -> list[Index]:
+    """The indexes of files. Those that are not there, stale or damaged are built, several at the same time.
+
+    Args:
+        sources: the files.
+        index_format: of all of them.
+        progress: whether to show how far it is; by default after two seconds, where stderr is a terminal.
+
+    Raises:
+        CorruptDataError: a file is not of this format.
+        FileChangedError: a file changed meanwhile.
+    """
+    found = [_find(source, index_format) for source in sources]
+    missing = [number for number, index in enumerate(found) if index is None]
+    if missing:
+        built = _build_all([sources[number] for number in missing], index_format, progress=progress)
+        for number, index in zip(missing, built, strict=True):
+            found[number] = index
+    return [index for index in found if index is not None]
+
+
+def index_paths(path: str) -> list[Path]:
+    """Where the index of a file may be kept, the better place first."""
+    name = path.rpartition("/")[2] or "data"
+    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    places = [cache / "headrace" / "index" / f"{name[:100]}.{digest}.npy"]
+    if "://" not in path:
+        places.insert(0, Path(path).with_name(f".{Path(path).name}.headrace-index.npy"))
+    return places
+
+
+# -- building
+
+
+class _Stopped(Exception):  # noqa: N818 - it ends threads and goes no further
+    """Another file failed, or the user stopped it."""
+
+
+def _build_all(sources: list[Source], index_format: IndexFormat, *, progress: bool | None) -> list[Index]:
+    total = sum(source.identity.size for source in sources)
+    done = [0] * len(sources)
+    stopped = Event()
+
+    def advance(number: int, read: int) -> None:
+        done[number] = read
+        if stopped.is_set():
+            raise _Stopped
+
+    def text() -> str:
+        return f"{sum(done) / 1e6:,.0f} of {total / 1e6:,.0f} MB of {index_format.name} indexed"
+
+    with Progress(text, wanted=progress) as show, ThreadPoolExecutor(_threads(len(sources))) as pool:
+        tasks = [
+            pool.submit(_build, source, index_format, partial(advance, number)) for number, source in enumerate(sources)
+        ]
+        try:
+            waiting = set(tasks)
+            while waiting:
+                finished, waiting = wait(waiting, 0.1, "FIRST_COMPLETED")
+                for task in finished:
+                    task.result()
+                show()
+        finally:
+            stopped.set()  # nobody waits for the rest, if anything failed
+            pool.shutdown(cancel_futures=True)
+    return [task.result() for task in tasks]
+
+
+def _threads(files: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(files, cores, 16)
+
+
+def _build(source: Source, index_format: IndexFormat, advance: Callable[[int], None]) -> Index:
+    tables = index_format.build(source, advance)
+    content = _encode(tables, source, index_format)
+    reasons = []
+    for path in index_paths(source.path):
+        try:
+            _write(path, content, source.path)
+        except OSError as error:
+            reasons.append(f"{path}: {error.strerror or error}")
+        else:
+            return Index(tables, str(path))
+    warnings.warn(
+        f"the index of {source.path} cannot be kept, so it is built again each time ({'; '.join(reasons)}); make one "
+        "of these folders writable, or set XDG_CACHE_HOME",
+        HeadraceWarning,
+        stacklevel=2,
+    )
+    return Index(tables, None)
+
+
+def _encode(tables: Tables, source: Source, index_format: IndexFormat) -> list[Any]:
+    """The parts of the index file, bytes and arrays of them: the text, then the tables."""
+    parts: list[Any] = []
+    places, position = {}, 0
+    for name, table in tables.items():
+        header, content = _npy_header(table, position), _bytes(table)
+        start = position + len(header)
+        position = start + len(content)
+        places[name] = [start, len(table), _sum(content)]
+        parts += [header, content]
+    about = _about(source, index_format) | {"tables": places}
+    text = json.dumps(about).encode()
+    text += b" " * (-(len(text) + 1) % _ALIGNMENT) + b"\n"  # places count from its end on
+    return [_npy_header(np.frombuffer(text, np.uint8), 0), text, *parts]
+
+
+def _about(source: Source, index_format: IndexFormat) -> dict[str, Any]:
+    """What tells an index that can be used from others."""
+    return {
+        "headrace-index": _VERSION,
+        "format": index_format.name,
+        "version": index_format.version,
+        "size": source.identity.size,
+        "mtime_ns": source.identity.mtime_ns,
+    }
+
+
+def _npy_header(array: NDArray[Any], position: int) -> bytes:
+    """The header of an array that starts at a position, so long that the array itself is aligned."""
+    entries = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    text = repr(entries).encode()
+    text += b" " * (-(position + 10 + len(text) + 1) % _ALIGNMENT) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def _write(path: Path, content: list[Any], source: str) -> None:
+    """Write to a name of its own, which becomes the right one when all is there: several may do so at once."""
+    if path.parent.name == "index":
+        path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(".tmp", ".headrace-", path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for part in content:
+                file.write(part)
+        Path(name).chmod(Path(source).stat().st_mode & 0o666 if "://" not in source else 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _sum(content: NDArray[np.uint8]) -> int:
+    return int(kernels.active().crc32c(content, np.zeros(1, np.int64), np.array([len(content)]))[0])
+
+
+# -- finding
+
+
+def _find(source: Source, index_format: IndexFormat) -> Index | None:
+    """The index that is kept, if it belongs to the file as it is now."""
+    for path in index_paths(source.path):
+        # Whatever is wrong with it, it is built anew.
+        with suppress(OSError, HeadraceError, ValueError, KeyError, TypeError, OverflowError):
+            return Index(_read(path, source, index_format), str(path))
+    return None
+
+
+def _read(path: Path, source: Source, index_format: IndexFormat) -> Tables:
+    """The tables of an index file; whatever it raises, they cannot be used."""
+    content = _content(path)
+    begin = content[:_LONGEST_TEXT].tobytes()
+    start = 10 + int.from_bytes(begin[8:10], "little")
+    stop = begin.index(b"\n", start) + 1
+    about = json.loads(begin[start:stop])
+    places = about.pop("tables")
+    if about != _about(source, index_format) or places.keys() != index_format.dtypes.keys():
+        raise CorruptDataError(f"{path} is the index of another file, or of another version")
+    tables = {}
+    for name, (offset, length, crc) in places.items():
+        dtype = index_format.dtypes[name]
+        part = content[stop + offset : stop + offset + length * dtype.itemsize]
+        if _sum(part) != crc:
+            raise CorruptDataError(f"{path} is damaged in its table {name!r}")
+        tables[name] = np.ndarray((length,), dtype, part)
+    return tables
+
+
+def _content(path: Path) -> NDArray[np.uint8]:
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < _SMALL:
+            return np.frombuffer(file.read(), np.uint8)
+        return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)

@@ -1,0 +1,137 @@
+"""Records that lie in several files, found by their number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace import kernels
+from headrace.errors import CorruptDataError
+from headrace.storage.index import Index, open_index, open_indexes
+from headrace.storage.parts import Parts
+from headrace.storage.rows import gather_rows
+from headrace.storage.source import Packed, open_source, read_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.storage.index import IndexFormat
+    from headrace.storage.parts import Located
+    from headrace.storage.source import Source
+
+__all__ = ["RecordFiles"]
+
+
+class RecordFiles:
+    """Files and their indexes. They are opened when they are first read, in each process anew.
+
+    Args:
+        paths: of the files.
+        index_format: of all of them; has a table "records" of `headrace.kernels.scans.RECORD`.
+        counted: the table whose rows are counted.
+        progress: whether to show how far it is while indexes are built.
+
+    Attributes:
+        sources: the files.
+        parts: how many rows each has.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        CorruptDataError: a file is not of the format, or damaged.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], index_format: IndexFormat, *, counted: str = "records", progress: bool | None = None
+    ) -> None:
+        self.sources: list[Source] = [open_source(path) for path in paths]
+        self._format = index_format
+        self._indexes: list[Index | None] = list(open_indexes(self.sources, index_format, progress=progress))
+        self.parts = Parts(len(self.table(number, counted)) for number in range(len(paths)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """An index that is kept in a file is read from there again."""
+        kept = [None if index is None or index.path else index for index in self._indexes]
+        return vars(self) | {"_indexes": kept}
+
+    def table(self, number: int, name: str) -> NDArray[Any]:
+        """A table of the index of a file."""
+        index = self._indexes[number]
+        if index is None:
+            index = self._indexes[number] = open_index(self.sources[number], self._format)
+        return index.tables[name]
+
+    def rows(self, name: str, located: Located) -> NDArray[Any]:
+        """Rows of the tables of several files, shape (n,)."""
+        rows: NDArray[Any] = gather_rows(
+            [self.table(part, name) for part in located.parts], located.which, located.rows
+        )
+        return rows
+
+    def read(
+        self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], *, verify: bool = True
+    ) -> Packed:
+        """The bytes of records, end to end.
+
+        Args:
+            located: in which files they are.
+            records: RECORD of shape (n,): where in them.
+            indices: of their samples, shape (n,), int64, for the texts of errors.
+            verify: whether to hold them against their CRC32C.
+
+        Raises:
+            CorruptDataError: one is not what it was when the index was built.
+            FileChangedError: a file has changed, or is gone.
+        """
+        lengths = records["length"]
+        arrays, offsets = self._fetch(located, records["offset"], lengths)
+        packed = read_ranges(arrays, located.which, offsets, lengths)
+        if verify:
+            sums = kernels.active().crc32c(packed.buffer, packed.bounds[:-1], lengths)
+            wrong = sums != records["crc"]
+            if wrong.any():
+                raise self._error(located, records, indices, sums, int(wrong.argmax()))
+        return packed
+
+    def will_need(self, located: Located, records: NDArray[Any]) -> None:
+        """Begin to fetch records that will be read soon."""
+        for place, part in enumerate(located.parts):
+            here = records[located.which == place]
+            self.sources[part].will_need(here["offset"], here["length"])
+
+    def where(self, part: int, record: Any) -> str:
+        """In which file a record lies, and where in it."""
+        return f"{self.sources[part].path}, {record['length']} bytes at {record['offset']}"
+
+    def close(self) -> None:
+        """Give up what is open; reading opens it again."""
+        for source in self.sources:
+            source.close()
+        self._indexes = self.__getstate__()["_indexes"]
+
+    def _fetch(
+        self, located: Located, offsets: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
+        """Arrays that hold the records of each file, and where in them they are."""
+        arrays = []
+        for place, part in enumerate(located.parts):
+            source = self.sources[part]
+            array = source.view()
+            if array is None:
+                here = np.flatnonzero(located.which == place)
+                array, bounds = source.read_many(offsets[here], lengths[here])
+                offsets = offsets.copy()
+                offsets[here] = bounds[:-1]
+            arrays.append(array)
+        return arrays, offsets
+
+    def _error(
+        self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], sums: NDArray[np.uint32], bad: int
+    ) -> CorruptDataError:
+        part, record = located.parts[located.which[bad]], records[bad]
+        return CorruptDataError(
+            f"sample {indices[bad]} is damaged: {self.where(part, record)}: their CRC32C is {sums[bad]:#010x}, but "
+            f"{record['crc']:#010x} was written; get the file anew, or pass verify=False to read it as it is"
+        )

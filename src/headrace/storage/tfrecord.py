@@ -1,0 +1,77 @@
+"""TFRecord files: records with their length, and CRC32C of length and data.
+
+The format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace import kernels
+from headrace.errors import CorruptDataError
+from headrace.kernels.scans import RECORD
+from headrace.storage.index import IndexFormat
+from headrace.storage.window import windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from headrace.storage.source import Source
+
+__all__ = ["TFRECORD", "frame"]
+
+_AT_ONCE = 1 << 18  # records
+_CUT, _WRONG_LENGTH_SUM = 1, 2
+
+
+def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
+    """The records of a file, with the sums that it has of them.
+
+    Args:
+        source: the file.
+        advance: called with the number of bytes that are done.
+
+    Raises:
+        CorruptDataError: it is no TFRecord file, or a damaged one.
+    """
+    found = [np.empty(0, RECORD)]
+    for window in windows(source):
+        records, position, problem = kernels.active().scan_tfrecord(window.data, window.position, _AT_ONCE)
+        records["offset"] += window.start
+        found.append(records)
+        window.move_to(position)
+        advance(window.start + position)
+        if problem == _WRONG_LENGTH_SUM or (problem == _CUT and not window.more()):
+            raise _error(source, problem, sum(map(len, found)), window.start + position)
+    return {"records": np.concatenate(found)}
+
+
+def frame(record: bytes) -> bytes:
+    """A record as it stands in a file: between its length and their sums.
+
+    >>> len(frame(b"headrace"))
+    24
+    """
+    length = len(record).to_bytes(8, "little")
+    return length + _masked_sum(length) + record + _masked_sum(record)
+
+
+def _masked_sum(data: bytes) -> bytes:
+    content = np.frombuffer(data, np.uint8)
+    crc = int(kernels.active().crc32c(content, np.zeros(1, np.int64), np.array([len(data)]))[0])
+    return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def _error(source: Source, problem: int, number: int, offset: int) -> CorruptDataError:
+    where = f"{source.path}: record {number}, at byte {offset} of {source.identity.size},"
+    if problem == _CUT:
+        return CorruptDataError(f"{where} is cut short; get the file anew, or drop what comes before its end")
+    what = "the file is no TFRecord file, or compressed" if not number else "the file is damaged there"
+    return CorruptDataError(f"{where} has a length with a wrong CRC32C: {what}; get it anew")
+
+
+TFRECORD = IndexFormat("TFRecord", 1, {"records": RECORD}, build)

@@ -64,7 +64,7 @@ def test_given_blocks_keep_to_blocks_and_windows(sizes: list[int], window: int, 
     assert [len(each) for each in windows[:-1]] == [window] * (len(windows) - 1)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10, deadline=None)
 @given(data=st.data(), key=KEYS)
 @pytest.mark.parametrize(
     "blocks",
@@ -72,7 +72,7 @@ def test_given_blocks_keep_to_blocks_and_windows(sizes: list[int], window: int, 
         EqualBlocks(1, 5),
         EqualBlocks(1000, 7),
         EqualBlocks(50_000, 1024),  # windows beyond a real permutation
-        EqualBlocks(50_000, 3),  # more blocks than that
+        EqualBlocks(13_000, 3),  # more blocks than that
         given_blocks([3000, 1, 20_000, 50, 7, 5000]),
     ],
 )

@@ -30,7 +30,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 4
+#define HEADRACE_ABI 5
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -77,9 +77,9 @@ HEADRACE_API int64_t headrace_scan_tfrecord(const uint8_t *data, int64_t size, i
  * key is the first one. */
 typedef struct {
     headrace_record *out;  /* capacity members */
-    int64_t *firsts;       /* of each sample its first member; capacity of them */
+    int64_t *firsts;       /* of each sample its first member; capacity + 1 of them */
     uint8_t *key_text;     /* key_room bytes */
-    int64_t *key_bounds;   /* capacity + 1 */
+    int64_t *key_bounds;   /* capacity + 2 */
     uint8_t *field_text;   /* field_room bytes */
     int64_t *field_bounds; /* field_capacity + 1 */
     int64_t *last_sample;  /* the last sample that each field was met in; field_capacity of them */

@@ -164,8 +164,7 @@ static int add_member(headrace_tar *tar, text name, int64_t offset, int64_t size
     const text key = {name.start, length}, ending = {name.start + length + 1, name.length - length - 1};
     const int64_t start = tar->key_bounds[tar->samples];
     const int is_new = !has_key(tar, key);
-    if (tar->members == tar->capacity || (is_new && (tar->samples == tar->capacity || length > tar->key_room - start)))
-        return FULL;
+    if (tar->members == tar->capacity || (is_new && length > tar->key_room - start)) return FULL;
     const int64_t guess = tar->members && !is_new ? tar->out[tar->members - 1].field + 1 : 0;
     const int64_t field = field_of(ending, guess, tar);
     if (field < 0) return MANY;
@@ -203,8 +202,7 @@ static int take(const uint8_t *data, int64_t size, int64_t *at, extended *before
     } else if (kind == '0' || kind == 0 || kind == '7') {
         problem = add_member(tar, name_of(header, before, room), offset, length);
     }
-    const int64_t blocks = (length + BLOCK - 1) / BLOCK;
-    *at = blocks > (size - offset) / BLOCK ? size : offset + blocks * BLOCK;
+    *at = offset + (length + BLOCK - 1) / BLOCK * BLOCK; /* which may be behind the end of these data */
     return problem;
 }
 

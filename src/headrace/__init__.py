@@ -56,6 +56,8 @@ from headrace.workers import WorkerInfo, get_worker_info
 if typing.TYPE_CHECKING:
     from headrace.data.images import ImageDataset, ImageFolder
     from headrace.data.npy import NpyDataset
+    from headrace.data.tar import TarDataset
+    from headrace.data.tar_stream import TarStream
     from headrace.data.tfrecords import TFRecordDataset
     from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 
@@ -97,6 +99,8 @@ __all__ = [  # noqa: RUF022 - in plain order
     "StackDataset",
     "Subset",
     "TFRecordDataset",
+    "TarDataset",
+    "TarStream",
     "TensorDataset",
     "ToCHW",
     "ToFloat",
@@ -116,6 +120,8 @@ __version__ = "0.1.0"
 _LATE = {
     "NpyDataset": "headrace.data.npy",
     "TFRecordDataset": "headrace.data.tfrecords",
+    "TarDataset": "headrace.data.tar",
+    "TarStream": "headrace.data.tar_stream",
     **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.data.images"),
     **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "MNIST"), "headrace.data.vision"),
 }

@@ -60,3 +60,31 @@ def test_what_is_not_there(folder: Path) -> None:
 def test_what_is_no_path(paths: Any) -> None:
     with pytest.raises(ArgumentTypeError, match="path"):
         find_paths(paths)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("{a,b}.bin", ["a.bin", "b.bin"]),
+        ("{b,a}.bin", ["b.bin", "a.bin"]),
+        ("{008..011}.tar", ["008.tar", "009.tar", "010.tar", "011.tar"]),
+        ("{11..8}.tar", ["11.tar", "10.tar", "9.tar", "8.tar"]),
+        ("{0..1}{0..1}.tar", ["00.tar", "01.tar", "10.tar", "11.tar"]),
+        ("{a,inner/c}.b*", ["a.bin", "inner/c.bin"]),
+    ],
+)
+def test_braces(folder: Path, pattern: str, expected: list[str]) -> None:
+    for name in expected:
+        (folder / name).touch()
+    assert names(folder, folder / pattern) == expected
+
+
+def test_what_braces_stand_for_must_be_there(folder: Path) -> None:
+    (folder / "0.tar").touch()
+    with pytest.raises(FileNotFoundError, match=r"there is no file or folder .*1\.tar"):
+        find_paths(folder / "{0..1}.tar")
+
+
+def test_a_name_with_braces(folder: Path) -> None:
+    (folder / "{0..1}.tar").touch()
+    assert names(folder, folder / "{0..1}.tar") == ["{0..1}.tar"]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 4
+ABI = 5
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.

@@ -88,7 +88,7 @@ def _take(content: memoryview, at: int, header: bytes, before: _Before, scan: Ta
         raise _Problem(_SPARSE)
     elif kind in (b"0", b"\0", b"7"):
         _add_member(scan, _name(header) if before.name is None else before.name, offset, length)
-    return min(offset + -(-length // _BLOCK) * _BLOCK, len(content)), before
+    return offset + -(-length // _BLOCK) * _BLOCK, before  # which may be behind the end of these data
 
 
 def _check_sum(header: bytes) -> None:
@@ -156,9 +156,7 @@ def _add_member(scan: TarScan, name: bytes, offset: int, length: int) -> None:
         not scan.samples or scan.key_text[slice(*scan.key_bounds[scan.samples - 1 : scan.samples + 1])].tobytes() != key
     )
     start = int(scan.key_bounds[scan.samples])
-    if scan.members == scan.capacity or (
-        is_new and (scan.samples == scan.capacity or len(key) > scan.key_room - start)
-    ):
+    if scan.members == scan.capacity or (is_new and len(key) > scan.key_room - start):
         raise _Problem(_FULL)
     field = _field(scan, ending.lower())
     if is_new:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from headrace.kernels.checks import check_indices
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["RECORD", "TarScan", "check_crc32c", "check_data"]
+__all__ = ["RECORD", "TarMembers", "TarScan", "check_crc32c", "check_data"]
 
 # One record of a file: where its bytes are, their CRC32C, and in a tar the number of its field.
 RECORD = np.dtype([("offset", "<i8"), ("length", "<i8"), ("crc", "<u4"), ("field", "<u4")])
@@ -23,12 +24,33 @@ _FIELDS = 4096  # more endings of names than this are no fields
 _FIELD_ROOM = 1 << 17
 
 
+class TarMembers(NamedTuple):
+    """What a part of the scan of a tar found.
+
+    Attributes:
+        records: the members, RECORD.
+        firsts: the place among them of the first member of each sample that begins here, int64.
+        keys: the keys of these samples, end to end, uint8.
+        key_lengths: the bytes of each, int64.
+    """
+
+    records: NDArray[Any]
+    firsts: NDArray[np.int64]
+    keys: NDArray[np.uint8]
+    key_lengths: NDArray[np.int64]
+
+    def key_texts(self) -> list[str]:
+        """The keys as strings."""
+        read = io.BytesIO(self.keys.tobytes()).read
+        return [read(length).decode("utf-8", "surrogateescape") for length in self.key_lengths.tolist()]
+
+
 @dataclass
 class TarScan:
     """How far the scan of a tar is, and what it found.
 
     Args:
-        capacity: how many members, and how many samples, there is room for.
+        capacity: how many members there is room for.
         key_room: bytes that there are for the samples' keys.
 
     Attributes:
@@ -57,22 +79,32 @@ class TarScan:
 
     def __post_init__(self) -> None:
         self.out: NDArray[Any] = np.empty(self.capacity, RECORD)
-        self.firsts = np.empty(self.capacity, np.int64)
+        self.firsts = np.empty(self.capacity + 1, np.int64)  # of one sample more, which goes on from the part before
         self.key_text = np.empty(self.key_room, np.uint8)
-        self.key_bounds = np.zeros(self.capacity + 1, np.int64)
+        self.key_bounds = np.zeros(self.capacity + 2, np.int64)
+        self._carried = 0  # samples that began in an earlier part
 
-    def keys(self) -> list[bytes]:
-        """The keys of the samples found."""
-        return _pieces(self.key_text, self.key_bounds[: self.samples + 1])
+    def take(self) -> TarMembers:
+        """What was found since the last time. The scan keeps the last key, since its sample may go on."""
+        bounds = self.key_bounds[self._carried : self.samples + 1]
+        found = TarMembers(
+            self.out[: self.members].copy(),
+            self.firsts[self._carried : self.samples].copy(),
+            self.key_text[bounds[0] : bounds[-1]].copy(),
+            np.diff(bounds),
+        )
+        if self.samples:
+            start, stop = self.key_bounds[self.samples - 1 : self.samples + 1]
+            self.key_text[: stop - start] = self.key_text[start:stop].copy()
+            self.key_bounds[1] = stop - start
+            self.samples = self._carried = 1
+        self.members = 0
+        return found
 
     def endings(self) -> list[bytes]:
         """The endings found."""
-        return _pieces(self.field_text, self.field_bounds[: self.fields + 1])
-
-
-def _pieces(text: NDArray[np.uint8], bounds: NDArray[np.int64]) -> list[bytes]:
-    numbers = bounds.tolist()
-    return [text[start:stop].tobytes() for start, stop in pairwise(numbers)]
+        bounds = self.field_bounds[: self.fields + 1].tolist()
+        return [self.field_text[start:stop].tobytes() for start, stop in pairwise(bounds)]
 
 
 def check_data(data: NDArray[np.uint8], position: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["find_paths"]
 
+# {FIRST..LAST} or {ONE,OTHER}, without braces inside
+_BRACE = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
+
 OnePath = str | bytes | os.PathLike[Any]
 
 
@@ -21,8 +25,9 @@ def find_paths(paths: OnePath | Iterable[OnePath]) -> list[str]:
     """The files, or folders, that are meant.
 
     Args:
-        paths: a path, a pattern (`*`, `?`, `[...]`, and `**` for folders at any depth), or several of them. A path
-            that is there is no pattern, whatever is in its name.
+        paths: a path, a pattern (`*`, `?`, `[...]`, and `**` for folders at any depth; `{000..146}` and `{a,b}` as a
+            shell expands them, each of which must be there), or several of them. A path that is there is no
+            pattern, whatever is in its name.
 
     Returns:
         The paths in the order in which they were given, those of a pattern by name.
@@ -51,6 +56,32 @@ def _find(path: OnePath) -> list[str]:
         name = str(Path(os.fsdecode(path)).expanduser())
     except TypeError:
         raise ArgumentTypeError(f"a path is a string, bytes or a path object, but got {path!r}") from None
+    return [name] if Path(name).exists() else [found for each in _expand(name) for found in _match(each)]
+
+
+def _expand(name: str) -> list[str]:
+    """The names that braces stand for. There are none inside of others.
+
+    >>> _expand("{a,b}-{8..10}.tar")
+    ['a-8.tar', 'a-9.tar', 'a-10.tar', 'b-8.tar', 'b-9.tar', 'b-10.tar']
+    """
+    brace = _BRACE.search(name)
+    if brace is None:
+        return [name]
+    before, after = name[: brace.start()], name[brace.end() :]
+    return [each for choice in _choices(brace) for each in _expand(f"{before}{choice}{after}")]
+
+
+def _choices(brace: re.Match[str]) -> list[str]:
+    first, last, several = brace.groups()
+    if several is not None:
+        return several.split(",")
+    width = max(len(first), len(last)) if "0" in (first[0], last[0]) else 0
+    step = 1 if int(first) <= int(last) else -1
+    return [str(number).zfill(width) for number in range(int(first), int(last) + step, step)]
+
+
+def _match(name: str) -> list[str]:
     if Path(name).exists():
         return [name]
     if not has_magic(name):

@@ -32,6 +32,7 @@ class RecordFiles:
         paths: of the files.
         index_format: of all of them; has a table "records" of `headrace.kernels.scans.RECORD`.
         counted: the table whose rows are counted.
+        fewer: by how many its rows are more than what is counted.
         progress: whether to show how far it is while indexes are built.
 
     Attributes:
@@ -44,12 +45,18 @@ class RecordFiles:
     """
 
     def __init__(
-        self, paths: Sequence[str], index_format: IndexFormat, *, counted: str = "records", progress: bool | None = None
+        self,
+        paths: Sequence[str],
+        index_format: IndexFormat,
+        *,
+        counted: str = "records",
+        fewer: int = 0,
+        progress: bool | None = None,
     ) -> None:
         self.sources: list[Source] = [open_source(path) for path in paths]
         self._format = index_format
         self._indexes: list[Index | None] = list(open_indexes(self.sources, index_format, progress=progress))
-        self.parts = Parts(len(self.table(number, counted)) for number in range(len(paths)))
+        self.parts = Parts(len(self.table(number, counted)) - fewer for number in range(len(paths)))
 
     def __getstate__(self) -> dict[str, Any]:
         """An index that is kept in a file is read from there again."""

@@ -1,18 +1,18 @@
-"""Going through a file from its begin to its end: all of it at once where it is mapped, else part by part."""
+"""Going through bytes from their begin to their end: all of them at once where they are mapped, else part by part."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
     from headrace.storage.source import Source
 
-__all__ = ["Window", "windows"]
+__all__ = ["Window", "read_through", "windows"]
 
 _BYTES = 1 << 24
 
@@ -20,19 +20,23 @@ _BYTES = 1 << 24
 class Window:
     """The part of a file that is in sight.
 
+    Args:
+        read: gives the bytes at an offset, as many as are asked for but at the end of the file. Offsets
+            only rise.
+        data: what is in sight at first; None to read it.
+
     Attributes:
-        data: its bytes.
-        start: where in the file it begins.
-        position: how far in it one is.
+        data: the bytes.
+        start: where in the file they begin.
+        position: how far in them one is.
     """
 
-    def __init__(self, source: Source) -> None:
-        view = source.view()
-        self._source = source
-        self._size = source.identity.size
-        self._length = self._size if view is not None else _BYTES
+    def __init__(self, read: Callable[[int, int], NDArray[np.uint8]], data: NDArray[np.uint8] | None = None) -> None:
+        self._read = read
+        self._length = _BYTES
+        self._is_last = data is not None
         self.start = self.position = 0
-        self.data: NDArray[np.uint8] = source.read(0, min(_BYTES, self._size)) if view is None else view
+        self.data = self._load() if data is None else data
 
     def move_to(self, position: int) -> None:
         """Go on to a position in the window, or behind it."""
@@ -40,21 +44,35 @@ class Window:
 
     @property
     def ended(self) -> bool:
-        """Whether the end of the file is reached."""
-        return self.start + self.position >= self._size
+        """Whether this is the end of the file."""
+        return self._is_last and self.position >= len(self.data)
 
     def more(self) -> bool:
-        """Move the window so that it begins here; if it does already, make it larger. False at the end of the file."""
-        if self.start + len(self.data) >= self._size:
+        """Move the window so that it begins here; if it does already, enlarge it. False at the end of the file."""
+        if self._is_last:
             return False
         self._length = self._length * 2 if self.position == 0 else _BYTES
         self.start, self.position = self.start + self.position, 0
-        self.data = self._source.read(self.start, min(self._length, self._size - self.start))
+        self.data = self._load()
         return True
+
+    def _load(self) -> NDArray[np.uint8]:
+        data = self._read(self.start, self._length)
+        self._is_last = len(data) < self._length
+        return data
 
 
 def windows(source: Source) -> Iterator[Window]:
-    """One window, again and again until one has come to the end of the file."""
-    window = Window(source)
+    """One window of a file, again and again until one has come to its end."""
+    size = source.identity.size
+
+    def read(start: int, length: int) -> NDArray[np.uint8]:
+        return source.read(min(start, size), max(min(length, size - start), 0))
+
+    return read_through(Window(read, source.view()))
+
+
+def read_through(window: Window) -> Iterator[Window]:
+    """The window, again and again until one has come to the end."""
     while not window.ended:
         yield window

@@ -1,0 +1,256 @@
+"""Samples in tar archives, in WebDataset's convention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.batch.collate import default_collate
+from headrace.data.dataset import Dataset
+from headrace.data.reading import check_index, check_indices
+from headrace.data.records import split
+from headrace.errors import ArgumentError, ArgumentTypeError, StorageError
+from headrace.faces import batch_function
+from headrace.keys import each_sample, slot
+from headrace.storage.paths import find_paths
+from headrace.storage.samples import TarFiles
+from headrace.storage.unpacking import compression
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+    from headrace.storage.samples import Members
+
+__all__ = ["KEY", "TarDataset", "check_decoders", "check_fields", "check_known", "check_plain"]
+
+KEY = "__key__"
+
+
+class TarDataset(Dataset[dict[str, Any]]):
+    """Samples in tar archives, in any order: WebDataset's shards, read by index.
+
+    Files that follow each other in an archive and have one basename are a sample: of
+    `000/cat.7.jpg` the key is `000/cat`, and `7.jpg` the field. A sample is the dict of its fields, in lower
+    case, and of its key as "__key__". Links and folders are passed over, and files whose name has no ending.
+
+    An index of each archive is built when it is first used, and kept beside it. It says where each file is,
+    and has its CRC32C.
+
+    Args:
+        paths: an archive, a pattern such as `"train-*.tar"` or `"train-{000..146}.tar"`, or several of them.
+            Samples are in the order of the archives; those of a pattern are sorted by name.
+        decode: for some fields a function that takes their bytes and returns what stands in the sample,
+            such as `{"jpg": Decode(), "cls": int, "json": json.loads}`; the others stay bytes.
+        fields: the fields to read, in this order, and "__key__" if that is wanted; each sample must have
+            them. None for all that there are.
+        verify: whether to hold each file against the CRC32C that it had when the index was built.
+        progress: whether to show on stderr how far it is while indexes are built; by default after two
+            seconds, where that is a terminal.
+
+    Attributes:
+        paths: of the archives.
+
+    Raises:
+        FileNotFoundError: an archive is not there.
+        CorruptDataError: one is no tar, is compressed, cut short or damaged. The text names the file and the
+            offset; and the sample, when that is read.
+        StorageError: it holds sparse files, two files of one name in a sample, or no samples at all.
+        FileChangedError: an archive has changed since it was opened.
+
+    >>> import io, tarfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with tarfile.open(Path(folder, "a.tar"), "w") as archive:
+    ...         for name, content in {"7.txt": b"seven", "7.cls": b"3"}.items():
+    ...             member = tarfile.TarInfo(name)
+    ...             member.size = len(content)
+    ...             archive.addfile(member, io.BytesIO(content))
+    ...     TarDataset(Path(folder, "a.tar"), decode={"cls": int})[0]
+    {'__key__': '7', 'txt': b'seven', 'cls': 3}
+    """
+
+    def __init__(
+        self,
+        paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+        decode: Mapping[str, Callable[[bytes], Any]] | None = None,
+        *,
+        fields: Sequence[str] | None = None,
+        verify: bool = True,
+        progress: bool | None = None,
+    ) -> None:
+        self.decode = check_decoders(decode)
+        self.fields = None if fields is None else check_fields(fields)
+        self.verify = verify
+        self.paths = find_paths(paths)
+        check_plain(self.paths)
+        self._tars = TarFiles(self.paths, progress=progress)
+        if not len(self):
+            raise StorageError(
+                f"there are no samples in {', '.join(self.paths[:3])}: no file in it has a name such as KEY.FIELD"
+            )
+        check_known([*self.decode, *(self.fields or ())], self._tars.fields)
+
+    def __len__(self) -> int:
+        return len(self._tars)
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]:
+        position = check_index(index, len(self))
+        columns = self._read(np.array([position]))
+        sample = {}
+        for place, (name, (value,)) in enumerate(columns.items()):
+            with slot(place):
+                sample[name] = self._decoded(name, value, position)
+        return sample
+
+    def get_batch(self, indices: NDArray[np.int64]) -> dict[str, Any]:
+        """The batch of the samples at the indices, shape (n,), int64; fields stay lists of bytes without `decode`."""
+        indices = check_indices(indices, len(self))
+        columns = self._read(indices)
+        batch = {}
+        for place, (name, values) in enumerate(columns.items()):
+            with slot(place):
+                batch[name] = self._decoded_all(name, values, indices)
+        return batch
+
+    def releases_gil(self) -> bool:
+        """Whether samples are read, and decoded, in several threads at the same time."""
+        return all(getattr(function, "releases_gil", False) for function in self.decode.values())
+
+    def blocks(self) -> NDArray[np.int64]:
+        """Where the samples of each archive begin, and the last ones end."""
+        return np.unique(np.cumsum([0, *self._tars.files.parts.lengths]))
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Begin to read the samples at the indices, shape (n,), int64."""
+        members = self._tars.members(indices)
+        self._tars.files.will_need(members.located, members.records)
+
+    def close(self) -> None:
+        """Give up the archives that are open; reading opens them again."""
+        self._tars.files.close()
+
+    def _read(self, indices: NDArray[np.int64]) -> dict[str, list[Any]]:
+        """The fields of some samples, each as a list."""
+        members = self._tars.members(indices)
+        names = self.fields or [KEY, *self._names_of_first(members)]
+        chosen = self._choose(members, names, indices)
+        columns = iter(self._columns(members, chosen, indices))
+        return {name: self._tars.keys(indices) if name == KEY else next(columns) for name in names}
+
+    def _columns(
+        self, members: Members, chosen: list[NDArray[np.int64]], indices: NDArray[np.int64]
+    ) -> list[list[bytes]]:
+        """The bytes of each field."""
+        if sum(map(len, chosen)) < len(members.fields):
+            order = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))  # files of a sample lie side by side
+            members, chosen = members.take(order), [np.searchsorted(order, places) for places in chosen]
+        values = split(self._tars.read(members, indices, verify=self.verify))
+        return [values] if len(chosen) == 1 else [list(map(values.__getitem__, places.tolist())) for places in chosen]
+
+    def _names_of_first(self, members: Members) -> list[str]:
+        return [self._tars.fields[number] for number in members.fields[members.samples == 0]]
+
+    def _choose(self, members: Members, names: Sequence[str], indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The places of the records of each field, one a sample."""
+        numbers = [self._tars.fields.index(name) for name in names if name != KEY]
+        chosen = [np.flatnonzero(members.fields == number) for number in numbers]
+        complete = all(len(places) == len(indices) for places in chosen)
+        if not complete or (self.fields is None and len(members.fields) > len(numbers) * len(indices)):
+            raise self._differ(members, {*names} - {KEY}, indices)
+        return chosen
+
+    def _differ(self, members: Members, names: set[str], indices: NDArray[np.int64]) -> StorageError:
+        """The error for samples of which one has other fields than these."""
+        found: set[str] = set()
+        for place, index in enumerate(indices.tolist()):  # noqa: B007 - told below
+            found = {self._tars.fields[number] for number in members.fields[members.samples == place]}
+            if names - found or (self.fields is None and found != names):
+                break
+        return StorageError(
+            f"sample {index} has the fields {sorted(found)}, but {sorted(names)} are needed for the batch: "
+            f"{self._where(index)}; choose with `fields` what all samples have, or read them with batch_size=None"
+        )
+
+    def _decoded(self, name: str, value: Any, index: int) -> Any:
+        if name not in self.decode:
+            return value
+        try:
+            return self.decode[name](value)
+        except Exception as error:
+            error.add_note(f"while decoding {name!r} of sample {index}: {self._where(index)}")
+            raise
+
+    def _decoded_all(self, name: str, values: list[Any], indices: NDArray[np.int64]) -> Any:
+        if name not in self.decode:
+            return values
+        whole = batch_function(self.decode[name])
+        if whole is not None:
+            return whole(values)
+        decoded = []
+        with each_sample(len(values)) as move_to:
+            for place, (value, index) in enumerate(zip(values, indices.tolist(), strict=True)):
+                move_to(place)
+                decoded.append(self._decoded(name, value, index))
+        return default_collate(decoded, indices)
+
+    def _where(self, index: int) -> str:
+        """In which archive a sample lies, and under which key."""
+        part, _ = self._tars.files.parts.find(index)
+        return f"{self.paths[part]}, key {self._tars.keys(np.array([index]))[0]!r}"
+
+
+def check_plain(paths: Sequence[str]) -> None:
+    """Refuse archives that are compressed.
+
+    Raises:
+        StorageError: it says what to do with them.
+    """
+    for path in paths:
+        kind = None if "://" in path else compression(path)
+        if kind is not None:
+            raise StorageError(
+                f"{path} is compressed with {kind}, so a sample can only be reached through all that is before it: "
+                "unpack it to read it in any order, or read it as a stream with headrace.TarStream"
+            )
+
+
+def check_decoders(decode: Any) -> dict[str, Callable[[bytes], Any]]:
+    """The functions that decode fields, by name.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
+    functions = dict(decode) if hasattr(decode, "keys") else {}
+    wrong = [name for name, function in functions.items() if not isinstance(name, str) or not callable(function)]
+    if wrong or not (decode is None or hasattr(decode, "keys")):
+        raise ArgumentTypeError(
+            f"decode must be a dict of functions by field, such as {{'cls': int}}, but got {decode!r}"
+        )
+    return functions
+
+
+def check_fields(fields: Any) -> list[str]:
+    """The names of fields.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
+    if isinstance(fields, str) or not all(isinstance(name, str) for name in fields):
+        raise ArgumentTypeError(f"fields must be a list of names, such as ['jpg', 'cls'], but got {fields!r}")
+    return list(fields)
+
+
+def check_known(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse names of fields that there are not.
+
+    Raises:
+        ArgumentError: with those that there are.
+    """
+    unknown = [name for name in names if name not in known and name != KEY]
+    if unknown:
+        raise ArgumentError(f"no sample has a field {unknown[0]!r}; there are {', '.join(map(repr, known))}")

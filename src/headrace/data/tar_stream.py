@@ -1,0 +1,93 @@
+"""Samples in tar archives as they come: what compressed archives can give."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.data.dataset import IterableDataset
+from headrace.data.tar import KEY, check_decoders
+from headrace.storage.paths import find_paths
+from headrace.storage.tar import scan
+from headrace.storage.unpacking import Unpacked
+from headrace.storage.window import read_through
+from headrace.workers.info import get_worker_info
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from os import PathLike
+
+    from headrace.storage.tar import Found
+
+__all__ = ["TarStream"]
+
+
+class TarStream(IterableDataset[dict[str, Any]]):
+    """Samples in tar archives one after the other, for archives that are compressed.
+
+    There is no way to a sample of a compressed archive but through all that is before it. So the order is
+    that of the archives, a resumed run reads again what it passes over, and a worker reads whole archives:
+    each takes its share of them. Where there is room for it, unpack the archives and take a `TarDataset`.
+
+    Args:
+        paths: an archive, plain or compressed with gzip, bzip2 or xz; a pattern; or several of them.
+        decode: for some fields a function that takes their bytes and returns what stands in the sample.
+
+    Raises:
+        FileNotFoundError: an archive is not there.
+        CorruptDataError: while reading, one is no tar, is cut short or damaged.
+
+    >>> import io, tarfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with tarfile.open(Path(folder, "a.tar.gz"), "w:gz") as archive:
+    ...         for name, content in {"7.txt": b"seven", "7.cls": b"3"}.items():
+    ...             member = tarfile.TarInfo(name)
+    ...             member.size = len(content)
+    ...             archive.addfile(member, io.BytesIO(content))
+    ...     list(TarStream(Path(folder, "a.tar.gz"), decode={"cls": int}))
+    [{'__key__': '7', 'txt': b'seven', 'cls': 3}]
+    """
+
+    def __init__(
+        self,
+        paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+        decode: Mapping[str, Callable[[bytes], Any]] | None = None,
+    ) -> None:
+        self.decode = check_decoders(decode)
+        self.paths = find_paths(paths)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        for path in self.paths if worker is None else self.paths[worker.id :: worker.num_workers]:
+            with Unpacked(path) as content:
+                for sample in _samples(scan(path, read_through(content.window()))):
+                    yield self._decoded(sample, path)
+
+    def _decoded(self, sample: dict[str, Any], path: str) -> dict[str, Any]:
+        for name, function in self.decode.items():
+            if name in sample:
+                try:
+                    sample[name] = function(sample[name])
+                except Exception as error:
+                    error.add_note(f"while decoding {name!r} of the sample {sample[KEY]!r} of {path}")
+                    raise
+        return sample
+
+
+def _samples(parts: Iterator[Found]) -> Iterator[dict[str, Any]]:
+    """The samples of an archive; one may go on in the next part."""
+    sample: dict[str, Any] | None = None
+    for window, members, endings in parts:
+        names = [ending.decode("utf-8", "surrogateescape") for ending in endings]
+        keys = iter(members.key_texts())
+        firsts = set(members.firsts.tolist())
+        for number, (start, length, _, field) in enumerate(members.records.tolist()):
+            if number in firsts:
+                if sample is not None:
+                    yield sample
+                sample = {KEY: next(keys)}
+            if sample is not None:
+                sample[names[field]] = window.data[start : start + length].tobytes()
+    if sample is not None:
+        yield sample

@@ -1,0 +1,146 @@
+"""Tar archives in WebDataset's convention: files that follow each other and have one basename are a sample.
+
+The formats: ustar and pax, POSIX.1-2017; GNU's, the manual of GNU tar, "Basic Tar Format". The convention:
+https://github.com/webdataset/webdataset
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from headrace import kernels
+from headrace.errors import CorruptDataError, HeadraceWarning, StorageError
+from headrace.kernels.scans import RECORD, TarMembers, TarScan
+from headrace.storage.index import IndexFormat
+from headrace.storage.window import windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from headrace.storage.source import Source
+    from headrace.storage.window import Window
+
+__all__ = ["TAR", "Found", "scan"]
+
+_AT_ONCE = 1 << 16  # members
+_KEY_ROOM = 1 << 22
+_DONE, _FULL, _CUT = range(3)
+_PROBLEMS = {
+    3: "has a header with a wrong sum: the file is no tar, or compressed, or damaged there; get it anew",
+    4: "has a size that is no number: the file is damaged there; get it anew",
+    5: "has an extended header that cannot be read: the file is damaged there; get it anew",
+    6: "is a sparse file, which cannot be read in place; pack it anew without --sparse",
+    7: "has a name that ends as that of another file of its sample; give each file of a sample an ending of its own",
+    8: "has the 4097th ending of a name; what follows the first dot of a name says which field it is, so put no dots "
+    "in the names before that",
+}
+
+
+class Found(NamedTuple):
+    """What a part of the scan found.
+
+    Attributes:
+        window: the part of the file that holds it.
+        members: the members; their offsets count from the window's start.
+        endings: the endings that were met so far, by the number of the field.
+    """
+
+    window: Window
+    members: TarMembers
+    endings: list[bytes]
+
+
+def scan(path: str, steps: Iterator[Window]) -> Iterator[Found]:
+    """Go through an archive, from its begin to its end.
+
+    Args:
+        path: of the archive, for the texts of errors.
+        steps: the window on it, again and again.
+
+    Raises:
+        CorruptDataError: it is no tar, or a damaged one.
+        StorageError: a file in it cannot be read in place, or its name fits no sample.
+    """
+    state = TarScan(_AT_ONCE, _KEY_ROOM)
+    for window in steps:
+        state.position = window.position
+        ended = kernels.active().scan_tar(window.data, state)
+        window.move_to(state.position)
+        members = state.take()
+        yield Found(window, members, state.endings())
+        if ended == _DONE:
+            return
+        if ended in _PROBLEMS:
+            raise _error(path, window, _PROBLEMS[ended])
+        if ended == _FULL and not len(members.records):
+            raise _error(path, window, f"has a name of more than {_KEY_ROOM} bytes; give it a shorter one")
+        if ended == _CUT and not window.ended and not window.more():
+            raise _error(path, window, "is cut short; get the file anew")
+    _note_end(path, state)
+
+
+def _error(path: str, window: Window, problem: str) -> StorageError:
+    sort = StorageError if problem in (_PROBLEMS[6], _PROBLEMS[7], _PROBLEMS[8]) else CorruptDataError
+    return sort(f"{path}: the member at byte {window.start + window.position} {problem}")
+
+
+def _note_end(path: str, state: TarScan) -> None:
+    """Say that there was no mark at the end, which a file may lack that is whole, or cut between two members."""
+    if state.sample < 0 and not state.skipped:
+        raise CorruptDataError(f"{path} is empty, but a tar has two blocks of zeros at least; get it anew")
+    warnings.warn(
+        f"{path} ends without the blocks of zeros that end a tar: it may have been cut behind sample {state.sample}",
+        HeadraceWarning,
+        stacklevel=2,
+    )
+
+
+def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
+    """The tables of an archive: its members with their CRC32C, which of them make a sample, and the samples' keys.
+
+    Args:
+        source: the archive.
+        advance: called with the number of bytes that are done.
+    """
+    records, firsts = [np.empty(0, RECORD)], [np.empty(0, np.int64)]
+    keys, lengths = [np.empty(0, np.uint8)], [np.zeros(1, np.int64)]
+    endings: list[bytes] = []
+    count = 0  # of members
+    for window, members, endings in scan(source.path, windows(source)):  # noqa: B007 - the last ones are all
+        found = members.records
+        found["crc"] = kernels.active().crc32c(window.data, found["offset"], found["length"])
+        found["offset"] += window.start
+        records.append(found)
+        firsts.append(members.firsts + count)
+        keys.append(members.keys)
+        lengths.append(members.key_lengths)
+        count += len(found)
+        advance(window.start + window.position)
+    return {
+        "records": np.concatenate(records),
+        "samples": np.append(np.concatenate(firsts), count),
+        "keys": np.concatenate(keys),
+        "key_bounds": np.cumsum(np.concatenate(lengths)),
+        "endings": np.frombuffer(b"".join(endings), np.uint8),
+        "ending_bounds": np.cumsum([0, *map(len, endings)], dtype=np.int64),
+    }
+
+
+TAR = IndexFormat(
+    "tar",
+    1,
+    {
+        "records": RECORD,
+        "samples": np.dtype(np.int64),
+        "keys": np.dtype(np.uint8),
+        "key_bounds": np.dtype(np.int64),
+        "endings": np.dtype(np.uint8),
+        "ending_bounds": np.dtype(np.int64),
+    },
+    build,
+)

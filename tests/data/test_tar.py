@@ -279,23 +279,6 @@ def test_an_archive_that_changes_while_it_is_read(shards: list[Path], change: st
         assert each[0] == made(1)[0]
 
 
-def test_a_sample_of_three_gigabytes(tmp_path: Path) -> None:
-    """In a sparse file, whose zeros take no place."""
-    path = tmp_path / "large.tar"
-    size = 3 * 2**30
-    with path.open("wb") as file:
-        for name, length in {"a.x": 1, "b.x": size, "c.x": 1}.items():
-            member = tarfile.TarInfo(name)
-            member.size = length
-            file.write(member.tobuf())
-            file.seek(-(-length // 512) * 512, os.SEEK_CUR)
-        file.write(bytes(1024))
-    dataset = TarDataset(path, verify=False)
-    assert dataset[2] == {"__key__": "c", "x": b"\0"}
-    members = dataset._tars.members(np.array([1]))
-    assert members.records["length"].tolist() == [size]
-
-
 def test_arguments_are_checked(shards: list[Path]) -> None:
     with pytest.raises(ArgumentError, match=r"no sample has a field 'png'; there are 'jpg', 'seg\.png', 'cls'"):
         TarDataset(shards, {"png": len})

@@ -157,6 +157,19 @@ def test_records_of_no_bytes_and_of_many(tmp_path: Path) -> None:
     assert list(map(len, TFRecordDataset(path).get_batch(np.arange(3)))) == [0, 5_000_000, 0]
 
 
+def test_a_record_of_three_gigabytes(tmp_path: Path) -> None:
+    """In a sparse file, whose zeros take no place; only its length is looked at to find the next one."""
+    path = tmp_path / "large"
+    length = (3 * 2**30).to_bytes(8, "little")
+    with path.open("wb") as file:
+        file.write(length + frame(length)[-4:])  # as it is framed, the last of it is the sum of its bytes
+        file.seek(3 * 2**30 + 4, os.SEEK_CUR)
+        file.write(frame(b"after it"))
+    dataset = TFRecordDataset(path)
+    assert len(dataset) == 2
+    assert dataset[1] == b"after it"
+
+
 def test_arguments_are_checked(shards: list[Path]) -> None:
     with pytest.raises(ArgumentTypeError, match="decode must be a function"):
         TFRecordDataset(shards, "jpg")  # type: ignore[arg-type]

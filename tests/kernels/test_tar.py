@@ -138,6 +138,19 @@ def test_sizes_beyond_what_octal_digits_say(kernels: Kernels) -> None:
         assert scanned(kernels, header + bytes(1024))[1:] == (2, 0)
 
 
+def test_a_member_of_three_gigabytes(kernels: Kernels) -> None:
+    """In memory of which only the pages that are touched take any."""
+    content, at = np.zeros(3 * 2**30 + 10_000, np.uint8), 0
+    for name, size in {"a.x": 1, "b.x": 3 * 2**30, "c.x": 1}.items():
+        member = tarfile.TarInfo(name)
+        member.size = size
+        content[at : at + 512] = np.frombuffer(member.tobuf(), np.uint8)
+        at += 512 + -(-size // 512) * 512
+    scan = TarScan(10, 100)
+    assert kernels.scan_tar(content, scan) == 0
+    assert scan.take().records.tolist() == [(512, 1, 0, 0), (1536, 3 * 2**30, 0, 0), (2048 + 3 * 2**30, 1, 0, 0)]
+
+
 def test_sparse_files_are_refused(kernels: Kernels) -> None:
     member = tarfile.TarInfo("a.bin")
     member.type = tarfile.GNUTYPE_SPARSE

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from os import PathLike
 
-    from headrace.storage.tar import Found
+    from headrace.storage.tar import TarPart
 
 __all__ = ["TarStream"]
 
@@ -75,7 +75,7 @@ class TarStream(IterableDataset[dict[str, Any]]):
         return sample
 
 
-def _samples(parts: Iterator[Found]) -> Iterator[dict[str, Any]]:
+def _samples(parts: Iterator[TarPart]) -> Iterator[dict[str, Any]]:
     """The samples of an archive; one may go on in the next part."""
     sample: dict[str, Any] | None = None
     for window, members, endings in parts:

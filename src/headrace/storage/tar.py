@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from headrace.storage.source import Source
     from headrace.storage.window import Window
 
-__all__ = ["TAR", "Found", "scan"]
+__all__ = ["TAR", "TarPart", "scan"]
 
 _AT_ONCE = 1 << 16  # members
 _KEY_ROOM = 1 << 22
@@ -41,8 +41,8 @@ _PROBLEMS = {
 }
 
 
-class Found(NamedTuple):
-    """What a part of the scan found.
+class TarPart(NamedTuple):
+    """What the scan found in a part of an archive.
 
     Attributes:
         window: the part of the file that holds it.
@@ -55,7 +55,7 @@ class Found(NamedTuple):
     endings: list[bytes]
 
 
-def scan(path: str, steps: Iterator[Window]) -> Iterator[Found]:
+def scan(path: str, steps: Iterator[Window]) -> Iterator[TarPart]:
     """Go through an archive, from its begin to its end.
 
     Args:
@@ -72,7 +72,7 @@ def scan(path: str, steps: Iterator[Window]) -> Iterator[Found]:
         ended = kernels.active().scan_tar(window.data, state)
         window.move_to(state.position)
         members = state.take()
-        yield Found(window, members, state.endings())
+        yield TarPart(window, members, state.endings())
         if ended == _DONE:
             return
         if ended in _PROBLEMS:

@@ -55,6 +55,7 @@ ROOMS = {
     "rich": {"headrace.tools", "headrace.cli"},
     "matplotlib": {"headrace.tools", "headrace.cli"},
     "argparse": {"headrace.cli"},
+    "pyarrow": {"headrace.storage.arrow", "headrace.storage.arrow_columns"},
     "cloudpickle": {"headrace.workers.pickling"},
     "multiprocessing": {"headrace.workers"},
     "mmap": {"headrace.workers", "headrace.storage"},

@@ -54,6 +54,7 @@ from headrace.transforms import (
 from headrace.workers import WorkerInfo, get_worker_info
 
 if typing.TYPE_CHECKING:
+    from headrace.data.arrow import ArrowDataset, ParquetDataset
     from headrace.data.images import ImageDataset, ImageFolder
     from headrace.data.npy import NpyDataset
     from headrace.data.tar import TarDataset
@@ -62,6 +63,7 @@ if typing.TYPE_CHECKING:
     from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 
 __all__ = [  # noqa: RUF022 - in plain order
+    "ArrowDataset",
     "CIFAR10",
     "CIFAR100",
     "CenterCrop",
@@ -87,6 +89,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "Normalize",
     "NpyDataset",
     "Pad",
+    "ParquetDataset",
     "RandomApply",
     "RandomChoice",
     "RandomCrop",
@@ -122,6 +125,7 @@ _LATE = {
     "TFRecordDataset": "headrace.data.tfrecords",
     "TarDataset": "headrace.data.tar",
     "TarStream": "headrace.data.tar_stream",
+    **dict.fromkeys(("ArrowDataset", "ParquetDataset"), "headrace.data.arrow"),
     **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.data.images"),
     **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "MNIST"), "headrace.data.vision"),
 }

@@ -90,10 +90,10 @@ class NpyDataset(PartedDataset["_Shard"]):
 
     def _gather(self, indices: NDArray[np.int64], fields: Iterable[str]) -> dict[str, Any]:
         located = self._parts.locate(indices)
-        return _columns([self._shards[part] for part in located.parts], located, fields)
+        return _columns(self._open(located.parts), located, fields)
 
-    def _open(self, part: int) -> _Shard:
-        return self._shards[part]
+    def _open(self, parts: list[int]) -> list[_Shard]:
+        return [self._shards[part] for part in parts]
 
 
 class _Shard:

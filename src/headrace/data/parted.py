@@ -40,7 +40,7 @@ P = TypeVar("P", bound=Part)
 
 
 class PartedDataset(Dataset[Any], Generic[P]):
-    """What such datasets have in common. A class that derives from it opens a part by its number."""
+    """What such datasets have in common. A class that derives from it opens parts by their numbers."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -50,7 +50,8 @@ class PartedDataset(Dataset[Any], Generic[P]):
 
     def __getitem__(self, index: int, /) -> Any:
         part, row = self._parts.find(check_index(index, len(self)))
-        return self._open(part).row(row)
+        (opened,) = self._open([part])
+        return opened.row(row)
 
     def releases_gil(self) -> bool:
         """Whether rows are read without the GIL for most of the time: they are."""
@@ -60,9 +61,9 @@ class PartedDataset(Dataset[Any], Generic[P]):
         """The batch of the samples at the indices, shape (n,), int64."""
         indices = check_indices(indices, len(self))
         located = self._parts.locate(indices)
-        parts = [self._open(part) for part in located.parts]
+        parts = self._open(located.parts)
         return type(parts[0]).gather(parts, located, indices)
 
     @abstractmethod
-    def _open(self, part: int) -> P:
-        """The part of that number."""
+    def _open(self, parts: list[int]) -> Sequence[P]:
+        """The parts of these numbers."""

@@ -92,7 +92,8 @@ class ParquetFile:
         self._metadata: Any = None
         file = self._open()
         self.lengths = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] or [0]
-        self._choice = _Choice(file.schema_arrow, columns, self.name)
+        with _naming(self.name):
+            self._choice = _Choice(file.schema_arrow, columns, self.name)
         self.types = self._choice.types
 
     def read(self, block: int) -> tuple[Block, int]:
@@ -158,8 +159,8 @@ class ArrowFile:
         self.name = self._source.path
         self._opened: tuple[int, _Batches] | None = None
         batches = self._open()
-        self._choice = _Choice(batches.schema, columns, self.name)
         with _naming(self.name):
+            self._choice = _Choice(batches.schema, columns, self.name)
             self.lengths = batches.lengths()
         self.types = self._choice.types
 

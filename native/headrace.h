@@ -30,7 +30,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 5
+#define HEADRACE_ABI 6
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -90,6 +90,18 @@ typedef struct {
 /* Lists the members of a tar that are files of a sample, from tar->position on. Returns what ended it: 0 the end of the
  * archive, 1 no room for more, 2 the end of the data; else what is wrong with the member that follows. */
 HEADRACE_API int64_t headrace_scan_tar(const uint8_t *data, int64_t size, headrace_tar *tar);
+
+/* Finds features by name in records that are tf.train.Example; bounds: count + 1. spans: of each record and name four
+ * numbers: where in the data the list of values begins, its bytes, its kind (1 bytes, 2 floats, 3 integers, 0 there is no
+ * such feature), and how many values it has. Returns the first record that is none, or -1. */
+HEADRACE_API int64_t headrace_find_features(const uint8_t *data, const int64_t *bounds, int64_t count,
+                                            const uint8_t *names, const int64_t *name_bounds, int64_t name_count,
+                                            int64_t *spans);
+
+/* Writes the values of one feature of each record: int64, float, or for bytes where they begin and how many they are.
+ * spans: as found, `stride` numbers a record. Returns the first record whose values are none, or -1. */
+HEADRACE_API int64_t headrace_read_features(const uint8_t *data, const int64_t *spans, int64_t stride, int64_t count,
+                                            int64_t kind, int64_t value_bytes, void *out);
 
 /* Grids are six numbers: height, width, channels, and the strides of each, in items. places: count rows of eight
  * numbers; table: 256 items a channel, fill: one, each of item_bytes (1, 2 or 4). terms, if not null, are three times

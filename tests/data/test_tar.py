@@ -154,12 +154,12 @@ def test_samples_with_other_fields(tmp_path: Path) -> None:
     dataset = TarDataset(path)
     assert [dataset[0], dataset[1]] == [{"__key__": "0", "x": b"0", "y": b""}, {"__key__": "1", "x": b"1"}]
     for indices in ([0, 1], [1, 0]):
-        with pytest.raises(StorageError, match=r"sample \d has the fields \[.*\], but \[.*\] are needed for the batch"):
+        with pytest.raises(StorageError, match=r"sample \d: .*a\.tar, key .*, has the fields \[.*\], but \[.*\] are"):
             dataset.get_batch(np.array(indices))
     with pytest.raises(MixedSamplesError, match="differs in keys"):
         list(DataLoader(dataset, batch_size=2))
     assert TarDataset(path, fields=["x"]).get_batch(np.array([1, 0])) == {"x": [b"1", b"0"]}
-    with pytest.raises(StorageError, match=r"sample 1 has the fields \['x'\], but \['y'\] .*a\.tar, key '1'"):
+    with pytest.raises(StorageError, match=r"sample 1: .*a\.tar, key '1', has the fields \['x'\], but \['y'\] are"):
         TarDataset(path, fields=["y"])[1]
 
 

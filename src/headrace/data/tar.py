@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.batch.collate import default_collate
 from headrace.data.dataset import Dataset
+from headrace.data.fields import FieldDecoders, check_fields
 from headrace.data.reading import check_index, check_indices
 from headrace.data.records import split
-from headrace.errors import ArgumentError, ArgumentTypeError, StorageError
-from headrace.faces import batch_function
-from headrace.keys import each_sample, slot
+from headrace.errors import ArgumentError, StorageError
 from headrace.storage.paths import find_paths
 from headrace.storage.samples import TarFiles
 from headrace.storage.unpacking import compression
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
     from headrace.storage.samples import Members
 
-__all__ = ["KEY", "TarDataset", "check_decoders", "check_fields", "check_known", "check_plain"]
+__all__ = ["KEY", "TarDataset"]
 
 KEY = "__key__"
 
@@ -83,17 +81,17 @@ class TarDataset(Dataset[dict[str, Any]]):
         verify: bool = True,
         progress: bool | None = None,
     ) -> None:
-        self.decode = check_decoders(decode)
+        self._decoders = FieldDecoders(decode)
         self.fields = None if fields is None else check_fields(fields)
         self.verify = verify
         self.paths = find_paths(paths)
-        check_plain(self.paths)
+        _check_plain(self.paths)
         self._tars = TarFiles(self.paths, progress=progress)
         if not len(self):
             raise StorageError(
                 f"there are no samples in {', '.join(self.paths[:3])}: no file in it has a name such as KEY.FIELD"
             )
-        check_known([*self.decode, *(self.fields or ())], self._tars.fields)
+        _check_known([*self._decoders.functions, *(self.fields or ())], self._tars.fields)
 
     def __len__(self) -> int:
         return len(self._tars)
@@ -101,25 +99,17 @@ class TarDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int, /) -> dict[str, Any]:
         position = check_index(index, len(self))
         columns = self._read(np.array([position]))
-        sample = {}
-        for place, (name, (value,)) in enumerate(columns.items()):
-            with slot(place):
-                sample[name] = self._decoded(name, value, position)
-        return sample
+        sample = {name: value for name, (value,) in columns.items()}
+        return self._decoders.sample(sample, lambda: self._where(position))
 
     def get_batch(self, indices: NDArray[np.int64]) -> dict[str, Any]:
         """The batch of the samples at the indices, shape (n,), int64; fields stay lists of bytes without `decode`."""
         indices = check_indices(indices, len(self))
-        columns = self._read(indices)
-        batch = {}
-        for place, (name, values) in enumerate(columns.items()):
-            with slot(place):
-                batch[name] = self._decoded_all(name, values, indices)
-        return batch
+        return self._decoders.batch(self._read(indices), indices, self._where)
 
     def releases_gil(self) -> bool:
         """Whether samples are read, and decoded, in several threads at the same time."""
-        return all(getattr(function, "releases_gil", False) for function in self.decode.values())
+        return self._decoders.releases_gil()
 
     def blocks(self) -> NDArray[np.int64]:
         """Where the samples of each archive begin, and the last ones end."""
@@ -172,39 +162,17 @@ class TarDataset(Dataset[dict[str, Any]]):
             if names - found or (self.fields is None and found != names):
                 break
         return StorageError(
-            f"sample {index} has the fields {sorted(found)}, but {sorted(names)} are needed for the batch: "
-            f"{self._where(index)}; choose with `fields` what all samples have, or read them with batch_size=None"
+            f"{self._where(index)}, has the fields {sorted(found)}, but {sorted(names)} are needed for the batch; "
+            f"choose with `fields` what all samples have, or read them with batch_size=None"
         )
 
-    def _decoded(self, name: str, value: Any, index: int) -> Any:
-        if name not in self.decode:
-            return value
-        try:
-            return self.decode[name](value)
-        except Exception as error:
-            error.add_note(f"while decoding {name!r} of sample {index}: {self._where(index)}")
-            raise
-
-    def _decoded_all(self, name: str, values: list[Any], indices: NDArray[np.int64]) -> Any:
-        if name not in self.decode:
-            return values
-        whole = batch_function(self.decode[name])
-        if whole is not None:
-            return whole(values)
-        decoded = []
-        with each_sample(len(values)) as move_to:
-            for place, (value, index) in enumerate(zip(values, indices.tolist(), strict=True)):
-                move_to(place)
-                decoded.append(self._decoded(name, value, index))
-        return default_collate(decoded, indices)
-
     def _where(self, index: int) -> str:
-        """In which archive a sample lies, and under which key."""
+        """Which sample it is, in which archive, and under which key."""
         part, _ = self._tars.files.parts.find(index)
-        return f"{self.paths[part]}, key {self._tars.keys(np.array([index]))[0]!r}"
+        return f"sample {index}: {self.paths[part]}, key {self._tars.keys(np.array([index]))[0]!r}"
 
 
-def check_plain(paths: Sequence[str]) -> None:
+def _check_plain(paths: Sequence[str]) -> None:
     """Refuse archives that are compressed.
 
     Raises:
@@ -219,33 +187,7 @@ def check_plain(paths: Sequence[str]) -> None:
             )
 
 
-def check_decoders(decode: Any) -> dict[str, Callable[[bytes], Any]]:
-    """The functions that decode fields, by name.
-
-    Raises:
-        ArgumentTypeError: it is something else.
-    """
-    functions = dict(decode) if hasattr(decode, "keys") else {}
-    wrong = [name for name, function in functions.items() if not isinstance(name, str) or not callable(function)]
-    if wrong or not (decode is None or hasattr(decode, "keys")):
-        raise ArgumentTypeError(
-            f"decode must be a dict of functions by field, such as {{'cls': int}}, but got {decode!r}"
-        )
-    return functions
-
-
-def check_fields(fields: Any) -> list[str]:
-    """The names of fields.
-
-    Raises:
-        ArgumentTypeError: it is something else.
-    """
-    if isinstance(fields, str) or not all(isinstance(name, str) for name in fields):
-        raise ArgumentTypeError(f"fields must be a list of names, such as ['jpg', 'cls'], but got {fields!r}")
-    return list(fields)
-
-
-def check_known(names: Sequence[str], known: Sequence[str]) -> None:
+def _check_known(names: Sequence[str], known: Sequence[str]) -> None:
     """Refuse names of fields that there are not.
 
     Raises:

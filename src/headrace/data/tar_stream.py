@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.data.dataset import IterableDataset
-from headrace.data.tar import KEY, check_decoders
+from headrace.data.fields import FieldDecoders
+from headrace.data.tar import KEY
 from headrace.storage.paths import find_paths
 from headrace.storage.tar import scan
 from headrace.storage.unpacking import Unpacked
@@ -54,7 +55,7 @@ class TarStream(IterableDataset[dict[str, Any]]):
         paths: str | PathLike[str] | Iterable[str | PathLike[str]],
         decode: Mapping[str, Callable[[bytes], Any]] | None = None,
     ) -> None:
-        self.decode = check_decoders(decode)
+        self._decoders = FieldDecoders(decode)
         self.paths = find_paths(paths)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -62,17 +63,7 @@ class TarStream(IterableDataset[dict[str, Any]]):
         for path in self.paths if worker is None else self.paths[worker.id :: worker.num_workers]:
             with Unpacked(path) as content:
                 for sample in _samples(scan(path, read_through(content.window()))):
-                    yield self._decoded(sample, path)
-
-    def _decoded(self, sample: dict[str, Any], path: str) -> dict[str, Any]:
-        for name, function in self.decode.items():
-            if name in sample:
-                try:
-                    sample[name] = function(sample[name])
-                except Exception as error:
-                    error.add_note(f"while decoding {name!r} of the sample {sample[KEY]!r} of {path}")
-                    raise
-        return sample
+                    yield self._decoders.sample(sample, lambda: f"the sample {sample[KEY]!r} of {path}")  # noqa: B023
 
 
 def _samples(parts: Iterator[TarPart]) -> Iterator[dict[str, Any]]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from headrace.batch.collate import default_collate
+from headrace.data.fields import FieldDecoders
+from headrace.data.reading import check_index, check_indices
 from headrace.data.records import RecordDataset, split
+from headrace.errors import StorageError
+from headrace.storage.example_reader import ExampleReader, infer
 from headrace.storage.paths import find_paths
 from headrace.storage.record_files import RecordFiles
 from headrace.storage.tfrecord import TFRECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from os import PathLike
 
     from numpy.typing import NDArray
+
+    from headrace.storage.source import Packed
 
 __all__ = ["TFRecordDataset"]
 
@@ -29,13 +36,20 @@ class TFRecordDataset(RecordDataset):
     Args:
         paths: a file, a pattern such as `"train-*.tfrecord"`, or several of them. Records are in the
             order of the files; those of a pattern are sorted by name.
-        decode: takes the bytes of a record and returns the sample; None for the bytes themselves.
+        decode: takes the bytes of a record and returns the sample; None for the bytes themselves. With
+            features a dict of such functions by feature, such as `{"image": Decode()}`.
+        features: of records that are tf.train.Example or SequenceExample what to read, by name: `bytes`,
+            `str` or a dtype for a single value, `(dtype, shape)` for several, `(dtype, None)` for any number
+            of them. "all" for those that the first record has. A sample is then a dict.
+        steps: in the same manner what to read of the steps of a SequenceExample: arrays of one value a step.
         verify: whether to hold each record against its CRC32C when it is read.
         progress: whether to show on stderr how far it is while indexes are built; by default after two
             seconds, where that is a terminal.
 
     Raises:
         FileNotFoundError: a file is not there.
+        ArgumentTypeError: decode cannot be called, or a feature is described as what there is not.
+        StorageError: when it is read, a record has no such feature, or one of another kind or shape.
         CorruptDataError: a file is no TFRecord file, is cut short or damaged; or when it is read, a
             record is not what its CRC32C says. The text names the file, the offset and the sample.
         FileChangedError: a file has changed since it was opened.
@@ -48,29 +62,60 @@ class TFRecordDataset(RecordDataset):
     ...         _ = Path(folder, f"{shard}.tfrecord").write_bytes(frame(b"a") + frame(b"b%d" % shard))
     ...     TFRecordDataset(f"{folder}/*.tfrecord")[3]
     b'b1'
+    >>> from headrace.storage.example import encode
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.tfrecord").write_bytes(frame(encode({"image": b"...", "label": 7})))
+    ...     TFRecordDataset(f"{folder}/*.tfrecord", features={"image": bytes, "label": np.int64})[0]
+    {'image': b'...', 'label': np.int64(7)}
     """
 
     def __init__(
         self,
         paths: str | PathLike[str] | Iterable[str | PathLike[str]],
-        decode: Callable[[bytes], Any] | None = None,
+        decode: Callable[[bytes], Any] | Mapping[str, Callable[[Any], Any]] | None = None,
         *,
+        features: Mapping[str, Any] | Literal["all"] | None = None,
+        steps: Mapping[str, Any] | None = None,
         verify: bool = True,
         progress: bool | None = None,
     ) -> None:
-        super().__init__(decode)
+        parses = features is not None or steps is not None
+        super().__init__(None if parses else decode)  # type: ignore[arg-type]
         self.paths = find_paths(paths)
         self.verify = verify
         self._files = RecordFiles(self.paths, TFRECORD, progress=progress)
+        self._decoders = FieldDecoders(decode if parses else None)  # type: ignore[arg-type]
+        self._reader = self._make_reader(features, steps) if parses else None
 
     def __len__(self) -> int:
         return len(self._files.parts)
 
+    def __getitem__(self, index: int, /) -> Any:
+        if self._reader is None:
+            return super().__getitem__(index)
+        position = check_index(index, len(self))
+        columns = self._parse(self._reader, np.array([position]))
+        sample = {name: values[0] for name, values in columns.items()}
+        return self._decoders.sample(sample, lambda: self._describe(position))
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64."""
+        if self._reader is None:
+            return super().get_batch(indices)
+        indices = check_indices(indices, len(self))
+        columns = {
+            name: values if name in self._decoders.functions else _as_batch(values, indices)
+            for name, values in self._parse(self._reader, indices).items()
+        }
+        return self._decoders.batch(columns, indices, self._describe)
+
+    def releases_gil(self) -> bool:
+        """Whether records are read, and decoded, in several threads at the same time."""
+        return super().releases_gil() and self._decoders.releases_gil()
+
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """The records at the indices, shape (n,), int64, each in [0, len(self))."""
-        located = self._files.parts.locate(indices)
-        records = self._files.rows("records", located)
-        return split(self._files.read(located, records, indices, verify=self.verify))
+        return split(self._read(indices))
 
     def where(self, index: int) -> str:
         """In which file a record lies, and where in it."""
@@ -89,3 +134,30 @@ class TFRecordDataset(RecordDataset):
     def close(self) -> None:
         """Give up the files that are open; reading opens them again."""
         self._files.close()
+
+    def _read(self, indices: NDArray[np.int64]) -> Packed:
+        located = self._files.parts.locate(indices)
+        records = self._files.rows("records", located)
+        return self._files.read(located, records, indices, verify=self.verify)
+
+    def _parse(self, reader: ExampleReader, indices: NDArray[np.int64]) -> dict[str, Any]:
+        return reader.read(self._read(indices), lambda place: self._describe(int(indices[place])))
+
+    def _make_reader(
+        self, features: Mapping[str, Any] | Literal["all"] | None, steps: Mapping[str, Any] | None
+    ) -> ExampleReader:
+        if features != "all":
+            return ExampleReader(features or {}, steps)
+        if not len(self):
+            raise StorageError(f"there are no records in {', '.join(self.paths[:3])}: give the features by name")
+        found, found_steps = infer(self.read_records(np.zeros(1, np.int64))[0])
+        return ExampleReader(found, found_steps if steps is None else steps)
+
+    def _describe(self, index: int) -> str:
+        return f"sample {index}: {self.where(index)},"
+
+
+def _as_batch(values: Any, indices: NDArray[np.int64]) -> Any:
+    """The batch of some values, which may be one already."""
+    is_list = isinstance(values, list) and values and not isinstance(values[0], bytes | str)
+    return default_collate(values, indices) if is_list else values

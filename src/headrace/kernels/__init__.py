@@ -64,6 +64,14 @@ class Kernels(Protocol):
     def scan_tar(self, data: NDArray[np.uint8], scan: TarScan) -> int:
         """List the members of a tar that are files of a sample."""
 
+    def find_features(
+        self, data: NDArray[np.uint8], bounds: NDArray[np.int64], names: Sequence[bytes]
+    ) -> tuple[NDArray[np.int64], int]:
+        """Find features by name in records that are tf.train.Example."""
+
+    def read_features(self, data: NDArray[np.uint8], spans: NDArray[np.int64], kind: int) -> tuple[NDArray[Any], int]:
+        """Read the values of one feature of each record."""
+
     def cut(
         self,
         source: NDArray[np.uint8],

@@ -6,6 +6,7 @@ import ctypes
 import sys
 from ctypes import addressof, byref, c_char, c_int, c_int64, c_uint32, c_uint64, c_void_p
 from functools import cache
+from itertools import accumulate
 from operator import index as as_int
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from headrace.kernels.checks import (
     index_error,
     range_error,
 )
-from headrace.kernels.scans import RECORD, check_crc32c, check_data
+from headrace.kernels.scans import RECORD, VALUE_DTYPES, check_bounds, check_crc32c, check_data, check_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 5
+ABI = 6
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
@@ -81,6 +82,10 @@ class NativeKernels:
         self._gather_ranges = both("headrace_gather_ranges", [*[c_void_p] * 5, c_int64, c_void_p], c_int64)
         self._crc32c = both("headrace_crc32c", [*[c_void_p] * 3, c_int64, c_void_p])
         tfrecord = [c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
+        self._find_features = both(
+            "headrace_find_features", [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p], c_int64
+        )
+        self._read_features = both("headrace_read_features", [c_void_p, c_void_p, *[c_int64] * 4, c_void_p], c_int64)
         _, self._scan_tfrecord = both("headrace_scan_tfrecord", tfrecord, c_int64)
         _, self._scan_tar = both("headrace_scan_tar", [c_void_p, c_int64, c_void_p], c_int64)
         cut = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 4, c_int64, c_void_p, c_int64]
@@ -186,6 +191,33 @@ class NativeKernels:
         for name in _TAR_NUMBERS:
             setattr(scan, name, getattr(state, name))
         return ended
+
+    def find_features(
+        self, data: NDArray[np.uint8], bounds: NDArray[np.int64], names: Sequence[bytes]
+    ) -> tuple[NDArray[np.int64], int]:
+        """Find features by name in records that are tf.train.Example."""
+        check_bounds(data, bounds)
+        bounds = np.ascontiguousarray(bounds)
+        text = np.frombuffer(b"".join(names), np.uint8)
+        ends = np.array([0, *accumulate(map(len, names))], np.int64)
+        spans = np.empty((len(bounds) - 1, len(names), 4), np.int64)
+        find = self._find_features[len(data) > _LITTLE]
+        bad = find(
+            _address(data), _address(bounds), len(spans), _address(text), _address(ends), len(names), _address(spans)
+        )
+        return spans, int(bad)
+
+    def read_features(self, data: NDArray[np.uint8], spans: NDArray[np.int64], kind: int) -> tuple[NDArray[Any], int]:
+        """Read the values of one feature of each record."""
+        check_spans(data, spans, kind)
+        if spans.strides[1] != spans.itemsize:
+            spans = np.ascontiguousarray(spans)
+        shape = (int(spans[:, 3].sum()), 2) if kind == 1 else (int(spans[:, 3].sum()),)
+        out = np.empty(shape, VALUE_DTYPES[kind])
+        read = self._read_features[out.nbytes > _LITTLE]
+        stride, width = spans.strides[0] // spans.itemsize, out.itemsize * (2 if kind == 1 else 1)
+        bad = read(_address(data), _address(spans), stride, len(spans), kind, width, _address(out))
+        return out, int(bad)
 
     def cut(
         self,

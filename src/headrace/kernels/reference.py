@@ -15,6 +15,7 @@ from headrace.kernels.checks import (
     check_shuffle_length,
     index_error,
 )
+from headrace.kernels.reference_example import find_features, read_features
 from headrace.kernels.reference_records import crc32c, gather_ranges, scan_tfrecord
 from headrace.kernels.reference_tar import scan_tar
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
@@ -29,11 +30,13 @@ __all__ = [
     "crc32c",
     "cut",
     "feistel",
+    "find_features",
     "fisher_yates",
     "gather",
     "gather_ranges",
     "name",
     "philox",
+    "read_features",
     "scan_tar",
     "scan_tfrecord",
 ]

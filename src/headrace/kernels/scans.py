@@ -15,10 +15,14 @@ from headrace.kernels.checks import check_indices
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["RECORD", "TarMembers", "TarScan", "check_crc32c", "check_data"]
+__all__ = ["RECORD", "VALUE_DTYPES", "TarMembers", "TarScan"]
+__all__ += ["check_bounds", "check_crc32c", "check_data", "check_spans"]
 
 # One record of a file: where its bytes are, their CRC32C, and in a tar the number of its field.
 RECORD = np.dtype([("offset", "<i8"), ("length", "<i8"), ("crc", "<u4"), ("field", "<u4")])
+
+# What values of each kind of feature are; bytes are told by where they begin, and how many they are.
+VALUE_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype(np.int64), 2: np.dtype(np.float32), 3: np.dtype(np.int64)}
 
 _FIELDS = 4096  # more endings of names than this are no fields
 _FIELD_ROOM = 1 << 17
@@ -128,3 +132,28 @@ def check_crc32c(data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: N
     if outside.any():
         bad = int(outside.argmax())
         raise ArgumentError(f"range {bad} is {lengths[bad]} bytes at {offsets[bad]}, but data has {len(data)} bytes")
+
+
+def check_bounds(data: NDArray[np.uint8], bounds: NDArray[np.int64]) -> None:
+    """Raise unless `bounds` rise, and lie in `data`, which are bytes end to end."""
+    check_data(data, 0)
+    check_indices(bounds)
+    if not len(bounds) or bounds[0] < 0 or bounds[-1] > len(data) or (bounds[1:] < bounds[:-1]).any():
+        raise ArgumentError(
+            f"bounds must rise from 0 on to at most {len(data)}, the bytes of data, but got {bounds!r:.80}"
+        )
+
+
+def check_spans(data: NDArray[np.uint8], spans: NDArray[np.int64], kind: int) -> None:
+    """Raise unless `spans` tell of values of one kind in `data`, which are bytes end to end."""
+    check_data(data, 0)
+    if spans.dtype != np.int64 or spans.ndim != 2 or spans.shape[1] != 4 or kind not in VALUE_DTYPES:
+        raise ArgumentError(
+            f"spans are {spans.dtype} of shape {spans.shape} of kind {kind}, but int64 (n, 4) are needed"
+        )
+    starts, lengths, kinds, counts = spans.T
+    size = len(data)
+    if ((starts < 0) | (lengths < 0) | (lengths > size) | (starts > size - lengths)).any():
+        raise ArgumentError(f"a span lies outside of data, which has {size} bytes")
+    if ((counts < 0) | (counts > lengths) | ((kinds != kind) & (counts > 0))).any():
+        raise ArgumentError(f"a span has other values than those of kind {kind}, or more than there are bytes")

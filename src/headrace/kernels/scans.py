@@ -15,8 +15,8 @@ from headrace.kernels.checks import check_indices
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["RECORD", "VALUE_DTYPES", "TarMembers", "TarScan"]
-__all__ += ["check_bounds", "check_crc32c", "check_data", "check_spans"]
+__all__ = ["RECORD", "TarMembers", "TarScan"]
+__all__ += ["VALUE_DTYPES", "check_bounds", "check_crc32c", "check_data", "check_spans"]
 
 # One record of a file: where its bytes are, their CRC32C, and in a tar the number of its field.
 RECORD = np.dtype([("offset", "<i8"), ("length", "<i8"), ("crc", "<u4"), ("field", "<u4")])

@@ -16,7 +16,8 @@ from headrace.errors import ArgumentTypeError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BYTES", "FLOATS", "INTEGERS", "Feature", "encode", "make_feature"]
+__all__ = ["BYTES", "FLOATS", "Feature"]
+__all__ += ["INTEGERS", "encode", "make_feature"]
 
 # What values are, by the number of their field in tf.train.Feature.
 BYTES, FLOATS, INTEGERS = 1, 2, 3

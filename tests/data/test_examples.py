@@ -158,6 +158,15 @@ def test_records_that_are_none(tmp_path: Path) -> None:
         TFRecordDataset(path, features="all")
 
 
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(frame(encode({"text": [b"a", b"b"]})) + frame(encode({"text": [b"a", b"\xff"]})))
+    dataset = TFRecordDataset(path, features={"text": (str, 2)})
+    assert dataset[0] == {"text": ["a", "b"]}
+    with pytest.raises(StorageError, match=r"sample 1: .* has 'text' in other bytes than UTF-8: .*; take it as bytes"):
+        dataset.get_batch(np.array([0, 1]))
+
+
 def test_arguments_are_checked(path: Path) -> None:
     for wrong in ("image", object, (bytes, "3"), (np.int64, (-1,)), np.complex64, (1, 2, 3)):
         with pytest.raises(ArgumentTypeError, match=r"feature is|the shape of a feature"):

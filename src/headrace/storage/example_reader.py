@@ -90,7 +90,10 @@ def _column(packed: Packed, spans: NDArray[np.int64], feature: Feature, name: st
     if bad >= 0:
         raise CorruptDataError(f"{where(bad)} is no tf.train.Example: the values of {name!r} cannot be parsed")
     if feature.dtype is None:
-        return _cut(_texts(packed.buffer, values, is_text=feature.is_text), spans, single=feature.shape == ())
+        texts = _texts(packed.buffer, values)
+        if feature.is_text:
+            texts = _decode(texts, lambda place: f"{where(_record_of(place, spans))} has {name!r}")
+        return _cut(texts, spans, single=feature.shape == ())
     values = values.astype(feature.dtype, copy=False)
     return _cut(values, spans) if feature.shape is None else values.reshape(len(spans), *feature.shape)
 
@@ -117,10 +120,24 @@ def _check(spans: NDArray[np.int64], feature: Feature, name: str, where: Callabl
     )
 
 
-def _texts(buffer: NDArray[np.uint8], ranges: NDArray[np.int64], *, is_text: bool) -> list[Any]:
+def _texts(buffer: NDArray[np.uint8], ranges: NDArray[np.int64]) -> list[Any]:
     content = memoryview(buffer)  # type: ignore[arg-type]
-    texts = [bytes(content[start : start + length]) for start, length in ranges.tolist()]
-    return [text.decode() for text in texts] if is_text else texts
+    return [bytes(content[start : start + length]) for start, length in ranges.tolist()]
+
+
+def _decode(texts: list[bytes], where: Callable[[int], str]) -> list[str]:
+    decoded: list[str] = []
+    try:
+        for text in texts:
+            decoded.append(text.decode())  # noqa: PERF401 - so that the one which fails is known
+    except UnicodeDecodeError as error:
+        raise StorageError(f"{where(len(decoded))} in other bytes than UTF-8: {error}; take it as bytes") from error
+    return decoded
+
+
+def _record_of(value: int, spans: NDArray[np.int64]) -> int:
+    """Which record has a value, by its place among those of all."""
+    return int(np.searchsorted(np.cumsum(spans[:, 3]), value, side="right"))
 
 
 # -- sequences
@@ -156,13 +173,13 @@ def _sequence(record: bytes, feature: Feature, name: str, where: str) -> Any:
     if spans:
         _check(np.array(spans), feature, name, lambda step: f"{where}, in step {step},")
     if feature.dtype is None:
-        return [_step_texts(record, values, feature) for values in lists]
+        return [_step_texts(record, values, feature, f"{where} has {name!r}") for values in lists]
     if feature.shape is None:
         return [np.array(values, feature.dtype) for values in lists]
     return np.array(lists, feature.dtype).reshape(len(lists), *feature.shape)
 
 
-def _step_texts(record: bytes, ranges: list[tuple[int, int]], feature: Feature) -> Any:
+def _step_texts(record: bytes, ranges: list[tuple[int, int]], feature: Feature, where: str) -> Any:
     texts = [record[start : start + length] for start, length in ranges]
-    decoded = [text.decode() for text in texts] if feature.is_text else texts
+    decoded = _decode(texts, lambda _: where) if feature.is_text else texts
     return decoded[0] if feature.shape == () else decoded

@@ -1,0 +1,19 @@
+"""A short run of the fuzz; `records.py` beside it tells how to run it for long."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from headrace.kernels import native
+
+
+def test_a_few_inputs() -> None:
+    place = importlib.util.spec_from_file_location("headrace_fuzz_records", Path(__file__).with_name("records.py"))
+    assert place is not None
+    assert place.loader is not None
+    records = importlib.util.module_from_spec(place)
+    place.loader.exec_module(records)
+    found = native.load()
+    errors = records.fuzz(400, seed=0, checked=None if isinstance(found, str) else found)
+    assert errors > 100

@@ -30,7 +30,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 6
+#define HEADRACE_ABI 7
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -104,12 +104,14 @@ HEADRACE_API int64_t headrace_read_features(const uint8_t *data, const int64_t *
                                             int64_t kind, int64_t value_bytes, void *out);
 
 /* Grids are six numbers: height, width, channels, and the strides of each, in items. places: count rows of eight
- * numbers; table: 256 items a channel, fill: one, each of item_bytes (1, 2 or 4). terms, if not null, are three times
- * three floats d, m, s with table[c][v] == (v / d[c] - m[c]) / s[c]. Returns the number of the first image whose index or
- * place is wrong, in which case nothing is written, or -1. */
+ * numbers; rows, columns: which ones of the image stand for the height and width that places speak of, or null; table:
+ * 256 items a channel, fill: one, each of item_bytes (1, 2 or 4). terms, if not null, are three times three floats d, m, s
+ * with which table[c][v] may be (v / d[c] - m[c]) / s[c]. Returns the number of the first image whose index or place is
+ * wrong, or 0 where rows or columns are, in which case nothing is written, or -1. */
 HEADRACE_API int64_t headrace_cut(const uint8_t *source, int64_t image_stride, int64_t images,
                                   const int64_t *source_grid, const int64_t *indices, int64_t count,
-                                  const int32_t *places, const void *table, const void *fill, const float *terms,
+                                  const int32_t *places, const int32_t *rows, int64_t height, const int32_t *columns,
+                                  int64_t width, const void *table, const void *fill, const float *terms,
                                   int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out);
 
 /* Philox4x32-10 on one counter, in place. */

@@ -29,7 +29,10 @@ def plainly(
     table: NDArray[Any],
     fill: NDArray[Any],
     size: Any,
+    lines: Any = None,
 ) -> NDArray[Any]:
+    if lines is not None:
+        source = source[:, lines[0]][:, :, lines[1]]
     out = np.empty((len(indices), *size, len(table)), table.dtype)
     for i, (y0, x0, down, right, top, bottom, left, end) in enumerate(places.tolist()):
         for y, x, c in np.ndindex(*size, len(table)):
@@ -37,6 +40,16 @@ def plainly(
             seen = top <= row < bottom and left <= column < end
             out[i, y, x, c] = table[c, source[indices[i], row, column, c]] if seen else fill[c]
     return out
+
+
+MODES: list[Any] = ["edge", "reflect", "symmetric", "wrap"]
+
+
+@st.composite
+def padded_lines(draw: st.DrawFn, mode: Any, *extents: int) -> tuple[NDArray[np.int32], ...]:
+    """Which rows and columns of an image stand for those of a padded one."""
+    pixels = st.integers(0, 5)
+    return tuple(np.pad(np.arange(extent, dtype=np.int32), draw(st.tuples(pixels, pixels)), mode) for extent in extents)
 
 
 @st.composite
@@ -47,12 +60,17 @@ def cuts(draw: st.DrawFn, channels: Any = None, dtype: Any = None) -> dict[str, 
     dtype = dtype or draw(st.sampled_from([np.uint8, np.float16, np.float32]))
     count = draw(st.integers(0, 4))
     places = np.empty((count, 8), np.int32)
+    source = rng.integers(0, 256, (3, height, width, channels), np.uint8)
+    lines = draw(st.none() | st.sampled_from(MODES).flatmap(lambda mode: padded_lines(mode, height, width)))
+    if lines is not None:
+        height, width = map(len, lines)
     places[:, :2] = rng.integers(-12, 45, (count, 2))
     places[:, 2:4] = rng.choice([-1, 1], (count, 2))
     places[:, 4:6] = np.sort(rng.integers(0, height + 1, (count, 2)))
     places[:, 6:8] = np.sort(rng.integers(0, width + 1, (count, 2)))
     return {
-        "source": rng.integers(0, 256, (3, height, width, channels), np.uint8),
+        "source": source,
+        "lines": lines,
         "indices": rng.integers(0, 3, count),
         "places": places,
         "table": rng.integers(0, 256, (channels, 256)).astype(dtype),
@@ -82,6 +100,7 @@ def test_against_single_pixels(given_cut: dict[str, Any], from_planes: bool, to_
 def test_computed_as_looked_up(given_cut: dict[str, Any], seed: int) -> None:
     rng = np.random.default_rng(seed)
     terms = rng.uniform(0.1, 300, (3, 3)).astype(np.float32)
+    terms[0] = terms[0, 0]
     divisor, mean, deviation = terms[:, :, np.newaxis]
     table = (np.arange(256, dtype=np.float32) / divisor - mean) / deviation
     given_cut |= {"table": table, "fill": table[:, 0].copy()}
@@ -91,6 +110,35 @@ def test_computed_as_looked_up(given_cut: dict[str, Any], seed: int) -> None:
         out = planes(np.full(expected.shape, 77, np.float32))
         kernels.cut(**given_cut, out=out, terms=terms)
         assert out.tobytes() == expected.tobytes()
+
+
+def test_terms_that_are_not_the_tables_do_not_count(kernels: Kernels) -> None:
+    """One value of the table differs by the last bit from what they come to."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 9, 32, 3), np.uint8)
+    terms = np.array([[255] * 3, [0.4] * 3, [0.2] * 3], np.float32)
+    table = (np.arange(256, dtype=np.float32) / terms[0, 0] - terms[1, 0]) / terms[2, 0]
+    table[77] = np.nextafter(table[77], np.float32(9))
+    table = np.tile(table, (3, 1))
+    places = np.tile(np.array([0, 0, 1, 1, 0, 9, 0, 32], np.int32), (2, 1))
+    out = planes(np.empty((2, 9, 32, 3), np.float32))
+    kernels.cut(images, np.arange(2), places, table, table[:, 0].copy(), out, terms)
+    np.testing.assert_array_equal(out, table[0][images])
+
+
+@pytest.mark.parametrize("offset", [-9, -3, 3, 9])
+@pytest.mark.parametrize("step", [1, -1])
+def test_nothing_outside_of_the_images_is_read(kernels: Kernels, offset: int, step: int) -> None:
+    """What lies around them in memory is not what decides, be it there or not."""
+    memory = np.random.default_rng(0).integers(0, 256, (4, 5, 32, 3), np.uint8)
+    terms = np.repeat(np.array([[255], [0.5], [0.25]], np.float32), 3, 1)
+    table = np.tile((np.arange(256, dtype=np.float32) / 255 - terms[1, 0]) / terms[2, 0], (3, 1))
+    places = np.array([[0, offset + (31 if step < 0 else 0), 1, step, 0, 5, 0, 32]], np.int32)
+    for source in (memory[1:2], np.ascontiguousarray(memory[1:2])):
+        out = planes(np.empty((1, 5, 32, 3), np.float32))
+        kernels.cut(source, np.arange(1), places, table, np.full(3, 7, np.float32), out, terms)
+        size: Any = (5, 32)
+        expected = plainly(source, np.arange(1), places, table, np.full(3, 7, np.float32), size)
+        np.testing.assert_array_equal(out, expected)
 
 
 def test_many_images_in_a_row(kernels: Kernels) -> None:
@@ -104,7 +152,7 @@ def test_many_images_in_a_row(kernels: Kernels) -> None:
     np.testing.assert_array_equal(out, images[:, :, ::-1])
 
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "source": np.zeros((2, 4, 5, 3), np.uint8),
     "indices": np.array([1]),
     "places": np.array([[0, 0, 1, 1, 0, 4, 0, 5]], np.int32),
@@ -114,8 +162,12 @@ GOOD = {
 }
 
 
-def place(*numbers: int) -> NDArray[np.int32]:
-    return np.array([numbers], np.int32)
+def numbers(*each: int) -> NDArray[np.int32]:
+    return np.array(each, np.int32)
+
+
+def place(*each: int) -> NDArray[np.int32]:
+    return numbers(*each)[np.newaxis]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +193,10 @@ def place(*numbers: int) -> NDArray[np.int32]:
         ({"places": place(0, 0, 1, 1, -1, 4, 0, 5)}, ArgumentError, "a place shows what lies outside"),
         ({"places": place(0, 0, 1, 1, 0, 5, 0, 5)}, ArgumentError, "a place shows what lies outside"),
         ({"places": place(0, 0, 1, 1, 0, 4, 0, 6)}, ArgumentError, "a place shows what lies outside"),
+        ({"lines": (numbers(0, 1, 2, 4), numbers(0, 1, 2, 3, 4))}, ArgumentError, "a line lies outside of images of 4"),
+        ({"lines": (numbers(0, 1, 2, 3), numbers(0, 1, 2, 3, -1))}, ArgumentError, "a line lies outside of images"),
+        ({"lines": (numbers(0, 1, 2), numbers(0, 1, 2, 3, 4))}, ArgumentError, "outside of images of 3 x 5"),
+        ({"lines": (np.arange(4), np.arange(5))}, ArgumentError, "lines are int64 of shape"),
     ],
 )
 def test_refused(kernels: Kernels, changed: dict[str, Any], error: type[Exception], text: str) -> None:

@@ -98,6 +98,11 @@ CHAINS: dict[str, list[Any]] = {
     "padded inside": [CenterCrop(4), Pad(3), RandomCrop(7, padding=0)],
     "padded after the pixels": [ToFloat(), Pad(2)],
     "mean of zeros": [CROP, ToFloat(), Normalize(0.0, 1.0)],
+    "lines repeated": [RandomCrop((6, 8), 3, padding_mode="reflect"), FLIP, ToFloat(), Normalize(0.5, 0.25), ToCHW()],
+    "repeated after flips": [FLIP, RandomVerticalFlip(), RandomCrop((11, 14), (1, 2, 3, 4), padding_mode="symmetric")],
+    "repeated twice": [Pad((1, 2, 3, 0), padding_mode="edge"), FLIP, Pad(4, padding_mode="reflect"), CROP],
+    "padded if needed": [RandomCrop((15, 10), padding=1, pad_if_needed=True, fill=3), FLIP],
+    "a fill for each channel": [RandomCrop(9, padding=3, fill=(1, 2, 3)), ToFloat()],
     "in chains": [Compose([CROP, Compose([FLIP])]), ToFloat()],
 }
 
@@ -133,7 +138,7 @@ def test_what_it_does_not_know_comes_after(made: list[int]) -> None:
     )
 
 
-@pytest.mark.parametrize("first", [Invert(), Shouting(4), Pad(2, padding_mode="reflect")], ids=repr)
+@pytest.mark.parametrize("first", [Invert(), Shouting(4)], ids=repr)
 def test_what_it_does_not_know_comes_first(first: Any, made: list[int]) -> None:
     check_fused(TensorDataset(images_of(LAYOUTS["HWC"])).map(Compose([first, FLIP]), field=0), made, fused=False)
 
@@ -142,6 +147,12 @@ def test_what_it_does_not_know_comes_first(first: Any, made: list[int]) -> None:
 def test_images_that_are_no_bytes(dtype: Any, made: list[int]) -> None:
     images = images_of(LAYOUTS["CHW"]).astype(dtype)
     check_fused(TensorDataset(images).map(Compose([CROP, FLIP]), field=0), made, fused=False)
+
+
+def test_a_part_whose_edges_are_repeated(made: list[int]) -> None:
+    """A recipe repeats the edges of whole images only; here that is done after it."""
+    chain = Compose([CenterCrop((6, 4)), RandomCrop(7, padding=2, padding_mode="edge"), FLIP])
+    check_fused(TensorDataset(images_of(LAYOUTS["HWC"])).map(chain, field=0), made)
 
 
 def test_two_fills(made: list[int]) -> None:
@@ -172,6 +183,12 @@ STEPS: list[Callable[[Any], Any]] = [
     lambda draw: RandomHorizontalFlip(draw(st.floats(0, 1))),
     lambda draw: RandomVerticalFlip(draw(st.floats(0, 1))),
     lambda draw: RandomCrop(draw(st.integers(1, 4)), padding=draw(st.integers(0, 3))),
+    lambda draw: RandomCrop(
+        draw(st.integers(1, 12)),
+        draw(st.tuples(*[st.integers(0, 3)] * 4)),
+        pad_if_needed=True,
+        padding_mode=draw(st.sampled_from(["edge", "reflect", "symmetric"])),
+    ),
     lambda draw: CenterCrop((draw(st.integers(1, 3)), draw(st.integers(1, 3)))),
     lambda draw: Pad(draw(st.tuples(*[st.integers(1, 3)] * 4)), fill=draw(st.sampled_from([0, 0, 7]))),
     lambda draw: ToFloat(draw(st.sampled_from([np.float16, np.float32, np.float64]))),
@@ -180,7 +197,9 @@ STEPS: list[Callable[[Any], Any]] = [
 
 @given(st.data())
 def test_any_chain(data: st.DataObject) -> None:
-    chain = []
+    chain = [
+        data.draw(st.sampled_from([FLIP, Pad(4, padding_mode="symmetric"), Pad((1, 2, 3, 4), padding_mode="edge")]))
+    ]
     for number in data.draw(st.lists(st.integers(0, len(STEPS) - 1), min_size=1, max_size=6)):
         chain += [Pad(4), STEPS[number](data.draw)]  # so that every crop fits
     dataset = TensorDataset(images_of((5, 6, 4), 6)).map(Compose(chain), field=0)

@@ -18,6 +18,7 @@ from headrace.transforms.base import Axes, image_axes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+MODES: list[Any] = ["constant", "edge", "reflect", "symmetric"]
 DTYPES = ["?", "u1", "u2", "i4", "f2", "f4", "f8"]
 AXES = {"HW": (0, 1), "CHW": (1, 2), "HWC": (0, 1)}  # of one image
 
@@ -139,19 +140,56 @@ def test_never_and_always_hold_for_the_most_extreme_draws(monkeypatch: pytest.Mo
 # ---------------------------------------------------------------- RandomCrop
 
 
-@given(st.data(), batches(), paddings(), st.integers(0, 2**64 - 1))
+@given(st.data(), batches(), paddings(), st.sampled_from(MODES), st.integers(0, 2**64 - 1))
 @settings(max_examples=300)
-def test_a_crop_is_the_padded_image_sliced(data: st.DataObject, case: tuple[Any, str], padding: Any, key: int) -> None:
+def test_a_crop_is_the_padded_image_sliced(
+    data: st.DataObject, case: tuple[Any, str], padding: Any, mode: Any, key: int
+) -> None:
     images, layout = case
     left, top, right, bottom = four(padding)
     rows, columns = (images.shape[1 + axis] for axis in AXES[layout])
     height, width = rows + top + bottom, columns + left + right
     size = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
     with use_keys(key, np.arange(len(images))):
-        out = RandomCrop(size, padding, layout=layout).apply_batch(images)
+        out = RandomCrop(size, padding, padding_mode=mode, layout=layout).apply_batch(images)
     for image, cut, word in zip(images, out, words_of(len(images), key), strict=True):
         y, x = word[0] * (height - size[0] + 1) >> 32, word[1] * (width - size[1] + 1) >> 32
-        assert same(cut, window(padded(image, layout, padding), layout, y, x, size))
+        assert same(cut, window(padded(image, layout, padding, mode), layout, y, x, size))
+
+
+@pytest.mark.parametrize("size", [(9, 3), (4, 9), (7, 12), (3, 4)])
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_crop_lacks_is_added_on_both_sides(size: tuple[int, int], mode: Any) -> None:
+    """As torchvision does: twice as much as is missing."""
+    image = np.arange(1, 21, dtype=np.float32).reshape(4, 5)
+    padding = tuple(max(0, wanted - extent) for wanted, extent in zip(size[::-1], (5, 4), strict=True))
+    with use_keys(5, np.arange(1)):
+        found = RandomCrop(size, padding=None, pad_if_needed=True, padding_mode=mode)(image)
+    with use_keys(5, np.arange(1)):
+        assert same(found, RandomCrop(size, padding, padding_mode=mode)(image))
+
+
+def test_a_crop_around_which_there_is_a_value_or_one_a_channel() -> None:
+    image = np.zeros((1, 1, 3), np.uint8)
+    with use_keys(0, np.arange(200)):
+        crops = RandomCrop(1, padding=5, fill=(1, 2, 3)).apply_batch(np.broadcast_to(image, (200, 1, 1, 3)))
+    assert sorted(set(map(tuple, crops.reshape(-1, 3).tolist()))) == [(0, 0, 0), (1, 2, 3)]
+    assert RandomCrop(9, padding=4, fill=0.5)(np.ones((1, 1), np.float32)).sum() == 1 + 80 * 0.5
+    with pytest.raises(ArgumentError, match="fill has 2 values for images with 3 channels"):
+        RandomCrop(1, padding=1, fill=(1, 2))(image)
+
+
+@pytest.mark.parametrize("mode", ["edge", "reflect", "symmetric"])
+def test_no_pixel_cannot_be_repeated(mode: str) -> None:
+    with pytest.raises(ArgumentError, match=f"padding_mode='{mode}' repeats pixels, but an image of 0 x 3 has none"):
+        RandomCrop(2, padding=2, padding_mode=mode)(np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize("transform", [lambda mode: RandomCrop(3, padding_mode=mode), lambda mode: Pad(3, 0, mode)])
+@pytest.mark.parametrize("mode", ["wrap", "", None, 3])
+def test_wrong_modes(transform: Any, mode: Any) -> None:
+    with pytest.raises(ArgumentError, match="padding_mode must be one of constant, edge, reflect, symmetric, but got"):
+        transform(mode)
 
 
 def offsets(count: int, image: tuple[int, int], size: tuple[int, int], padding: int = 0) -> NDArray[np.int64]:
@@ -340,7 +378,7 @@ def test_paddings(transform: Any, padding: Any, expected: tuple[int, int, int, i
 
 
 @pytest.mark.parametrize("transform", [lambda padding: RandomCrop(3, padding), Pad])
-@pytest.mark.parametrize("padding", [-1, True, 1.0, "1", None, (), (1, 2, 3), (1,) * 5, (1, -1), (1, 2, 3, 0.5)])
+@pytest.mark.parametrize("padding", [-1, True, 1.0, "1", (), (1, 2, 3), (1,) * 5, (1, -1), (1, 2, 3, 0.5)])
 def test_a_padding_must_be_integers_from_zero(transform: Any, padding: Any) -> None:
     with pytest.raises(ArgumentError, match=r"padding must be a non-negative integer, \(left-right, top-bottom\) or"):
         transform(padding)
@@ -348,5 +386,8 @@ def test_a_padding_must_be_integers_from_zero(transform: Any, padding: Any) -> N
 
 def test_the_default_is_the_augmentation_of_cifar() -> None:
     assert RandomCrop(32).padding == (4, 4, 4, 4)
+    assert RandomCrop(32, None).padding == (0, 0, 0, 0)
+    with pytest.raises(ArgumentError, match="padding must be"):
+        Pad(None)  # type: ignore[arg-type]
     assert RandomHorizontalFlip().p == 0.5
     assert image_axes((3, 32, 32), np.dtype("f4"), None) == Axes(2, 3, 1)

@@ -81,6 +81,7 @@ class Kernels(Protocol):
         fill: NDArray[Any],
         out: NDArray[Any],
         terms: NDArray[np.float32] | None = None,
+        lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
     ) -> None:
         """Cut windows out of images, mirror them, and look each value up in a table."""
 

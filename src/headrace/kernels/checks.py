@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MAX_FEISTEL_LENGTH", "MAX_SHUFFLE_LENGTH", "check_cut", "check_feistel", "check_gather", "check_indices"]
-__all__ += ["check_ranges", "check_shuffle_length", "index_error", "range_error"]
+__all__ = ["MAX_FEISTEL_LENGTH", "MAX_SHUFFLE_LENGTH", "check_cut", "check_cut_values", "check_feistel", "check_gather"]
+__all__ += ["check_indices", "check_ranges", "check_shuffle_length", "index_error", "range_error"]
 
 MAX_SHUFFLE_LENGTH = 2**32
 MAX_FEISTEL_LENGTH = 2**63
@@ -104,12 +104,13 @@ def check_cut(
     table: NDArray[Any],
     fill: NDArray[Any],
     out: NDArray[Any],
+    lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None,
 ) -> None:
-    """Raise unless the arrays fit one another, each index an image and each place its source."""
+    """Raise unless the arrays fit one another; what indices, places and lines say is not looked at."""
     check_indices(indices)
     if source.ndim != 4 or source.dtype != np.uint8:
         raise ArgumentError(f"source is {source.dtype} of shape {source.shape}, but uint8 of (n, H, W, C) is needed")
-    count, (length, height, width, channels) = len(indices), source.shape
+    count, channels = len(indices), source.shape[3]
     wanted = {"places": (count, 8), "table": (channels, 256), "fill": (channels,)}
     for (name, shape), array in zip(wanted.items(), (places, table, fill), strict=True):
         if array.shape != shape or not array.flags.c_contiguous:
@@ -121,12 +122,30 @@ def check_cut(
         )
     if out.ndim != 4 or len(out) != count or out.shape[3] != channels or not out.flags.writeable:
         raise ArgumentError(f"out has shape {out.shape}, but ({count}, h, w, {channels}), writable, is needed")
-    if count and (indices.min() < 0 or indices.max() >= length):
+    for numbers in lines or ():
+        if numbers.ndim != 1 or numbers.dtype != np.int32 or not numbers.flags.c_contiguous:
+            raise ArgumentError(f"lines are {numbers.dtype} of shape {numbers.shape}, but int32, contiguous, is needed")
+
+
+def check_cut_values(
+    source: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    places: NDArray[np.int32],
+    lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None,
+) -> None:
+    """Raise unless each index is an image, and each place and each line lies inside."""
+    length, height, width, _ = source.shape
+    if lines is not None:
+        for numbers, limit in zip(lines, (height, width), strict=True):
+            if len(numbers) and (numbers.min() < 0 or numbers.max() >= limit):
+                raise ArgumentError(f"a line lies outside of images of {height} x {width}")
+        height, width = len(lines[0]), len(lines[1])
+    if not len(indices):
+        return
+    if indices.min() < 0 or indices.max() >= length:
         raise index_error(int(indices[((indices < 0) | (indices >= length)).argmax()]), length)
     limits = places[:, 4:]
-    if count and (
-        (np.abs(places[:, 2:4]) != 1).any() or limits.min() < 0 or (limits > (height, height, width, width)).any()
-    ):
+    if (np.abs(places[:, 2:4]) != 1).any() or limits.min() < 0 or (limits > (height, height, width, width)).any():
         raise ArgumentError(f"a place shows what lies outside of images of {height} x {width}, or does not step by one")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from ctypes import addressof, byref, c_char, c_int, c_int64, c_uint32, c_uint64, c_void_p
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 from operator import index as as_int
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from headrace.kernels import reference
 from headrace.kernels.checks import (
     check_cut,
+    check_cut_values,
     check_feistel,
     check_gather,
     check_indices,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 6
+ABI = 7
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
@@ -88,8 +89,10 @@ class NativeKernels:
         self._read_features = both("headrace_read_features", [c_void_p, c_void_p, *[c_int64] * 4, c_void_p], c_int64)
         _, self._scan_tfrecord = both("headrace_scan_tfrecord", tfrecord, c_int64)
         _, self._scan_tar = both("headrace_scan_tar", [c_void_p, c_int64, c_void_p], c_int64)
-        cut = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 4, c_int64, c_void_p, c_int64]
-        self._cut = both("headrace_cut", [*cut, c_void_p], c_int64)
+        images = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64]
+        places = [c_void_p, c_void_p, c_int64, c_void_p, c_int64]
+        values = [c_void_p, c_void_p, c_void_p, c_int64]
+        self._cut = both("headrace_cut", [*images, *places, *values, c_void_p, c_int64, c_void_p], c_int64)
 
     def philox(self, key: int, indices: NDArray[np.int64], stream: int, block: int = 0) -> NDArray[np.uint32]:
         """Return four random 32-bit words for each index."""
@@ -228,12 +231,14 @@ class NativeKernels:
         fill: NDArray[Any],
         out: NDArray[Any],
         terms: NDArray[np.float32] | None = None,
+        lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
     ) -> None:
         """Cut windows out of images, mirror them, and look each value up in a table."""
-        check_cut(source, indices, places, table, fill, out)
+        check_cut(source, indices, places, table, fill, out, lines)
         indices = np.ascontiguousarray(indices)
-        source_grid, out_grid = _grid(source), _grid(out)  # kept while the kernel reads them
-        self._cut[out.nbytes > _LITTLE](
+        rows, columns = lines or (None, None)
+        source_grid, out_grid = _grid(source.shape, source.strides, 1), _grid(out.shape, out.strides, out.itemsize)
+        bad = self._cut[out.nbytes > _LITTLE](
             _address(source),
             source.strides[0],
             len(source),
@@ -241,6 +246,10 @@ class NativeKernels:
             _address(indices),
             len(indices),
             _address(places),
+            None if rows is None else _address(rows),
+            source.shape[1] if rows is None else len(rows),
+            None if columns is None else _address(columns),
+            source.shape[2] if columns is None else len(columns),
             _address(table),
             _address(fill),
             None if terms is None else _address(terms),
@@ -249,12 +258,14 @@ class NativeKernels:
             out.strides[0] // out.itemsize,
             _address(out),
         )
+        if bad >= 0:
+            check_cut_values(source, indices, places, lines)
 
 
-def _grid(images: NDArray[Any]) -> NDArray[np.int64]:
+@lru_cache(64)
+def _grid(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> NDArray[np.int64]:
     """The height, width and channels of images, and the strides of each, in items."""
-    strides = [stride // images.itemsize for stride in images.strides[1:]]
-    return np.array([*images.shape[1:], *strides], np.int64)
+    return np.array([*shape[1:], *(stride // itemsize for stride in strides[1:])], np.int64)
 
 
 def _declare(function: Any, arguments: list[Any], result: Any = None) -> Any:

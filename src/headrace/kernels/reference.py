@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.kernels.checks import (
     check_cut,
+    check_cut_values,
     check_feistel,
     check_gather,
     check_indices,
@@ -219,6 +220,7 @@ def cut(
     fill: NDArray[Any],
     out: NDArray[Any],
     terms: NDArray[np.float32] | None = None,  # noqa: ARG001 - for kernels that compute quicker than they look up
+    lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
 ) -> None:
     """Cut windows out of images, mirror them, and look each value up in a table.
 
@@ -233,12 +235,14 @@ def cut(
         table: What becomes of each value, shape (C, 256), any dtype of 1, 2 or 4 bytes.
         fill: What is around the part that is seen, shape (C,), of the table's dtype.
         out: Array of shape (m, h, w, C) and the table's dtype, in any layout of memory.
-        terms: Three rows d, m, s of C float32, if table[c][v] is (v / d[c] - m[c]) / s[c] to the last bit.
+        terms: Three rows d, m, s of C float32 from which the table may have been made: (v / d - m) / s.
+        lines: Which rows and which columns of the image stand for those that places speak of, each int32;
+            None for themselves.
 
     Raises:
         OutOfRangeError: An index is outside [0, n); nothing is written then.
         ArgumentTypeError: A dtype does not match.
-        ArgumentError: A shape or a place does not match.
+        ArgumentError: A shape, a place or a line does not match.
 
     >>> out = np.empty((1, 2, 3, 1), np.uint8)
     >>> place = np.array([[0, 1, 1, -1, 0, 2, 0, 2]], np.int32)  # mirrored
@@ -247,14 +251,17 @@ def cut(
     >>> out[0, ..., 0].tolist()
     [[2, 1, 0], [4, 3, 0]]
     """
-    check_cut(source, indices, places, table, fill, out)
+    check_cut(source, indices, places, table, fill, out, lines)
+    check_cut_values(source, indices, places, lines)
     channels = np.arange(len(table))
+    if lines is None:
+        lines = np.arange(source.shape[1], dtype=np.int32), np.arange(source.shape[2], dtype=np.int32)
     for place, index, image in zip(places.tolist(), indices.tolist(), out, strict=True):
         y0, x0, down, right, top, bottom, left, end = place
         rows = y0 + down * np.arange(out.shape[1])
         columns = x0 + right * np.arange(out.shape[2])
         seen_rows = np.flatnonzero((rows >= top) & (rows < bottom))
         seen_columns = np.flatnonzero((columns >= left) & (columns < end))
-        window = source[index][np.ix_(rows[seen_rows], columns[seen_columns])]
+        window = source[index][np.ix_(lines[0][rows[seen_rows]], lines[1][columns[seen_columns]])]
         image[...] = fill
         image[np.ix_(seen_rows, seen_columns)] = table[channels, window]

@@ -108,17 +108,20 @@ class RandomVerticalFlip(_RandomFlip):
 
 
 class RandomCrop(ImageTransform):
-    """Cut a window out of the image, padded with zeros, at a random place.
+    """Cut a window out of the image, padded first, at a random place.
 
     Args:
         size: (height, width) of the window in pixels, or one integer for both.
         padding: pixels added on each side first: one integer, (left-right, top-bottom), or (left,
-            top, right, bottom), as in torchvision.
+            top, right, bottom), as in torchvision. None for none.
+        pad_if_needed: add as many on both sides as a smaller image lacks, so that every window fits.
+        fill: the value of the new pixels in mode "constant": one number, or one a channel.
+        padding_mode: "constant", "edge", "reflect" or "symmetric", as in numpy.pad.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
-        ArgumentError: a size or padding is not allowed; when called, the window is larger than the
-            padded image (also a ValueError).
+        ArgumentError: a size, padding or mode is not allowed; when called, the window is larger than
+            the padded image (also a ValueError), or fill does not fit the channels.
 
     Named as torchvision.transforms.RandomCrop; with the default padding it is the augmentation of
     CIFAR-10 in He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
@@ -128,36 +131,61 @@ class RandomCrop(ImageTransform):
     """
 
     def __init__(
-        self, size: int | Sequence[int], padding: int | Sequence[int] = 4, *, layout: str | None = None
+        self,
+        size: int | Sequence[int],
+        padding: int | Sequence[int] | None = 4,
+        pad_if_needed: bool = False,  # noqa: FBT001, FBT002 - torchvision's order
+        fill: float | Sequence[float] = 0,
+        padding_mode: str = "constant",
+        *,
+        layout: str | None = None,
     ) -> None:
         super().__init__(layout)
         self.size = _check_size(size)
-        self.padding = _check_padding(padding)
+        self.padding = _check_padding(0 if padding is None else padding)
+        self.pad_if_needed = bool(pad_if_needed)
+        self.fill = fill
+        self.padding_mode = _check_mode(padding_mode)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The windows, one of each image."""
-        tops, lefts = self._offsets(len(images), images.shape[axes.height], images.shape[axes.width])
-        return _cut(images, axes, self.size, list(zip(tops.tolist(), lefts.tolist(), strict=True)))
+        extent = images.shape[axes.height], images.shape[axes.width]
+        padding = self._padding(extent)
+        offsets = self._offsets(len(images), extent, padding)
+        if self.padding_mode == "constant":
+            offsets = offsets[0] - padding[1], offsets[1] - padding[0]
+            return _cut(images, axes, self.size, offsets, _fill_of(self.fill, images, axes))
+        return _cut_lines(images, axes, self.size, offsets, _padded_lines(extent, padding, self.padding_mode))
 
     def lower(self, recipe: Recipe) -> bool:
         """Write what the images become into a recipe; whether it can express that."""
-        if any(self.padding):
-            if not recipe.can_fill(0):
-                return False
-            recipe.pad(0)
-        tops, lefts = self._offsets(len(recipe), *recipe.size)
-        recipe.window(tops, lefts, self.size)
+        extent = recipe.size
+        padding = self._padding(extent)
+        if any(padding) and not recipe.pad(padding, self.fill, self.padding_mode):
+            return False
+        recipe.window(*self._offsets(len(recipe), extent, padding), self.size)
         return True
 
-    def _offsets(self, count: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Top and left of each window; negative ones lie before the image."""
+    def _padding(self, extent: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom for images of that height and width."""
         left, top, right, bottom = self.padding
-        height, width = height + top + bottom, width + left + right
+        if not self.pad_if_needed:
+            return self.padding
+        rows = max(0, self.size[0] - (extent[0] + top + bottom))
+        columns = max(0, self.size[1] - (extent[1] + left + right))
+        return left + columns, top + rows, right + columns, bottom + rows
+
+    def _offsets(
+        self, count: int, extent: tuple[int, int], padding: tuple[int, int, int, int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Top and left of each window in the padded image."""
+        left, top, right, bottom = padding
+        height, width = extent[0] + top + bottom, extent[1] + left + right
         _check_fits(self.size, height, width, "padded image")
         # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
         words = draw(count)[:, :2].astype(np.int64)
         places = words * (height - self.size[0] + 1, width - self.size[1] + 1) >> 32
-        return places[:, 0] - top, places[:, 1] - left
+        return places[:, 0], places[:, 1]
 
 
 class CenterCrop(ImageTransform):
@@ -232,9 +260,7 @@ class Pad(ImageTransform):
         super().__init__(layout)
         self.padding = _check_padding(padding)
         self.fill = fill
-        if padding_mode not in _PADDING_MODES:
-            raise ArgumentError(f"padding_mode must be one of {', '.join(_PADDING_MODES)}, but got {padding_mode!r}")
-        self.padding_mode = padding_mode
+        self.padding_mode = _check_mode(padding_mode)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The padded images."""
@@ -254,39 +280,76 @@ class Pad(ImageTransform):
 
     def lower(self, recipe: Recipe) -> bool:
         """Write what the images become into a recipe; whether it can express that."""
-        left, top, right, bottom = self.padding
-        if any(self.padding):
-            if self.padding_mode != "constant" or not recipe.can_fill(self.fill):
-                return False
-            recipe.pad(self.fill)
-            height, width = recipe.size
-            recipe.window(-top, -left, (height + top + bottom, width + left + right))
-        return True
+        return not any(self.padding) or recipe.pad(self.padding, self.fill, self.padding_mode)
 
 
-def _cut(images: NDArray[Any], axes: Axes, size: tuple[int, int], offsets: Sequence[tuple[int, int]]) -> NDArray[Any]:
-    """The window at each image's own offset; what lies outside the image is zero.
+def _cut(
+    images: NDArray[Any],
+    axes: Axes,
+    size: tuple[int, int],
+    offsets: tuple[NDArray[np.int64], NDArray[np.int64]],
+    fill: NDArray[Any],
+) -> NDArray[Any]:
+    """The window at each image's own offset; what lies outside the image is fill.
 
     Args:
         images: shape (n, ...).
         axes: which dimensions are height and width.
         size: height and width of the windows.
-        offsets: top and left of each of the n windows; negative ones lie before the image.
+        offsets: the tops and the lefts of the n windows; negative ones lie before the image.
+        fill: one number, or shaped to broadcast against an image.
     """
     height, width = images.shape[axes.height], images.shape[axes.width]
-    shape = list(images.shape)
-    shape[axes.height], shape[axes.width] = size
-    out = empty(tuple(shape), images.dtype)
-    zero = np.zeros((), out.dtype)  # torch's bfloat16 comes as bytes, which 0 cannot be written to
+    out = _empty_windows(images, axes, size)
     whole = slice(0, size[0]), slice(0, size[1])
+    tops, lefts = (numbers.tolist() for numbers in offsets)
     # A step through single images with Python's integers is the quickest for one image and for many.
-    for image, window, (top, left) in zip(images, out, offsets, strict=True):
+    for image, window, top, left in zip(images, out, tops, lefts, strict=True):
         rows, to_rows = _overlap(top, size[0], height)
         columns, to_columns = _overlap(left, size[1], width)
         if (to_rows, to_columns) != whole:
-            window[...] = zero
+            window[...] = fill
         window[_window(axes, to_rows, to_columns)] = image[_window(axes, rows, columns)]
     return out
+
+
+def _cut_lines(
+    images: NDArray[Any],
+    axes: Axes,
+    size: tuple[int, int],
+    offsets: tuple[NDArray[np.int64], NDArray[np.int64]],
+    lines: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> NDArray[Any]:
+    """The window at each image's own offset among the rows and columns that stand for those of the image."""
+    out = _empty_windows(images, axes, size)
+    tops, lefts = (numbers.tolist() for numbers in offsets)
+    for image, window, top, left in zip(images, out, tops, lefts, strict=True):
+        rows, columns = lines[0][top : top + size[0], np.newaxis], lines[1][left : left + size[1]]
+        window[...] = image[_window(axes, rows, columns)]
+    return out
+
+
+def _empty_windows(images: NDArray[Any], axes: Axes, size: tuple[int, int]) -> NDArray[Any]:
+    shape = list(images.shape)
+    shape[axes.height], shape[axes.width] = size
+    return empty(tuple(shape), images.dtype)
+
+
+def _fill_of(value: float | Sequence[float], images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    """A number, or one a channel, as images take it."""
+    if isinstance(value, int | float) and value == 0:
+        return np.zeros((), images.dtype)  # torch's bfloat16 comes as bytes, which 0 cannot be written to
+    return per_channel("fill", value, images, axes)
+
+
+def _padded_lines(
+    extent: tuple[int, int], padding: tuple[int, int, int, int], mode: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which rows and which columns of an image stand for those of the padded one."""
+    if 0 in extent:
+        raise ArgumentError(f"padding_mode={mode!r} repeats pixels, but an image of {extent[0]} x {extent[1]} has none")
+    left, top, right, bottom = padding
+    return np.pad(np.arange(extent[0]), (top, bottom), mode), np.pad(np.arange(extent[1]), (left, right), mode)
 
 
 def _overlap(start: int, extent: int, limit: int) -> tuple[slice, slice]:
@@ -295,8 +358,8 @@ def _overlap(start: int, extent: int, limit: int) -> tuple[slice, slice]:
     return (slice(first, last), slice(first - start, last - start)) if first < last else (slice(0, 0), slice(0, 0))
 
 
-def _window(axes: Axes, rows: slice, columns: slice) -> tuple[Any, ...]:
-    """The index of a window in one image, or behind an ellipsis in a batch of them."""
+def _window(axes: Axes, rows: Any, columns: Any) -> tuple[Any, ...]:
+    """The index of rows and columns in one image, or in a batch of them."""
     return (..., rows, columns, slice(None)) if axes.channels == 3 else (..., rows, columns)
 
 
@@ -310,6 +373,12 @@ def _check_size(size: object) -> tuple[int, int]:
     if len(numbers) != 2 or min(numbers) < 1:
         raise ArgumentError(f"size must be a positive integer or (height, width), but got size={size!r}")
     return numbers[0], numbers[1]
+
+
+def _check_mode(mode: Any) -> str:
+    if mode not in _PADDING_MODES:
+        raise ArgumentError(f"padding_mode must be one of {', '.join(_PADDING_MODES)}, but got {mode!r}")
+    return str(mode)
 
 
 def _check_padding(padding: object) -> tuple[int, int, int, int]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Normalize", "ToCHW", "ToFloat"]
 
+_LARGEST_BYTE = 255
+
 
 class Normalize(ImageTransform):
     """Subtract a mean and divide by a standard deviation, per channel.
@@ -64,10 +66,10 @@ class Normalize(ImageTransform):
 
     def lower(self, recipe: Recipe) -> bool:
         """Write what the images become into a recipe; whether it can express that."""
-        if recipe.dtype.kind != "f" or not recipe.change(self.transform):
+        if recipe.dtype.kind != "f":
             return False
-        recipe.note_terms(self.mean, self.std)
-        return True
+        mean, std = _hashable(self.mean), _hashable(self.std)
+        return recipe.change(self.transform, (mean, std), mean, std)
 
 
 class ToFloat(ImageTransform):
@@ -112,12 +114,8 @@ class ToFloat(ImageTransform):
 
     def lower(self, recipe: Recipe) -> bool:
         """Write what the images become into a recipe; whether it can express that."""
-        from_bytes = recipe.dtype == np.uint8
-        if not recipe.change(self.transform):
-            return False
-        if from_bytes:
-            recipe.note_terms(np.iinfo(np.uint8).max)
-        return True
+        largest = (_LARGEST_BYTE,) if recipe.dtype == np.uint8 else ()
+        return recipe.change(self.transform, (self.dtype,), *largest)
 
 
 class ToCHW(ImageTransform):
@@ -147,3 +145,7 @@ def _numbers(name: str, values: object) -> NDArray[np.float64]:
         return np.asarray(values, np.float64)
     except (TypeError, ValueError):
         raise ArgumentError(f"{name} must be a number, or one a channel, but got {name}={values!r}") from None
+
+
+def _hashable(values: float | Sequence[float]) -> Any:
+    return values if isinstance(values, int | float) else tuple(np.ravel(values).tolist())

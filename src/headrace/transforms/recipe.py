@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Pixels = Callable[[NDArray[Any], Axes], NDArray[Any]]
+
 __all__ = ["Recipe"]
 
 _VALUES = 256  # of a byte
@@ -43,9 +45,9 @@ class Recipe:
         self.size = height, width
         self._places = np.empty((count, 8), np.int32)
         self._places[:] = (0, 0, 1, 1, 0, height, 0, width)
-        self._table: NDArray[Any] = _all_values(channels)
-        self._fill: NDArray[Any] | None = None  # while nothing but the image is seen
-        self._terms: list[Any] = []
+        self._whole = True  # all of the image is seen, and nothing else
+        self._lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
+        self._values = _bytes(channels)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -53,26 +55,16 @@ class Recipe:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the images at this point of the chain."""
-        return self._table.dtype
+        return self._values.table.dtype
 
     def fits(self, layout: str | None) -> bool:
         """Whether a transform of that layout sees the images as this recipe does."""
-        channels = len(self._table)
-        shape = {None: self.size, 1: (channels, *self.size), 3: (*self.size, channels)}[self.axes.channels]
         try:
-            return image_axes(shape, self.dtype, layout) == self.axes
+            return image_axes(self._shape(), self.dtype, layout) == self.axes
         except ArgumentError:  # the transform itself will say so
             return False
 
     # ------------------------------------------------------------------ what transforms write
-
-    def can_fill(self, value: object) -> bool:
-        """Whether new pixels may have this value: there is one fill for all."""
-        try:
-            fill = self._filled_with(value)
-        except (OverflowError, TypeError, ValueError):  # the transform itself will say so
-            return False
-        return self._fill is None or bool((fill == self._fill).all())
 
     def window(self, top: Any, left: Any, size: tuple[int, int]) -> None:
         """Go on with a part of each image.
@@ -86,19 +78,58 @@ class Recipe:
         y += down * top
         x += right * left
         self.size = size
+        self._whole = False
 
-    def pad(self, value: object) -> None:
-        """See nothing but fill around what the images are at this point."""
-        self._fill = self._filled_with(value)
+    def pad(self, padding: tuple[int, int, int, int], fill: Any, mode: str) -> bool:
+        """Add pixels around each image; whether that can be.
+
+        Args:
+            padding: how many, left, top, right and bottom.
+            fill: their value in mode "constant", one number or one a channel.
+            mode: "constant", or another one of numpy.pad.
+        """
+        left, top, right, bottom = padding
+        height, width = self.size
+        if not (self._fill(fill) if mode == "constant" else self._repeat(padding, mode)):
+            return False
+        self.window(-top, -left, (height + top + bottom, width + left + right))
+        return True
+
+    def _fill(self, value: Any) -> bool:
+        """See nothing but a value around what the images are at this point, if there can be one for all."""
+        filled = _cached(_filled, self._values, value)
+        if filled is None:
+            return False
+        self._values = filled
+        if not self._whole:
+            self._hide()
+        return True
+
+    def _hide(self) -> None:
+        """Let only that be seen of the source which the images are at this point."""
         y, x, down, right, top, bottom, left, end = self._places.T
         last_y, last_x = y + down * (self.size[0] - 1), x + right * (self.size[1] - 1)
         np.maximum(top, np.minimum(y, last_y), out=top)
         np.minimum(bottom, np.maximum(y, last_y) + 1, out=bottom)
         np.maximum(left, np.minimum(x, last_x), out=left)
         np.minimum(end, np.maximum(x, last_x) + 1, out=end)
-        _, height, width, _ = self._images.shape
+        height, width = self._images.shape[1:3] if self._lines is None else map(len, self._lines)
         seen = self._places[:, 4:]  # nothing, where all of the image has been cut off
         np.clip(seen, 0, (height, height, width, width), out=seen)
+
+    def _repeat(self, padding: tuple[int, int, int, int], mode: str) -> bool:
+        """Go on with images around which their own lines are repeated, if they are whole."""
+        if not self._whole or 0 in self.size:
+            return False
+        left, top, right, bottom = padding
+        around = max(top, bottom), max(left, right)  # alike, for those that are mirrored
+        lines = tuple(map(_padded_lines, self.size, around, (mode, mode)))
+        if self._lines is not None:
+            lines = tuple(inner[outer] for inner, outer in zip(self._lines, lines, strict=True))
+        self._lines = lines[0], lines[1]
+        self._places[:, :2] += around
+        self._places[:, 4:] = (0, len(lines[0]), 0, len(lines[1]))
+        return True
 
     def mirror(self, flipped: NDArray[np.bool_], *, along: int) -> None:
         """Mirror some of the images along the axis of their height or width."""
@@ -107,22 +138,19 @@ class Recipe:
         start += np.where(flipped, step * (self.size[which] - 1), 0)
         step *= np.where(flipped, -1, 1).astype(np.int32)
 
-    def change(self, pixels: Callable[[NDArray[Any], Axes], NDArray[Any]]) -> bool:
-        """Let the values become what they become in images that have them all; whether that can be."""
-        axes = Axes(1, 2, None if self.axes.channels is None else 3)
-        values = self._table.T[np.newaxis, :, np.newaxis]
-        table = pixels(values if axes.channels else values[..., 0], axes)
-        if table.dtype.itemsize not in _ITEM_BYTES or table.dtype.hasobject:
-            return False
-        if self._fill is not None:
-            fill = self._fill[np.newaxis, np.newaxis, np.newaxis]
-            self._fill = pixels(fill if axes.channels else fill[..., 0], axes).reshape(-1)
-        self._table = np.ascontiguousarray(table.reshape(_VALUES, -1).T)
-        return True
+    def change(self, pixels: Pixels, parameters: tuple[Any, ...], *terms: Any) -> bool:
+        """Let the values become what they become in images that have them all; whether that can be.
 
-    def note_terms(self, *terms: Any) -> None:
-        """Say with which numbers, one or one a channel, the latest change divided, subtracted and divided."""
-        self._terms += terms
+        Args:
+            pixels: makes images of images, each value by itself, in the same way for the same parameters.
+            parameters: what it depends on.
+            *terms: the numbers, one or one a channel, by which it divides, which it subtracts, by which it divides.
+        """
+        changed = _cached(_changed, self._values, pixels, parameters, terms, self.axes.channels is not None)
+        if changed is None:
+            return False
+        self._values = changed
+        return True
 
     def move_channels_first(self) -> None:
         """Write the channels as planes."""
@@ -139,42 +167,109 @@ class Recipe:
         Raises:
             OutOfRangeError: there is no such row.
         """
-        channels = len(self._table)
-        shape = {None: self.size, 1: (channels, *self.size), 3: (*self.size, channels)}[self.axes.channels]
-        out = empty((len(rows), *shape), self.dtype)
-        fill = np.zeros(channels, self.dtype) if self._fill is None else self._fill
+        out, values = empty((len(rows), *self._shape()), self.dtype), self._values
         last = _channels_last(out, self.axes)
-        kernels.active().cut(self._images, rows, self._places, self._table, fill, last, self._exact_terms())
+        kernels.active().cut(
+            self._images, rows, self._places, values.table, values.around, last, values.terms, self._lines
+        )
         return out
 
-    def _filled_with(self, value: object) -> NDArray[Any]:
-        fill = np.empty(len(self._table), self.dtype)
-        fill[:] = np.asarray(value, self.dtype)
-        return fill
+    def _shape(self) -> tuple[int, ...]:
+        """The shape of one image."""
+        if self.axes.channels is None:
+            return self.size
+        channels = len(self._values.table)
+        return (channels, *self.size) if self.axes.channels == 1 else (*self.size, channels)
 
-    def _exact_terms(self) -> NDArray[np.float32] | None:
-        """The numbers from which the table can be computed to the last bit, if there are such."""
-        if self.dtype != np.float32 or len(self._terms) not in (1, 3):
-            return None
-        terms = np.zeros((3, len(self._table)), np.float32)
-        terms[2] = 1
-        for row, term in zip(terms, self._terms, strict=False):
-            row[:] = term
-        return terms if _are_exact(terms.tobytes(), self._table.tobytes()) else None
+
+# ---------------------------------------------------------------- what becomes of values, made once for all batches
+
+
+class _Values:
+    """What has become of values at a point of a chain.
+
+    Args:
+        table: of each byte, shape (channels, 256).
+        fill: of the pixels around the images, shape (channels,); None while there are none.
+        noted: by what has been divided, what subtracted, and by what divided to come to the table.
+
+    Attributes:
+        around: the fill, or what nobody will see.
+        terms: the numbers from which a kernel may compute the table, shape (3, channels); None if it cannot.
+    """
+
+    def __init__(self, table: NDArray[Any], fill: NDArray[Any] | None = None, noted: tuple[Any, ...] = ()) -> None:
+        self.table = table
+        self.fill = fill
+        self.noted = noted
+        self.around = np.zeros(len(table), table.dtype) if fill is None else fill
+        self.terms = _terms(noted, len(table)) if table.dtype == np.float32 else None
+
+
+def _terms(noted: tuple[Any, ...], channels: int) -> NDArray[np.float32] | None:
+    if len(noted) not in (1, 3):
+        return None
+    terms = np.zeros((3, channels), np.float32)
+    terms[2] = 1
+    for row, term in zip(terms, noted, strict=False):
+        row[:] = term
+    return terms
 
 
 @cache
-def _all_values(channels: int) -> NDArray[np.uint8]:
-    """The table of what values are before anything becomes of them."""
-    return np.tile(np.arange(_VALUES, dtype=np.uint8), (channels, 1))
+def _bytes(channels: int) -> _Values:
+    """What values are before anything becomes of them."""
+    return _Values(np.tile(np.arange(_VALUES, dtype=np.uint8), (channels, 1)))
 
 
 @lru_cache(64)
-def _are_exact(terms: bytes, table: bytes) -> bool:
-    """Whether the table of float32 is what the terms come to."""
-    divisor, mean, deviation = np.frombuffer(terms, np.float32).reshape(3, -1, 1)
-    computed = (np.arange(_VALUES, dtype=np.float32) / divisor - mean) / deviation
-    return computed.tobytes() == table
+def _filled(values: _Values, value: Any) -> _Values | None:
+    """The values where new pixels have this one; None if there are others already, or they cannot have it."""
+    fill = np.empty(len(values.table), values.table.dtype)
+    try:
+        fill[:] = np.asarray(value, fill.dtype)
+    except (OverflowError, TypeError, ValueError):  # the transform itself will say so
+        return None
+    if values.fill is not None:
+        return values if (fill == values.fill).all() else None
+    return _Values(values.table, fill, values.noted)
+
+
+@lru_cache(64)
+def _changed(
+    values: _Values,
+    pixels: Pixels,
+    parameters: tuple[Any, ...],  # noqa: ARG001 - they tell apart what the cache keeps
+    terms: tuple[Any, ...],
+    has_channels: bool,  # noqa: FBT001
+) -> _Values | None:
+    axes = Axes(1, 2, 3 if has_channels else None)
+
+    def change(numbers: NDArray[Any]) -> NDArray[Any]:
+        """What becomes of numbers of shape (n, channels)."""
+        images = numbers[np.newaxis, :, np.newaxis]
+        return pixels(images if has_channels else images[..., 0], axes).reshape(numbers.shape)
+
+    table = change(values.table.T)
+    if table.dtype.itemsize not in _ITEM_BYTES or table.dtype.hasobject:
+        return None
+    fill = None if values.fill is None else change(values.fill[np.newaxis])[0]
+    return _Values(np.ascontiguousarray(table.T), fill, (*values.noted, *terms))
+
+
+@lru_cache(64)
+def _padded_lines(extent: int, around: int, mode: Any) -> NDArray[np.int32]:
+    """Which lines of an image stand for those of a padded one."""
+    return np.pad(np.arange(extent, dtype=np.int32), around, mode)
+
+
+def _cached(function: Callable[..., _Values | None], *arguments: Any) -> _Values | None:
+    """What a function with a cache makes of arguments that the cache may not be able to keep."""
+    try:
+        return function(*arguments)
+    except TypeError:
+        uncached: Callable[..., _Values | None] = function.__wrapped__  # type: ignore[attr-defined]
+        return uncached(*arguments)
 
 
 def _channels_last(images: NDArray[Any], axes: Axes) -> NDArray[Any]:

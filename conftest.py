@@ -1,14 +1,35 @@
 """What every test and every example in a docstring may rely on."""
 
+import os
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+# Tests run beside each other. A framework that takes all cores for each of them, and waits for its threads in a
+# loop, takes ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The one file that knows a framework cannot be imported, nor its examples run, where that is missing.
 _MISSING = [name for name in ("torch", "jax") if find_spec(name) is None]
 collect_ignore = [f"src/headrace/adapters/{name}.py" for name in _MISSING]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a second run, in company of the frameworks, leave out what they cannot change."""
+    parser.addoption(
+        "--frameworks", action="store_true", help="run only the files that name torch or jax: no other imports them"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a file that names no framework, if asked to."""
+    if not config.getoption("frameworks") or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return None if "torch" in text or "jax" in text else True
 
 
 def pytest_report_header() -> str:

@@ -127,7 +127,8 @@ def main() -> None:
     smoke = begin("time to the first batch, and memory")
     rows, batches, rounds = (2000, 4, 1) if smoke else (1_000_000, 2000, 5)
     has_torch = rival("torch") is not None
-    names = [name for name in CONTENDERS if has_torch or not name.startswith("torch")]
+    shown = [name for name in CONTENDERS if not (smoke and "spawn" in name)]  # to import torch three times is no trial
+    names = [name for name in shown if has_torch or not name.startswith("torch")]
     found: dict[str, list[Figures]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
@@ -136,7 +137,7 @@ def main() -> None:
     print(f"\n{rows:,} x 64 float32 and a label ({megabytes:.0f} MB), shuffled, batch {BATCH}, {WORKERS} workers")
     columns = ("first best", "first median", "before", "under way", "more", "processes")
     print(f"  {'':26}" + "".join(f"  {column:>12}" for column in columns))
-    for name in CONTENDERS:
+    for name in shown:
         if name not in found:
             print(f"  {name:26}  not installed")
             continue

@@ -756,6 +756,10 @@ PROGRAM = """
     """
 
 
+# For the start methods that run the script again.
+GUARD = 'if __name__ == "__main__"'
+
+
 def pids_of(script: Any) -> list[int]:
     return [int(path.name) for path in (script.folder / "pids").glob("*") if int(path.name) != script.process.pid]
 
@@ -772,12 +776,19 @@ ENDINGS = {
 
 @pytest.mark.parametrize(
     ("ending", "backend"),
-    [("by itself", "thread"), ("by an error", "thread"), *((ending, "process") for ending in ENDINGS)],
+    [
+        ("by itself", "thread"),
+        ("by an error", "thread"),
+        *((ending, "process") for ending in ENDINGS),
+        *(("by an error", f"process {context}") for context in CONTEXTS),
+    ],
 )
 def test_a_script_that_ends(ending: str, backend: str, run_script: RunScript, eventually: Eventually) -> None:
     """At its own pace, whatever is still going on, and without a word."""
     end, expected = ENDINGS[ending]
-    script = run_script(f"{PROGRAM}\n    batches = iter(loader); batch = next(batches)\n    {end}", backend)
+    script = run_script(
+        f"{PROGRAM}\n    {GUARD}:\n        batches = iter(loader); batch = next(batches)\n        {end}", backend
+    )
     code, out, err = script.finish()
     assert (code, out) == (expected, "")
     assert err.count("Traceback") == ("error" in ending)
@@ -787,15 +798,16 @@ def test_a_script_that_ends(ending: str, backend: str, run_script: RunScript, ev
 
 
 INTERRUPTED = f"""{PROGRAM}
-    try:
-        for batch in loader:
-            print(batch[0, 0], flush=True)
-    finally:
-        del batch
+    {GUARD}:
+        try:
+            for batch in loader:
+                print(batch[0, 0], flush=True)
+        finally:
+            del batch
     """
 
 
-@pytest.mark.parametrize(("backend", "context"), [("thread", ""), ("process", ""), ("process", "fork")])
+@pytest.mark.parametrize(("backend", "context"), [(backend, context or "") for backend, context in POOLS])
 def test_ctrl_c(backend: str, context: str, run_script: RunScript, eventually: Eventually) -> None:
     """The terminal sends it to all processes; one of them says so, once."""
     script = run_script(INTERRUPTED, f"{backend} {context}")
@@ -916,7 +928,7 @@ def test_ctrl_c_while_workers_start(context: str, run_script: RunScript, eventua
     ("how", "context"),
     [
         ("killed", ""),
-        ("killed", "fork"),
+        *(("killed", context) for context in CONTEXTS),
         ("ended by os._exit", ""),
         ("killed with a fork of it alive", ""),
         ("killed with a fork of it alive", "fork"),
@@ -931,12 +943,13 @@ def test_a_parent_that_is_no_more(how: str, context: str, run_script: RunScript,
     }[how]
     script = run_script(
         f"""{PROGRAM}
-    batches = iter(loader)
-    for step in range(10):
-        next(batches)
-    while len(list(pathlib.Path().glob("slow *"))) < 2:
-        time.sleep(0.01)
-    {end}
+    {GUARD}:
+        batches = iter(loader)
+        for step in range(10):
+            next(batches)
+        while len(list(pathlib.Path().glob("slow *"))) < 2:
+            time.sleep(0.01)
+        {end}
     """,
         f"process {context}",
     )

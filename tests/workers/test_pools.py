@@ -33,7 +33,13 @@ def test_processes() -> None:
 @pytest.mark.parametrize("context", START_METHODS)
 def test_processes_of_multiprocessing(context: str) -> None:
     check_pool(partial(ProcessPool, context=context))
-    check_pool(partial(ProcessPool, context=multiprocessing.get_context(context)))
+
+
+def test_a_context_itself() -> None:
+    context = multiprocessing.get_context(START_METHODS[0])
+    pool: ProcessPool[int, int] = ProcessPool(lambda worker: abs, 1, window=1, context=context)
+    assert list(pool.run(iter([-1, -2]))) == [1, 2]
+    pool.close()
 
 
 class Lagging:

@@ -657,9 +657,11 @@ def test_the_culprit_is_named_with_its_holder_and_a_remedy(tmp_path: Path) -> No
     (tmp_path / "lines").write_text("a\nb\n")
     with (tmp_path / "lines").open() as file:
         text = refusal(Holder(_reader=Holder(_dataset=Lines(file))), name="work")
+        with pytest.raises(TypeError) as caught:  # whose words are Python's
+            pickle.dumps(file)
     assert text == (
         f"work._reader._dataset.file cannot be sent to a worker process: it is a _io.TextIOWrapper held by a {__name__}"
-        ".Lines (\"cannot pickle '_io.TextIOWrapper' object\"); open it in __getitem__ when it is first needed, "
+        f'.Lines ("{caught.value}"); open it in __getitem__ when it is first needed, '
         'leave it out in __getstate__, or use backend="thread"'
     )
     batch = {"meta": [Holder(lock=threading.Lock())]}

@@ -56,6 +56,7 @@ from headrace.workers import WorkerInfo, get_worker_info
 if typing.TYPE_CHECKING:
     from headrace.data.arrow import ArrowDataset, ParquetDataset
     from headrace.data.images import ImageDataset, ImageFolder
+    from headrace.data.lmdb import LMDBDataset
     from headrace.data.npy import NpyDataset
     from headrace.data.tar import TarDataset
     from headrace.data.tar_stream import TarStream
@@ -82,6 +83,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "ImageFolder",
     "ImageTransform",
     "IterableDataset",
+    "LMDBDataset",
     "LoaderStats",
     "MNIST",
     "MapDataset",
@@ -121,6 +123,7 @@ __version__ = "0.1.0"
 
 # Where names are that not everybody needs, who would have to wait for them.
 _LATE = {
+    "LMDBDataset": "headrace.data.lmdb",
     "NpyDataset": "headrace.data.npy",
     "TFRecordDataset": "headrace.data.tfrecords",
     "TarDataset": "headrace.data.tar",

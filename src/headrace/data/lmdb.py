@@ -35,10 +35,10 @@ class LMDBDataset(RecordDataset):
     database open; when one has written to it, reading from here is an error.
 
     Args:
-        path: the folder of a database, with `data.mdb` in it, or the file of one without a folder; a pattern, or several
-            of them, which follow one another.
-        keys: of the samples, in their order; bytes, or strings for their UTF-8. Read once, and not kept: a sample takes
-            8 bytes of memory. By default all keys in the order of the database.
+        path: the folder of a database, with `data.mdb` in it, or the file of one without a folder; a pattern, or
+            several of them, which follow one another.
+        keys: of the samples, in their order; bytes, or strings for their UTF-8. Read once, and not kept: a sample
+            takes 8 bytes of memory. By default all keys in the order of the database.
         decode: takes the bytes of a value and returns the sample, such as `msgpack.unpackb`; None for the bytes
             themselves. "pickle" unpickles them, which lets the file run any code: only for files that you trust.
         verify: whether to hold each value against the CRC32C that it had when the index was built.

@@ -40,9 +40,17 @@ _NODE = 8  # bytes of a node before its key
 _PAGES_AT_ONCE = 1 << 14
 
 _TREE = np.dtype(
-    "<u4,<u2,<u2,<u8,<u8,<u8,<u8,<u8"  # the page size, in the first tree only
+    [
+        ("page_size", "<u4"),  # in the first tree only
+        ("flags", "<u2"),
+        ("depth", "<u2"),
+        ("branches", "<u8"),
+        ("leaves", "<u8"),
+        ("overflows", "<u8"),
+        ("entries", "<u8"),
+        ("root", "<u8"),
+    ]
 )
-_TREE.names = ("page_size", "flags", "depth", "branches", "leaves", "overflows", "entries", "root")
 _META = np.dtype(
     [
         ("head", "V16"),
@@ -95,31 +103,32 @@ class _Pages:
         self.check(pages, kind)
         begins = pages * self.size
         lower = self._words[begins // 2 + 6].astype(np.int64)
-        self._refuse((lower < _HEAD) | (lower > self.size) | (lower % 2 == 1), pages, "has a wrong number of nodes")
+        self.refuse((lower < _HEAD) | (lower > self.size) | (lower % 2 == 1), pages, "has a wrong number of nodes")
         counts = (lower - _HEAD) // 2
         begins = np.repeat(begins, counts)
         of_page = np.arange(len(begins)) - np.repeat(np.cumsum(counts) - counts, counts)
         offsets = self._words[(begins + _HEAD) // 2 + of_page].astype(np.int64)
         wrong = (offsets < _HEAD) | (offsets > self.size - _NODE) | (offsets % 2 == 1)
-        self._refuse(wrong, begins // self.size, "has a node outside of itself")
+        self.refuse(wrong, begins // self.size, "has a node outside of itself")
         starts = begins + offsets
         words = self._words[(starts // 2)[:, None] + np.arange(4)].astype(np.int64)
         return _Nodes(starts, words[:, :3], words[:, 3])
 
     def check(self, pages: NDArray[np.int64], kind: int) -> None:
         """Raise unless the pages are in the file, and of this kind."""
-        self._refuse((pages < 2) | (pages >= self.count), pages, f"is not among the {self.count} of the file")
+        self.refuse((pages < 2) | (pages >= self.count), pages, f"is not among the {self.count} of the file")
         flags = self._words[pages * self.size // 2 + 5]
         numbers = self.content.view("<u8")[pages * self.size // 8].astype(np.int64)
-        self._refuse((flags & 0xF) != kind, pages, f"has the flags of another kind than {kind}")
-        self._refuse(numbers != pages, pages, "has the number of another page")
+        self.refuse((flags & 0xF) != kind, pages, f"has the flags of another kind than {kind}")
+        self.refuse(numbers != pages, pages, "has the number of another page")
 
     def longs(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Numbers of 8 bytes at places that need not be aligned."""
         lengths = np.full(len(places), 8)
         return read_ranges([self.content], np.zeros(len(places), np.int64), places, lengths).buffer.view("<i8")
 
-    def _refuse(self, wrong: NDArray[np.bool_], pages: NDArray[np.int64], what: str) -> None:
+    def refuse(self, wrong: NDArray[np.bool_], pages: NDArray[np.int64], what: str) -> None:
+        """Raise if something is wrong with one of the pages."""
         if wrong.any():
             page = int(pages[wrong.argmax()])
             raise CorruptDataError(
@@ -170,11 +179,13 @@ def _read_meta(content: NDArray[np.uint8], path: str) -> tuple[int, Any]:
     page_size = int(first["free"]["page_size"])
     if first["magic"] != _MAGIC or page_size not in [2**power for power in range(8, 17)]:
         raise CorruptDataError(
-            f"{path} is no LMDB file, or one of a 32-bit or big-endian machine: it begins with {content[:32].tobytes()!r}"
+            f"{path} is no LMDB file, or one of a 32-bit or big-endian machine: it begins with "
+            f"{content[:32].tobytes()!r}"
         )
     if first["version"] != _VERSION:
         raise StorageError(
-            f"{path} is an LMDB file of data version {first['version']}, but {_VERSION} is needed; copy it with LMDB 0.9"
+            f"{path} is an LMDB file of data version {first['version']}, but {_VERSION} is needed; copy it with "
+            "LMDB 0.9"
         )
     if len(content) < page_size + size:
         raise CorruptDataError(f"{path} is cut short: it has {len(content)} bytes, less than two pages; get it anew")
@@ -215,13 +226,13 @@ def _locate_values(pages: _Pages, nodes: _Nodes) -> NDArray[Any]:
     big = (flags & _BIG) != 0
     ends = records["offset"] + np.where(big, 8, records["length"])
     page = nodes.starts // pages.size
-    pages._refuse(ends > (page + 1) * pages.size, page, "has a record that is longer than itself")  # noqa: SLF001
+    pages.refuse(ends > (page + 1) * pages.size, page, "has a record that is longer than itself")
     if big.any():
         overflow = pages.longs(records["offset"][big])
         pages.check(overflow, _OVERFLOW)
         records["offset"][big] = overflow * pages.size + _HEAD
         ends = records["offset"][big] + records["length"][big]
-        pages._refuse(ends > len(pages.content), overflow, "has a value that goes beyond the end")  # noqa: SLF001
+        pages.refuse(ends > len(pages.content), overflow, "has a value that goes beyond the end")
     records["crc"] = kernels.active().crc32c(
         pages.content, np.ascontiguousarray(records["offset"]), np.ascontiguousarray(records["length"])
     )

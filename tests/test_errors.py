@@ -9,11 +9,11 @@ from headrace import errors
 BUILT_IN = {
     "ArgumentError": ValueError,
     "ArgumentTypeError": TypeError,
-    "CacheError": ValueError,
     "CollateError": Exception,
     "CorruptDataError": ValueError,
     "DatasetChangedError": RuntimeError,
     "DecodeError": ValueError,
+    "DestinationExistsError": FileExistsError,
     "FileChangedError": OSError,
     "HeadraceError": Exception,
     "HeadraceWarning": UserWarning,

@@ -14,7 +14,6 @@ import typing
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.data import (
-    CachedDataset,
     ConcatDataset,
     Dataset,
     IterableDataset,
@@ -27,7 +26,7 @@ from headrace.data import (
 from headrace.errors import HeadraceError, HeadraceWarning
 from headrace.keys import default_rng, sample_rng
 from headrace.loader import DataLoader
-from headrace.stats import CacheStats, LoaderStats
+from headrace.stats import LoaderStats
 from headrace.transforms import (
     CenterCrop,
     ColorJitter,
@@ -63,13 +62,12 @@ if typing.TYPE_CHECKING:
     from headrace.data.tar_stream import TarStream
     from headrace.data.tfrecords import TFRecordDataset
     from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+    from headrace.packing.packer import pack
 
 __all__ = [  # noqa: RUF022 - in plain order
     "ArrowDataset",
     "CIFAR10",
     "CIFAR100",
-    "CacheStats",
-    "CachedDataset",
     "CenterCrop",
     "ColorJitter",
     "Compose",
@@ -118,6 +116,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "default_rng",
     "empty",
     "get_worker_info",
+    "pack",
     "random_split",
     "sample_rng",
 ]
@@ -126,6 +125,7 @@ __version__ = "0.1.0"
 
 # Where names are that not everybody needs, who would have to wait for them.
 _LATE = {
+    "pack": "headrace.packing.packer",
     "LMDBDataset": "headrace.data.lmdb",
     "NpyDataset": "headrace.data.npy",
     "TFRecordDataset": "headrace.data.tfrecords",

@@ -9,11 +9,11 @@ from __future__ import annotations
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
-    "CacheError",
     "CollateError",
     "CorruptDataError",
     "DatasetChangedError",
     "DecodeError",
+    "DestinationExistsError",
     "FileChangedError",
     "HeadraceError",
     "HeadraceWarning",
@@ -53,10 +53,6 @@ class NotYetError(HeadraceError, NotImplementedError):
     """The argument is understood, but this release cannot do it yet."""
 
 
-class CacheError(HeadraceError, ValueError):
-    """Samples cannot be kept: they are random, cannot be stored, or the place holds those of another dataset."""
-
-
 class CollateError(HeadraceError):
     """Samples cannot become a batch."""
 
@@ -91,6 +87,10 @@ class CorruptDataError(StorageError, ValueError):
 
 class FileChangedError(StorageError):
     """A file has changed, or is gone, since it was opened or indexed."""
+
+
+class DestinationExistsError(StorageError, FileExistsError):
+    """Something is already where a file is to be written."""
 
 
 class UnexpectedStopIterationError(HeadraceError, RuntimeError):

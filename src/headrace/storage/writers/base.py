@@ -1,0 +1,206 @@
+"""What all writers have in common: columns become chunks, chunks are written to a shard.
+
+A format encodes columns to chunks wherever that is quickest, in a worker for example, and writes
+chunks in one place, in the order of their samples. A chunk knows what each of its samples takes, so
+that it can be cut where a shard is full. What comes out depends on the samples alone: no time of
+day, no user, no size of a chunk.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["Chunk", "Column", "Columns", "FileWriter", "Format", "Records", "State", "Table", "Writer", "payload"]
+
+# A column holds a field of some samples: an array, shape (n, ...), or a list of n values, each bytes,
+# str, an array, a number, or None where a sample does not have the field. The name of a sample that
+# has no fields, but is a value itself, is "".
+Column = Any
+Columns = dict[str, Column]
+
+# What a half-written shard is continued from: JSON, as `Writer.checkpoint` gave it.
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Encoded samples, one after the other.
+
+    Attributes:
+        first: the number of the first of them.
+        sizes: bytes of each, shape (n,), int64.
+        data: all of them, shape (sum(sizes),), uint8.
+    """
+
+    first: int
+    sizes: NDArray[np.int64]
+    data: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, first: int, records: Sequence[bytes]) -> Records:
+        """The records as one block."""
+        sizes = np.fromiter(map(len, records), np.int64, len(records))
+        return cls(first, sizes, np.frombuffer(b"".join(records), np.uint8))
+
+    def cut(self, start: int, stop: int) -> Records:
+        """The samples from the start-th to before the stop-th."""
+        before, inside = int(self.sizes[:start].sum()), int(self.sizes[start:stop].sum())
+        return Records(self.first + start, self.sizes[start:stop], self.data[before : before + inside])
+
+    def content(self) -> bytes:
+        """What tells these samples from others."""
+        return self.data.tobytes()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Samples as columns.
+
+    Attributes:
+        first: the number of the first sample.
+        sizes: bytes of the values of each sample, shape (n,), int64.
+        columns: their fields.
+    """
+
+    first: int
+    sizes: NDArray[np.int64]
+    columns: Columns
+
+    def cut(self, start: int, stop: int) -> Table:
+        """The samples from the start-th to before the stop-th."""
+        columns = {name: column[start:stop] for name, column in self.columns.items()}
+        return Table(self.first + start, self.sizes[start:stop], columns)
+
+    def content(self) -> bytes:
+        """What tells these samples from others."""
+        lists = {name: column if isinstance(column, list) else column.tolist() for name, column in self.columns.items()}
+        return repr(lists).encode()
+
+
+Chunk = Records | Table
+
+
+class Writer(Protocol):
+    """A shard that is being written, under a name that is not yet its own."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples the shard holds."""
+
+    def write(self, chunk: Any) -> None:
+        """Append the samples of a chunk."""
+
+    def checkpoint(self) -> State | None:
+        """Make what is written survive, and say what to continue from; None where that cannot be."""
+
+    def finish(self) -> int:
+        """Complete the shard on disk and give its size in bytes."""
+
+    def close(self) -> None:
+        """Give up what is open. Called in any case, also after `finish`."""
+
+
+class Format(Protocol):
+    """A file format to write.
+
+    Attributes:
+        name: what users call it.
+        ending: what its files, or folders, are called.
+        is_folder: whether a shard is a folder.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see above
+    @property
+    def ending(self) -> str: ...  # noqa: D102
+    @property
+    def is_folder(self) -> bool: ...  # noqa: D102
+
+    def encode(self, columns: Columns, first: int) -> Chunk:
+        """The samples as the format has them.
+
+        Args:
+            columns: the fields of some samples.
+            first: the number of the first of these samples in the dataset.
+
+        Raises:
+            ArgumentError: the format cannot hold them.
+        """
+
+    def open(self, path: Path, state: State | None) -> Writer:
+        """Begin a shard at a path, or continue the one that is there from a state."""
+
+
+class FileWriter:
+    """A shard that is one file of records end to end.
+
+    Args:
+        path: where to write.
+        state: what `checkpoint` gave, to continue from there; what was written after it is cut off.
+        trailer: what the format wants behind the last record, of a file of a number of bytes.
+    """
+
+    def __init__(self, path: Path, state: State | None, trailer: Any = None) -> None:
+        self._file = path.open("wb" if state is None else "r+b", buffering=0)
+        self._trailer = trailer
+        self.samples = 0 if state is None else int(state["samples"])
+        self._size = 0 if state is None else int(state["bytes"])
+        if state is not None:
+            self._file.truncate(self._size)
+            self._file.seek(self._size)
+
+    def write(self, chunk: Records) -> None:
+        """Append the samples of a chunk."""
+        self._append(chunk.data)
+        self.samples += len(chunk.sizes)
+
+    def checkpoint(self) -> State:
+        """Make what is written survive, and say what to continue from."""
+        os.fsync(self._file.fileno())
+        return {"samples": self.samples, "bytes": self._size}
+
+    def finish(self) -> int:
+        """Complete the file on disk and give its size in bytes."""
+        if self._trailer is not None:
+            self._append(self._trailer(self._size))
+        os.fsync(self._file.fileno())
+        return self._size
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _append(self, data: Any) -> None:
+        view = memoryview(data)
+        while view:  # one call writes two gigabytes at most
+            written = self._file.write(view)
+            self._size += written
+            view = view[written:]
+
+
+def payload(columns: Columns) -> NDArray[np.int64]:
+    """The bytes of the values of each sample, shape (n,)."""
+    count = len(next(iter(columns.values())))
+    total = np.zeros(count, np.int64)
+    for column in columns.values():
+        if isinstance(column, np.ndarray):
+            total += column.nbytes // max(count, 1)
+        else:
+            total += np.fromiter(map(_bytes_of, column), np.int64, count)
+    return total
+
+
+def _bytes_of(value: Any) -> int:
+    if value is None:
+        return 0
+    return len(value) if isinstance(value, bytes | str) else np.asarray(value).nbytes

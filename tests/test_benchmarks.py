@@ -12,7 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "common")
-RIVALS = {"workers": ["torch", "grain", "spdl"], "soak": []}  # the others are compared with torch alone
+RIVALS = {
+    "workers": ["torch", "grain", "spdl"],
+    "soak": [],
+    "storage": ["tensorflow", "webdataset"],
+}  # the others are compared with torch alone
 
 
 def rivals(name: str) -> list[str]:
@@ -38,7 +42,7 @@ def run(name: str, *, path: Path | None = None) -> str:
 
 
 def test_every_benchmark_is_there() -> None:
-    assert BENCHMARKS == ["images", "imports", "order", "samples", "soak", "startup", "table", "workers"]
+    assert BENCHMARKS == ["images", "imports", "order", "samples", "soak", "startup", "storage", "table", "workers"]
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

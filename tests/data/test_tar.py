@@ -15,7 +15,6 @@ import pytest
 
 import headrace
 from headrace import DataLoader, TarDataset, TarStream
-from headrace.data import tar
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -353,7 +352,3 @@ def tar_ranges(data: Any, offsets: Any, lengths: Any) -> Any:
     from headrace.storage.source import read_ranges
 
     return read_ranges([data], np.zeros(len(offsets), np.int64), offsets, lengths)
-
-
-def test_the_name_of_keys() -> None:
-    assert tar.KEY == "__key__"

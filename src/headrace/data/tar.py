@@ -9,10 +9,9 @@ import numpy as np
 from headrace.data.dataset import Dataset
 from headrace.data.fields import FieldDecoders, check_fields
 from headrace.data.reading import check_index, check_indices
-from headrace.data.records import split
 from headrace.errors import ArgumentError, StorageError
 from headrace.storage.paths import find_paths
-from headrace.storage.samples import TarFiles
+from headrace.storage.samples import KEY, TarFiles
 from headrace.storage.unpacking import compression
 
 if TYPE_CHECKING:
@@ -21,11 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.storage.samples import Members
 
-__all__ = ["KEY", "TarDataset"]
-
-KEY = "__key__"
+__all__ = ["TarDataset"]
 
 
 class TarDataset(Dataset[dict[str, Any]]):
@@ -98,14 +94,15 @@ class TarDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int, /) -> dict[str, Any]:
         position = check_index(index, len(self))
-        columns = self._read(np.array([position]))
+        columns = self._tars.read(np.array([position]), self.fields, verify=self.verify)
         sample = {name: value for name, (value,) in columns.items()}
-        return self._decoders.sample(sample, lambda: self._where(position))
+        return self._decoders.sample(sample, lambda: self._tars.where(position))
 
     def get_batch(self, indices: NDArray[np.int64]) -> dict[str, Any]:
         """The batch of the samples at the indices, shape (n,), int64; fields stay lists of bytes without `decode`."""
         indices = check_indices(indices, len(self))
-        return self._decoders.batch(self._read(indices), indices, self._where)
+        columns = self._tars.read(indices, self.fields, verify=self.verify)
+        return self._decoders.batch(columns, indices, self._tars.where)
 
     def releases_gil(self) -> bool:
         """Whether samples are read, and decoded, in several threads at the same time."""
@@ -117,59 +114,11 @@ class TarDataset(Dataset[dict[str, Any]]):
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the samples at the indices, shape (n,), int64."""
-        members = self._tars.members(indices)
-        self._tars.files.will_need(members.located, members.records)
+        self._tars.will_need(indices)
 
     def close(self) -> None:
         """Give up the archives that are open; reading opens them again."""
         self._tars.files.close()
-
-    def _read(self, indices: NDArray[np.int64]) -> dict[str, list[Any]]:
-        """The fields of some samples, each as a list."""
-        members = self._tars.members(indices)
-        names = self.fields or [KEY, *self._names_of_first(members)]
-        chosen = self._choose(members, names, indices)
-        columns = iter(self._columns(members, chosen, indices))
-        return {name: self._tars.keys(indices) if name == KEY else next(columns) for name in names}
-
-    def _columns(
-        self, members: Members, chosen: list[NDArray[np.int64]], indices: NDArray[np.int64]
-    ) -> list[list[bytes]]:
-        """The bytes of each field."""
-        if sum(map(len, chosen)) < len(members.fields):
-            order = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))  # files of a sample lie side by side
-            members, chosen = members.take(order), [np.searchsorted(order, places) for places in chosen]
-        values = split(self._tars.read(members, indices, verify=self.verify))
-        return [values] if len(chosen) == 1 else [list(map(values.__getitem__, places.tolist())) for places in chosen]
-
-    def _names_of_first(self, members: Members) -> list[str]:
-        return [self._tars.fields[number] for number in members.fields[members.samples == 0]]
-
-    def _choose(self, members: Members, names: Sequence[str], indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """The places of the records of each field, one a sample."""
-        numbers = [self._tars.fields.index(name) for name in names if name != KEY]
-        chosen = [np.flatnonzero(members.fields == number) for number in numbers]
-        complete = all(len(places) == len(indices) for places in chosen)
-        if not complete or (self.fields is None and len(members.fields) > len(numbers) * len(indices)):
-            raise self._differ(members, {*names} - {KEY}, indices)
-        return chosen
-
-    def _differ(self, members: Members, names: set[str], indices: NDArray[np.int64]) -> StorageError:
-        """The error for samples of which one has other fields than these."""
-        found: set[str] = set()
-        for place, index in enumerate(indices.tolist()):  # noqa: B007 - told below
-            found = {self._tars.fields[number] for number in members.fields[members.samples == place]}
-            if names - found or (self.fields is None and found != names):
-                break
-        return StorageError(
-            f"{self._where(index)}, has the fields {sorted(found)}, but {sorted(names)} are needed for the batch; "
-            f"choose with `fields` what all samples have, or read them with batch_size=None"
-        )
-
-    def _where(self, index: int) -> str:
-        """Which sample it is, in which archive, and under which key."""
-        part, _ = self._tars.files.parts.find(index)
-        return f"sample {index}: {self.paths[part]}, key {self._tars.keys(np.array([index]))[0]!r}"
 
 
 def _check_plain(paths: Sequence[str]) -> None:

@@ -128,8 +128,9 @@ class TFRecordDataset(RecordDataset):
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the records at the indices, shape (n,), int64."""
-        located = self._files.parts.locate(indices)
-        self._files.will_need(located, self._files.rows("records", located))
+        if self._files.reads_ahead():
+            located = self._files.parts.locate(indices)
+            self._files.will_need(located, self._files.rows("records", located))
 
     def close(self) -> None:
         """Give up the files that are open; reading opens them again."""

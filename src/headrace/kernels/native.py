@@ -285,6 +285,8 @@ def _address(array: NDArray[Any]) -> int:
             return addressof(_no_bytes_of(array))
         except (TypeError, ValueError):  # its rows lie apart, or its dtype has no buffer
             pass
+    if array.dtype.names:  # whose description would be written out, which takes long
+        array = array.view((np.void, array.itemsize))
     start: int = array.__array_interface__["data"][0]
     return start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from headrace.errors import CorruptDataError
 from headrace.storage.index import Index, open_index, open_indexes
 from headrace.storage.parts import Parts
 from headrace.storage.rows import gather_rows
-from headrace.storage.source import Packed, open_source, read_ranges
+from headrace.storage.source import LocalSource, Packed, open_source, read_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
     from headrace.storage.parts import Located
     from headrace.storage.source import Source
 
+resource: Any = None
+with suppress(ImportError):  # Windows has none
+    import resource
+
 __all__ = ["RecordFiles"]
+
+_WHILE = 64  # batches
 
 
 class RecordFiles:
@@ -55,6 +62,7 @@ class RecordFiles:
     ) -> None:
         self.sources: list[Source] = [open_source(path) for path in paths]
         self._format = index_format
+        self._waits = 0  # for how many batches more reading is taken to wait for the disk
         self._indexes: list[Index | None] = list(open_indexes(self.sources, index_format, progress=progress))
         self.parts = Parts(len(self.table(number, counted)) - fewer for number in range(len(paths)))
 
@@ -93,14 +101,24 @@ class RecordFiles:
             FileChangedError: a file has changed, or is gone.
         """
         lengths = records["length"]
+        faults = _count_faults()
         arrays, offsets = self._fetch(located, records["offset"], lengths)
         packed = read_ranges(arrays, located.which, offsets, lengths)
+        self._waits = _WHILE if _count_faults() > faults else max(self._waits - 1, 0)
         if verify:
             sums = kernels.active().crc32c(packed.buffer, packed.bounds[:-1], lengths)
             wrong = sums != records["crc"]
             if wrong.any():
                 raise self._error(located, records, indices, sums, int(wrong.argmax()))
         return packed
+
+    def reads_ahead(self) -> bool:
+        """Whether it is worth to say early what will be read.
+
+        To ask the system for pages takes longer than to read those that are in memory. So that begins when a
+        read had to wait for the disk, and ends a while after the last one that had to.
+        """
+        return self._waits > 0 or not all(isinstance(source, LocalSource) for source in self.sources)
 
     def will_need(self, located: Located, records: NDArray[Any]) -> None:
         """Begin to fetch records that will be read soon."""
@@ -142,3 +160,10 @@ class RecordFiles:
             f"sample {indices[bad]} is damaged: {self.where(part, record)}: their CRC32C is {sums[bad]:#010x}, but "
             f"{record['crc']:#010x} was written; get the file anew, or pass verify=False to read it as it is"
         )
+
+
+def _count_faults() -> int:
+    """How often this thread had to wait for a page from the disk; 0 where the system does not say."""
+    if resource is None:
+        return 0
+    return int(resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_majflt)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from headrace.errors import StorageError
 from headrace.storage.parts import Located
 from headrace.storage.record_files import RecordFiles
-from headrace.storage.source import read_ranges
+from headrace.storage.source import read_ranges, split
 from headrace.storage.tar import TAR
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.storage.source import Packed
 
-__all__ = ["Members", "TarFiles"]
+__all__ = ["KEY", "TarFiles"]
+
+KEY = "__key__"
 
 
 class Members(NamedTuple):
@@ -68,24 +70,32 @@ class TarFiles:
         places = {name: number for number, name in enumerate(self.fields)}
         for row, found in zip(self._numbers, endings, strict=True):
             row[: len(found)] = [places[name] for name in found]
+        patterns = [self.files.table(number, "pattern").tolist() for number in range(len(paths))]
+        self._patterns = [[found[field] for field in each] for found, each in zip(endings, patterns, strict=True)]
 
     def __len__(self) -> int:
         return len(self.files.parts)
 
-    def members(self, indices: NDArray[np.int64]) -> Members:
-        """The records of the samples at the indices, shape (n,), int64, each in [0, len)."""
-        parts, which, rows = self.files.parts.locate(indices)
-        firsts = self.files.rows("samples", Located(parts, which, rows))
-        counts = self.files.rows("samples", Located(parts, which, rows + 1)) - firsts
-        samples = np.repeat(np.arange(len(indices)), counts)
-        before = np.cumsum(counts) - counts
-        inner = Located(parts, which[samples], np.arange(len(samples)) + (firsts - before)[samples])
-        records = self.files.rows("records", inner)
-        return Members(inner, records, samples, self._numbers[np.array(parts)[inner.which], records["field"]])
+    def read(self, indices: NDArray[np.int64], fields: Sequence[str] | None, *, verify: bool) -> dict[str, list[Any]]:
+        """The fields of samples, each as a list of bytes; of `KEY` as a list of strings.
 
-    def read(self, members: Members, indices: NDArray[np.int64], *, verify: bool) -> Packed:
-        """The bytes of records of the samples at the indices, end to end; see `RecordFiles.read`."""
-        return self.files.read(members.located, members.records, indices[members.samples], verify=verify)
+        Args:
+            indices: of the samples, shape (n,), int64, each in [0, len).
+            fields: their names, in this order; None for `KEY` and all that the samples have.
+            verify: whether to hold the files against their CRC32C.
+
+        Raises:
+            StorageError: a sample has other fields than these, or than the first one.
+            CorruptDataError: a file is not what it was when the index was built.
+        """
+        located = self.files.parts.locate(indices)
+        pattern = self._patterns[located.parts[0]]
+        is_regular = bool(pattern) and all(self._patterns[part] == pattern for part in located.parts)
+        if is_regular and {*(fields or ())} <= {KEY, *pattern}:
+            columns = self._read_regular(located, pattern, fields or pattern, indices, verify=verify)
+        else:
+            columns = self._read_any(located, fields, indices, verify=verify)
+        return {name: self.keys(indices) if name == KEY else columns[name] for name in fields or [KEY, *columns]}
 
     def keys(self, indices: NDArray[np.int64]) -> list[str]:
         """The keys of the samples at the indices, shape (n,), int64."""
@@ -97,6 +107,70 @@ class TarFiles:
         if buffer.isascii():
             return list(map(io.StringIO(buffer.decode(), newline="").read, lengths.tolist()))
         return [key.decode("utf-8", "surrogateescape") for key in map(io.BytesIO(buffer).read, lengths.tolist())]
+
+    def where(self, index: int) -> str:
+        """Which sample it is, in which archive, and under which key."""
+        part, _ = self.files.parts.find(index)
+        return f"sample {index}: {self.files.sources[part].path}, key {self.keys(np.array([index]))[0]!r}"
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Begin to fetch the samples at the indices, shape (n,), int64, if that is worth it."""
+        if self.files.reads_ahead():
+            members = self._members(self.files.parts.locate(indices))
+            self.files.will_need(members.located, members.records)
+
+    def _read_regular(
+        self, located: Located, pattern: list[str], fields: Sequence[str], indices: NDArray[np.int64], *, verify: bool
+    ) -> dict[str, list[bytes]]:
+        """Of samples that all have the same fields in the same order, so that it is known which record is which."""
+        places = sorted(pattern.index(name) for name in fields if name != KEY)
+        width = len(places)
+        rows = (located.rows[:, np.newaxis] * len(pattern) + places).ravel().astype(np.int64, copy=False)
+        inner = Located(located.parts, np.repeat(located.which, width), rows)
+        records = self.files.rows("records", inner)
+        values = split(self.files.read(inner, records, np.repeat(indices, width), verify=verify))
+        return {pattern[place]: values[first::width] for first, place in enumerate(places)}
+
+    def _read_any(
+        self, located: Located, fields: Sequence[str] | None, indices: NDArray[np.int64], *, verify: bool
+    ) -> dict[str, list[bytes]]:
+        members = self._members(located)
+        first = [self.fields[number] for number in members.fields[members.samples == 0]]
+        names = first if fields is None else [name for name in fields if name != KEY]
+        chosen = [np.flatnonzero(members.fields == self.fields.index(name)) for name in names]
+        complete = all(np.array_equal(members.samples[places], np.arange(len(indices))) for places in chosen)
+        if not complete or (fields is None and len(members.fields) > len(names) * len(indices)):
+            raise self._differ(members, {*names}, indices, exactly=fields is None)
+        order = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))  # files of a sample lie side by side
+        members = members.take(order)
+        packed = self.files.read(members.located, members.records, indices[members.samples], verify=verify)
+        values = split(packed)
+        return {
+            name: list(map(values.__getitem__, np.searchsorted(order, places).tolist()))
+            for name, places in zip(names, chosen, strict=True)
+        }
+
+    def _members(self, located: Located) -> Members:
+        parts, which, rows = located
+        firsts = self.files.rows("samples", located)
+        counts = self.files.rows("samples", Located(parts, which, rows + 1)) - firsts
+        samples = np.repeat(np.arange(len(rows)), counts)
+        before = np.cumsum(counts) - counts
+        inner = Located(parts, which[samples], np.arange(len(samples)) + (firsts - before)[samples])
+        records = self.files.rows("records", inner)
+        return Members(inner, records, samples, self._numbers[np.array(parts)[inner.which], records["field"]])
+
+    def _differ(self, members: Members, names: set[str], indices: NDArray[np.int64], *, exactly: bool) -> StorageError:
+        """The error for samples of which one has other fields than these."""
+        found: set[str] = set()
+        for place, index in enumerate(indices.tolist()):  # noqa: B007 - told below
+            found = {self.fields[number] for number in members.fields[members.samples == place]}
+            if names - found or (exactly and found != names):
+                break
+        return StorageError(
+            f"{self.where(index)}, has the fields {sorted(found)}, but {sorted(names)} are needed for the batch; "
+            f"choose with `fields` what all samples have, or read them with batch_size=None"
+        )
 
     def _endings(self, number: int) -> list[str]:
         text = self.files.table(number, "endings").tobytes()

@@ -121,9 +121,11 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
         lengths.append(members.key_lengths)
         count += len(found)
         advance(window.start + window.position)
+    table, samples = np.concatenate(records), np.append(np.concatenate(firsts), count)
     return {
-        "records": np.concatenate(records),
-        "samples": np.append(np.concatenate(firsts), count),
+        "records": table,
+        "samples": samples,
+        "pattern": _pattern(table["field"], samples),
         "keys": np.concatenate(keys),
         "key_bounds": np.cumsum(np.concatenate(lengths)),
         "endings": np.frombuffer(b"".join(endings), np.uint8),
@@ -131,12 +133,22 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
     }
 
 
+def _pattern(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The fields of each sample, if all have the same in the same order; else none."""
+    count = len(samples) - 1
+    width = len(fields) // count if count else 0
+    rows = fields[: count * width].reshape(count, width)
+    is_regular = np.array_equal(samples, width * np.arange(count + 1)) and (rows == rows[:1]).all()
+    return rows[0].astype(np.int64) if count and is_regular else np.empty(0, np.int64)
+
+
 TAR = IndexFormat(
     "tar",
-    1,
+    2,
     {
         "records": RECORD,
         "samples": np.dtype(np.int64),
+        "pattern": np.dtype(np.int64),
         "keys": np.dtype(np.uint8),
         "key_bounds": np.dtype(np.int64),
         "endings": np.dtype(np.uint8),

@@ -38,6 +38,7 @@ SEED = "seed must be a non-negative integer or None, but got seed="
 GENERATOR = "generator must be a numpy.random.Generator, a random.Random, a torch.Generator or None, got "
 BACKEND = "backend must be one of 'auto', 'thread', 'process', 'ray', but got backend="
 ON_ERROR = "on_error must be one of 'raise', 'skip', 'replace', but got on_error="
+MAX_ERRORS = "max_errors must be a non-negative integer or None, but got max_errors="
 BATCH_SAMPLER = (
     "batch_sampler is mutually exclusive with batch_size, shuffle, sampler and drop_last: it decides all four"
 )
@@ -57,6 +58,20 @@ VALUES = [
     *[({"seed": bad}, f"{SEED}{bad!r}") for bad in (-1, True, 1.0, "0", np.True_)],
     *[({"backend": bad}, f"{BACKEND}{bad!r}") for bad in ("gpu", None, 1)],
     *[({"on_error": bad}, f"{ON_ERROR}{bad!r}") for bad in ("ignore", None, True)],
+    *[
+        (
+            {"on_error": "skip", "max_errors": bad},
+            f"max_errors must be a non-negative integer or None, but got max_errors={bad!r}",
+        )
+        for bad in (-1, 1.5, "3", True)
+    ],
+    (
+        {"max_errors": 3},
+        (
+            "max_errors bounds the samples that are passed over, but got max_errors=3 with on_error='raise'; "
+            "use on_error='skip' or 'replace'"
+        ),
+    ),
     ({"shuffle": "yes"}, "shuffle must be True, False, None or \"block\", but got shuffle='yes'"),
     ({"shuffle": 1}, 'shuffle must be True, False, None or "block", but got shuffle=1'),
     ({"block_size": 4}, 'block_size needs shuffle="block", but got block_size=4 with shuffle=None'),
@@ -131,6 +146,10 @@ EXCLUSIVE = [
     ],
 ]
 STREAM = [
+    (
+        {"on_error": "replace"},
+        "on_error='replace' draws another sample by its index, and an IterableDataset has none; use on_error='skip'",
+    ),
     *[
         ({name: value}, f"an IterableDataset decides its own order, but got {name}={value!r}; leave {name} out")
         for name, value in (
@@ -151,8 +170,6 @@ NOT_YET = [
         {"num_workers": 2, "backend": "ray"},
         "backend='ray' is not there yet; this release has backend='thread' and 'process'",
     ),
-    ({"on_error": "skip"}, "on_error='skip' is not there yet; this release only has on_error='raise'"),
-    ({"on_error": "replace"}, "on_error='replace' is not there yet; this release only has on_error='raise'"),
 ]
 
 
@@ -216,6 +233,8 @@ def test_a_set_is_a_stream() -> None:
         {"batch_size": np.int64(4), "shuffle": np.True_, "seed": np.uint8(3)},
         {"batch_size": None, "shuffle": None},
         {"shuffle": "block"},
+        {"on_error": "skip"},
+        {"on_error": "replace", "max_errors": np.int64(0)},
         {"shuffle": "block", "block_size": np.int64(4), "window": 2},
         {"num_workers": np.int32(0), "timeout": 0.0, "prefetch_factor": None, "multiprocessing_context": None},
         {"generator": np.random.default_rng(0)},

@@ -24,6 +24,7 @@ BUILT_IN = {
     "ReferenceKernelsWarning": UserWarning,
     "StateError": ValueError,
     "StorageError": OSError,
+    "TooManyErrorsError": RuntimeError,
     "UnexpectedStopIterationError": RuntimeError,
     "NotPicklableError": TypeError,
     "WorkerDiedError": RuntimeError,

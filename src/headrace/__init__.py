@@ -24,6 +24,7 @@ from headrace.data import (
     random_split,
 )
 from headrace.errors import HeadraceError, HeadraceWarning
+from headrace.failures import BadSample
 from headrace.keys import default_rng, sample_rng
 from headrace.loader import DataLoader
 from headrace.stats import LoaderStats
@@ -66,6 +67,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [  # noqa: RUF022 - in plain order
     "ArrowDataset",
+    "BadSample",
     "CIFAR10",
     "CIFAR100",
     "CenterCrop",

@@ -52,10 +52,8 @@ def check_arguments(given: Mapping[str, Any], *, stream: bool) -> None:
     _check_seeds(given)
     _check_ranks(given)
     _check_choice("backend", given["backend"], _BACKENDS)
-    _check_choice("on_error", given["on_error"], _ON_ERROR)
     _check_choice("on_worker_death", given["on_worker_death"], _ON_WORKER_DEATH)
-    if given["on_error"] != "raise":
-        raise NotYetError(f"on_error={given['on_error']!r} is not there yet; this release only has on_error='raise'")
+    _check_errors(given, stream=stream)
 
 
 def _check_flags(given: Mapping[str, Any]) -> None:
@@ -188,6 +186,24 @@ def _check_ranks(given: Mapping[str, Any]) -> None:
         raise ArgumentError(
             f"shuffle={given['shuffle']!r} on several ranks needs a seed, or each rank would draw an order of its own; "
             "give all the same"
+        )
+
+
+def _check_errors(given: Mapping[str, Any], *, stream: bool) -> None:
+    on_error, max_errors = given["on_error"], given["max_errors"]
+    _check_choice("on_error", on_error, _ON_ERROR)
+    if stream and on_error == "replace":
+        raise ArgumentError(
+            "on_error='replace' draws another sample by its index, and an IterableDataset has none; use on_error='skip'"
+        )
+    if max_errors is None:
+        return
+    if not _is_integer(max_errors, at_least=0):
+        raise ArgumentError(f"max_errors must be a non-negative integer or None, but got max_errors={max_errors!r}")
+    if on_error == "raise":
+        raise ArgumentError(
+            f"max_errors bounds the samples that are passed over, but got max_errors={max_errors!r} with "
+            "on_error='raise'; use on_error='skip' or 'replace'"
         )
 
 

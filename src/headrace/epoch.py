@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from headrace.data.hints import reads_ahead
-from headrace.errors import DatasetChangedError
+from headrace.errors import DatasetChangedError, TooManyErrorsError
 from headrace.order.samplers import PlanSampling, looking_ahead
-from headrace.tasks import SampleTask, StreamBatch, StreamTask
+from headrace.tasks import Loaded, SampleTask, StreamTask, naming_step
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from headrace.order.samplers import Sampling, Selection
-    from headrace.position import Cursor
+    from headrace.position import Cursor, Epoch
     from headrace.workers.base import Pool
+
+    Note = Callable[[Loaded, Epoch, int], None]
 
 __all__ = ["SampledBatches", "StreamedBatches"]
 
@@ -36,34 +39,50 @@ class SampledBatches:
         sampling: which samples make up each batch.
         length: the number of samples that the sampling was made for; None if it does not depend on it.
         cursor: the epoch and the first batch; it moves on with each batch that is handed out.
+        note: takes in what is told beside a batch; it raises where that is too much.
     """
 
     def __init__(
-        self, pool: Pool[SampleTask, Any], dataset: Any, sampling: Sampling, length: int | None, cursor: Cursor
+        self,
+        pool: Pool[SampleTask, Any],
+        dataset: Any,
+        sampling: Sampling,
+        length: int | None,
+        cursor: Cursor,
+        note: Note,
     ) -> None:
         self._cursor = cursor
+        self._note = note
         self._results = pool.run(_SampleTasks(dataset, sampling, length, cursor))
 
     def read(self) -> tuple[Any, int]:
         """The next batch, and how many samples it holds.
 
-        After an error, the batch that it came from is passed over.
+        After an error, the batch that it came from is passed over. So is one all of whose samples were.
 
         Raises:
             StopIteration: the epoch is over.
             DatasetChangedError: the dataset is not as long as it was when the epoch began.
         """
         results = self._results
-        try:
-            batch = next(results)
-        except Exception:
-            if results.task is not None:  # else it was not a batch that failed
-                self._cursor.hand_out(results.task.step)
-            raise
-        task = results.task
-        assert task is not None  # noqa: S101 - a result is a task's
-        self._cursor.hand_out(task.step)
-        return batch, len(task.selection)
+        while True:
+            try:
+                found = next(results)
+            except Exception:
+                if results.task is not None:  # else it was not a batch that failed
+                    self._cursor.hand_out(results.task.step)
+                raise
+            task = results.task
+            assert task is not None  # noqa: S101 - a result is a task's
+            self._cursor.hand_out(task.step)
+            if not isinstance(found, Loaded):
+                return found, len(task.selection)
+            self._note(found, task.epoch, task.step)
+            if found.errors:
+                with naming_step(task.epoch, task.step):
+                    raise found.errors[-1]
+            if found.loaded:
+                return found.batch, found.samples
 
     def close(self) -> None:
         """Load no more."""
@@ -111,12 +130,14 @@ class StreamedBatches:
         readers: how many of its workers have a whole stream for themselves, and take turns; 1 if there
             is but one stream.
         cursor: the epoch and the first batch; it moves on with each batch that is handed out.
+        note: takes in what is told beside a batch; it raises where that is too much.
     """
 
-    def __init__(self, pool: Pool[StreamTask, StreamBatch], readers: int, cursor: Cursor) -> None:
+    def __init__(self, pool: Pool[StreamTask, Loaded], readers: int, cursor: Cursor, note: Note) -> None:
         self._cursor = cursor
+        self._note = note
         # What comes next, each with the step that has been handed out with it.
-        self._waiting: deque[tuple[StreamBatch | Exception, int | None]] = deque()
+        self._waiting: deque[tuple[Loaded | Exception, int | None]] = deque()
         self._tasks = _StreamTasks(readers, cursor)
         self._results = pool.run(self._tasks)
 
@@ -144,15 +165,21 @@ class StreamedBatches:
         """Read no more."""
         self._results.close()
 
-    def _take(self, found: StreamBatch, task: StreamTask) -> None:
+    def _take(self, found: Loaded, task: StreamTask) -> None:
+        errors = list(found.errors)
+        try:
+            self._note(found, task.epoch, task.step)
+        except TooManyErrorsError as error:
+            found = replace(found, loaded=False)
+            errors.append(error)
         if task.skip:
             return
-        self._waiting.extend((error, None) for error in found.errors)
+        self._waiting.extend((error, None) for error in errors)
         if found.loaded:
             self._waiting.append((found, task.step))
         elif found.samples:  # it is passed over with the last of its errors
-            error, _ = self._waiting.pop()
-            self._waiting.append((error, task.step))
+            last, _ = self._waiting.pop()
+            self._waiting.append((last, task.step))
         else:
             self._tasks.end(task)
             self._cursor.hand_out(task.step)

@@ -25,6 +25,7 @@ __all__ = [
     "ReferenceKernelsWarning",
     "StateError",
     "StorageError",
+    "TooManyErrorsError",
     "UnexpectedStopIterationError",
     "WorkerDiedError",
     "WorkerError",
@@ -91,6 +92,10 @@ class FileChangedError(StorageError):
 
 class DestinationExistsError(StorageError, FileExistsError):
     """Something is already where a file is to be written."""
+
+
+class TooManyErrorsError(HeadraceError, RuntimeError):
+    """More samples could not be read than `max_errors` allows, or no replacement was found for one."""
 
 
 class UnexpectedStopIterationError(HeadraceError, RuntimeError):

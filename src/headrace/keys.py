@@ -35,12 +35,14 @@ __all__ = [
     "epoch_key",
     "notice_unnamed",
     "part",
+    "replacement",
     "sample_rng",
     "slot",
     "use_keys",
 ]
 
 _WORD = 2**32 - 1
+_REPLACEMENTS = 0x48520005  # the stream of draws that choose a sample in place of another
 
 
 def check_seed(seed: object) -> int:
@@ -322,6 +324,23 @@ def sample_rng() -> np.random.Generator:
     unnamed = 0 if len(indices) == 1 else keys.next_unnamed()
     counter = np.array([0, 0, index, unnamed], np.uint64)  # the low words count the draws
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def replacement(key: int, index: int, attempt: int, count: int) -> int:
+    """Which of `count` samples is read in place of one that cannot be.
+
+    Args:
+        key: the key of the epoch, below 2**64.
+        index: the index of the sample that cannot be read.
+        attempt: how many have been tried in its place.
+        count: how many samples there are to choose from.
+
+    >>> replacement(7, 3, 0, 1000) == replacement(7, 3, 0, 1000) != replacement(7, 3, 1, 1000)
+    True
+    """
+    low, high, _, _ = kernels.active().philox(key, np.array([index], np.int64), _REPLACEMENTS, attempt)[0].tolist()
+    chosen: int = (low | high << 32) * count >> 64
+    return chosen
 
 
 def default_rng() -> np.random.Generator:

@@ -16,7 +16,7 @@ from headrace.arguments import check_arguments, check_count, check_kind, is_stre
 from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
-from headrace.data.hints import blocks
+from headrace.data.hints import add_counters, blocks, counters
 from headrace.data.reading import releases_gil
 from headrace.epoch import SampledBatches, StreamedBatches
 from headrace.errors import (
@@ -27,6 +27,7 @@ from headrace.errors import (
     OutOfRangeError,
     StateError,
 )
+from headrace.failures import BadSample, BadSamples
 from headrace.iterator import BatchIterator
 from headrace.keys import epoch_key
 from headrace.order.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
@@ -35,10 +36,9 @@ from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, Singl
 from headrace.plan import Order, Plan
 from headrace.pools import PoolKeeper
 from headrace.position import Cursor, Epoch, Epochs
-from headrace.reader import BatchReader
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
-from headrace.tasks import naming_step
+from headrace.tasks import Loaded, naming_step
 from headrace.work import WorkMaker
 from headrace.workers import InlinePool, Pool, PoolOptions, ThreadPool
 
@@ -57,17 +57,8 @@ else:
 
 # What the batches depend on: set once, by the constructor.
 _FIXED = {"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "collate_fn", "generator"}
-_FIXED |= {
-    "seed",
-    "rank",
-    "world_size",
-    "num_workers",
-    "persistent_workers",
-    "backend",
-    "shard",
-    "block_size",
-    "window",
-}
+_FIXED |= {"seed", "rank", "world_size", "num_workers", "persistent_workers", "backend", "shard"}
+_FIXED |= {"on_error", "max_errors", "block_size", "window"}
 # Where neither the user nor the dataset says how the samples lie.
 _BLOCK_SIZE, _WINDOW = 1024, 8
 
@@ -108,7 +99,8 @@ class DataLoader(Generic[B_co]):
         rank: which of `world_size` ranks this loader feeds. A step is then batch_size * world_size
             samples, of which each rank gets its share.
         world_size: how many ranks share the dataset.
-        on_error: what a failing sample does; only "raise" in this release.
+        on_error: what happens if a sample cannot be read: "raise" its error, "skip" the sample, or
+            "replace" it with another one, drawn from the same key; `bad_samples` lists what was passed over.
         on_worker_death: what happens when a worker process dies: "raise" a WorkerDiedError, or
             "restart": a new one loads what the dead one had not.
         prefetch_bytes: how large the batches loaded ahead may be together, in bytes; None for no bound
@@ -119,6 +111,7 @@ class DataLoader(Generic[B_co]):
         block_size: samples a block for shuffle="block"; by default what the dataset's `blocks()` says, or
             else 1024.
         window: how many blocks are shuffled among each other for shuffle="block"; default 8.
+        max_errors: how many bad samples are passed over before a TooManyErrorsError; None for any number.
 
     Raises:
         ArgumentError: a value is not allowed, or two exclude each other (also a ValueError).
@@ -168,6 +161,7 @@ class DataLoader(Generic[B_co]):
         shard: bool = False,
         block_size: int | None = None,
         window: int | None = None,
+        max_errors: int | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
         self._streams = is_stream(dataset)
@@ -195,19 +189,20 @@ class DataLoader(Generic[B_co]):
         self.rank = 0 if rank is None else int(rank)
         self.world_size = 1 if world_size is None else int(world_size)
         self.on_error = on_error
+        self.max_errors = None if max_errors is None else int(max_errors)
         self.on_worker_death = on_worker_death
         self.prefetch_bytes = prefetch_bytes
         self.shard = bool(shard)
         self.block_size = block_size
         self.window = (_WINDOW if window is None else int(window)) if shuffle == "block" else None
         self._given_sampling = self._sampling_of_samplers()
-        self._reader = BatchReader(dataset, collate_fn, single=self.batch_size is None and batch_sampler is None)
         self._epochs = Epochs(self.seed, generator)
         self._make_resources()
 
     def _make_resources(self) -> None:
         self._arena = Arena()
         self._meter = Meter()
+        self._bad = BadSamples(self.on_error, self.max_errors)
         self._pools = PoolKeeper(persistent=self.persistent_workers)
         self._closed = False
 
@@ -217,7 +212,7 @@ class DataLoader(Generic[B_co]):
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_meter", "_pools", "_closed")
+        left_out = ("_arena", "_meter", "_bad", "_pools", "_closed")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way
 
@@ -267,6 +262,7 @@ class DataLoader(Generic[B_co]):
         Raises:
             OutOfRangeError: there is no such step (also an IndexError).
             ArgumentError: the epoch's seed is not known, because each epoch draws its own.
+            Exception: what a sample of it raised, or the last one, where all had to be passed over.
 
         >>> import numpy as np
         >>> from headrace import TensorDataset
@@ -284,7 +280,8 @@ class DataLoader(Generic[B_co]):
         if isinstance(sampling, PlanSampling) and step >= sampling.steps():
             raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
         with naming_step(known, step), use_arena(self._arena):
-            batch = self._reader(sampling.at(known.order_key, step), known.draws_key, step)
+            found = self._maker().reader()(sampling.at(known.order_key, step), known.draws_key, step)
+            batch = self._alone(found, known, step)
         delivered: B_co = self._deliver(batch)
         return delivered
 
@@ -358,7 +355,17 @@ class DataLoader(Generic[B_co]):
         >>> loader.stats().batches, loader.stats().samples
         (2, 10)
         """
-        return self._meter.snapshot()
+        snapshot = self._meter.snapshot()
+        counted = add_counters([counters(self.dataset), snapshot.counters])
+        return replace(snapshot, bad_samples=len(self._bad), counters=counted)
+
+    @property
+    def bad_samples(self) -> tuple[BadSample, ...]:
+        """The samples that could not be read and were left out or replaced, each once, in order of meeting.
+
+        The first 10,000 are listed, or `max_errors` if that is more.
+        """
+        return self._bad.listed()
 
     def close(self) -> None:
         """End the workers and give up the loader's memory.
@@ -385,9 +392,27 @@ class DataLoader(Generic[B_co]):
 
     def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> SampledBatches | StreamedBatches:
         if self._streams:
-            return StreamedBatches(pool, self._readers() or 1, cursor)
+            return StreamedBatches(pool, self._readers() or 1, cursor, self._note)
         length = len(self.dataset) if self._given_sampling is None else None
-        return SampledBatches(pool, self.dataset, self._sampling(), length, cursor)
+        return SampledBatches(pool, self.dataset, self._sampling(), length, cursor, self._note)
+
+    def _note(self, found: Loaded, epoch: Epoch, step: int) -> None:
+        """Take in what a worker told beside a batch.
+
+        Raises:
+            TooManyErrorsError: there are more bad samples than are allowed.
+        """
+        self._meter.counted(found.counted)
+        self._bad.note(found.failures, epoch.number, step)
+
+    def _alone(self, found: Any, epoch: Epoch, step: int) -> Any:
+        """A batch that was asked for alone; nothing stands for one that is not there."""
+        if not isinstance(found, Loaded):
+            return found
+        self._note(found, epoch, step)
+        if not found.loaded:
+            raise [*(failure.error for failure in found.failures), *found.errors][-1]
+        return found.batch
 
     def _readers(self) -> int | None:
         """How many workers read a stream in turns; None where the number makes no difference."""
@@ -395,19 +420,7 @@ class DataLoader(Generic[B_co]):
 
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
         """Workers for an iterator that begins with this epoch."""
-        single = self.batch_size is None and self.batch_sampler is None
-        maker = WorkMaker(
-            dataset=self.dataset,
-            streams=self._streams,
-            batch_size=self.batch_size,
-            single=single,
-            collate_fn=self.collate_fn,
-            drop_last=self.drop_last,
-            num_workers=self.num_workers,
-            worker_init_fn=self.worker_init_fn,
-            seed=epoch_key(epoch.seed, epoch.number, "workers"),
-            shard=self.shard,
-        )
+        maker = replace(self._maker(), seed=epoch_key(epoch.seed, epoch.number, "workers"))
         if self.num_workers == 0:
             return InlinePool(replace(maker, arena=self._arena))
         options = PoolOptions(
@@ -425,6 +438,21 @@ class DataLoader(Generic[B_co]):
         restart = self.on_worker_death == "restart"
         maker = replace(maker, own_process=True)
         return ProcessPool(maker, **options, context=self.multiprocessing_context, restart=restart)
+
+    def _maker(self) -> WorkMaker:
+        return WorkMaker(
+            dataset=self.dataset,
+            streams=self._streams,
+            batch_size=self.batch_size,
+            single=self.batch_size is None and self.batch_sampler is None,
+            collate_fn=self.collate_fn,
+            drop_last=self.drop_last,
+            num_workers=self.num_workers,
+            worker_init_fn=self.worker_init_fn,
+            shard=self.shard,
+            on_error=self.on_error,
+            from_batch=self._given_sampling is not None,
+        )
 
     def _uses_threads(self) -> bool:
         """Whether the workers are threads."""

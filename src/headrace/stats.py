@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["LoaderStats", "Meter"]
 
@@ -18,6 +23,10 @@ class LoaderStats:
         bytes: bytes of their arrays and strings.
         wait_seconds: how long the consumer waited for batches, in seconds.
         consumer_seconds: how long the consumer took between batches, in seconds.
+        bad_samples: samples that could not be read and were left out or replaced, each counted once (but
+            again each time beyond the 10,000 that `DataLoader.bad_samples` lists).
+        counters: what the dataset has counted in its method `counters()`, such as hits and misses of a
+            cache: in this process, whoever read there, and in the loader's worker processes.
 
     >>> LoaderStats(batches=2, samples=64, bytes=512, wait_seconds=1.0, consumer_seconds=3.0).wait_share
     0.25
@@ -28,6 +37,8 @@ class LoaderStats:
     bytes: int = 0
     wait_seconds: float = 0.0
     consumer_seconds: float = 0.0
+    bad_samples: int = 0
+    counters: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def wait_share(self) -> float:
@@ -49,6 +60,7 @@ class Meter:
         self._lock = threading.Lock()
         self._batches = self._samples = self._bytes = 0
         self._wait = self._consumer = 0.0
+        self._counters: Counter[str] = Counter()
 
     def handed_out(self, samples: int, nbytes: int, wait_seconds: float) -> None:
         """Count one batch and how long it was waited for."""
@@ -63,7 +75,13 @@ class Meter:
         with self._lock:
             self._consumer += seconds
 
+    def counted(self, counters: Mapping[str, int]) -> None:
+        """Add what the dataset of a worker process has counted."""
+        with self._lock:
+            self._counters.update(counters)
+
     def snapshot(self) -> LoaderStats:
         """The sums so far."""
         with self._lock:
-            return LoaderStats(self._batches, self._samples, self._bytes, self._wait, self._consumer)
+            sums = self._batches, self._samples, self._bytes, self._wait, self._consumer
+            return LoaderStats(*sums, counters=dict(self._counters))

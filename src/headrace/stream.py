@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.failures import Failure, without_frames
 from headrace.keys import use_keys
 from headrace.reader import collate
-from headrace.tasks import StreamBatch, naming_step, seed_globals
+from headrace.tasks import Loaded, name_step, naming_step, seed_globals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +40,7 @@ class StreamReader:
         worker: which of the readers this is, each of which has the whole stream for itself.
         workers: how many such readers there are.
         seeds_globals: seed the generators that the process shares before the samples of each batch.
+        skips: pass over samples that fail, where the stream goes on after them.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class StreamReader:
         worker: int = 0,
         workers: int = 1,
         seeds_globals: bool = False,
+        skips: bool = False,
     ) -> None:
         self._stream = stream
         self._size = batch_size or 1
@@ -59,6 +63,7 @@ class StreamReader:
         self._worker = worker
         self._workers = workers
         self._seeds_globals = seeds_globals
+        self._skips = skips
         self._epoch: Epoch | None = None
 
     def begin(self, epoch: Epoch) -> None:
@@ -70,6 +75,7 @@ class StreamReader:
         self._epoch = epoch
         self._number = 0  # of the batch that comes next
         self._position = 0  # of the sample that comes next
+        self._asked = 0  # how often the stream was asked for a sample
         self._ended = True
         if hasattr(self._stream, "set_epoch"):
             self._stream.set_epoch(epoch.number)
@@ -77,7 +83,7 @@ class StreamReader:
             self._samples = iter(self._stream)
         self._ended = False
 
-    def __call__(self, task: StreamTask) -> StreamBatch:
+    def __call__(self, task: StreamTask) -> Loaded:
         """The batch of a task, with what was raised on the way from the batch before it."""
         epoch = task.epoch
         with naming_step(epoch, task.step):
@@ -85,15 +91,16 @@ class StreamReader:
                 self.begin(epoch)
         while self._number < task.number and not self._ended:
             self._read_samples(epoch)  # what fails there is told by who loads that batch
-        samples, errors = self._read_samples(epoch)
+        samples, errors, failures = self._read_samples(epoch)
         if task.skip:
-            return StreamBatch(0)
+            return Loaded(0)
         if not samples or (self._drop_last and len(samples) < self._size):
-            return StreamBatch(0, errors=errors)
+            return Loaded(0, errors=errors, failures=failures)
         try:
-            return StreamBatch(len(samples), self._collate(samples, task), loaded=True, errors=errors)
+            batch = self._collate(samples, task)
         except Exception as error:
-            return StreamBatch(len(samples), errors=[*errors, error])
+            return Loaded(len(samples), errors=[*errors, error], failures=failures)
+        return Loaded(len(samples), batch, loaded=True, errors=errors, failures=failures)
 
     def _collate(self, samples: list[Any], task: StreamTask) -> Any:
         first = task.number * self._size
@@ -101,31 +108,55 @@ class StreamReader:
         with naming_step(task.epoch, task.step), use_keys(task.epoch.draws_key, self._numbers(indices)):
             return collate(samples, indices, self._collate_fn, single=self._single)
 
-    def _read_samples(self, epoch: Epoch) -> tuple[list[Any], list[Exception]]:
-        """The samples of the next batch, fewer at the end of the stream, and what was raised among them."""
+    def _read_samples(self, epoch: Epoch) -> tuple[list[Any], list[Exception], list[Failure]]:
+        """The samples of the next batch, fewer at the end of the stream.
+
+        Also what was raised among them: the errors that are told, and those of samples passed over.
+        """
         number, self._number = self._number, self._number + 1
         step = number * self._workers + self._worker
         if self._seeds_globals:
             seed_globals(epoch, step)
         samples: list[Any] = []
         errors: list[Exception] = []
-        failures = 0  # in a row
+        failures: list[Failure] = []
+        in_a_row = 0
         while not self._ended and len(samples) < self._size:
+            self._asked += 1
             try:
-                with naming_step(epoch, step), use_keys(epoch.draws_key, self._numbers([self._position])):
+                with use_keys(epoch.draws_key, self._numbers([self._position])):
                     sample = next(self._samples, self)
             except Exception as error:
-                errors.append(error)
-                failures += 1
-                self._ended = failures == _PATIENCE
+                in_a_row += 1
+                self._ended = in_a_row == _PATIENCE
+                if self._skips and self._goes_on_after(error):
+                    failures.append(Failure(self._asked - 1, without_frames(error)))
+                else:
+                    name_step(error, epoch, step)
+                    errors.append(error)
                 continue
             if sample is self:
                 self._ended = True  # not asked again: some would start anew
                 break
             samples.append(sample)
             self._position += 1
-            failures = 0
-        return samples, errors
+            in_a_row = 0
+        return samples, errors, failures
+
+    def _goes_on_after(self, error: Exception) -> bool:
+        """Whether the stream can be asked for the sample after one that failed; if not, say why."""
+        if isinstance(error, MemoryError):  # it says nothing of the sample
+            return False
+        if self._ended:
+            error.add_note(f"{_PATIENCE} samples in a row failed, so the stream is taken to be at its end")
+        elif isinstance(self._samples, GeneratorType):
+            error.add_note(
+                "a generator ends when it raises, so nothing comes after this and on_error='skip' cannot pass over it; "
+                "catch the error in the generator"
+            )
+        else:
+            return True
+        return False
 
     def _numbers(self, positions: Sequence[int]) -> NDArray[np.int64]:
         """The numbers that tell the samples apart from all others of the epoch."""

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.failures import Failure
     from headrace.order.samplers import Selection
 
-__all__ = ["SampleTask", "StreamBatch", "StreamTask", "naming_step", "seed_globals"]
+__all__ = ["Loaded", "SampleTask", "StreamTask", "name_step", "naming_step", "seed_globals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class SampleTask:
     later: NDArray[np.int64] | None = None
 
     def __str__(self) -> str:
-        return f"step {self.step} of epoch {self.epoch.number} (seed {self.epoch.seed})"
+        return _name(self.epoch, self.step)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A tenth of the time that pickle would take for its parts; one is sent for every batch.
@@ -71,24 +72,29 @@ class StreamTask:
     skip: bool = False
 
     def __str__(self) -> str:
-        return f"step {self.step} of epoch {self.epoch.number} (seed {self.epoch.seed})"
+        return _name(self.epoch, self.step)
 
 
 @dataclass(frozen=True, slots=True)
-class StreamBatch:
-    """What became of a StreamTask.
+class Loaded:
+    """What became of a task, where there is more to tell than a batch.
 
     Attributes:
-        samples: how many samples the batch holds; 0 where the stream has ended, or it was passed over.
+        samples: how many samples the batch holds; 0 where there is none: all have failed, the stream has
+            ended, or the task was to pass it over.
         batch: the batch, if it is loaded.
         loaded: whether it is; else there is none, or the last of the errors prevented it.
         errors: what was raised on the way, in the order in which that happened.
+        failures: the samples that were left out, or replaced.
+        counted: what the dataset of a worker process has counted since it was last told.
     """
 
     samples: int
     batch: Any = None
     loaded: bool = False
     errors: list[Exception] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
 
 
 class naming_step:  # noqa: N801 - a context manager reads like a function
@@ -108,13 +114,19 @@ class naming_step:  # noqa: N801 - a context manager reads like a function
     ) -> None:
         if isinstance(error, StopIteration):
             unexpected = UnexpectedStopIterationError("StopIteration came out of a collate_fn or get_batch")
-            unexpected.add_note(self._note())
+            name_step(unexpected, self._epoch, self._step)
             raise unexpected from error
         if isinstance(error, Exception):
-            error.add_note(self._note())
+            name_step(error, self._epoch, self._step)
 
-    def _note(self) -> str:
-        return f"in step {self._step} of epoch {self._epoch.number} (seed {self._epoch.seed})"
+
+def name_step(error: Exception, epoch: Epoch, step: int) -> None:
+    """Add to an error which batch it came from."""
+    error.add_note(f"in {_name(epoch, step)}")
+
+
+def _name(epoch: Epoch, step: int) -> str:
+    return f"step {step} of epoch {epoch.number} (seed {epoch.seed})"
 
 
 def seed_globals(epoch: Epoch, step: int) -> None:

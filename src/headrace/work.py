@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace import adapters
 from headrace.batch.arena import use_arena
-from headrace.data.hints import will_need
+from headrace.data.hints import counters, has_counters, will_need
 from headrace.errors import HeadraceWarning
 from headrace.keys import epoch_key
 from headrace.reader import BatchReader
 from headrace.stream import StreamReader
-from headrace.tasks import SampleTask, StreamBatch, StreamTask, naming_step, seed_globals
+from headrace.tasks import Loaded, SampleTask, StreamTask, naming_step, seed_globals
 from headrace.workers.info import WorkerInfo, use_worker_info
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class WorkMaker:
         shard: deal the batches of a stream out, in place of a whole stream for each worker.
         arena: where batches are written; None where the pool says so.
         own_process: whether a worker has a process for itself.
+        on_error: what a sample does that cannot be read: "raise", "skip" or "replace".
+        from_batch: replace it with another sample of its batch, not of the whole dataset.
     """
 
     dataset: Any
@@ -59,6 +61,8 @@ class WorkMaker:
     shard: bool = False
     arena: Arena | None = None
     own_process: bool = False
+    on_error: str = "raise"
+    from_batch: bool = False
 
     def __call__(self, worker: int) -> Callable[[Any], Any]:
         """Make worker number `worker` ready, and give what it does for a task."""
@@ -68,6 +72,8 @@ class WorkMaker:
         if self.num_workers:
             self._begin_worker(worker, dataset)
         work = self._stream_work(worker, dataset) if self.streams else self._sample_work()
+        if self.own_process and has_counters(dataset):
+            work = _counting(work, dataset)
         return work if self.arena is None else _in_arena(work, self.arena)
 
     def _begin_worker(self, worker: int, dataset: Any) -> None:
@@ -81,7 +87,7 @@ class WorkMaker:
         if self.shard:
             use_worker_info(None)  # who asks would leave out samples that are dealt out already
 
-    def _stream_work(self, worker: int, stream: Any) -> Callable[[StreamTask], StreamBatch]:
+    def _stream_work(self, worker: int, stream: Any) -> Callable[[StreamTask], Loaded]:
         turns = self.num_workers > 1 and not self.shard
         return StreamReader(
             stream,
@@ -91,10 +97,11 @@ class WorkMaker:
             worker=worker if turns else 0,
             workers=self.num_workers if turns else 1,
             seeds_globals=self.own_process,
+            skips=self.on_error == "skip",
         )
 
     def _sample_work(self) -> Callable[[SampleTask], Any]:
-        reader = BatchReader(self.dataset, self.collate_fn, single=self.single)
+        reader = self.reader()
 
         def load(task: SampleTask) -> Any:
             with naming_step(task.epoch, task.step):
@@ -106,6 +113,12 @@ class WorkMaker:
 
         return load
 
+    def reader(self) -> BatchReader:
+        """What reads the batches of a dataset."""
+        return BatchReader(
+            self.dataset, self.collate_fn, single=self.single, on_error=self.on_error, from_batch=self.from_batch
+        )
+
     def _announce(self, later: NDArray[np.int64]) -> None:
         try:
             will_need(self.dataset, later)
@@ -116,6 +129,24 @@ class WorkMaker:
                 HeadraceWarning,
                 stacklevel=2,
             )
+
+
+def _counting(work: Callable[[Any], Any], dataset: Any) -> Callable[[Any], Any]:
+    """Send along what the dataset has counted in this process, where the consumer would not see it."""
+    told = counters(dataset)
+
+    def work_and_tell(task: Any) -> Any:
+        nonlocal told
+        found = work(task)
+        before, told = told, counters(dataset)
+        counted = {name: count - before.get(name, 0) for name, count in told.items() if count != before.get(name, 0)}
+        if not counted:
+            return found
+        if not isinstance(found, Loaded):
+            found = Loaded(len(task.selection), found, loaded=True)
+        return replace(found, counted=counted)
+
+    return work_and_tell
 
 
 def _in_arena(work: Callable[[Any], Any], arena: Arena) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["add_counters", "blocks", "concat_blocks", "counters", "reads_ahead", "will_need"]
+__all__ = ["add_counters", "blocks", "concat_blocks", "counters", "has_counters", "reads_ahead", "will_need"]
 
 
 def reads_ahead(dataset: object) -> bool:
@@ -85,6 +85,11 @@ def concat_blocks(datasets: Sequence[Any]) -> NDArray[np.int64] | None:
         parts.append(start + bounds[1:] if length else bounds[:0])
         start += length
     return np.concatenate(parts)
+
+
+def has_counters(dataset: object) -> bool:
+    """Whether the dataset counts anything."""
+    return _method(dataset, "counters") is not None
 
 
 def counters(dataset: object) -> dict[str, int]:

@@ -15,6 +15,7 @@ import numpy as np
 from headrace.batch.collate import default_collate
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.faces import fast_face
+from headrace.failures import without_frames
 from headrace.keys import each_sample, notice_unnamed
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "check_indices",
     "open_rows",
     "read_batch",
+    "read_readable",
     "read_samples",
     "reads_batches",
     "releases_gil",
@@ -187,14 +189,56 @@ def read_samples(
                 move_to(position)
                 samples.append(dataset[index])
     except StopIteration as error:
-        raise UnexpectedStopIterationError(
-            f"{type(dataset).__name__}.__getitem__({keys[len(samples)]!r}) raised StopIteration; raise IndexError or "
-            "another exception there"
-        ) from error
+        raise _unexpected_stop(dataset, keys[len(samples)]) from error
     except Exception as error:
-        error.add_note(f"while reading sample {keys[len(samples)]!r} of {type(dataset).__name__}")
+        error.add_note(_reading(dataset, keys[len(samples)]))
         raise
     return samples
+
+
+def read_readable(
+    dataset: Indexable[Any], indices: Sequence[Any] | NDArray[np.int64]
+) -> tuple[dict[int, Any], dict[int, Exception]]:
+    """The samples at the indices that can be read, one at a time, and the errors of the others.
+
+    Args:
+        dataset: any object with `__getitem__`.
+        indices: the samples' indices, or other keys that the dataset knows.
+
+    Returns:
+        Both by their positions among the indices.
+
+    Raises:
+        MemoryError: it says nothing of the sample.
+        UnexpectedStopIterationError: the dataset raised StopIteration, which is no way to fail.
+    """
+    keys = indices.tolist() if isinstance(indices, np.ndarray) else indices
+    samples: dict[int, Any] = {}
+    errors: dict[int, Exception] = {}
+    with each_sample(len(keys)) as move_to:
+        for position, index in enumerate(keys):
+            move_to(position)
+            try:
+                samples[position] = dataset[index]
+            except StopIteration as error:
+                raise _unexpected_stop(dataset, index) from error
+            except (MemoryError, UnexpectedStopIterationError) as error:
+                error.add_note(_reading(dataset, index))
+                raise
+            except Exception as error:
+                errors[position] = without_frames(error)
+    return samples, errors
+
+
+def _reading(dataset: object, index: object) -> str:
+    return f"while reading sample {index!r} of {type(dataset).__name__}"
+
+
+def _unexpected_stop(dataset: object, index: object) -> UnexpectedStopIterationError:
+    return UnexpectedStopIterationError(
+        f"{type(dataset).__name__}.__getitem__({index!r}) raised StopIteration; raise IndexError or another exception "
+        "there"
+    )
 
 
 def _checked(samples: list[Any], count: int, dataset: object) -> list[Any]:

@@ -68,6 +68,7 @@ def test_what_is_no_path(paths: Any) -> None:
         ("{a,b}.bin", ["a.bin", "b.bin"]),
         ("{b,a}.bin", ["b.bin", "a.bin"]),
         ("{008..011}.tar", ["008.tar", "009.tar", "010.tar", "011.tar"]),
+        ("{0..10}", [str(number) for number in range(11)]),
         ("{11..8}.tar", ["11.tar", "10.tar", "9.tar", "8.tar"]),
         ("{0..1}{0..1}.tar", ["00.tar", "01.tar", "10.tar", "11.tar"]),
         ("{a,inner/c}.b*", ["a.bin", "inner/c.bin"]),

@@ -76,7 +76,8 @@ def _choices(brace: re.Match[str]) -> list[str]:
     first, last, several = brace.groups()
     if several is not None:
         return several.split(",")
-    width = max(len(first), len(last)) if "0" in (first[0], last[0]) else 0
+    is_padded = any(len(number) > 1 and number[0] == "0" for number in (first, last))
+    width = max(len(first), len(last)) if is_padded else 0
     step = 1 if int(first) <= int(last) else -1
     return [str(number).zfill(width) for number in range(int(first), int(last) + step, step)]
 

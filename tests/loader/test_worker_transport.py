@@ -69,7 +69,7 @@ class Everything(Dataset[Any]):
             "ordered": OrderedDict(b=1, a=2),
             "small": np.arange(3) + index,
             "fields": np.full(2, index, [("a", "i4"), ("b", "f8")]),
-            "day": np.datetime64("2020-01-01") + index,
+            "day": np.datetime64("2020-01-01") + np.timedelta64(index, "D"),
             "half": np.full((100, 200), index, np.float16),
             "yes": np.full(70_000, index % 3 == 0),
             "turned": np.full((200, 300), index, ">i4").T[::2],

@@ -147,20 +147,22 @@ class slot:  # noqa: N801 - a context manager reads like a function
     """While this is open, draws belong to branch `number` of the present place.
 
     Whoever holds several sources of draws (a chain of transforms, a dataset and the function mapped
-    over it) opens one slot for each. Does nothing outside a loader.
+    over it) opens one slot for each. Several numbers are as several slots, each inside of the one
+    before it. Does nothing outside a loader.
     """
 
-    __slots__ = ("_keys", "_number", "_saved")
+    __slots__ = ("_keys", "_numbers", "_saved")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, *numbers: int) -> None:
         self._keys = _loading.get()
-        self._number = number
+        self._numbers = numbers
 
     def __enter__(self) -> None:
         keys = self._keys
         if keys is not None:
             self._saved = keys.path, keys.count
-            keys.path = _mix(keys.path, self._number)
+            for number in self._numbers:
+                keys.path = _mix(keys.path, number)
             keys.count = 0
 
     def __exit__(

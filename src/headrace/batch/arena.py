@@ -111,12 +111,12 @@ class Arena:
     def _take(self, nbytes: int) -> NDArray[np.uint8]:
         for _ in range(len(self._free)):
             try:
-                block = self._free.popleft()
+                block = self._free.pop()  # the one used last, which may still be in the cache
             except IndexError:  # another thread was quicker
                 break
             if nbytes <= block.nbytes <= _SLACK * nbytes:
                 return block
-            self._free.append(block)
+            self._free.appendleft(block)
         return _new_block(nbytes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -123,6 +124,7 @@ class Axes(NamedTuple):
 _AXES = {"HW": Axes(1, 2, None), "CHW": Axes(2, 3, 1), "HWC": Axes(1, 2, 3)}
 
 
+@lru_cache(256)
 def image_axes(shape: tuple[int, ...], dtype: np.dtype[Any], layout: str | None) -> Axes:
     """The axes of a batch of images, from the shape of one of them.
 

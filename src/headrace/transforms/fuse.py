@@ -16,7 +16,6 @@ from headrace.transforms.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
@@ -51,7 +50,7 @@ def apply_to_rows(
         return None
     value = wrap(recipe.make(rows))
     for path, function in steps[written:]:
-        with _at(path):
+        with slot(*path):
             apply = batch_function(function)
             assert apply is not None  # noqa: S101 - all of them work on batches
             value = apply(value)
@@ -84,24 +83,5 @@ def _write(recipe: Recipe, path: tuple[int, ...], function: Any) -> bool:
     lower = fast_face(function, "lower", "transform")
     if lower is None or not recipe.fits(function.layout):
         return False
-    with _at(path):
+    with slot(*path):
         return bool(lower(recipe))
-
-
-class _at:  # noqa: N801 - a context manager reads like a function
-    """While this is open, draws belong to a place inside of others."""
-
-    def __init__(self, path: tuple[int, ...]) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._slots = []
-        for number in self._path:
-            self._slots.append(slot(number))  # each looks where it is when it is made
-            self._slots[-1].__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for place in reversed(self._slots):
-            place.__exit__(kind, error, trace)

@@ -79,6 +79,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
     _add_demo(commands)
     _add_info(commands)
+    _add_show(commands)
     return parser
 
 
@@ -114,6 +115,34 @@ def _info(args: argparse.Namespace) -> None:  # noqa: ARG001 - every command tak
     from headrace.tools import info
 
     print(info.report())
+
+
+def _add_show(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "draw the images of a batch with their labels, before and after augmentation"
+    show = commands.add_parser("show", help=text, description=text.capitalize(), allow_abbrev=False)
+    show.add_argument(
+        "target",
+        metavar="TARGET",
+        help="a folder with a folder of images for each class, which gets the usual augmentation (a random resized "
+        "crop to 224 pixels and a flip); or module:object, where the object is a DataLoader, a dataset or a function "
+        "that makes one",
+    )
+    show.add_argument("--step", type=int, default=0, metavar="N", help="which batch; default: %(default)s")
+    show.add_argument("--epoch", type=int, default=0, metavar="N", help="of which epoch; default: %(default)s")
+    show.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
+    show.add_argument(
+        "--batch-size", type=int, default=16, metavar="N", help="where TARGET is no loader; default: %(default)s"
+    )
+    show.add_argument("--out", default="headrace-show.png", metavar="FILE", help="the PNG file; default: %(default)s")
+    show.set_defaults(command=_show)
+
+
+def _show(args: argparse.Namespace) -> None:
+    _require("show", "images")
+    from headrace.tools import show
+
+    show.sheet(args.target, args.step, args.epoch, args.seed, args.batch_size).save(args.out)
+    print(args.out)
 
 
 def _require(command: str, *extras: str) -> None:

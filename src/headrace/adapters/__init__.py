@@ -5,7 +5,7 @@ whoever holds such a value has imported it already.
 """
 
 from headrace.adapters.base import Adapter, can_pin, enter_worker, find, is_iterable_dataset, pin, reduce
-from headrace.adapters.generators import check_generator, draw_seed, seed_globals
+from headrace.adapters.generators import check_generator, draw_seed, global_states, restore_globals, seed_globals
 
 __all__ = [
     "Adapter",
@@ -14,8 +14,10 @@ __all__ = [
     "draw_seed",
     "enter_worker",
     "find",
+    "global_states",
     "is_iterable_dataset",
     "pin",
     "reduce",
+    "restore_globals",
     "seed_globals",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import sys
+from typing import Any
 
 import numpy as np
 
 from headrace.errors import ArgumentTypeError
 
-__all__ = ["check_generator", "draw_seed", "seed_globals"]
+__all__ = ["check_generator", "draw_seed", "global_states", "restore_globals", "seed_globals"]
 
 _BITS = 63  # fits an int64 everywhere, JSON readers included
 
@@ -59,6 +60,33 @@ def seed_globals(seed: int) -> None:
         from headrace.adapters import torch
 
         torch.seed(seed % 2**_BITS)
+
+
+def global_states() -> tuple[Any, ...]:
+    """The states of these generators: equal before and after what has not drawn from them.
+
+    >>> before = global_states()
+    >>> global_states() == before, random.random() < 1, global_states() == before
+    (True, True, False)
+    """
+    name, key, *rest = np.random.get_state()  # noqa: NPY002
+    torch_state = None
+    if sys.modules.get("torch") is not None:
+        from headrace.adapters import torch
+
+        torch_state = torch.state()
+    return random.getstate(), (name, np.asarray(key).tobytes(), *rest), torch_state
+
+
+def restore_globals(states: tuple[Any, ...]) -> None:
+    """Let the generators go on where `global_states` found them."""
+    of_random, (name, key, *rest), torch_state = states
+    random.setstate(of_random)
+    np.random.set_state((name, np.frombuffer(key, np.uint32), *rest))  # noqa: NPY002
+    if torch_state is not None:
+        from headrace.adapters import torch
+
+        torch.restore(torch_state)
 
 
 def _is_torch(generator: object) -> bool:

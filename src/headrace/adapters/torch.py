@@ -114,6 +114,16 @@ def seed(value: int) -> None:
     torch.manual_seed(value)
 
 
+def state() -> bytes:
+    """The state of the global generator of the CPU."""
+    return bytes(torch.get_rng_state().numpy())
+
+
+def restore(found: bytes) -> None:
+    """Let the global generator of the CPU go on from a state."""
+    torch.set_rng_state(torch.from_numpy(np.frombuffer(found, np.uint8).copy()))
+
+
 def enter_worker(number: int, count: int, seed: int, dataset: Any) -> None:
     """Let torch know that this process is a worker: one thread for it, and what its own loader says."""
     torch.set_num_threads(1)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Layout = Literal["HW", "HWC", "CHW"]
     Pixels = NDArray[np.uint8]
 
-__all__ = ["contact_sheet"]
+__all__ = ["channels_last", "contact_sheet", "picture", "shown_range"]
 
 PAPER = (250, 249, 246)
 INK = (38, 38, 44)
@@ -73,10 +73,10 @@ def contact_sheet(
     'RGB'
 
     """
-    arrays = [_channels_last(np.asarray(image), layout) for image in images]
+    arrays = [channels_last(np.asarray(image), layout) for image in images]
     _check(arrays, labels, columns, scale)
-    low, high = value_range or _range(arrays)
-    pictures = [_picture(array, low, high, scale or _scale(arrays)) for array in arrays]
+    low, high = value_range or shown_range(arrays)
+    pictures = [picture(array, low, high, scale or _scale(arrays)) for array in arrays]
     grid = _Grid.of(pictures, columns or _columns(len(pictures)), title)
     return _draw(grid, pictures, [str(label) for label in labels], title)
 
@@ -96,7 +96,7 @@ def _check(
             raise ArgumentError(f"{name} must be at least 1, got {value}")
 
 
-def _channels_last(image: NDArray[Any], layout: Layout | None) -> NDArray[Any]:
+def channels_last(image: NDArray[Any], layout: Layout | None) -> NDArray[Any]:
     """Return the image as (height, width, channels)."""
     if layout is None:
         layout = _layout(image)
@@ -121,7 +121,7 @@ def _layout(image: NDArray[Any]) -> Layout:
     return "HWC" if image.shape[-1] in _CHANNELS else "CHW"
 
 
-def _range(arrays: Sequence[NDArray[Any]]) -> tuple[float, float]:
+def shown_range(arrays: Sequence[NDArray[Any]]) -> tuple[float, float]:
     """Return the values to be shown as black and as white."""
     if all(array.dtype == np.uint8 for array in arrays):
         return 0, 255
@@ -141,7 +141,7 @@ def _columns(images: int) -> int:
     return math.ceil(math.sqrt(2 * images))
 
 
-def _picture(image: NDArray[Any], low: float, high: float, scale: int) -> Image.Image:
+def picture(image: NDArray[Any], low: float, high: float, scale: int) -> Image.Image:
     """Return the image as an enlarged RGB picture, whatever its numbers and channels are."""
     finite = np.isfinite(image)
     shade = (np.where(finite, image, low).astype(np.float64) - low) / ((high - low) or 1)

@@ -126,6 +126,14 @@ def test_values_written_singly(kernels: Kernels) -> None:
     assert kernels.read_features(data, spans[:, 1], 2)[0].tolist() == [1.0]
 
 
+def test_bits_of_floats_stay(kernels: Kernels) -> None:
+    """Of signalling NaNs too, which a conversion makes quiet."""
+    bits = np.array([0x7FA80000, 0xFF800001, 0x80000000, 1], np.uint32)
+    data, bounds = packed([encode({"a": bits.view(np.float32)})])
+    spans, _ = kernels.find_features(data, bounds, [b"a"])
+    assert kernels.read_features(data, spans[:, 0], 2)[0].view(np.uint32).tolist() == bits.tolist()
+
+
 def test_arguments_are_checked(kernels: Kernels) -> None:
     data, zero = np.zeros(5, np.uint8), np.zeros((1, 4), np.int64)
     for bounds in ([0, 6], [-1, 2], [3, 2], []):

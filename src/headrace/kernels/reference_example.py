@@ -220,7 +220,7 @@ def read_list(data: bytes, start: int, stop: int, kind: int) -> list[Any]:
         if kind == _BYTES:
             values.append((part.start, part.stop - part.start))
         elif kind == _FLOATS:
-            values += np.frombuffer(data[part.start : part.stop], "<f4").tolist()
+            values.extend(np.frombuffer(data[part.start : part.stop], "<f4"))  # Python's floats would change some NaNs
         elif part.way == _VARINT:
             values.append(_signed(part.value))
         else:

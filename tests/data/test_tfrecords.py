@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import os
 import pickle
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import pytest
 
 from headrace import DataLoader
 from headrace.data.tfrecords import TFRecordDataset
-from headrace.errors import ArgumentTypeError, CorruptDataError, FileChangedError
+from headrace.errors import ArgumentTypeError, CorruptDataError, FileChangedError, HeadraceWarning, StorageError
 from headrace.storage.tfrecord import frame
 from headrace.testing import check_dataset
 
@@ -121,7 +123,7 @@ def test_cut_short(shards: list[Path], cut: int) -> None:
         TFRecordDataset(shards)
 
 
-@pytest.mark.parametrize("content", [b"text", b"\x1f\x8b compressed, and not as this reader reads it", bytes(100)])
+@pytest.mark.parametrize("content", [b"text", b"\0\x1f\x8b is not how compressed data begin", bytes(100)])
 def test_another_format(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(CorruptDataError, match=r"a: record 0, at byte 0 of \d+, (has a length with a wrong|is cut)"):
@@ -168,6 +170,51 @@ def test_a_record_of_three_gigabytes(tmp_path: Path) -> None:
     dataset = TFRecordDataset(path)
     assert len(dataset) == 2
     assert dataset[1] == b"after it"
+
+
+# Written by tf.io.TFRecordWriter(options="GZIP") of TensorFlow 2.21: the records b"", b"headrace" and 300 times b"x".
+PACKED_BY_TENSORFLOW = base64.b85decode(
+    "ABzY80000000U!SfB;SA8SFP+H7(+R^8dG~@MokZrW7S6rxpY(+pNO~5&!frdTzxiAR3%)nxY5*HAU5yWB~vG"
+)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "headrace" / "unpacked"
+
+
+def test_compressed_files_are_unpacked(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "a.tfrecord.gz"
+    path.write_bytes(PACKED_BY_TENSORFLOW)
+    with pytest.warns(HeadraceWarning, match=r"a\.tfrecord\.gz is compressed, .* it is unpacked to .*unpacked"):
+        dataset = TFRecordDataset(path)
+    assert dataset.get_batch(np.arange(3)) == [b"", b"headrace", b"x" * 300]
+    (copy,) = (each for each in cache.iterdir() if not each.name.startswith("."))
+    assert TFRecordDataset(path)[1] == b"headrace"
+    path.write_bytes(gzip.compress(frame(b"new")))
+    with pytest.warns(HeadraceWarning):
+        assert TFRecordDataset(path)[0] == b"new"
+    assert not copy.exists()
+    assert dataset.paths == [str(path)]
+
+
+def test_compressed_files_that_are_damaged(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tfrecord.gz"
+    path.write_bytes(PACKED_BY_TENSORFLOW[:-9])
+    with (
+        pytest.warns(HeadraceWarning, match="is compressed"),
+        pytest.raises(CorruptDataError, match=r"a\.tfrecord\.gz: its compressed data are damaged or cut short"),
+    ):
+        TFRecordDataset(path)
+    assert list(cache.iterdir()) == []
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with (
+        pytest.warns(HeadraceWarning, match="is compressed"),
+        pytest.raises(StorageError, match=r"a\.tfrecord\.gz cannot be unpacked to .*; make room, set XDG_CACHE_HOME"),
+    ):
+        TFRecordDataset(path)
 
 
 def test_arguments_are_checked(shards: list[Path]) -> None:

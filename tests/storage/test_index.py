@@ -126,6 +126,16 @@ def test_a_damaged_one_is_built_anew(text: Path, build: Counting) -> None:
     assert len(build.built) > len(whole) // 10
 
 
+@pytest.mark.parametrize("about", ["5", "[]", '"x"', "{}", '{"tables": 3}', '{"tables": {"bytes": 1}}', "[" * 50_000])
+def test_one_that_says_something_else(text: Path, build: Counting, about: str) -> None:
+    opened(text, build)
+    kept = index_paths(str(text))[0]
+    content = kept.read_bytes()
+    kept.write_bytes(content[: 10 + content[8] + 256 * content[9]] + about.encode() + b"\n" + content)
+    assert opened(text, build) == b"headrace"
+    assert len(build.built) == 2
+
+
 def test_the_index_of_another_file(text: Path, build: Counting) -> None:
     other = text.with_name("other.txt")
     other.write_bytes(b"something else")

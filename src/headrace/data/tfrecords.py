@@ -11,10 +11,12 @@ from headrace.data.fields import FieldDecoders
 from headrace.data.reading import check_index, check_indices
 from headrace.data.records import RecordDataset, split
 from headrace.errors import StorageError
+from headrace.progress import Progress
 from headrace.storage.example_reader import ExampleReader, infer
 from headrace.storage.paths import find_paths
 from headrace.storage.record_files import RecordFiles
 from headrace.storage.tfrecord import TFRECORD
+from headrace.storage.unpacking import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +37,8 @@ class TFRecordDataset(RecordDataset):
 
     Args:
         paths: a file, a pattern such as `"train-*.tfrecord"`, or several of them. Records are in the
-            order of the files; those of a pattern are sorted by name.
+            order of the files; those of a pattern are sorted by name. Files that are compressed are unpacked
+            first, to where indexes are kept that cannot lie beside their files; a warning says so.
         decode: takes the bytes of a record and returns the sample; None for the bytes themselves. With
             features a dict of such functions by feature, such as `{"image": Decode()}`.
         features: of records that are tf.train.Example or SequenceExample what to read, by name: `bytes`,
@@ -83,7 +86,9 @@ class TFRecordDataset(RecordDataset):
         super().__init__(None if parses else decode)  # type: ignore[arg-type]
         self.paths = find_paths(paths)
         self.verify = verify
-        self._files = RecordFiles(self.paths, TFRECORD, progress=progress)
+        with Progress(lambda: "unpacking TFRecord files", wanted=progress) as show:
+            plain = [unpack(path, show) for path in self.paths]
+        self._files = RecordFiles(plain, TFRECORD, progress=progress)
         self._decoders = FieldDecoders(decode if parses else None)  # type: ignore[arg-type]
         self._reader = self._make_reader(features, steps) if parses else None
 

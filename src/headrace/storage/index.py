@@ -35,12 +35,15 @@ if TYPE_CHECKING:
 
     from headrace.storage.source import Source
 
-__all__ = ["Index", "IndexFormat", "index_paths", "open_index", "open_indexes"]
+__all__ = ["Index", "IndexFormat", "cache_folder", "index_paths", "open_index", "open_indexes", "short_digest"]
 
 _VERSION = 1  # of the file, whatever its tables hold
 _ALIGNMENT = 64
 _LONGEST_TEXT = 1 << 16
 _SMALL = 1 << 20  # an index of fewer bytes is read: a mapping would take a descriptor
+
+# What reading an index may raise that is damaged, or of another kind.
+_UNUSABLE = (OSError, HeadraceError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 Tables = dict[str, "NDArray[Any]"]
 
@@ -105,12 +108,21 @@ def open_indexes(sources: Sequence[Source], index_format: IndexFormat, *, progre
 def index_paths(path: str) -> list[Path]:
     """Where the index of a file may be kept, the better place first."""
     name = path.rpartition("/")[2] or "data"
-    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    places = [cache / "headrace" / "index" / f"{name[:100]}.{digest}.npy"]
+    digest = short_digest(path)
+    places = [cache_folder("index") / f"{name[:100]}.{digest}.npy"]
     if "://" not in path:
         places.insert(0, Path(path).with_name(f".{Path(path).name}.headrace-index.npy"))
     return places
+
+
+def cache_folder(name: str) -> Path:
+    """The folder of that name for what can be made anew: in `headrace`, below $XDG_CACHE_HOME or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace" / name
+
+
+def short_digest(text: str) -> str:
+    """A text as 16 characters that are others for any other text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 # -- building
@@ -242,7 +254,7 @@ def _find(source: Source, index_format: IndexFormat) -> Index | None:
     """The index that is kept, if it belongs to the file as it is now."""
     for path in index_paths(source.path):
         # Whatever is wrong with it, it is built anew.
-        with suppress(OSError, HeadraceError, ValueError, KeyError, TypeError, OverflowError):
+        with suppress(*_UNUSABLE):
             return Index(_read(path, source, index_format), str(path))
     return None
 

@@ -63,16 +63,19 @@ class RecordFiles:
         self.sources: list[Source] = [open_source(path) for path in paths]
         self._format = index_format
         self._waits = 0  # for how many batches more reading is taken to wait for the disk
-        self._indexes: list[Index | None] = list(open_indexes(self.sources, index_format, progress=progress))
-        self.parts = Parts(len(self.table(number, counted)) - fewer for number in range(len(paths)))
+        self._open: dict[int, None] = {}  # the files that may be open, the least recently used first
+        self._most_open = _most_open()
+        self._indexes: list[Index | None] = [None] * len(paths)
+        self.parts = Parts(self._count(counted, fewer, progress=progress))
 
     def __getstate__(self) -> dict[str, Any]:
         """An index that is kept in a file is read from there again."""
         kept = [None if index is None or index.path else index for index in self._indexes]
-        return vars(self) | {"_indexes": kept}
+        return vars(self) | {"_indexes": kept, "_open": {}}
 
     def table(self, number: int, name: str) -> NDArray[Any]:
         """A table of the index of a file."""
+        self._use(number)
         index = self._indexes[number]
         if index is None:
             index = self._indexes[number] = open_index(self.sources[number], self._format)
@@ -132,9 +135,35 @@ class RecordFiles:
 
     def close(self) -> None:
         """Give up what is open; reading opens it again."""
-        for source in self.sources:
-            source.close()
-        self._indexes = self.__getstate__()["_indexes"]
+        for number in range(len(self.sources)):
+            self._close(number)
+
+    def _count(self, counted: str, fewer: int, *, progress: bool | None) -> list[int]:
+        """Open the indexes, as many at once as there may be open, and count their rows."""
+        counts = []
+        for start in range(0, len(self.sources), self._most_open):
+            some = self.sources[start : start + self._most_open]
+            for number, index in enumerate(open_indexes(some, self._format, progress=progress), start):
+                counts.append(len(index.tables[counted]) - fewer)
+                self._indexes[number] = index
+                self._use(number)
+        return counts
+
+    def _use(self, number: int) -> None:
+        """Note that a file is used, and close the one that was not for the longest time if too many are open."""
+        self._open.pop(number, None)
+        self._open[number] = None
+        while len(self._open) > self._most_open:
+            oldest = next(iter(self._open))
+            self._open.pop(oldest, None)
+            self._close(oldest)
+
+    def _close(self, number: int) -> None:
+        """Whoever is reading from it goes on: what is mapped stays so until nobody looks at it."""
+        self.sources[number].close()
+        index = self._indexes[number]
+        if index is not None and index.path:
+            self._indexes[number] = None
 
     def _fetch(
         self, located: Located, offsets: NDArray[np.int64], lengths: NDArray[np.int64]
@@ -167,3 +196,11 @@ def _count_faults() -> int:
     if resource is None:
         return 0
     return int(resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_majflt)
+
+
+def _most_open() -> int:
+    """How many files to keep open: each may take two descriptors, and half of them are left to others."""
+    if resource is None:
+        return 256
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft // 4, 16) if soft != resource.RLIM_INFINITY else 1 << 14

@@ -5,22 +5,29 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import tempfile
+import warnings
 import zlib
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from headrace.errors import CorruptDataError, StorageError
+from headrace.errors import CorruptDataError, HeadraceWarning, StorageError
+from headrace.storage.index import cache_folder, short_digest
 from headrace.storage.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import BinaryIO
 
     from numpy.typing import NDArray
 
-__all__ = ["Unpacked", "compression"]
+__all__ = ["Unpacked", "compression", "unpack"]
+
+_AT_ONCE = 1 << 22
 
 _KINDS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _READERS = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
@@ -70,21 +77,88 @@ class Unpacked:
     ) -> None:
         self._file.close()
 
-    def window(self) -> Window:
-        """What goes through it."""
-        return Window(self._read)
+    def read(self, length: int) -> bytes:
+        """The next bytes, as many as are asked for but at the end.
 
-    def _read(self, start: int, length: int) -> NDArray[np.uint8]:
-        """The bytes at an offset that is not before the last one."""
+        Raises:
+            CorruptDataError: the compressed data are damaged, or cut short.
+        """
         try:
-            if start > self._start + len(self._kept):
-                self._file.read(start - self._start - len(self._kept))
-            self._kept = self._kept[start - self._start :]
-            self._kept += self._file.read(length - len(self._kept))
+            return self._file.read(length)
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise CorruptDataError(
                 f"{self.path}: its compressed data are damaged or cut short behind byte {self._file.tell()} of what "
                 f"they hold ({error}); get the file anew"
             ) from error
+
+    def window(self) -> Window:
+        """What goes through it."""
+        return Window(self._read_at)
+
+    def _read_at(self, start: int, length: int) -> NDArray[np.uint8]:
+        """The bytes at an offset that is not before the last one."""
+        if start > self._start + len(self._kept):
+            self.read(start - self._start - len(self._kept))
+        self._kept = self._kept[start - self._start :]
+        self._kept += self.read(length - len(self._kept))
         self._start = start
         return np.frombuffer(self._kept, np.uint8)
+
+
+def unpack(path: str, show: Callable[[], None]) -> str:
+    """Where a file lies unpacked, so that it can be read in any order.
+
+    Args:
+        path: of the file.
+        show: called now and then, if it has to be unpacked.
+
+    Returns:
+        The path itself if it is not compressed. Else that of a copy in the folder for what can be made anew,
+        which is made if there is none of the file as it is now; older ones of the same file are removed.
+
+    Raises:
+        CorruptDataError: the compressed data are damaged, or cut short.
+        StorageError: there is no room for the copy.
+    """
+    if "://" in path or compression(path) is None:
+        return path
+    folder = cache_folder("unpacked")
+    status = Path(path).stat()
+    name = f"{Path(path).name[:100]}.{short_digest(str(Path(path).absolute()))}"
+    target = folder / f"{name}.{status.st_size}-{status.st_mtime_ns}"
+    if not target.exists():
+        warnings.warn(
+            f"{path} is compressed, so its records are in reach only one after the other: it is unpacked to {target}, "
+            "and read from there. To do without this copy, keep the file unpacked itself",
+            HeadraceWarning,
+            stacklevel=2,
+        )
+        _unpack_to(target, path, show)
+        for old in folder.glob(f"{escape(name)}.*"):
+            if old != target:
+                old.unlink(missing_ok=True)
+    return str(target)
+
+
+def _unpack_to(target: Path, path: str, show: Callable[[], None]) -> None:
+    """Under a name of its own, which becomes the right one when all is there."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
+            try:
+                with Unpacked(path) as content:
+                    while part := content.read(_AT_ONCE):
+                        file.write(part)
+                        show()
+                file.close()
+                Path(file.name).replace(target)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be unpacked to {target}: {error.strerror or error}; make room, set XDG_CACHE_HOME to "
+            "another folder, or unpack it yourself"
+        ) from error

@@ -1,0 +1,69 @@
+"""Records in many files: read in any order, and few of the files open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from headrace.storage import index, record_files
+from headrace.storage.record_files import RecordFiles
+from headrace.storage.source import LocalSource, split
+from headrace.storage.tfrecord import TFRECORD, frame
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[str]:
+    found = []
+    for number in range(60):
+        path = tmp_path / f"{number}"
+        path.write_bytes(b"".join(frame(b"%d of %d" % (row, number)) for row in range(3)))
+        found.append(str(path))
+    return found
+
+
+def read(files: RecordFiles, indices: list[int]) -> list[bytes]:
+    numbers = np.array(indices)
+    located = files.parts.locate(numbers)
+    return split(files.read(located, files.rows("records", located), numbers))
+
+
+def expected(indices: list[int]) -> list[bytes]:
+    return [b"%d of %d" % (each % 3, each // 3) for each in indices]
+
+
+def test_few_files_are_open(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_files, "_most_open", lambda: 16)
+    monkeypatch.setattr(index, "_SMALL", 0)  # so that indexes are mapped too
+    files = RecordFiles(paths, TFRECORD)
+    rng = np.random.default_rng(0)
+    for size in (1, 5, 20, 180):  # also of more files than may stay open
+        indices = rng.permutation(180)[:size].tolist()
+        assert read(files, indices) == expected(indices)
+        opened = [source for source in files.sources if isinstance(source, LocalSource) and source._mapping]
+        assert len(opened) <= max(16, size)
+    read(files, [0])
+    assert sum(each is not None for each in files._indexes) <= 16
+    files.close()
+    assert not any(isinstance(source, LocalSource) and source._mapping for source in files.sources)
+    assert read(files, [179]) == expected([179])
+
+
+def test_advice_waits_for_the_disk(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    files = RecordFiles(paths, TFRECORD)
+    faults = iter([5, 5, 5, 7, 7, 7])
+    monkeypatch.setattr(record_files, "_count_faults", lambda: next(faults))
+    read(files, [3])
+    assert not files.reads_ahead()
+    read(files, [3])
+    assert files.reads_ahead()
+    monkeypatch.setattr(record_files, "_WHILE", 1)
+    for _ in range(64):
+        files._waits -= 1
+    assert not files.reads_ahead()
+    located = files.parts.locate(np.array([3, 170]))
+    files.will_need(located, files.rows("records", located))

@@ -56,6 +56,7 @@ from headrace.workers import WorkerInfo, get_worker_info
 
 if typing.TYPE_CHECKING:
     from headrace.data.arrow import ArrowDataset, ParquetDataset
+    from headrace.data.files import FilesDataset
     from headrace.data.images import ImageDataset, ImageFolder
     from headrace.data.lmdb import LMDBDataset
     from headrace.data.npy import NpyDataset
@@ -79,6 +80,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "Dataset",
     "Decode",
     "FashionMNIST",
+    "FilesDataset",
     "Grayscale",
     "HeadraceError",
     "HeadraceWarning",
@@ -128,6 +130,7 @@ __version__ = "0.1.0"
 # Where names are that not everybody needs, who would have to wait for them.
 _LATE = {
     "pack": "headrace.packing.packer",
+    "FilesDataset": "headrace.data.files",
     "LMDBDataset": "headrace.data.lmdb",
     "NpyDataset": "headrace.data.npy",
     "TFRecordDataset": "headrace.data.tfrecords",

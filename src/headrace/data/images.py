@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from headrace.data.dataset import Dataset
-from headrace.data.paths import PackedPaths
+from headrace.data.paths import PackedPaths, check_endings, walk
 from headrace.data.reading import check_dataset, check_index
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.progress import Progress
@@ -151,7 +151,7 @@ class ImageFolder(ImageDataset):
     ) -> None:
         if extensions is not None and is_valid_file is not None:
             raise ArgumentError("extensions and is_valid_file are mutually exclusive: each alone says what an image is")
-        endings = _endings(EXTENSIONS if extensions is None else extensions)
+        endings = check_endings(EXTENSIONS if extensions is None else extensions)
         self.root = str(Path(os.fsdecode(root)).expanduser())
         self.classes = _find_classes(self.root)
         self.class_to_idx = {name: number for number, name in enumerate(self.classes)}
@@ -216,13 +216,6 @@ def _label(labels: Any, position: int, *, plain: bool) -> Any:
 # -- searching a folder
 
 
-def _endings(extensions: str | Sequence[str]) -> tuple[str, ...]:
-    endings = (extensions,) if isinstance(extensions, str) else tuple(extensions)
-    if not endings or not all(ending and isinstance(ending, str) for ending in endings):
-        raise ArgumentError(f"extensions must be endings of names such as '.jpg', but got {extensions!r}")
-    return tuple(ending.lower() for ending in endings)
-
-
 def _find_classes(root: str) -> list[str]:
     with os.scandir(root) as entries:
         classes = sorted(entry.name for entry in entries if entry.is_dir())
@@ -243,31 +236,9 @@ def _find_files(
 ) -> Iterator[str]:
     """The paths of the images, class after class, each counted for its class."""
     for number, name in enumerate(classes):
-        for _, files in sorted(_walk(str(Path(root, name)))):
+        for _, files in sorted(walk(str(Path(root, name)))):
             for path in sorted(files):
                 show()
                 if is_valid(path):
                     counts[number] += 1
                     yield path
-
-
-def _walk(top: str) -> Iterator[tuple[str, list[str]]]:
-    """Each folder under `top`, itself among them, with the paths of its files, in no order.
-
-    As os.walk with followlinks, but a link back to a folder above it is not followed round and round.
-    """
-    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(top, frozenset())]
-    while waiting:
-        folder, above = waiting.pop()
-        status = Path(folder).stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            continue
-        files = []
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    waiting.append((entry.path, above | {identity}))
-                else:
-                    files.append(entry.path)
-        yield folder, files

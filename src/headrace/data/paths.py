@@ -1,21 +1,22 @@
-"""Many paths in little memory."""
+"""Many paths in little memory, and those of a folder."""
 
 from __future__ import annotations
 
 import os
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from headrace.data.reading import check_index
-from headrace.errors import ArgumentTypeError
+from headrace.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["PackedPaths"]
+__all__ = ["PackedPaths", "check_endings", "walk"]
 
 
 class PackedPaths(Sequence[str]):
@@ -69,6 +70,40 @@ class PackedPaths(Sequence[str]):
     def __repr__(self) -> str:
         ends = ", ".join(repr(self[index]) for index in range(min(len(self), 2)))
         return f"<PackedPaths: {len(self)} paths{': ' if ends else ''}{ends}{', ...' if len(self) > 2 else ''}>"
+
+
+def check_endings(extensions: str | Sequence[str]) -> tuple[str, ...]:
+    """Endings of names, in small letters.
+
+    Raises:
+        ArgumentError: there are none, or one of them is empty.
+    """
+    endings = (extensions,) if isinstance(extensions, str) else tuple(extensions)
+    if not endings or not all(ending and isinstance(ending, str) for ending in endings):
+        raise ArgumentError(f"extensions must be endings of names such as '.jpg', but got {extensions!r}")
+    return tuple(ending.lower() for ending in endings)
+
+
+def walk(top: str) -> Iterator[tuple[str, list[str]]]:
+    """Each folder under `top`, itself among them, with the paths of its files, in no order.
+
+    As os.walk with followlinks, but a link back to a folder above it is not followed round and round.
+    """
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [(top, frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        status = Path(folder).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            continue
+        files = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append((entry.path, above | {identity}))
+                else:
+                    files.append(entry.path)
+        yield folder, files
 
 
 def _encoded(path: Any) -> bytes:

@@ -1,0 +1,89 @@
+"""Files as samples."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.data.paths import PackedPaths, check_endings, walk
+from headrace.data.records import RecordDataset
+from headrace.storage.paths import find_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["FilesDataset"]
+
+
+class FilesDataset(RecordDataset):
+    """Files, each read when it is asked for: a sample is the bytes of one.
+
+    Only the paths are in memory, packed. No file stays open. `StackDataset(files, files.paths)` has samples of bytes
+    and path.
+
+    Args:
+        paths: a folder, whose files at any depth are taken, folder by folder and in each by name; or a pattern such as
+            "raw/*.wav", or several paths, which are taken in their order and looked at only when they are read.
+        extensions: how the names of files end that are taken, in any case, such as ".wav"; by default all are.
+        decode: takes the bytes of a file and returns the sample; None for the bytes themselves.
+
+    Attributes:
+        paths: of the files, a sequence of strings.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or there are no such files.
+        OSError: when a sample is asked for whose file cannot be read; a note names the file.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.txt").write_bytes(b"abc")
+    ...     FilesDataset(folder)[0]
+    b'abc'
+    """
+
+    def __init__(
+        self,
+        paths: str | bytes | os.PathLike[Any] | Iterable[str | bytes | os.PathLike[Any]],
+        extensions: str | Sequence[str] | None = None,
+        decode: Callable[[bytes], Any] | None = None,
+    ) -> None:
+        super().__init__(decode)
+        endings = "" if extensions is None else check_endings(extensions)
+        found = _files_of(paths) if isinstance(paths, str | bytes | os.PathLike) else map(os.fsdecode, paths)
+        self.paths = PackedPaths(path for path in found if path.lower().endswith(endings))
+        if not len(self.paths) and isinstance(paths, str | bytes | os.PathLike):
+            ending = f" whose names end in {', '.join(endings)}" if endings else ""
+            raise FileNotFoundError(f"there are no files{ending} in {os.fsdecode(paths)}")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
+        """The bytes of the files at the indices, shape (n,), int64, each in [0, len(self))."""
+        return [_read(self.paths[index]) for index in indices.tolist()]
+
+    def where(self, index: int) -> str:
+        """The path of a file."""
+        return self.paths[index]
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except Exception as error:
+        error.add_note(f"while reading the file {path!r}")
+        raise
+
+
+def _files_of(path: str | bytes | os.PathLike[Any]) -> Iterator[str]:
+    """The files of a folder at any depth, or those that a pattern matches."""
+    for found in find_paths(path):
+        if Path(found).is_dir():
+            for _, files in sorted(walk(found)):
+                yield from sorted(files)
+        else:
+            yield found

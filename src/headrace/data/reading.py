@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_ch
 import numpy as np
 
 from headrace.batch.collate import default_collate
+from headrace.data.hugging_face import collate_columns, gives_columns
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.faces import fast_face
 from headrace.failures import without_frames
@@ -123,7 +124,7 @@ def reads_batches(dataset: object) -> bool:
     if fast_face(dataset, "get_batch", "__getitem__") is not None:
         asks = getattr(dataset, "reads_batches", None)  # a dataset over others depends on them
         return bool(asks()) if asks is not None else True
-    return fast_face(dataset, "__getitems__", "__getitem__") is not None
+    return fast_face(dataset, "__getitems__", "__getitem__") is not None or gives_columns(dataset)
 
 
 def releases_gil(dataset: object) -> bool:
@@ -253,4 +254,14 @@ def _checked(samples: list[Any], count: int, dataset: object) -> list[Any]:
 def read_batch(dataset: Indexable[Any], indices: NDArray[np.int64]) -> Any:
     """The batch of the samples at the indices, by the fastest way that the dataset offers."""
     face = fast_face(dataset, "get_batch", "__getitem__")
-    return default_collate(read_samples(dataset, indices), indices) if face is None else face(indices)
+    if face is not None:
+        return face(indices)
+    columns = _read_columns(dataset, indices) if gives_columns(dataset) else None
+    return default_collate(read_samples(dataset, indices), indices) if columns is None else columns
+
+
+def _read_columns(dataset: Any, indices: NDArray[np.int64]) -> dict[str, Any] | None:
+    """The batch, from a dataset that gives columns; None if its samples must be read one by one, or are no dicts."""
+    with notice_unnamed() as draws:
+        columns = dataset[indices.tolist()]
+    return collate_columns(columns, indices) if isinstance(columns, dict) and not draws.noticed else None

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "common")
 RIVALS = {
+    "columns": ["torch", "lmdb", "pyarrow"],
     "workers": ["torch", "grain", "spdl"],
     "soak": [],
     "storage": ["tensorflow", "webdataset"],
@@ -42,7 +43,18 @@ def run(name: str, *, path: Path | None = None) -> str:
 
 
 def test_every_benchmark_is_there() -> None:
-    assert BENCHMARKS == ["images", "imports", "order", "samples", "soak", "startup", "storage", "table", "workers"]
+    assert BENCHMARKS == [
+        "columns",
+        "images",
+        "imports",
+        "order",
+        "samples",
+        "soak",
+        "startup",
+        "storage",
+        "table",
+        "workers",
+    ]
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

@@ -163,7 +163,7 @@ def _chunks(count: int) -> Iterable[NDArray[np.int64]]:
 
 def _slices(files: Files) -> Callable[[], None]:
     def run() -> None:
-        array = np.load(files.npy, mmap_mode="r")
+        array: Any = np.load(files.npy, mmap_mode="r")
         content = memoryview(np.asarray(array)).cast("B")
         for chunk in _chunks(len(array)):
             _touch([bytes(content[row * WIDTH : row * WIDTH + WIDTH]) for row in chunk.tolist()])

@@ -163,8 +163,8 @@ def _chunks(count: int) -> Iterable[NDArray[np.int64]]:
 
 def _slices(files: Files) -> Callable[[], None]:
     def run() -> None:
-        array: Any = np.load(files.npy, mmap_mode="r")
-        content = memoryview(np.asarray(array)).cast("B")
+        array: Any = np.asarray(np.load(files.npy, mmap_mode="r"))
+        content = memoryview(array).cast("B")
         for chunk in _chunks(len(array)):
             _touch([bytes(content[row * WIDTH : row * WIDTH + WIDTH]) for row in chunk.tolist()])
 

@@ -18,7 +18,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import ArrowDataset, DataLoader, Decode, ParquetDataset
+from headrace import (
+    ArrowDataset,
+    Compose,
+    DataLoader,
+    Decode,
+    MapDataset,
+    ParquetDataset,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    ToCHW,
+    ToFloat,
+)
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -337,6 +348,31 @@ def test_images_in_a_column_are_decoded_at_once(tmp_path: Path) -> None:
     batch = next(iter(DataLoader(dataset, batch_size=6)))
     assert batch["image"].shape == (6, 2, 2, 3)
     assert batch["image"][:, 0, 0, 0].tolist() == batch["label"].tolist()
+
+
+@pytest.mark.parametrize("backend", ["thread", "process"])
+def test_a_pipeline_of_encoded_images(tmp_path: Path, backend: str) -> None:
+    """Decoded and augmented in workers, with the draws that the same images have elsewhere."""
+    rng = np.random.default_rng(0)
+    images = [b"P6 24 20 255 " + rng.bytes(24 * 20 * 3) for _ in range(40)]
+    table = pa.table({"image": [{"bytes": image, "path": None} for image in images], "label": range(40)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=10)
+    augment = Compose([Decode(), RandomResizedCrop(8), RandomHorizontalFlip(), ToFloat(), ToCHW()])
+    dataset = ParquetDataset(tmp_path / "a.parquet", columns=["image.bytes", "label"]).map(augment, "image.bytes")
+    plain = MapDataset(
+        [{"image.bytes": image, "label": label} for label, image in enumerate(images)], augment, "image.bytes"
+    )
+    options: dict[str, Any] = {"batch_size": 8, "shuffle": True, "seed": 5}
+    with DataLoader(dataset, num_workers=2, backend=backend, **options) as loader:
+        for batch, expected in zip(loader, DataLoader(plain, **options), strict=True):
+            assert batch["image.bytes"].shape == (8, 3, 8, 8)
+            check_same(batch["image.bytes"], expected["image.bytes"])
+            assert batch["label"].tolist() == expected["label"].tolist()
+
+
+def test_columns_that_are_not_chosen_do_not_travel() -> None:
+    table = pa.table({"x": np.arange(10), "large": [bytes(10_000)] * 10})
+    assert len(pickle.dumps(ArrowDataset(table, columns=["x"]))) < 5000
 
 
 # -- bad input

@@ -10,10 +10,9 @@ import numpy as np
 from headrace.data.parted import PartedDataset
 from headrace.data.reading import Rows, check_indices
 from headrace.errors import ArgumentError
-from headrace.storage.npy import NpyFile
+from headrace.storage.npy import NpyFile, gather
 from headrace.storage.parts import Parts
 from headrace.storage.paths import find_paths
-from headrace.storage.rows import gather_rows
 
 if TYPE_CHECKING:
     import os
@@ -75,7 +74,7 @@ class NpyDataset(PartedDataset["_Shard"]):
             return None
         indices = check_indices(indices, len(self))
         name = str(field or "")
-        if len(self._shards) == 1:
+        if len(self._shards) == 1 and self._shards[0].files[name].is_mapped:
             array, rows = self._shards[0].files[name].array, indices
         else:
             array, rows = self._gather(indices, [name])[name], np.arange(len(indices))
@@ -87,6 +86,14 @@ class NpyDataset(PartedDataset["_Shard"]):
             return _sample({**self._gather(indices, others), name: value}, self._shards[0])
 
         return Rows(array, rows, _same, complete)
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Begin to read the rows at the indices, shape (n,), int64."""
+        located = self._parts.locate(indices)
+        for place, shard in enumerate(self._open(located.parts)):
+            rows = located.rows[located.which == place]
+            for file in shard.files.values():
+                file.will_need(rows)
 
     def _gather(self, indices: NDArray[np.int64], fields: Iterable[str]) -> dict[str, Any]:
         located = self._parts.locate(indices)
@@ -116,7 +123,13 @@ class _Shard:
 
     def row(self, row: int) -> Any:
         """The sample in a row: views of the files."""
-        return _sample({field: file.array[row] for field, file in self.files.items()}, self)
+        return _sample(
+            {
+                field: file.array[row] if file.is_mapped else file.read(np.array([row]))[0]
+                for field, file in self.files.items()
+            },
+            self,
+        )
 
     @classmethod
     def gather(cls, parts: Sequence[_Shard], located: Located, _: NDArray[np.int64]) -> Any:
@@ -126,10 +139,7 @@ class _Shard:
 
 def _columns(shards: Sequence[_Shard], located: Located, fields: Iterable[str]) -> dict[str, Any]:
     """The batch of some rows, by field."""
-    return {
-        field: gather_rows([shard.files[field].array for shard in shards], located.which, located.rows)
-        for field in fields
-    }
+    return {field: gather([shard.files[field] for shard in shards], located.which, located.rows) for field in fields}
 
 
 def _sample(columns: dict[str, Any], shard: _Shard) -> Any:

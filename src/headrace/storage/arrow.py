@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from contextlib import suppress
@@ -62,6 +63,11 @@ class _Choice:
         self.names = _checked(schema.names if columns is None else columns, name)
         self._paths = [_path(schema, column, name) for column in self.names]
         self.types = {column: str(_type(schema, path)) for column, path in zip(self.names, self._paths, strict=True)}
+
+    @property
+    def tops(self) -> list[str]:
+        """The columns of the table that have the fields in them."""
+        return list(dict.fromkeys(path[0] for path in self._paths))
 
     def block(self, batch: pa.RecordBatch | pa.Table) -> Block:
         """The chosen columns of rows."""
@@ -134,7 +140,10 @@ class ParquetFile:
         """A reader of its own for each use, since one does not serve several threads; the footer is read once."""
         with _naming(self.name):
             file = pq.ParquetFile(
-                _reader(self._source), metadata=self._metadata, page_checksum_verification=True, pre_buffer=False
+                _reader(self._source),
+                metadata=self._metadata,
+                page_checksum_verification=True,
+                pre_buffer=self._source.view() is None,  # joins the ranges of what lies far away
             )
         self._metadata = file.metadata
         return file
@@ -241,7 +250,8 @@ class MemoryTable:
         whole = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
         self.name = name
         self._choice = _Choice(whole.schema, columns, name)
-        self._batches = whole.to_batches() or [_empty(whole.schema)]
+        chosen = whole.select(self._choice.tops)  # the others need not go to workers
+        self._batches = chosen.to_batches() or [_empty(chosen.schema)]
         self.lengths = [len(batch) for batch in self._batches]
         self.types = self._choice.types
 
@@ -304,9 +314,36 @@ class _naming:  # noqa: N801 - a context manager reads like a function
 
 def _reader(source: Source) -> pa.NativeFile:
     view = source.view()
-    if view is None:
-        view = source.read(0, source.identity.size)
-    return pa.BufferReader(pa.py_buffer(view))
+    return pa.PythonFile(_Ranges(source), "r") if view is None else pa.BufferReader(pa.py_buffer(view))
+
+
+class _Ranges(io.RawIOBase):
+    """A source that is not mapped, as a file of which pyarrow reads the ranges that it needs."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.identity.size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def read(self, size: int = -1, /) -> bytes:
+        left = max(0, self._source.identity.size - self._position)
+        length = left if size < 0 else min(size, left)
+        content = self._source.read(self._position, length).tobytes()
+        self._position += length
+        return content
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from headrace.errors import CorruptDataError, StorageError
+from headrace.storage.rows import gather_rows
 from headrace.storage.source import open_source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from headrace.storage.source import Source
 
-__all__ = ["Header", "NpyFile", "read_header"]
+__all__ = ["Header", "NpyFile", "gather", "read_header"]
 
 _MAGIC = b"\x93NUMPY"
 _WORDS = {1: 2, 2: 4, 3: 4}  # bytes that say how long the header is, by the version of the format
@@ -70,8 +73,13 @@ class NpyFile:
         self.header = read_header(self.source)
 
     @property
+    def is_mapped(self) -> bool:
+        """Whether its bytes are seen without reading them."""
+        return self.source.view() is not None
+
+    @property
     def array(self) -> NDArray[Any]:
-        """The array, read-only, which takes no memory but what the system keeps of the file.
+        """The array, read-only; of a mapped file it takes no memory but what the system keeps.
 
         Raises:
             FileChangedError: the file is not what it was when it was opened first.
@@ -81,6 +89,44 @@ class NpyFile:
         if content is None:
             content = self.source.read(0, self.source.identity.size)
         return np.ndarray(shape, dtype, content, offset, order="F" if order == "F" else "C")
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Some rows, shape (n, ...), of which no others are read unless they lie scattered over the file."""
+        dtype, shape, order, _ = self.header
+        if order == "F" and len(shape) > 1:
+            return self.array[rows]
+        content = self.source.read_many(*self._ranges(rows)).buffer
+        return np.ndarray((len(rows), *shape[1:]), dtype, content)
+
+    def will_need(self, rows: NDArray[np.int64]) -> None:
+        """Begin to fetch rows that will be read soon."""
+        if self.header.order == "C":
+            self.source.will_need(*self._ranges(rows))
+
+    def _ranges(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where rows begin in the file, and how long they are."""
+        width = self.header.nbytes // max(1, self.header.shape[0])
+        return self.header.offset + rows * width, np.full(len(rows), width)
+
+
+def gather(files: Sequence[NpyFile], which: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
+    """The batch of some rows of several files.
+
+    Args:
+        files: of arrays of the same dtype, and of the same shape but for the first dimension.
+        which: the place of each row's file, shape (n,), int64.
+        rows: which of its rows, shape (n,), int64.
+    """
+    arrays = []
+    for place, file in enumerate(files):
+        if file.is_mapped:
+            arrays.append(file.array)
+        else:
+            here = np.flatnonzero(which == place)
+            arrays.append(file.read(rows[here]))
+            rows = rows.copy()
+            rows[here] = np.arange(len(here))
+    return gather_rows(arrays, which, rows)
 
 
 def read_header(source: Source) -> Header:

@@ -456,7 +456,16 @@ def worker_threads() -> set[int | None]:
     return {thread.ident for thread in threading.enumerate() if thread.name.startswith("headrace worker")}
 
 
-def test_auto_takes_threads_where_the_dataset_says_it_releases_the_gil() -> None:
+def test_auto_takes_threads_where_there_is_no_gil(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    before = worker_threads()
+    batches = iter(DataLoader(Noisy(8), 2, num_workers=2))
+    assert len(worker_threads() - before) == 2
+    del batches
+
+
+def test_auto_takes_threads_where_the_dataset_says_it_releases_the_gil(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True, raising=False)
     images = np.zeros((8, 8, 8), np.uint8)
     choices: list[tuple[Any, dict[str, Any], bool]] = [
         (TensorDataset(images), {}, True),
@@ -481,7 +490,7 @@ def test_a_worker_imports_what_the_dataset_needs_and_nothing_else(tmp_path: Path
         import mine
         from headrace import DataLoader
 
-        print(*next(iter(DataLoader(range(2), num_workers=1, collate_fn=mine.look))))
+        print(*next(iter(DataLoader(range(2), num_workers=1, backend="process", collate_fn=mine.look))))
         """
     )
     imported = set(script.output().split())
@@ -555,14 +564,15 @@ def test_a_script_of_a_user(run_script: RunScript) -> None:
         def refuse(samples):
             raise Unready("not", "yet")
 
-        for batch in DataLoader(Mine(), 50, num_workers=2):
+        for batch in DataLoader(Mine(), 50, num_workers=2, backend="process"):
             assert type(batch) is Sample, type(batch)
             print(batch.x.sum(), batch.name[-1])
-        print(next(iter(DataLoader(TensorDataset(table).map(lambda row: row[0] + scale), 3, num_workers=1))))
-        print(list(DataLoader(Stream(), 4, num_workers=1)))
+        plus = TensorDataset(table).map(lambda row: row[0] + scale)
+        print(next(iter(DataLoader(plus, 3, num_workers=1, backend="process"))))
+        print(list(DataLoader(Stream(), 4, num_workers=1, backend="process")))
         print(len(list(DataLoader(Mine(), 50, num_workers=1, multiprocessing_context="fork"))))
         try:
-            next(iter(DataLoader(range(4), num_workers=1, collate_fn=refuse)))
+            next(iter(DataLoader(range(4), num_workers=1, backend="process", collate_fn=refuse)))
         except Unready as error:
             print(error)
         """

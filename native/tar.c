@@ -38,16 +38,20 @@ static int64_t number(const uint8_t *digits, int bytes) {
     return i == bytes ? value : -1;
 }
 
-/* Some old programs summed the bytes as signed ones. */
+/* The sum of the bytes of a header, blanks in place of the stored one. Some old programs took bytes as signed. */
+static int64_t sum_of(const uint8_t *header, int with_sign) {
+    int32_t sum = ' ' * SUM_BYTES;
+    for (int i = 0; i < BLOCK; i++) sum += header[i];
+    for (int i = SUM; i < SUM + SUM_BYTES; i++) sum -= header[i];
+    if (with_sign)
+        for (int i = 0; i < BLOCK; i++)
+            if (i < SUM || i >= SUM + SUM_BYTES) sum -= header[i] > 127 ? 256 : 0;
+    return sum;
+}
+
 static int sum_is_right(const uint8_t *header) {
-    int64_t plain = 0, with_sign = 0;
-    for (int i = 0; i < BLOCK; i++) {
-        const uint8_t byte = i >= SUM && i < SUM + SUM_BYTES ? ' ' : header[i];
-        plain += byte;
-        with_sign += (int8_t)byte;
-    }
     const int64_t stored = number(header + SUM, SUM_BYTES);
-    return stored == plain || stored == with_sign;
+    return stored == sum_of(header, 0) || stored == sum_of(header, 1);
 }
 
 static int is_zero(const uint8_t *block) {

@@ -157,6 +157,7 @@ def test_samples_with_other_fields(tmp_path: Path) -> None:
             dataset.get_batch(np.array(indices))
     with pytest.raises(MixedSamplesError, match="differs in keys"):
         list(DataLoader(dataset, batch_size=2))
+    assert list(DataLoader(dataset, batch_size=2, collate_fn=list)) == [[dataset[0], dataset[1]]]
     assert TarDataset(path, fields=["x"]).get_batch(np.array([1, 0])) == {"x": [b"1", b"0"]}
     with pytest.raises(StorageError, match=r"sample 1: .*a\.tar, key '1', has the fields \['x'\], but \['y'\] are"):
         TarDataset(path, fields=["y"])[1]

@@ -56,6 +56,18 @@ class FieldDecoders:
                 decoded[name] = self._one(name, value, where)
         return decoded
 
+    def samples(
+        self, columns: dict[str, Any], indices: NDArray[np.int64], where: Callable[[int], str]
+    ) -> list[dict[str, Any]]:
+        """Some samples with their fields decoded; for the arguments see `batch`."""
+        samples = []
+        with each_sample(len(indices)) as move_to:
+            for place, index in enumerate(indices.tolist()):
+                move_to(place)
+                sample = {name: values[place] for name, values in columns.items()}
+                samples.append(self.sample(sample, lambda index=index: where(index)))  # type: ignore[misc]
+        return samples
+
     def batch(self, columns: dict[str, Any], indices: NDArray[np.int64], where: Callable[[int], str]) -> dict[str, Any]:
         """The batch of some samples.
 

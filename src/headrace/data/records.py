@@ -45,10 +45,18 @@ class RecordDataset(Dataset[Any]):
     def where(self, index: int) -> str:
         """In which file a record lies, and where in it, for the texts of errors."""
 
+    def read_record(self, index: int) -> bytes:
+        """One record, of an index in [0, len(self))."""
+        return self.read_records(np.array([index]))[0]
+
     def __getitem__(self, index: int, /) -> Any:
         position = check_index(index, len(self))
-        (record,) = self.read_records(np.array([position]))
-        return self._decoded(record, position)
+        return self._decoded(self.read_record(position), position)
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """The samples at the indices."""
+        positions = check_indices(np.array(indices, np.int64), len(self))
+        return self._decoded_all(self.read_records(positions), positions)
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64; without `decode` a list of bytes."""
@@ -57,18 +65,21 @@ class RecordDataset(Dataset[Any]):
         if self.decode is None:
             return records
         whole = batch_function(self.decode)
-        if whole is not None:
-            return whole(records)
+        return default_collate(self._decoded_all(records, indices), indices) if whole is None else whole(records)
+
+    def releases_gil(self) -> bool:
+        """Whether records are read, and decoded, in several threads at the same time."""
+        return self.decode is None or bool(getattr(self.decode, "releases_gil", False))
+
+    def _decoded_all(self, records: list[bytes], indices: NDArray[np.int64]) -> list[Any]:
+        if self.decode is None:
+            return records
         samples = []
         with each_sample(len(records)) as move_to:
             for place, (record, index) in enumerate(zip(records, indices.tolist(), strict=True)):
                 move_to(place)
                 samples.append(self._decoded(record, index))
-        return default_collate(samples, indices)
-
-    def releases_gil(self) -> bool:
-        """Whether records are read, and decoded, in several threads at the same time."""
-        return self.decode is None or bool(getattr(self.decode, "releases_gil", False))
+        return samples
 
     def _decoded(self, record: bytes, index: int) -> Any:
         if self.decode is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.data.dataset import Dataset
 from headrace.data.fields import FieldDecoders, check_fields
-from headrace.data.reading import check_index, check_indices
+from headrace.data.reading import check_index, check_indices, read_samples
 from headrace.errors import ArgumentError, StorageError
 from headrace.storage.paths import find_paths
 from headrace.storage.samples import KEY, TarFiles
@@ -97,6 +97,15 @@ class TarDataset(Dataset[dict[str, Any]]):
         columns = self._tars.read(np.array([position]), self.fields, verify=self.verify)
         sample = {name: value for name, (value,) in columns.items()}
         return self._decoders.sample(sample, lambda: self._tars.where(position))
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        """The samples at the indices."""
+        positions = check_indices(np.array(indices, np.int64), len(self))
+        try:
+            columns = self._tars.read(positions, self.fields, verify=self.verify)
+        except StorageError:  # they may only have different fields, which is no error of a list
+            return read_samples(self, indices, singly=True)
+        return self._decoders.samples(columns, positions, self._tars.where)
 
     def get_batch(self, indices: NDArray[np.int64]) -> dict[str, Any]:
         """The batch of the samples at the indices, shape (n,), int64; fields stay lists of bytes without `decode`."""

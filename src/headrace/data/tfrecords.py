@@ -103,6 +103,13 @@ class TFRecordDataset(RecordDataset):
         sample = {name: values[0] for name, values in columns.items()}
         return self._decoders.sample(sample, lambda: self._describe(position))
 
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """The samples at the indices."""
+        if self._reader is None:
+            return super().__getitems__(indices)
+        positions = check_indices(np.array(indices, np.int64), len(self))
+        return self._decoders.samples(self._parse(self._reader, positions), positions, self._describe)
+
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64."""
         if self._reader is None:
@@ -121,6 +128,11 @@ class TFRecordDataset(RecordDataset):
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """The records at the indices, shape (n,), int64, each in [0, len(self))."""
         return split(self._read(indices))
+
+    def read_record(self, index: int) -> bytes:
+        """One record, of an index in [0, len(self))."""
+        part, row = self._files.parts.find(index)
+        return self._files.read_one(part, row, index, verify=self.verify)
 
     def where(self, index: int) -> str:
         """In which file a record lies, and where in it."""

@@ -112,8 +112,32 @@ class RecordFiles:
             sums = kernels.active().crc32c(packed.buffer, packed.bounds[:-1], lengths)
             wrong = sums != records["crc"]
             if wrong.any():
-                raise self._error(located, records, indices, sums, int(wrong.argmax()))
+                bad = int(wrong.argmax())
+                part = located.parts[located.which[bad]]
+                raise self._error(part, records[bad], int(indices[bad]), int(sums[bad]))
         return packed
+
+    def read_one(self, part: int, row: int, index: int, *, verify: bool = True) -> bytes:
+        """The bytes of one record.
+
+        Args:
+            part: the number of its file.
+            row: which of that file's it is.
+            index: of its sample, for the texts of errors.
+            verify: whether to hold it against its CRC32C.
+
+        Raises:
+            CorruptDataError: it is not what it was when the index was built.
+            FileChangedError: the file has changed, or is gone.
+        """
+        record = self.table(part, "records")[row]
+        offset, length, crc, _ = record.item()
+        content = self.sources[part].read(offset, length)
+        if verify:
+            found = int(kernels.active().crc32c(content, np.zeros(1, np.int64), np.array([length]))[0])
+            if found != crc:
+                raise self._error(part, record, index, found)
+        return content.tobytes()
 
     def reads_ahead(self) -> bool:
         """Whether it is worth to say early what will be read.
@@ -181,12 +205,9 @@ class RecordFiles:
             arrays.append(array)
         return arrays, offsets
 
-    def _error(
-        self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], sums: NDArray[np.uint32], bad: int
-    ) -> CorruptDataError:
-        part, record = located.parts[located.which[bad]], records[bad]
+    def _error(self, part: int, record: Any, index: int, found: int) -> CorruptDataError:
         return CorruptDataError(
-            f"sample {indices[bad]} is damaged: {self.where(part, record)}: their CRC32C is {sums[bad]:#010x}, but "
+            f"sample {index} is damaged: {self.where(part, record)}: their CRC32C is {found:#010x}, but "
             f"{record['crc']:#010x} was written; get the file anew, or pass verify=False to read it as it is"
         )
 

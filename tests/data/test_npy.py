@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,6 @@ import pytest
 from headrace import Compose, DataLoader, NpyDataset, RandomCrop, RandomHorizontalFlip, TensorDataset, ToCHW, ToFloat
 from headrace.errors import ArgumentError, CorruptDataError, FileChangedError, OutOfRangeError
 from headrace.testing import check_dataset, check_same
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GRID = np.arange(60).reshape(5, 3, 4)
 
@@ -131,6 +129,23 @@ def test_a_resumed_epoch_goes_on(folder: Path) -> None:
     other = DataLoader(NpyDataset(folder / "all"), batch_size=8, shuffle=True, seed=0)
     other.load_state_dict(state)
     assert [batch["label"].tolist() for batch in other] == rest
+
+
+def test_of_many_shards_few_are_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="descriptors can be counted here")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number in range(200):
+        np.save(tmp_path / f"{number:03d}.npy", np.full((3, 2), number))
+    taken = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 120, limits[1]))
+    try:
+        dataset = NpyDataset(tmp_path / "*.npy")
+        order = np.random.default_rng(0).permutation(600)
+        for start in range(0, 600, 30):
+            rows = order[start : start + 30]
+            assert dataset.get_batch(rows)[:, 0].tolist() == (rows // 3).tolist()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_it_is_small_to_pickle(tmp_path: Path) -> None:

@@ -91,9 +91,10 @@ class LMDBDataset(RecordDataset):
         return f"{self._files.where(part, self._files.table(part, 'records')[row])}, of key {self.key(index)!r}"
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to read the values at the indices, shape (n,), int64."""
-        located = self._files.parts.locate(self._rows_at(indices))
-        self._files.will_need(located, self._files.rows("records", located))
+        """Begin to read the values at the indices, shape (n,), int64, where files are not in memory."""
+        if self._files.reads_ahead():
+            located = self._files.parts.locate(self._rows_at(indices))
+            self._files.will_need(located, self._files.rows("records", located))
 
     def close(self) -> None:
         """Give up the files that are open; reading opens them again."""

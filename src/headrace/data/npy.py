@@ -10,6 +10,7 @@ import numpy as np
 from headrace.data.parted import PartedDataset
 from headrace.data.reading import Rows, check_indices
 from headrace.errors import ArgumentError
+from headrace.storage.disk import DiskWaits, OpenFiles
 from headrace.storage.npy import NpyFile, gather
 from headrace.storage.parts import Parts
 from headrace.storage.paths import find_paths
@@ -59,6 +60,13 @@ class NpyDataset(PartedDataset["_Shard"]):
             _check_alike(shard, self._shards[0])
         self.fields = [field for field in self._shards[0].files if field]
         super().__init__(Parts(map(len, self._shards)))
+        self._open_files = OpenFiles(self._close)
+        self._waits = DiskWaits()
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64."""
+        with self._waits:
+            return super().get_batch(indices)
 
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
         """Where the rows of a field lie, for a function that need not have them gathered.
@@ -88,7 +96,9 @@ class NpyDataset(PartedDataset["_Shard"]):
         return Rows(array, rows, _same, complete)
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to read the rows at the indices, shape (n,), int64."""
+        """Begin to read the rows at the indices, shape (n,), int64, where files are not in memory."""
+        if self._shards[0].is_local and not self._waits.lately:
+            return
         located = self._parts.locate(indices)
         for place, shard in enumerate(self._open(located.parts)):
             rows = located.rows[located.which == place]
@@ -100,7 +110,13 @@ class NpyDataset(PartedDataset["_Shard"]):
         return _columns(self._open(located.parts), located, fields)
 
     def _open(self, parts: list[int]) -> list[_Shard]:
+        for part in parts:
+            self._open_files.use(part)
         return [self._shards[part] for part in parts]
+
+    def _close(self, part: int) -> None:
+        for file in self._shards[part].files.values():
+            file.source.close()
 
 
 class _Shard:
@@ -120,6 +136,11 @@ class _Shard:
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its files are on this machine."""
+        return all(file.is_local for file in self.files.values())
 
     def row(self, row: int) -> Any:
         """The sample in a row: views of the files."""

@@ -98,6 +98,9 @@ class ParquetFile:
         self._metadata: Any = None
         file = self._open()
         self.lengths = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] or [0]
+        if min(self.lengths) < 0:
+            raise CorruptDataError(f"{self.name} has a damaged footer, which tells of {min(self.lengths)} rows")
+        self._source.close()
         with _naming(self.name):
             self._choice = _Choice(file.schema_arrow, columns, self.name)
         self.types = self._choice.types
@@ -115,6 +118,7 @@ class ParquetFile:
             raise CorruptDataError(
                 f"{self.name}, row group {block} has {len(table)} rows, but the footer tells of {self.lengths[block]}"
             )
+        self._source.close()  # of thousands of files, few are open
         return self._choice.block(table), table.nbytes
 
     def check(self) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from headrace.errors import CorruptDataError, StorageError
 from headrace.storage.rows import gather_rows
-from headrace.storage.source import open_source
+from headrace.storage.source import LocalSource, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ __all__ = ["Header", "NpyFile", "gather", "read_header"]
 _MAGIC = b"\x93NUMPY"
 _WORDS = {1: 2, 2: 4, 3: 4}  # bytes that say how long the header is, by the version of the format
 _LONGEST = 1 << 20  # a header of a million bytes would be of a dtype with thousands of fields
+_AT_ONCE = 128  # files from which a batch is gathered while all are open
 _ENTRIES = {"descr", "fortran_order", "shape"}
 
 
@@ -71,11 +72,17 @@ class NpyFile:
     def __init__(self, path: str) -> None:
         self.source = open_source(path)
         self.header = read_header(self.source)
+        self.source.close()
 
     @property
     def is_mapped(self) -> bool:
         """Whether its bytes are seen without reading them."""
         return self.source.view() is not None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return isinstance(self.source, LocalSource)
 
     @property
     def array(self) -> NDArray[Any]:
@@ -119,13 +126,15 @@ def gather(files: Sequence[NpyFile], which: NDArray[np.int64], rows: NDArray[np.
     """
     arrays = []
     for place, file in enumerate(files):
-        if file.is_mapped:
+        if file.is_mapped and len(files) <= _AT_ONCE:
             arrays.append(file.array)
-        else:
-            here = np.flatnonzero(which == place)
-            arrays.append(file.read(rows[here]))
-            rows = rows.copy()
-            rows[here] = np.arange(len(here))
+            continue
+        here = np.flatnonzero(which == place)
+        arrays.append(file.read(rows[here]))
+        rows = rows.copy()
+        rows[here] = np.arange(len(here))
+        if len(files) > _AT_ONCE:
+            file.source.close()
     return gather_rows(arrays, which, rows)
 
 

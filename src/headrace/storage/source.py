@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Identity", "LocalSource", "Packed", "Source", "open_source", "read_ranges", "split"]
 
-_ADVISED = 64  # times that the system is asked for pages, after one was waited for
-
 
 class Identity(NamedTuple):
     """What tells a file from what it was before, or will be later.
@@ -125,8 +123,6 @@ class LocalSource:
         self.identity = _look_at(self.path) if identity is None else identity
         # Forked processes go on with their parent's mapping, which is as good as their own.
         self._mapping: tuple[mmap.mmap | None, NDArray[np.uint8]] | None = None
-        self._faults = 0  # of pages that had to come from a disk, in this process
-        self._advising = 0  # how often advice is still given
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LocalSource, (self.path, self.identity)
@@ -168,7 +164,7 @@ class LocalSource:
     def will_need(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
         """Ask the system to read ranges into its cache."""
         mapping = self._mapped()[0]
-        if mapping is None or not hasattr(mmap, "MADV_WILLNEED") or not self._waits_for_disk():
+        if mapping is None or not hasattr(mmap, "MADV_WILLNEED"):
             return
         starts = offsets - offsets % mmap.PAGESIZE
         for start, length in zip(starts.tolist(), (offsets + lengths - starts).tolist(), strict=True):
@@ -179,15 +175,6 @@ class LocalSource:
     def close(self) -> None:
         """Give up the mapping; it ends with the last view of it."""
         self._mapping = None
-
-    def _waits_for_disk(self) -> bool:
-        """Whether pages had to come from a disk lately. While all are cached, advice takes longer than reading."""
-        import resource  # there is none on Windows
-
-        faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
-        self._advising = _ADVISED if faults > self._faults else self._advising - 1
-        self._faults = faults
-        return self._advising > 0
 
     def _mapped(self) -> tuple[mmap.mmap | None, NDArray[np.uint8]]:
         mapping = self._mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +11,6 @@ from headrace.storage import index, record_files
 from headrace.storage.record_files import RecordFiles
 from headrace.storage.source import LocalSource, split
 from headrace.storage.tfrecord import TFRECORD, frame
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -67,3 +64,12 @@ def test_advice_waits_for_the_disk(paths: list[str], monkeypatch: pytest.MonkeyP
     assert not files.reads_ahead()
     located = files.parts.locate(np.array([3, 170]))
     files.will_need(located, files.rows("records", located))
+
+
+def test_blocks_are_pieces_of_files(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(paths[1]).write_bytes(b"")  # a file without records has no block
+    assert RecordFiles(paths[:3], TFRECORD).blocks().tolist() == [0, 3, 6]
+    monkeypatch.setattr(record_files, "_BLOCK_BYTES", 30)
+    assert RecordFiles(paths[2:4], TFRECORD).blocks().tolist() == [0, 1, 3, 4, 6]
+    monkeypatch.setattr(record_files, "_BLOCK_BYTES", 1)
+    assert RecordFiles(paths[2:4], TFRECORD).blocks().tolist() == list(range(7))

@@ -118,8 +118,8 @@ class TarDataset(Dataset[dict[str, Any]]):
         return self._decoders.releases_gil()
 
     def blocks(self) -> NDArray[np.int64]:
-        """Where the samples of each archive begin, and the last ones end."""
-        return np.unique(np.cumsum([0, *self._tars.files.parts.lengths]))
+        """Where blocks of neighbours begin, of a few megabytes in one archive, and where the last one ends."""
+        return self._tars.files.blocks()
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the samples at the indices, shape (n,), int64."""

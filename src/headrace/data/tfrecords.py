@@ -140,8 +140,8 @@ class TFRecordDataset(RecordDataset):
         return self._files.where(part, self._files.table(part, "records")[row])
 
     def blocks(self) -> NDArray[np.int64]:
-        """Where the samples of each file begin, and the last ones end."""
-        return np.unique(np.cumsum([0, *self._files.parts.lengths]))
+        """Where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
+        return self._files.blocks()
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the records at the indices, shape (n,), int64."""

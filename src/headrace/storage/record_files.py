@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ with suppress(ImportError):  # Windows has none
 __all__ = ["RecordFiles"]
 
 _WHILE = 64  # batches
+_BLOCK_BYTES = 1 << 22
 
 
 class RecordFiles:
@@ -63,7 +65,7 @@ class RecordFiles:
         self.sources: list[Source] = [open_source(path) for path in paths]
         self._format = index_format
         self._waits = 0  # for how many batches more reading is taken to wait for the disk
-        self._open: dict[int, None] = {}  # the files that may be open, the least recently used first
+        self._open: OrderedDict[int, None] = OrderedDict()  # the files that may be, the least recently used first
         self._most_open = _most_open()
         self._indexes: list[Index | None] = [None] * len(paths)
         self.parts = Parts(self._count(counted, fewer, progress=progress))
@@ -71,7 +73,7 @@ class RecordFiles:
     def __getstate__(self) -> dict[str, Any]:
         """An index that is kept in a file is read from there again."""
         kept = [None if index is None or index.path else index for index in self._indexes]
-        return vars(self) | {"_indexes": kept, "_open": {}}
+        return vars(self) | {"_indexes": kept, "_open": OrderedDict()}
 
     def table(self, number: int, name: str) -> NDArray[Any]:
         """A table of the index of a file."""
@@ -153,6 +155,15 @@ class RecordFiles:
             here = records[located.which == place]
             self.sources[part].will_need(here["offset"], here["length"])
 
+    def blocks(self) -> NDArray[np.int64]:
+        """Where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
+        parts, start = [np.zeros(1, np.int64)], 0
+        for source, count in zip(self.sources, self.parts.lengths.tolist(), strict=True):
+            pieces = min(max(source.identity.size // _BLOCK_BYTES, 1), count)
+            parts.append(start + count * np.arange(1, pieces + 1) // max(pieces, 1))
+            start += count
+        return np.concatenate(parts)
+
     def where(self, part: int, record: Any) -> str:
         """In which file a record lies, and where in it."""
         return f"{self.sources[part].path}, {record['length']} bytes at {record['offset']}"
@@ -175,12 +186,12 @@ class RecordFiles:
 
     def _use(self, number: int) -> None:
         """Note that a file is used, and close the one that was not for the longest time if too many are open."""
-        self._open.pop(number, None)
         self._open[number] = None
-        while len(self._open) > self._most_open:
-            oldest = next(iter(self._open))
-            self._open.pop(oldest, None)
-            self._close(oldest)
+        with suppress(KeyError):  # another thread was quicker, here and below
+            self._open.move_to_end(number)
+            while len(self._open) > self._most_open:
+                oldest, _ = self._open.popitem(last=False)
+                self._close(oldest)
 
     def _close(self, number: int) -> None:
         """Whoever is reading from it goes on: what is mapped stays so until nobody looks at it."""

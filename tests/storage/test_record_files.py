@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,3 +74,30 @@ def test_blocks_are_pieces_of_files(paths: list[str], monkeypatch: pytest.Monkey
     assert RecordFiles(paths[2:4], TFRECORD).blocks().tolist() == [0, 1, 3, 4, 6]
     monkeypatch.setattr(record_files, "_BLOCK_BYTES", 1)
     assert RecordFiles(paths[2:4], TFRECORD).blocks().tolist() == list(range(7))
+
+
+class Far:
+    """A source that is not mapped, as one of another machine is not."""
+
+    def __init__(self, path: str) -> None:
+        self._source = LocalSource(path)
+        self.path, self.identity = self._source.path, self._source.identity
+
+    def view(self) -> None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+
+def test_files_far_away(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(path: str) -> Any:
+        return Far(path) if int(Path(path).name) % 2 else LocalSource(path)
+
+    monkeypatch.setattr(record_files, "open_source", opened)
+    files = RecordFiles(paths, TFRECORD)
+    assert files.reads_ahead()
+    for indices in ([0], [3], [4, 3], np.random.default_rng(0).permutation(180).tolist()):
+        assert read(files, indices) == expected(indices)
+    located = files.parts.locate(np.array([3]))
+    files.will_need(located, files.rows("records", located))

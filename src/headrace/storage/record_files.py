@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ __all__ = ["RecordFiles"]
 
 _WHILE = 64  # batches
 _BLOCK_BYTES = 1 << 22
+_AT_ONCE = 16  # files far away
 
 
 class RecordFiles:
@@ -63,6 +65,7 @@ class RecordFiles:
         progress: bool | None = None,
     ) -> None:
         self.sources: list[Source] = [open_source(path) for path in paths]
+        self._is_local = all(isinstance(source, LocalSource) for source in self.sources)
         self._format = index_format
         self._waits = 0  # for how many batches more reading is taken to wait for the disk
         self._open: OrderedDict[int, None] = OrderedDict()  # the files that may be, the least recently used first
@@ -147,7 +150,7 @@ class RecordFiles:
         To ask the system for pages takes longer than to read those that are in memory. So that begins when a
         read had to wait for the disk, and ends a while after the last one that had to.
         """
-        return self._waits > 0 or not all(isinstance(source, LocalSource) for source in self.sources)
+        return self._waits > 0 or not self._is_local
 
     def will_need(self, located: Located, records: NDArray[Any]) -> None:
         """Begin to fetch records that will be read soon."""
@@ -204,17 +207,17 @@ class RecordFiles:
         self, located: Located, offsets: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
         """Arrays that hold the records of each file, and where in them they are."""
-        arrays = []
-        for place, part in enumerate(located.parts):
-            source = self.sources[part]
-            array = source.view()
-            if array is None:
-                here = np.flatnonzero(located.which == place)
-                array, bounds = source.read_many(offsets[here], lengths[here])
-                offsets = offsets.copy()
-                offsets[here] = bounds[:-1]
-            arrays.append(array)
-        return arrays, offsets
+        arrays = [self.sources[part].view() for part in located.parts]
+        far = [place for place, array in enumerate(arrays) if array is None]
+        if far:
+            offsets = offsets.copy()
+            rows = [np.flatnonzero(located.which == place) for place in far]
+            sources = [self.sources[located.parts[place]] for place in far]
+            with ThreadPoolExecutor(min(len(far), _AT_ONCE)) as pool:
+                found = pool.map(lambda source, here: source.read_many(offsets[here], lengths[here]), sources, rows)
+                for place, here, packed in zip(far, rows, list(found), strict=True):
+                    arrays[place], offsets[here] = packed.buffer, packed.bounds[:-1]
+        return [array for array in arrays if array is not None], offsets
 
     def _error(self, part: int, record: Any, index: int, found: int) -> CorruptDataError:
         return CorruptDataError(

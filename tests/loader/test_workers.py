@@ -486,7 +486,7 @@ def test_a_worker_imports_what_the_dataset_needs_and_nothing_else(tmp_path: Path
     (tmp_path / "mine.py").write_text("import colorsys, sys\ndef look(samples):\n    return sorted(sys.modules)")
     script = run_script(
         """
-        import multiprocessing, sqlite3
+        import multiprocessing, mailbox
         import mine
         from headrace import DataLoader
 
@@ -497,7 +497,7 @@ def test_a_worker_imports_what_the_dataset_needs_and_nothing_else(tmp_path: Path
     assert {"headrace.workers.serve", "mine", "colorsys"} < imported
     frameworks = {"torch", "jax", "PIL", "cloudpickle"}
     assert not imported & (
-        {"sqlite3", "multiprocessing", "asyncio", "subprocess", "headrace.workers.crew"} | frameworks
+        {"mailbox", "multiprocessing", "asyncio", "subprocess", "headrace.workers.crew"} | frameworks
     )
 
 

@@ -60,6 +60,7 @@ if typing.TYPE_CHECKING:
     from headrace.data.images import ImageDataset, ImageFolder
     from headrace.data.lmdb import LMDBDataset
     from headrace.data.npy import NpyDataset
+    from headrace.data.opening import open_dataset
     from headrace.data.tar import TarDataset
     from headrace.data.tar_stream import TarStream
     from headrace.data.tfrecords import TFRecordDataset
@@ -120,6 +121,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "default_rng",
     "empty",
     "get_worker_info",
+    "open_dataset",
     "pack",
     "random_split",
     "sample_rng",
@@ -129,6 +131,7 @@ __version__ = "0.1.0"
 
 # Where names are that not everybody needs, who would have to wait for them.
 _LATE = {
+    "open_dataset": "headrace.data.opening",
     "pack": "headrace.packing.packer",
     "FilesDataset": "headrace.data.files",
     "LMDBDataset": "headrace.data.lmdb",

@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments behind `headrace`, those of the process without it.
 
     Returns:
-        0 for success, 2 for arguments that cannot be used or an extra that is not installed, 130 for Ctrl-C.
+        0 for success, 1 where `verify` found something bad, 2 for arguments that cannot be used or an extra
+        that is not installed, 130 for Ctrl-C.
 
     >>> main(["info", "--verbose"])  # says on standard error: headrace: unrecognized arguments: --verbose
     2
@@ -50,21 +51,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parser().parse_args(argv)
-        command: Callable[[argparse.Namespace], None] = args.command
-        command(args)
+        command: Callable[[argparse.Namespace], int | None] = args.command
+        code = command(args) or 0
         sys.stdout.flush()  # here, where a closed pipe can still be caught
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
     except _UsageError as error:
         return _failed(str(error))
     except HeadraceError as error:
-        return _failed(f"headrace {args.name}: {error}")
+        return _failed(f"headrace {args.name}: {_as_options(str(error))}")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader, say `head`, has seen enough. Nothing may be written at exit any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
+    return code
+
+
+def _as_options(text: str) -> str:
+    """A remedy that names arguments, as options of the command line."""
+    return (
+        text.replace("overwrite=True", "--force")
+        .replace("resume=True", "--resume")
+        .replace("give format=", "give --format")
+    )
 
 
 def _failed(line: str) -> int:
@@ -80,6 +91,8 @@ def _parser() -> _Parser:
     _add_demo(commands)
     _add_info(commands)
     _add_show(commands)
+    _add_pack(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -143,6 +156,80 @@ def _show(args: argparse.Namespace) -> None:
 
     show.sheet(args.target, args.step, args.epoch, args.seed, args.batch_size).save(args.out)
     print(args.out)
+
+
+def _add_pack(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "write a dataset to tar, TFRecord, LMDB, Parquet or npy files"
+    pack = commands.add_parser("pack", help=text, description=text.capitalize(), allow_abbrev=False)
+    pack.add_argument(
+        "source",
+        metavar="SRC",
+        help="a folder of images, of the originals of MNIST or CIFAR, or of shards; a tar, TFRecord, LMDB, Parquet, "
+        "npy, Arrow or CSV file, or a pattern of several; or MODULE:OBJECT, a dataset or a function that makes one",
+    )
+    pack.add_argument("target", metavar="DST", help="the file or folder to write")
+    pack.add_argument(
+        "--format", choices=("tar", "tfrecord", "lmdb", "parquet", "npy"), help="default: what DST ends in, else npy"
+    )
+    pack.add_argument("--fields", metavar="NAMES", help="what to call the positions of tuples: image,label")
+    pack.add_argument(
+        "--shard-size", metavar="SIZE", help="bytes of samples in a shard, such as 256MB; default: one shard"
+    )
+    pack.add_argument("--shard-samples", type=int, metavar="N", help="the most samples in a shard")
+    pack.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
+    pack.add_argument("--resume", action="store_true", help="go on with a packing that was stopped")
+    pack.add_argument("--force", action="store_true", help="overwrite what is there, once all is written")
+    _add_reading(pack)
+    pack.set_defaults(command=_pack)
+
+
+def _pack(args: argparse.Namespace) -> None:
+    from headrace.tools import pack
+
+    pack.run(
+        args.source,
+        args.target,
+        format=args.format,
+        fields=args.fields and args.fields.split(","),
+        shard_size=args.shard_size,
+        shard_samples=args.shard_samples,
+        limit=args.limit,
+        resume=args.resume,
+        overwrite=args.force,
+        train=not args.test,
+        workers=args.workers,
+    )
+
+
+def _add_verify(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "read everything, check its sums, decode its images, and list what is bad"
+    verify = commands.add_parser("verify", help=text, description=text.capitalize(), allow_abbrev=False)
+    verify.add_argument("path", metavar="PATH", help="as SRC of headrace pack, but for MODULE:OBJECT")
+    verify.add_argument("--repair", metavar="DST", help="pack the good samples to DST")
+    verify.add_argument("--force", action="store_true", help="overwrite DST")
+    verify.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    _add_reading(verify)
+    verify.set_defaults(command=_verify)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from headrace.tools import verify
+
+    return verify.run(
+        args.path,
+        repair=args.repair,
+        force=args.force,
+        as_json=args.json,
+        train=not args.test,
+        workers=args.workers,
+    )
+
+
+def _add_reading(command: argparse.ArgumentParser) -> None:
+    """The options of commands that read a whole dataset."""
+    workers = os.cpu_count() or 1
+    command.add_argument("--workers", type=int, default=workers, metavar="N", help="default: one a core, %(default)s")
+    command.add_argument("--test", action="store_true", help="of MNIST and CIFAR the part to test with")
 
 
 def _require(command: str, *extras: str) -> None:

@@ -39,8 +39,9 @@ class LMDBDataset(RecordDataset):
             several of them, which follow one another.
         keys: of the samples, in their order; bytes, or strings for their UTF-8. Read once, and not kept: a sample
             takes 8 bytes of memory. By default all keys in the order of the database.
-        decode: takes the bytes of a value and returns the sample, such as `msgpack.unpackb`; None for the bytes
-            themselves. "pickle" unpickles them, which lets the file run any code: only for files that you trust.
+        decode: takes the bytes of a value and returns the sample, such as `Decode()`; None for the bytes themselves.
+            "msgpack" for MessagePack, as `headrace.pack` writes it. "pickle" unpickles them, which lets the file run
+            any code: only for files that you trust.
         verify: whether to hold each value against the CRC32C that it had when the index was built.
         progress: whether to show on stderr how far it is while indexes are built; by default after two seconds, where
             that is a terminal.
@@ -59,12 +60,12 @@ class LMDBDataset(RecordDataset):
         self,
         path: str | bytes | PathLike[Any] | Iterable[str | bytes | PathLike[Any]],
         keys: Iterable[bytes | str] | None = None,
-        decode: Callable[[bytes], Any] | Literal["pickle"] | None = None,
+        decode: Callable[[bytes], Any] | Literal["msgpack", "pickle"] | None = None,
         *,
         verify: bool = True,
         progress: bool | None = None,
     ) -> None:
-        super().__init__(pickle.loads if decode == "pickle" else decode)
+        super().__init__(_BY_NAME[decode]() if isinstance(decode, str) and decode in _BY_NAME else decode)  # type: ignore[arg-type]
         self.paths = [_file_of(each) for each in find_paths(path)]
         self.verify = verify
         self._files = RecordFiles(self.paths, LMDB, progress=progress)
@@ -131,3 +132,12 @@ def _file_of(path: str) -> str:
     if not file.is_file():
         raise FileNotFoundError(f"there is no LMDB database in the folder {path}, which has no data.mdb")
     return str(file)
+
+
+def _from_msgpack() -> Callable[[bytes], Any]:
+    from headrace.storage.msgpack import unpackb
+
+    return unpackb
+
+
+_BY_NAME: dict[str, Callable[[], Callable[[bytes], Any]]] = {"msgpack": _from_msgpack, "pickle": lambda: pickle.loads}

@@ -47,6 +47,7 @@ class TarDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         paths: of the archives.
+        names: of all fields that a sample has.
 
     Raises:
         FileNotFoundError: an archive is not there.
@@ -87,7 +88,8 @@ class TarDataset(Dataset[dict[str, Any]]):
             raise StorageError(
                 f"there are no samples in {', '.join(self.paths[:3])}: no file in it has a name such as KEY.FIELD"
             )
-        _check_known([*self._decoders.functions, *(self.fields or ())], self._tars.fields)
+        self.names = list(self._tars.fields)
+        _check_known([*self._decoders.functions, *(self.fields or ())], self.names)
 
     def __len__(self) -> int:
         return len(self._tars)
@@ -124,6 +126,10 @@ class TarDataset(Dataset[dict[str, Any]]):
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the samples at the indices, shape (n,), int64."""
         self._tars.will_need(indices)
+
+    def where(self, index: int) -> str:
+        """Which sample it is, in which archive, and under which key."""
+        return self._tars.where(index)
 
     def close(self) -> None:
         """Give up the archives that are open; reading opens them again."""

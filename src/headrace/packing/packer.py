@@ -137,6 +137,10 @@ def pack(
 
 
 def _format_name(path: Path, given: str | None) -> str:
+    if given is None and path.suffix == ".npy":
+        raise ArgumentError(
+            f"format 'npy' is a folder with a file for each field: call it {path.stem}, not {path.name}"
+        )
     found = _ENDINGS.get(path.suffix, "npy" if not path.suffix else None) if given is None else given
     if found not in FORMATS:
         raise ArgumentError(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Places", "sync_folder"]
 
 _OF_LMDB = {"data.mdb", "lock.mdb"}
+_INDEX = ".headrace-index.npy"  # kept beside a file that was read
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,11 @@ class Places:
     def _is_ours(self, folder: Path) -> bool:
         """Whether a folder holds nothing but what the format writes."""
         ending = ".npy" if self.format.name == "npy" else self.format.ending
-        return all(file.name.endswith(ending) or file.name in _OF_LMDB for file in folder.rglob("*") if file.is_file())
+        return all(
+            file.name.endswith(ending) or file.name in _OF_LMDB or file.name.endswith(_INDEX)
+            for file in folder.rglob("*")
+            if file.is_file()
+        )
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from headrace.errors import ArgumentError
+
 if TYPE_CHECKING:
     from headrace.storage.writers.base import Format
 
@@ -20,6 +22,15 @@ FORMATS = {
 
 
 def get_format(name: str) -> Format:
-    """The format of a name, imported only now."""
-    kind: type[Format] = getattr(import_module(f"headrace.storage.writers.{name}"), FORMATS[name])
+    """The format of a name, imported only now.
+
+    Raises:
+        ArgumentError: its library is not installed.
+    """
+    try:
+        module = import_module(f"headrace.storage.writers.{name}")
+    except ImportError as error:
+        extra = {"parquet": "arrow"}.get(name, name)
+        raise ArgumentError(f"format {name!r} needs {error.name}: pip install 'headrace[{extra}]'") from error
+    kind: type[Format] = getattr(module, FORMATS[name])
     return kind()

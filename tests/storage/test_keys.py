@@ -23,6 +23,13 @@ def test_keys_are_found(keys: list[bytes], among: list[bytes], in_order: bool) -
     assert found == [among.index(key) if key in among else -1 for key in keys]
 
 
+def test_keys_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.storage.keys._hashes", lambda rows: rows[:, 0] % np.uint64(3))
+    among = [b"%d" % (number % 40) for number in range(50)]
+    found = find_keys(pack_keys([b"39", b"7", b"x", b"0"]), pack_keys(among)).tolist()
+    assert found == [39, 7, -1, 0]
+
+
 def test_keys_are_packed() -> None:
     keys: list[str | bytes] = ["ä", b"", "bc"]
     packed = pack_keys(iter(keys))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -56,29 +56,41 @@ def find_keys(keys: Packed, among: Packed) -> NDArray[np.int64]:
     >>> find_keys(pack_keys(["b", "x"]), pack_keys(["a", "b"]))
     array([ 1, -1])
     """
-    wanted, there = (np.diff(packed.bounds) for packed in (keys, among))
-    if not len(wanted) or not len(there):
-        return np.full(len(wanted), -1)
-    longest = int(max(wanted.max(), there.max()))
-    sought, sorted_keys = _comparable(keys, longest), _comparable(among, longest)
-    order: NDArray[np.int64] | None = None
-    if (sorted_keys[1:] < sorted_keys[:-1]).any():
-        order = np.argsort(sorted_keys, kind="stable")
-        sorted_keys = sorted_keys[order]
-    places = np.minimum(np.searchsorted(sorted_keys, sought), len(sorted_keys) - 1)
-    found = sorted_keys[places] == sought
-    return np.where(found, places if order is None else order[places], -1)
+    longest = max(int(np.diff(packed.bounds).max(initial=0)) for packed in (keys, among))
+    sought, rows = _words(keys, longest), _words(among, longest)
+    hashes = _hashes(rows)
+    order = np.argsort(hashes, kind="stable")
+    hashes, wanted = np.append(hashes[order], 0), _hashes(sought)
+    found = np.full(len(sought), -1)
+    # Each key is held against those of its hash, one after the other; there is hardly ever a second one.
+    open_keys, places = np.arange(len(sought)), np.searchsorted(hashes[:-1], wanted)
+    while len(open_keys):
+        there = (places < len(order)) & (hashes[places] == wanted[open_keys])
+        open_keys, places = open_keys[there], places[there]
+        same = (rows[order[places]] == sought[open_keys]).all(axis=1)
+        found[open_keys[same]] = order[places[same]]
+        open_keys, places = open_keys[~same], places[~same] + 1
+    return found
 
 
-def _comparable(keys: Packed, longest: int) -> NDArray[np.bytes_]:
-    """Keys as NumPy compares them: of one length, filled with zeros, then how long each was."""
+def _words(keys: Packed, longest: int) -> NDArray[np.uint64]:
+    """Keys as numbers, a row for each: of one length, filled with zeros, after how long each was."""
     lengths = np.diff(keys.bounds)
-    zeros = np.zeros(longest, np.uint8)
     count = len(lengths)
-    sizes = lengths.astype(">u4").view(np.uint8)
-    # For each key three ranges: itself, what fills it up, and its length.
+    width = 4 + longest + -(4 + longest) % 8
+    zeros, sizes = np.zeros(width, np.uint8), lengths.astype("<u4").view(np.uint8)
+    # For each key three ranges: its length, itself, and what fills it up.
     which = np.tile(np.arange(3), count)
-    offsets = np.stack([keys.bounds[:-1], np.zeros(count, np.int64), np.arange(count) * 4], axis=1).ravel()
-    parts = np.stack([lengths, longest - lengths, np.full(count, 4)], axis=1).ravel()
-    rows: Any = read_ranges([keys.buffer, zeros, sizes], which, offsets, parts).buffer
-    return rows.view(f"S{longest + 4}")  # type: ignore[no-any-return]
+    offsets = np.stack([np.arange(count) * 4, keys.bounds[:-1], np.zeros(count, np.int64)], axis=1).ravel()
+    parts = np.stack([np.full(count, 4), lengths, width - 4 - lengths], axis=1).ravel()
+    content = read_ranges([sizes, keys.buffer, zeros], which, offsets, parts).buffer
+    return content.view(np.uint64).reshape(count, width // 8)
+
+
+def _hashes(rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A number for each row, by multiplication and shifts as in SplitMix64."""
+    hashes = np.zeros(len(rows), np.uint64)
+    for column in rows.T:
+        hashes = (hashes ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(32)
+    return hashes

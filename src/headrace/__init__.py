@@ -51,6 +51,7 @@ from headrace.transforms import (
     ToCHW,
     ToFloat,
     Transform,
+    TrivialAugmentWide,
 )
 from headrace.workers import WorkerInfo, get_worker_info
 
@@ -116,6 +117,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "ToCHW",
     "ToFloat",
     "Transform",
+    "TrivialAugmentWide",
     "WorkerInfo",
     "default_collate",
     "default_rng",

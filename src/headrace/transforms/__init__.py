@@ -1,5 +1,6 @@
 """How a sample changes: transforms of images, named and parameterised as torchvision's."""
 
+from headrace.transforms.augment import TrivialAugmentWide
 from headrace.transforms.base import Compose, ImageTransform, Transform
 from headrace.transforms.choice import RandomApply, RandomChoice
 from headrace.transforms.color import ColorJitter, Grayscale, RandomGrayscale
@@ -33,5 +34,6 @@ __all__ = [
     "ToCHW",
     "ToFloat",
     "Transform",
+    "TrivialAugmentWide",
     "read_header",
 ]

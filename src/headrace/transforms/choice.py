@@ -12,6 +12,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.keys import draw, part, slot
+from headrace.transforms.augment import TrivialAugmentWide
 from headrace.transforms.base import Compose, Transform
 from headrace.transforms.chance import check_probability, fractions, happens
 from headrace.transforms.color import ColorJitter, RandomGrayscale
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["RandomApply", "RandomChoice"]
 
 # What keeps shape and dtype, so that changed and unchanged images fit into one batch.
-_KEEPING = (ColorJitter, Normalize, RandomErasing, RandomGrayscale, RandomHorizontalFlip, RandomVerticalFlip)
+_KEEPING = (
+    ColorJitter,
+    Normalize,
+    RandomErasing,
+    RandomGrayscale,
+    RandomHorizontalFlip,
+    RandomVerticalFlip,
+    TrivialAugmentWide,
+)
 
 
 class _Choosing(Transform):

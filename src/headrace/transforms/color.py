@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ColorJitter", "Grayscale", "RandomGrayscale"]
+__all__ = [
+    "ColorJitter",
+    "Grayscale",
+    "RandomGrayscale",
+    "as_planes",
+    "change_brightness",
+    "change_contrast",
+    "change_saturation",
+    "colour_channels",
+]
 
 _LUMA = np.array([0.2989, 0.587, 0.114])  # ITU-R 601-2, rounded as torchvision has it
 _BLOCK_BYTES = 1 << 18  # a few copies of a block of images stay in a core's cache
@@ -65,7 +74,7 @@ class ColorJitter(ImageTransform):
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The changed images; `images` itself if there is nothing to change."""
         ranges = (self.brightness, self.contrast, self.saturation, self.hue)
-        count = _colour_channels(images, axes, "ColorJitter")
+        count = colour_channels(images, axes, "ColorJitter")
         used = [number for number in range(len(ranges) if count == 3 else 2) if ranges[number] != _NEUTRAL[number]]
         if not used:
             return images
@@ -73,7 +82,7 @@ class ColorJitter(ImageTransform):
         factors = low + (high - low) * fractions(draw(len(images)))
         order = np.argsort(draw(len(images)), axis=1, kind="stable")
         out = empty(images.shape, images.dtype)
-        target = _planes(out, axes)
+        target = as_planes(out, axes)
         for rows, block in _blocks(images, axes, np.arange(len(images))):
             whole = images.dtype == np.uint8
             _jitter(block, factors[rows].astype(block.dtype), order[rows], used, whole=whole)
@@ -108,7 +117,7 @@ class Grayscale(ImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The grey images; `images` itself if they are grey and of as many channels already."""
-        count = _colour_channels(images, axes, "Grayscale")
+        count = colour_channels(images, axes, "Grayscale")
         if count == self.num_output_channels == 1:
             return images
         if axes.channels is None:
@@ -147,7 +156,7 @@ class RandomGrayscale(ImageTransform):
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The images, each grey or not; `images` itself if none of them becomes grey."""
         chosen = np.flatnonzero(happens(draw(len(images))[:, 0], self.p))
-        if _colour_channels(images, axes, "RandomGrayscale") == 1 or not len(chosen):
+        if colour_channels(images, axes, "RandomGrayscale") == 1 or not len(chosen):
             return images
         out = empty(images.shape, images.dtype)
         np.copyto(out, images)
@@ -158,8 +167,13 @@ class RandomGrayscale(ImageTransform):
 # ---------------------------------------------------------------- images as planes of floats
 
 
-def _colour_channels(images: NDArray[Any], axes: Axes, who: str) -> int:
-    """1 or 3."""
+def colour_channels(images: NDArray[Any], axes: Axes, who: str) -> int:
+    """How many channels there are: 1 or 3.
+
+    Raises:
+        ArgumentError: another number.
+        ArgumentTypeError: the images are neither uint8 nor floating-point.
+    """
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise ArgumentTypeError(
             f"{who} takes uint8 or floating-point images, but got {images.dtype}; put ToFloat() before it"
@@ -170,7 +184,7 @@ def _colour_channels(images: NDArray[Any], axes: Axes, who: str) -> int:
     return count
 
 
-def _planes(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+def as_planes(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
     """The images as a view of shape (n, channels, height, width)."""
     return images[:, np.newaxis] if axes.channels is None else np.moveaxis(images, axes.channels, 1)
 
@@ -179,7 +193,7 @@ def _blocks(
     images: NDArray[Any], axes: Axes, rows: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
     """Some of the images, a few at a time: their rows and a contiguous copy of their planes as floats."""
-    source = _planes(images, axes)
+    source = as_planes(images, axes)
     dtype = np.result_type(images.dtype, np.float32)
     nbytes = max(1, source[:1].size * dtype.itemsize)
     step = max(1, _BLOCK_BYTES // nbytes)
@@ -189,12 +203,13 @@ def _blocks(
 
 
 def _write_grey(images: NDArray[Any], out: NDArray[Any], axes: Axes, rows: NDArray[np.int64]) -> None:
-    target = _planes(out, axes)
+    target = as_planes(out, axes)
     for some, block in _blocks(images, axes, rows):
         target[some] = _luma(block, whole=images.dtype == np.uint8)
 
 
 # ---------------------------------------------------------------- the arithmetic, on shape (n, channels, height, width)
+# Each in place or not: only what is returned counts. The factors are shaped (n, 1, 1, 1).
 
 
 def _luma(block: NDArray[Any], *, whole: bool) -> NDArray[Any]:
@@ -228,18 +243,21 @@ def _jitter(
                 block[rows] = _CHANGES[change](block[rows], factor, whole=whole)
 
 
-def _change_brightness(block: NDArray[Any], factor: NDArray[Any], *, whole: bool) -> NDArray[Any]:
+def change_brightness(block: NDArray[Any], factor: NDArray[Any], *, whole: bool) -> NDArray[Any]:
+    """Mix with black."""
     return _limited(block * factor, whole=whole)
 
 
-def _change_contrast(block: NDArray[Any], factor: NDArray[Any], *, whole: bool) -> NDArray[Any]:
+def change_contrast(block: NDArray[Any], factor: NDArray[Any], *, whole: bool) -> NDArray[Any]:
+    """Mix with the mean grey."""
     grey = _luma(block, whole=whole)
     # One mean at a time: over a whole block NumPy may add in another order than over one image.
     means = np.array([plane.mean(dtype=np.float64) for plane in grey.reshape(len(grey), -1)], block.dtype)
     return _limited(block * factor + means.reshape(-1, 1, 1, 1) * (1 - factor), whole=whole)
 
 
-def _change_saturation(block: NDArray[Any], factor: NDArray[Any], *, whole: bool) -> NDArray[Any]:
+def change_saturation(block: NDArray[Any], factor: NDArray[Any], *, whole: bool) -> NDArray[Any]:
+    """Mix with the grey image."""
     return _limited(block * factor + _luma(block, whole=whole) * (1 - factor), whole=whole)
 
 
@@ -265,7 +283,7 @@ def _limited(block: NDArray[Any], *, whole: bool) -> NDArray[Any]:
     return np.floor(block, out=block) if whole else block
 
 
-_CHANGES = (_change_brightness, _change_contrast, _change_saturation, _change_hue)
+_CHANGES = (change_brightness, change_contrast, change_saturation, _change_hue)
 _NEUTRAL = ((1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (0.0, 0.0))
 
 

@@ -1,6 +1,7 @@
 """What every test and every example in a docstring may rely on."""
 
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     text = collection_path.read_text(encoding="utf-8")
     return None if "torch" in text or "jax" in text else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names with an address, which are others in each of the processes that share the tests."""
+    for item in items:
+        if re.search(r"0x[0-9a-f]{8}", item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid} is called otherwise in every process; give its parameters ids")
 
 
 def pytest_report_header() -> str:

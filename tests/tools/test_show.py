@@ -137,7 +137,9 @@ class Photos:
         return self.kind(self.transform(IMAGES[index]), f"no {index}")
 
 
-@pytest.mark.parametrize("kind", [lambda *sample: sample, lambda x, y: {"image": x, "label": y}, Photo], ids=str)
+@pytest.mark.parametrize(
+    "kind", [lambda *sample: sample, lambda x, y: {"image": x, "label": y}, Photo], ids=["tuple", "dict", "dataclass"]
+)
 def test_datasets_of_any_samples(kind: Any) -> None:
     def noisy(image: Any) -> Any:
         return (image // 2 + np.random.randint(0, 9, image.shape)).astype(np.uint8)  # noqa: NPY002

@@ -43,9 +43,9 @@ LAYERS = [
 ]
 LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts}
 
-# The methods of Dataset that make datasets of classes that derive from it: the only circle, in one
+# The methods of Dataset that make datasets of classes that derive from it: the only circles, in one
 # folder, and open while modules are loaded, since the imports stand in the methods.
-CIRCLES = {("headrace.data.dataset", "headrace.data.compose")}
+CIRCLES = {("headrace.data.dataset", "headrace.data.compose"), ("headrace.data.dataset", "headrace.data.cache")}
 
 # Who may know of what is foreign; anything else needs a line here and a word in the design.
 ROOMS = {
@@ -62,7 +62,7 @@ ROOMS = {
     "multiprocessing": {"headrace.workers"},
     "lmdb": {"headrace.storage.writers.lmdb"},
     "msgpack": {"headrace.storage.msgpack"},
-    "mmap": {"headrace.workers", "headrace.storage"},
+    "mmap": {"headrace.workers", "headrace.storage", "headrace.batch.shared"},
     "socket": {"headrace.workers"},
 }
 

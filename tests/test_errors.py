@@ -9,6 +9,7 @@ from headrace import errors
 BUILT_IN = {
     "ArgumentError": ValueError,
     "ArgumentTypeError": TypeError,
+    "CacheError": ValueError,
     "CollateError": Exception,
     "CorruptDataError": ValueError,
     "DatasetChangedError": RuntimeError,

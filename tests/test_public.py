@@ -21,7 +21,7 @@ MODULES = sorted(
 METHODS = {
     "ConcatDataset": [],
     "DataLoader": ["batch", "close", "load_state_dict", "set_epoch", "state_dict", "stats"],
-    "Dataset": ["map", "subset"],
+    "Dataset": ["cache", "map", "subset"],
 }
 
 

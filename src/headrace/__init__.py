@@ -14,6 +14,7 @@ import typing
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.data import (
+    CachedDataset,
     ConcatDataset,
     Dataset,
     IterableDataset,
@@ -27,7 +28,7 @@ from headrace.errors import HeadraceError, HeadraceWarning
 from headrace.failures import BadSample
 from headrace.keys import default_rng, sample_rng
 from headrace.loader import DataLoader
-from headrace.stats import LoaderStats
+from headrace.stats import CacheStats, LoaderStats
 from headrace.transforms import (
     CenterCrop,
     ColorJitter,
@@ -73,6 +74,8 @@ __all__ = [  # noqa: RUF022 - in plain order
     "BadSample",
     "CIFAR10",
     "CIFAR100",
+    "CacheStats",
+    "CachedDataset",
     "CenterCrop",
     "ColorJitter",
     "Compose",

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
+    "CacheError",
     "CollateError",
     "CorruptDataError",
     "DatasetChangedError",
@@ -52,6 +53,10 @@ class OutOfRangeError(HeadraceError, IndexError):
 
 class NotYetError(HeadraceError, NotImplementedError):
     """The argument is understood, but this release cannot do it yet."""
+
+
+class CacheError(HeadraceError, ValueError):
+    """Samples cannot be kept: they are random, cannot be stored, or the place holds those of another dataset."""
 
 
 class CollateError(HeadraceError):

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from headrace import kernels
-from headrace.errors import ArgumentError
+from headrace.errors import ArgumentError, CacheError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ __all__ = [
     "draw",
     "each_sample",
     "epoch_key",
+    "no_draws",
     "notice_unnamed",
     "part",
     "replacement",
@@ -110,6 +112,28 @@ class _SampleKeys:
         return self.unnamed
 
 
+class _NoDraws(_SampleKeys):
+    """Samples that must not be random."""
+
+    __slots__ = ()
+
+    def next_stream(self) -> int:
+        """Refuse to draw."""
+        raise CacheError(
+            f"{_who_draws()} draws random numbers for a sample that is being cached, so all epochs would get the same "
+            "ones; put .cache(...) before what is random: dataset.cache(...).map(augment)"
+        )
+
+
+def _who_draws() -> str:
+    """The function, or the class of the transform, that has called into this file."""
+    frame = sys._getframe()  # noqa: SLF001 - the only way to know
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    owner = frame.f_locals.get("self")
+    return frame.f_code.co_qualname if owner is None else type(owner).__qualname__
+
+
 _loading: ContextVar[_SampleKeys | None] = ContextVar("headrace_sample_keys", default=None)
 
 
@@ -141,6 +165,19 @@ class use_keys:  # noqa: N801 - a context manager reads like a function
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _loading.reset(self._token)
+
+
+class no_draws(use_keys):  # noqa: N801 - a context manager reads like a function
+    """While this is open, these samples are read, and a draw for one of them is an error.
+
+    Args:
+        indices: the samples' indices, shape (n,), int64.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, indices: NDArray[np.int64]) -> None:
+        self._keys = _NoDraws(0, indices)
 
 
 class slot:  # noqa: N801 - a context manager reads like a function
@@ -354,4 +391,7 @@ def default_rng() -> np.random.Generator:
     >>> a == default_rng().random()
     True
     """
+    keys = _loading.get()
+    if isinstance(keys, _NoDraws):
+        keys.next_stream()
     return np.random.default_rng(random.getrandbits(128))

@@ -4,7 +4,17 @@ One file a framework. A framework is never imported to find out whether a value 
 whoever holds such a value has imported it already.
 """
 
-from headrace.adapters.base import Adapter, can_pin, enter_worker, find, is_iterable_dataset, pin, reduce
+from headrace.adapters.base import (
+    Adapter,
+    can_pin,
+    enter_worker,
+    find,
+    framework_of,
+    is_iterable_dataset,
+    pin,
+    rebuild,
+    reduce,
+)
 from headrace.adapters.generators import check_generator, draw_seed, global_states, restore_globals, seed_globals
 
 __all__ = [
@@ -14,9 +24,11 @@ __all__ = [
     "draw_seed",
     "enter_worker",
     "find",
+    "framework_of",
     "global_states",
     "is_iterable_dataset",
     "pin",
+    "rebuild",
     "reduce",
     "restore_globals",
     "seed_globals",

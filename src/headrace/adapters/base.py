@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Adapter", "can_pin", "enter_worker", "find", "is_iterable_dataset", "pin", "reduce"]
+__all__ = ["Adapter", "can_pin", "enter_worker", "find", "framework_of", "is_iterable_dataset", "pin", "rebuild"]
+__all__ += ["reduce"]
 
 
 class Adapter(Protocol):
@@ -84,6 +85,29 @@ def reduce(value: object) -> tuple[Any, ...] | None:
         if jax.owns(value):
             return jax.reduce(value)
     return None
+
+
+def framework_of(value: object) -> tuple[str, NDArray[Any]] | None:
+    """The name of the framework of an array that `rebuild` can make again, and its memory; None for others."""
+    reduced = reduce(value)
+    return None if reduced is None else (reduced[0].__module__.rpartition(".")[2], reduced[1][0])
+
+
+def rebuild(framework: str, array: NDArray[Any]) -> Any:
+    """An array of the framework in the memory of an ndarray that `framework_of` gave, or of one like it.
+
+    >>> rebuild("numpy", np.zeros(2))
+    array([0., 0.])
+    """
+    if framework == "torch":
+        from headrace.adapters import torch
+
+        return torch.rebuild(array)
+    if framework == "jax":
+        from headrace.adapters import jax
+
+        return jax.rebuild(array)
+    return array
 
 
 def _is_imported(module: str) -> bool:

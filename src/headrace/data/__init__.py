@@ -4,11 +4,13 @@ Datasets of image files are in `images`, the classic image sets in `vision`; bot
 they are used.
 """
 
+from headrace.data.cache import CachedDataset
 from headrace.data.compose import ConcatDataset, MapDataset, StackDataset, Subset, random_split
 from headrace.data.dataset import Dataset, IterableDataset
 from headrace.data.tensors import TensorDataset
 
 __all__ = [
+    "CachedDataset",
     "ConcatDataset",
     "Dataset",
     "IterableDataset",

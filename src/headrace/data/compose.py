@@ -17,6 +17,7 @@ from headrace.adapters import draw_seed
 from headrace.batch.collate import default_collate
 from headrace.batch.merge import merge
 from headrace.batch.structure import get_field, replace_field
+from headrace.data.cache import CachedDataset
 from headrace.data.dataset import Dataset
 from headrace.data.hints import add_counters, blocks, concat_blocks, counters, reads_ahead, will_need
 from headrace.data.reading import (
@@ -339,10 +340,10 @@ class MapDataset(Dataset[Any]):
     def _below(self) -> AbstractContextManager[None]:
         """The place where the dataset below draws.
 
-        Datasets of this file keep places of their own, so that one more map changes no draw of theirs.
+        Datasets of headrace's own keep places of their own, so that one more map changes no draw of theirs.
         Others may hide a map, which would otherwise come to the place of this one.
         """
-        in_view = type(self.dataset) in (MapDataset, Subset, ConcatDataset, StackDataset)
+        in_view = type(self.dataset) in (MapDataset, Subset, ConcatDataset, StackDataset, CachedDataset)
         return nullcontext() if in_view else slot(0)
 
 
@@ -352,7 +353,7 @@ _FUNCTIONS = 2**30
 
 def _stages(dataset: object) -> int:
     """How many functions are mapped, one over the other, as far as that is in plain view."""
-    if type(dataset) is Subset:
+    if isinstance(dataset, Subset | CachedDataset) and type(dataset) in (Subset, CachedDataset):
         return _stages(dataset.dataset)
     return dataset._stage if type(dataset) is MapDataset else 0  # noqa: SLF001 - of the same class
 

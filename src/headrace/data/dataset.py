@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
 
     from numpy.typing import ArrayLike
 
+    from headrace.data.cache import CachedDataset
     from headrace.data.compose import ConcatDataset, MapDataset, Subset
     from headrace.data.reading import Indexable
 
@@ -85,6 +87,31 @@ class Dataset(ABC, Generic[T_co]):
         from headrace.data.compose import Subset
 
         return Subset(self, indices)
+
+    def cache(
+        self, where: str | os.PathLike[str] = "ram", *, limit: int | None = None, key: str | None = None
+    ) -> CachedDataset:
+        """The dataset of the same samples, each read once and then kept.
+
+        Put it behind what is costly and always the same, as decoding and resizing, and before what is random.
+
+        Args:
+            where: "ram" keeps them in memory that all workers share; else the folder that keeps them.
+            limit: how much space they may take, in bytes; by default half of the memory, and no limit on disk.
+            key: what the samples depend on that the dataset does not show, for a folder.
+
+        Raises:
+            CacheError: part of the dataset is random, or the folder keeps other samples.
+
+        >>> import numpy as np
+        >>> from headrace import TensorDataset
+        >>> cached = TensorDataset(np.arange(10)).map(lambda x: x**2, field=0).cache()
+        >>> cached[3], cached[3], cached.stats().hits
+        ((np.int64(9),), (np.int64(9),), 1)
+        """
+        from headrace.data.cache import CachedDataset
+
+        return CachedDataset(self, where, limit, key)
 
     def __add__(self, other: Indexable[Any]) -> ConcatDataset:
         from headrace.data.compose import ConcatDataset

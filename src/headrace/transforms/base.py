@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Axes", "Compose", "ImageTransform", "Transform", "image_axes", "per_channel"]
+__all__ = ["Axes", "Compose", "ImageTransform", "RandomImageTransform", "Transform", "image_axes", "per_channel"]
 
 LAYOUTS = ("HW", "CHW", "HWC")
 _CHANNELS = (1, 3, 4)  # grey, colour, colour with alpha
@@ -49,6 +49,11 @@ class Transform(ABC):
     @property
     def releases_gil(self) -> bool:
         """Whether `apply_batch` leaves other threads the GIL for most of its time; if in doubt, no."""
+        return False
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the result depends on draws, so that it must not be cached."""
         return False
 
     @abstractmethod
@@ -92,6 +97,11 @@ class Compose(Transform):
     def releases_gil(self) -> bool:
         """Whether each of the transforms does."""
         return all(getattr(transform, "releases_gil", False) for transform in self.transforms)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether one of the transforms is."""
+        return any(getattr(transform, "is_random", False) for transform in self.transforms)
 
     def __call__(self, sample: Any) -> Any:
         """Return the sample after all transforms."""
@@ -240,6 +250,15 @@ class ImageTransform(Transform):
 
     def _checked(self, images: NDArray[Any]) -> NDArray[Any]:
         return self.transform(images, image_axes(images.shape[1:], images.dtype, self.layout))
+
+
+class RandomImageTransform(ImageTransform):
+    """An image transform that draws."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the result depends on draws: it does."""
+        return True
 
 
 def _as_array(value: Any) -> tuple[NDArray[Any], adapters.Adapter]:

@@ -59,6 +59,11 @@ class _Choosing(Transform):
         """Whether each of the transforms does."""
         return all(getattr(transform, "releases_gil", False) for transform in self.transforms)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the result depends on draws: it does."""
+        return True
+
     @abstractmethod
     def _choose(self, count: int) -> NDArray[np.int64]:
         """The number of each sample's branch, -1 for none, shape (count,)."""

@@ -9,7 +9,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.keys import draw
-from headrace.transforms.base import Axes, ImageTransform
+from headrace.transforms.base import Axes, ImageTransform, RandomImageTransform
 from headrace.transforms.chance import check_probability, fractions, happens
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _BLOCK_BYTES = 1 << 18  # a few copies of a block of images stay in a core's cac
 _HUE_OFFSETS = (5, 3, 1)  # of red, green and blue on the circle of six colours
 
 
-class ColorJitter(ImageTransform):
+class ColorJitter(RandomImageTransform):
     """Change brightness, contrast, saturation and hue at random, in random order.
 
     Args:
@@ -131,7 +131,7 @@ class Grayscale(ImageTransform):
         return out
 
 
-class RandomGrayscale(ImageTransform):
+class RandomGrayscale(RandomImageTransform):
     """Make the image grey with probability p; it keeps its number of channels.
 
     Args:

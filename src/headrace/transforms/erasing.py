@@ -9,7 +9,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.keys import draw
-from headrace.transforms.base import Axes, ImageTransform, per_channel
+from headrace.transforms.base import Axes, RandomImageTransform, per_channel
 from headrace.transforms.chance import Window, check_probability, check_range, happens, more_words, random_windows
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["RandomErasing"]
 _NOISE = 10  # the further words that no attempt at a window takes
 
 
-class RandomErasing(ImageTransform):
+class RandomErasing(RandomImageTransform):
     """Erase a random window of the image with probability p.
 
     Args:

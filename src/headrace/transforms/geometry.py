@@ -10,7 +10,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.keys import draw
-from headrace.transforms.base import Axes, ImageTransform, per_channel
+from headrace.transforms.base import Axes, ImageTransform, RandomImageTransform, per_channel
 from headrace.transforms.chance import check_probability
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _WORDS = 2.0**32
 _PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
 
 
-class _RandomFlip(ImageTransform):
+class _RandomFlip(RandomImageTransform):
     """Flips each image along one axis with a probability."""
 
     def __init__(self, p: float = 0.5, *, layout: str | None = None) -> None:
@@ -107,7 +107,7 @@ class RandomVerticalFlip(_RandomFlip):
         return axes.height
 
 
-class RandomCrop(ImageTransform):
+class RandomCrop(RandomImageTransform):
     """Cut a window out of the image, padded first, at a random place.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.keys import draw
-from headrace.transforms.base import Axes, ImageTransform
+from headrace.transforms.base import Axes, ImageTransform, RandomImageTransform
 from headrace.transforms.chance import Window, check_range, random_windows
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Resize(ImageTransform):
         return out
 
 
-class RandomResizedCrop(ImageTransform):
+class RandomResizedCrop(RandomImageTransform):
     """Cut a window of random area and shape out of the image and scale it to a size.
 
     Args:

@@ -14,7 +14,7 @@ from headrace.workers.memory import create_file, read_file, write_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Channel"]
+__all__ = ["Channel", "MOST_FILES"]  # noqa: RUF022 - in plain order
 
 # Both keep the bounds of messages; only the first tells when the other side has gone, and only Linux
 # has it for sockets without a network.
@@ -26,7 +26,8 @@ _NO_WAIT = int(socket.MSG_DONTWAIT)
 _NOT_INHERITED = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))  # what is received is for no child process
 _SOME_LOST = int(socket.MSG_CTRUNC)  # of the descriptors that were sent
 _HERE, _IN_FILE = b"\0", b"\1"  # where the message is
-_ANCILLARY = socket.CMSG_SPACE(4 * array("i").itemsize)  # room for four descriptors
+MOST_FILES = 250  # that go with a message: Linux takes three more descriptors
+_ANCILLARY = socket.CMSG_SPACE((MOST_FILES + 3) * array("i").itemsize)
 
 
 class Channel:

@@ -24,6 +24,7 @@ from headrace.workers.serve import NUMBER_BYTES
 from headrace.workers.worker import Worker
 
 if TYPE_CHECKING:
+    from headrace.batch.shared import SharedFile
     from headrace.workers.base import MakeWork
     from headrace.workers.window import Window
     from headrace.workers.worker import Answer
@@ -82,7 +83,7 @@ class Crew:
         self._backlog: deque[tuple[int, bytes]] = deque()  # tasks that found no room in their connection
         self._poll = select.poll()
         self._watched: dict[int, Worker] = {}
-        self._setup: tuple[int, list[tuple[int, int, bool]]] | None = None
+        self._setup: tuple[int, list[tuple[int, int, bool]], list[SharedFile]] | None = None
         self._deaths: dict[int | None, int] = {}  # of each task; None for those between tasks
 
     # ------------------------------------------------------------------ starting
@@ -93,7 +94,7 @@ class Crew:
             self._workers.append(self._start(number))
         if not self._forks:
             pickled = dump_work(self._make_work, "loader")
-            self._setup = place_once(pickled.payload, pickled.buffers)
+            self._setup = *place_once(pickled.payload, pickled.buffers), pickled.files
             for worker in self._workers:
                 worker.send_setup(*self._setup)
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import tempfile
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from headrace.batch.shared import create_file
 
 if TYPE_CHECKING:
     import pickle
@@ -30,17 +31,6 @@ _PAGE = mmap.PAGESIZE
 _ALIGNMENT = 64  # cache lines, as the vector units and JAX like it
 # A free block serves arrays down to half its size.
 _SLACK = 2
-
-
-def create_file(nbytes: int) -> int:
-    """A descriptor of a new file in memory, of that size; elsewhere than on Linux, of one that has no name."""
-    if hasattr(os, "memfd_create"):
-        file = os.memfd_create("headrace")
-    else:
-        with tempfile.TemporaryFile() as temporary:
-            file = os.dup(temporary.fileno())
-    os.ftruncate(file, nbytes)
-    return file
 
 
 def write_file(file: int, data: memoryview) -> None:

@@ -21,19 +21,21 @@ import traceback
 import types
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from headrace import adapters
+from headrace.batch.shared import SharedFile
 from headrace.errors import NotPicklableError, WorkerError, WorkerTraceback
+from headrace.workers.channel import MOST_FILES
 from headrace.workers.culprit import Culprit, find_culprit, parts_of
 from headrace.workers.mapped import MappedFile, dtype_name, mapped_root, reduce_view
 from headrace.workers.passports import Delivery, passports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from typing_extensions import Buffer
@@ -59,6 +61,7 @@ class Pickled:
         payload: the pickle.
         buffers: the memory that it refers to, in order. Each is contiguous and at least 4 KiB; what
             was read-only is so again after `load`.
+        files: the shared files that it refers to, in order.
 
     >>> Pickled(pickle.dumps([1]), []).buffers
     []
@@ -66,6 +69,7 @@ class Pickled:
 
     payload: bytes
     buffers: list[pickle.PickleBuffer]
+    files: list[SharedFile] = field(default_factory=list)
 
 
 def dump_work(work: object, name: str = "work") -> Pickled:
@@ -87,15 +91,16 @@ def dump_work(work: object, name: str = "work") -> Pickled:
     """
     kind = _by_value() or _ByReference
     buffers: list[pickle.PickleBuffer] = []
+    reducer = _WorkReducer(kind)
     with io.BytesIO() as file:
-        pickler = kind(file, _WorkReducer(kind), _keep_large(buffers))
+        pickler = kind(file, reducer, _keep_large(buffers))
         try:
             with _main_by_value(kind):
                 pickler.dump(Delivery(work, pickler.classes))
         except Exception as error:
             trial = _Trial(kind, lambda: _WorkReducer(kind))
             raise NotPicklableError(_explain(find_culprit(work, name, error, trial), _TO_A_WORKER)) from error
-        return Pickled(file.getvalue(), buffers)
+        return Pickled(file.getvalue(), buffers, reducer.shared)
 
 
 def dump_result(result: object, name: str = "batch") -> Pickled:
@@ -137,13 +142,14 @@ def _refusal(result: object, name: str, error: Exception, kind: _Kind) -> NotPic
     return NotPicklableError(_explain(culprit, _FROM_A_WORKER))
 
 
-def load(payload: Buffer, buffers: Iterable[Buffer]) -> Any:
+def load(payload: Buffer, buffers: Iterable[Buffer], files: Sequence[int] = ()) -> Any:
     """What was dumped. Its large arrays lie in the buffers.
 
     Args:
         payload: of the `Pickled`.
         buffers: memory of the same content as those of the `Pickled`, in the same order. Arrays are
             read-only where it is.
+        files: descriptors of the same files as those of the `Pickled`, which become the result's own.
 
     Raises:
         FileNotFoundError: a memory-mapped file of the work is gone.
@@ -152,7 +158,11 @@ def load(payload: Buffer, buffers: Iterable[Buffer]) -> Any:
     >>> load(pickle.dumps("anything"), [])
     'anything'
     """
-    return pickle.loads(payload, buffers=buffers)  # noqa: S301 - written by this program's own processes
+    token = _arrived.set(files)
+    try:
+        return pickle.loads(payload, buffers=buffers)  # noqa: S301 - written by this program's own processes
+    finally:
+        _arrived.reset(token)
 
 
 # ---------------------------------------------------------------------- two picklers
@@ -265,18 +275,32 @@ def _reduce(value: Any) -> Any:
     return adapters.reduce(value) or NotImplemented
 
 
+# Descriptors of shared files that came with what is being loaded.
+_arrived: ContextVar[Sequence[int]] = ContextVar("headrace_arrived", default=())
+
+
+def _take_shared(number: int, nbytes: int) -> SharedFile:
+    return SharedFile(nbytes, _arrived.get()[number])
+
+
 class _WorkReducer:
-    """`_reduce` for work, which maps files again, and refuses what a worker could not import."""
+    """`_reduce` for work: it maps and shares files again, and refuses what a worker could not import."""
 
     def __init__(self, kind: _Kind) -> None:
         self._by_reference = kind is _ByReference
         self._files: dict[int, MappedFile] = {}
+        self.shared: list[SharedFile] = []
 
     def __call__(self, value: Any) -> Any:
         if type(value) in (np.ndarray, np.memmap):
             root = mapped_root(value)
             if root is not None:
                 return reduce_view(value, root, self._file(root))
+        elif type(value) is SharedFile:  # pickle asks once for each
+            if len(self.shared) == MOST_FILES:
+                raise pickle.PicklingError(f"it is one of more than {MOST_FILES} shared files")
+            self.shared.append(value)
+            return _take_shared, (len(self.shared) - 1, value.first_nbytes)
         elif isinstance(value, type | types.FunctionType):
             # Pickle alone would send a name that means something else, or nothing, in the worker.
             if self._by_reference and value.__module__ in ("__main__", _RENAMED_MAIN):

@@ -117,8 +117,8 @@ class _Server:
 
     def _make_work(self, make: Callable[[], Callable[[Any], Any]] | None) -> Callable[[Any], Any]:
         if make is None:
-            message, (file,) = self._control.receive()
-            make = partial(_unpack_work, message, file)
+            message, files = self._control.receive()
+            make = partial(_unpack_work, message, files)
         try:
             return make()
         except BaseException as error:
@@ -161,14 +161,15 @@ class _Server:
                 self._arena.drop(superfluous)
 
 
-def _unpack_work(message: bytes, file: int) -> Callable[[Any], Any]:
+def _unpack_work(message: bytes, files: list[int]) -> Callable[[Any], Any]:
     """Make the work that the consumer has sent."""
     worker, arguments, places = pickle.loads(message)  # noqa: S301 - from the process that started this one
     sys.argv[:] = arguments
+    file, *shared = files
     payload, *buffers = map_privately(file, places)
     os.close(file)
     try:
-        make_work = load(payload, buffers)
+        make_work = load(payload, buffers, shared)
     except ImportError as error:
         error.add_note(
             f"worker {worker} imports what the dataset needs by its name; make it importable (sys.path), "

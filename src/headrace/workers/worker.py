@@ -18,6 +18,7 @@ from headrace.workers.serve import serve_context
 from headrace.workers.start import Descriptor, WorkerProcess, start_clean, start_in_context
 
 if TYPE_CHECKING:
+    from headrace.batch.shared import SharedFile
     from headrace.workers.base import MakeWork
 
 __all__ = ["Answer", "Worker"]
@@ -83,10 +84,11 @@ class Worker:
         sentinel = self.process.sentinel
         return [self.control.fileno(), *([] if sentinel is None else [sentinel])]
 
-    def send_setup(self, file: int, places: list[tuple[int, int, bool]]) -> None:
-        """Send the work, which lies in a file."""
+    def send_setup(self, file: int, places: list[tuple[int, int, bool]], shared: list[SharedFile]) -> None:
+        """Send the work, which lies in a file, and the shared files that it refers to."""
+        files = [file, *(each.descriptor for each in shared)]
         with suppress(OSError):  # it has died already, which will be noticed
-            self.control.send(pickle.dumps((self.number, sys.argv, places)), [file])
+            self.control.send(pickle.dumps((self.number, sys.argv, places)), files)
 
     def receive(self) -> Answer | None:
         """The next answer that has come; None if it was a block instead, which a later answer needs.

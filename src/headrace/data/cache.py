@@ -1,0 +1,180 @@
+"""A dataset that keeps its samples, in memory or on disk, once they have been read."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.batch.collate import default_collate
+from headrace.batch.merge import merge
+from headrace.batch.shared import SharedCounts, SharedFile
+from headrace.data.dataset import Dataset
+from headrace.data.hints import add_counters, blocks, counters, reads_ahead, will_need
+from headrace.data.kept import KeptSamples
+from headrace.data.randomness import check_not_random
+from headrace.data.reading import check_dataset, check_index, check_indices, read_samples, releases_gil
+from headrace.errors import ArgumentError, NotYetError
+from headrace.keys import no_draws
+from headrace.stats import CacheStats
+from headrace.storage.kept import FIRST, SampleStore
+from headrace.storage.ram import total_memory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.data.reading import Indexable, Rows
+
+__all__ = ["CachedDataset"]
+
+
+class CachedDataset(Dataset[Any]):
+    """A dataset whose samples are read once, and come from memory or disk from then on.
+
+    Keep what is costly to make and the same in each epoch: decoded and resized images, parsed records. What is
+    random comes behind it: `dataset.cache().map(augment)`. Batches are gathered straight from where the samples
+    lie, and image transforms mapped over it read them there.
+
+    In memory, samples are held once for this process and all of its workers, processes or threads, and until the
+    dataset and its loaders are gone. A copy of the dataset, pickled or not, that does not go to a worker of a
+    loader has a cache of its own, empty at first. On disk they stay, for all processes that use the folder.
+
+    Args:
+        dataset: any object with `__len__` and `__getitem__`; its samples must not change.
+        where: "ram", or a folder.
+        limit: how much space samples may take, in bytes; those for which there is none are read each time. By
+            default half of the machine's memory, or of what its container may use; and no limit on disk.
+        key: what the samples depend on besides what the dataset says of itself, as text; a folder
+            with another key is refused.
+
+    Raises:
+        CacheError: a transform of the dataset is random, by its own account or when it draws while a sample is
+            cached; or the folder holds samples of another dataset.
+        ArgumentError: limit is negative, or key is given without a folder.
+
+    >>> class Slow(Dataset):
+    ...     def __len__(self):
+    ...         return 4
+    ...     def __getitem__(self, index):
+    ...         print("reading", index)
+    ...         return index**2
+    >>> squares = CachedDataset(Slow())
+    >>> squares[3], squares[3]
+    reading 3
+    (9, 9)
+    >>> squares.stats().hits, squares.stats().misses
+    (1, 1)
+    """
+
+    def __init__(
+        self,
+        dataset: Indexable[Any],
+        where: str | os.PathLike[str] = "ram",
+        limit: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        check_dataset(dataset)
+        check_not_random(dataset)
+        limit = _checked_limit(limit)
+        self.dataset = dataset
+        self._length = len(dataset)
+        self._counts = SharedCounts(3)  # hits, misses and bytes
+        self._kept = self._open(os.fspath(where), limit, key)
+
+    def _open(self, where: str, limit: int | None, key: str | None) -> KeptSamples:
+        if where != "ram":
+            raise NotYetError("where must be 'ram'")
+        if key is not None:
+            raise ArgumentError("key tells folders apart; a cache in ram is this dataset's alone, so leave it out")
+        table, data = SharedFile(FIRST + 8 * self._length), SharedFile(FIRST)
+        limit = total_memory() // 2 if limit is None else limit
+        return KeptSamples(SampleStore(table, data, self._counts, limit), pickles=True)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int, /) -> Any:
+        indices = np.array([check_index(index, self._length)])
+        entries, read = self._find(indices)
+        return read[0] if read else self._kept.read(int(entries[0]))
+
+    def releases_gil(self) -> bool:
+        """Whether the dataset can be read in several threads at the same time."""
+        return releases_gil(self.dataset)
+
+    def stats(self) -> CacheStats:
+        """How often samples were found, and what is there, over all processes, as a snapshot."""
+        hits, misses, _ = self._counts.sums()
+        store = self._kept.store
+        return CacheStats(hits, misses, store.count(), store.nbytes, store.limit)
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64."""
+        indices = check_indices(indices, self._length)
+        entries, read = self._find(indices)
+        in_rows = np.flatnonzero(entries > 0)
+        if len(in_rows) == len(indices) > 0:
+            return self._kept.batch(indices, entries)
+        others = np.flatnonzero(entries <= 0)
+        samples = [read[place] if place in read else self._kept.read(int(entries[place])) for place in others.tolist()]
+        batch = default_collate(samples, indices[others])
+        if not len(in_rows):
+            return batch
+        return merge([self._kept.batch(indices[in_rows], entries[in_rows]), batch], [in_rows, others])
+
+    def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
+        """Where a field of the samples lies, if all of them are kept and it is an array.
+
+        Args:
+            indices: shape (n,), int64.
+            field: a position or a key in the sample; None for all of it.
+        """
+        indices = check_indices(indices, self._length)
+        entries = self._kept.store.entries(indices)
+        if not len(entries) or entries.min() <= 0:
+            return None
+        rows = self._kept.rows(indices, entries, field)
+        if rows is not None:
+            self._counts.add(len(indices), 0, 0)
+        return rows
+
+    def reads_ahead(self) -> bool:
+        """Whether the dataset wants to hear which samples will be read."""
+        return reads_ahead(self.dataset)
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Tell the dataset which samples that are not kept will be read soon."""
+        will_need(self.dataset, indices[self._kept.store.entries(indices) == 0])
+
+    def blocks(self) -> int | NDArray[np.int64] | None:
+        """Which samples of the dataset lie together."""
+        return blocks(self.dataset)
+
+    def counters(self) -> dict[str, int]:
+        """What this process has found and not found, and how many bytes it has kept; and what the dataset counts."""
+        names = ("cache_hits", "cache_misses", "cache_bytes")
+        return add_counters([dict(zip(names, self._counts.own(), strict=True)), counters(self.dataset)])
+
+    def _find(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[int, Any]]:
+        """Where the samples are kept, and by their places among the indices those that had to be read."""
+        entries = self._kept.store.entries(indices)
+        absent = np.flatnonzero(entries == 0)
+        if not len(absent):
+            self._counts.add(len(indices), 0, 0)
+            return entries, {}
+        missing, which = np.unique(indices[absent], return_inverse=True)
+        with no_draws(missing):
+            samples = read_samples(self.dataset, missing)
+        kept, nbytes = self._kept.keep(missing, samples)
+        self._counts.add(len(indices) - len(absent), len(absent), nbytes)
+        entries[absent] = kept[which]
+        return entries, {place: samples[number] for place, number in zip(absent.tolist(), which.tolist(), strict=True)}
+
+
+def _checked_limit(limit: Any) -> int | None:
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 0:
+        raise ArgumentError(f"limit must be a number of bytes, not negative, or None, but got limit={limit!r}")
+    return int(limit)

@@ -1,0 +1,144 @@
+"""Samples in a store, as samples and as batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace import kernels
+from headrace.batch.arena import empty
+from headrace.batch.collate import default_collate
+from headrace.data.layout import Container, Field, Layout, decode, encode
+from headrace.data.reading import Rows
+from headrace.storage.kept import HEAD, UNIT, Bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.storage.kept import SampleStore
+
+__all__ = ["KeptSamples"]
+
+
+class KeptSamples:
+    """The samples of a store.
+
+    Args:
+        store: where their bytes are.
+        pickles: whether what has no bytes of its own may be pickled.
+    """
+
+    def __init__(self, store: SampleStore, *, pickles: bool) -> None:
+        self.store = store
+        self._pickles = pickles
+        self._known: Layout | None = None
+
+    def keep(self, indices: NDArray[np.int64], samples: Sequence[Any]) -> tuple[NDArray[np.int64], int]:
+        """Keep samples, as far as there is room.
+
+        Args:
+            indices: their numbers, all different.
+            samples: the samples.
+
+        Returns:
+            Their entries in the store, 0 for those that are not kept; and how many bytes have been added.
+
+        Raises:
+            CacheError: one of them has no bytes of its own, and may not, or cannot, be pickled.
+        """
+        if self._known is None:
+            self._known = Layout(self.store.describe(Layout.describe(samples[0])))
+        if self.store.room < self._known.nbytes:
+            return np.zeros(len(indices), np.int64), 0
+        return self.store.add(indices, [self._bytes(sample) for sample in samples])
+
+    def read(self, entry: int) -> Any:
+        """The sample of an entry, in memory of its own."""
+        content = self.store.read(entry)
+        if entry < 0:
+            return decode(content, pickles=self._pickles)
+        return self._layout.read(bytearray(content[: self._layout.nbytes]), self._rest(content))
+
+    def batch(
+        self, indices: NDArray[np.int64], entries: NDArray[np.int64], given: tuple[Field, Any] | None = None
+    ) -> Any:
+        """The batch of samples that are rows.
+
+        Args:
+            indices: their numbers, for the texts of errors.
+            entries: where they are, all positive.
+            given: a field, and what the batch has in its place.
+        """
+        rests = [self._rest(self.store.read(entry)) for entry in entries.tolist()] if self._layout.has_rest else []
+        columns = iter(list(zip(*rests, strict=True)))
+
+        def make(part: Any) -> Any:
+            if given is not None and part is given[0]:
+                return given[1]
+            if isinstance(part, Field):
+                return self._gather(part, entries)
+            return default_collate(next(columns) if part is ... else [None] * len(indices), indices)
+
+        return self._layout.rebuild(make)
+
+    def rows(self, indices: NDArray[np.int64], entries: NDArray[np.int64], field: int | str | None) -> Rows | None:
+        """Where a field of samples lies that are rows; None if it is no array.
+
+        Args:
+            indices: the samples' numbers, for the texts of errors.
+            entries: where they are, all positive.
+            field: a position or a key in the sample; None for all of it.
+        """
+        found = self._field(field)
+        if found is None:
+            return None
+        return Rows(
+            self._column(found, entries),
+            entries,
+            found.wrap,
+            lambda value: self.batch(indices, entries, (found, value)),
+        )
+
+    @property
+    def _layout(self) -> Layout:
+        """The layout of all rows; there is one as soon as anything is kept."""
+        if self._known is None:
+            self._known = Layout(self.store.describe(""))
+        return self._known
+
+    def _bytes(self, sample: Any) -> Bytes:
+        taken = self._layout.take_apart(sample)
+        if taken is None:
+            return Bytes(encode(sample, pickles=self._pickles), row=False)
+        row, rest = taken
+        return Bytes([*row, *encode(rest, pickles=self._pickles)] if self._layout.has_rest else row, row=True)
+
+    def _rest(self, content: NDArray[np.uint8]) -> list[Any]:
+        """What follows behind a row."""
+        if not self._layout.has_rest:
+            return []
+        rest: list[Any] = decode(content[self._layout.nbytes :], pickles=self._pickles)
+        return rest
+
+    def _gather(self, field: Field, entries: NDArray[np.int64]) -> Any:
+        out = empty((len(entries), *field.shape), field.dtype)
+        kernels.active().gather(self._column(field, entries), entries, out)
+        return field.wrap(out)
+
+    def _column(self, field: Field, entries: NDArray[np.int64]) -> NDArray[Any]:
+        """The field as it were in a row at each unit of the store: those that overlap are not meant."""
+        data = self.store.data(entries)
+        start = HEAD.size + field.offset
+        one = np.ndarray(field.shape, field.dtype, data, start)
+        places = (len(data) - start - one.nbytes) // UNIT + 1
+        return np.ndarray((places, *one.shape), one.dtype, data, start, (UNIT, *one.strides))
+
+    def _field(self, key: int | str | None) -> Field | None:
+        """The array at a position or key of the sample."""
+        part = self._layout.root
+        if key is not None:
+            part = part.get(key) if isinstance(part, Container) else None
+        return part if isinstance(part, Field) and part.is_array else None

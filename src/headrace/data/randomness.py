@@ -1,0 +1,57 @@
+"""What of a dataset is random, as far as it shows."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import CacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["check_not_random"]
+
+# Where datasets and transforms, torchvision's and users' among them, have what they are made of.
+_PARTS = ("dataset", "datasets", "fn", "func", "decode", "transform", "target_transform", "transforms", "choices")
+
+
+def check_not_random(dataset: object) -> None:
+    """Refuse a dataset with a transform that is random.
+
+    Transforms say so in `is_random`; of those that say nothing, classes whose names begin with "Random" are taken
+    to be. What is found here is an error before anything is read; what draws all the same is one when it draws.
+
+    Raises:
+        CacheError: it names the transform.
+    """
+    for owner, transform in _transforms(dataset, type(dataset).__name__, {}):
+        if _is_random(transform):
+            raise CacheError(
+                f"{transform!r} of {owner} is random, and cached samples would be the same in all epochs; put "
+                ".cache(...) before it, and the transform behind: dataset.cache(...).map(transform)"
+            )
+
+
+def _is_random(transform: object) -> bool:
+    declared = getattr(transform, "is_random", None)
+    return bool(declared) if declared is not None else type(transform).__name__.startswith("Random")
+
+
+def _transforms(thing: object, name: str, seen: dict[int, object]) -> Iterator[tuple[str, object]]:
+    """All that something is made of, the innermost first, each with the name of what holds it."""
+    if id(thing) in seen or isinstance(thing, type):
+        return
+    seen[id(thing)] = thing
+    own = name if isinstance(thing, list | tuple | dict | partial) else type(thing).__name__
+    for part in _parts(thing):
+        yield from _transforms(part, own, seen)
+        yield own, part
+
+
+def _parts(thing: Any) -> list[Any]:
+    if isinstance(thing, list | tuple):
+        return list(thing)
+    if isinstance(thing, dict):
+        return list(thing.values())
+    return [getattr(thing, name) for name in _PARTS if getattr(thing, name, None) is not None]

@@ -45,8 +45,8 @@ class CachedDataset(Dataset[Any]):
         where: "ram", or a folder.
         limit: how much space samples may take, in bytes; those for which there is none are read each time. By
             default half of the machine's memory, or of what its container may use; and no limit on disk.
-        key: what the samples depend on besides what the dataset says of itself, as text; a folder
-            with another key is refused.
+        key: a text that says which samples these are, for a folder. By default that is a hash of all
+            that the dataset is made of. A folder with other samples is refused.
 
     Raises:
         CacheError: a transform of the dataset is random, by its own account or when it draws while a sample is
@@ -84,12 +84,26 @@ class CachedDataset(Dataset[Any]):
 
     def _open(self, where: str, limit: int | None, key: str | None) -> KeptSamples:
         if where != "ram":
-            raise NotYetError("where must be 'ram'")
+            return self._open_folder(where, limit, key)
         if key is not None:
             raise ArgumentError("key tells folders apart; a cache in ram is this dataset's alone, so leave it out")
+        if os.name != "posix":
+            raise NotYetError("a cache in ram needs a system such as Linux or macOS in this release")
         table, data = SharedFile(FIRST + 8 * self._length), SharedFile(FIRST)
         limit = total_memory() // 2 if limit is None else limit
         return KeptSamples(SampleStore(table, data, self._counts, limit), pickles=True)
+
+    def _open_folder(self, where: str, limit: int | None, key: str | None) -> KeptSamples:
+        if "://" in where:
+            raise ArgumentError(f"where must be 'ram' or a folder of this machine, but got where={where!r}")
+        from headrace.data.fingerprint import fingerprint  # for this alone
+        from headrace.storage.folder import open_folder
+
+        name = f"{type(self.dataset).__module__}.{type(self.dataset).__qualname__}"
+        identity = fingerprint(self.dataset) if key is None else None
+        about = {"version": 1, "dataset": name, "length": self._length, "key": key, "fingerprint": identity}
+        table, data, lock = open_folder(os.path.abspath(where), self._length, about)  # noqa: PTH100 - as LocalSource
+        return KeptSamples(SampleStore(table, data, lock, limit, SharedFile(max(1, self._length))), pickles=False)
 
     def __len__(self) -> int:
         return self._length

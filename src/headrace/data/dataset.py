@@ -98,7 +98,8 @@ class Dataset(ABC, Generic[T_co]):
         Args:
             where: "ram" keeps them in memory that all workers share; else the folder that keeps them.
             limit: how much space they may take, in bytes; by default half of the memory, and no limit on disk.
-            key: what the samples depend on that the dataset does not show, for a folder.
+            key: a text that says which samples these are, for a folder, in place of a hash of what
+                the dataset is made of.
 
         Raises:
             CacheError: part of the dataset is random, or the folder keeps other samples.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from headrace import kernels
 from headrace.errors import HeadraceWarning
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ __all__ = ["Bytes", "FIRST", "HEAD", "Memory", "SampleStore", "UNIT"]  # noqa: R
 UNIT = 16
 # So many bytes at the beginning of a file are for what it may have to say of itself.
 FIRST = 128
-# The CRC-32 of the bytes, or 0 where none is needed, and their number.
+# The CRC32C of the bytes, with the sample's number on top, or 0 where none is needed; and how many there are.
 HEAD = struct.Struct("<Ixxxxq")
+_WORD = 2**32 - 1
 
 
 class Bytes(NamedTuple):
@@ -87,6 +89,8 @@ class SampleStore:
         data: FIRST bytes at first.
         lock: held while space is given out.
         limit: how large the data may become, in bytes; None for no limit.
+        checked: a byte for each sample, set once its bytes have been held against their CRC, for
+            memory that outlives the processes; None for other memory, which needs no CRC.
 
     >>> from headrace.batch.shared import SharedCounts, SharedFile
     >>> store = SampleStore(SharedFile(FIRST + 8 * 10), SharedFile(FIRST), SharedCounts(0), limit=100)
@@ -96,8 +100,11 @@ class SampleStore:
     b'seven'
     """
 
-    def __init__(self, table: Memory, data: Memory, lock: Lock, limit: int | None) -> None:
+    def __init__(
+        self, table: Memory, data: Memory, lock: Lock, limit: int | None, checked: Memory | None = None
+    ) -> None:
         self.limit = limit
+        self._checked = checked
         self._files = table, data
         self._lock = lock
         self._open()
@@ -106,10 +113,11 @@ class SampleStore:
         table, _ = self._files
         self._table = np.frombuffer(table.map(), np.int64, offset=FIRST)
         self._data = np.empty(0, np.uint8)  # as much of the data as has been asked for
+        self._sound = None if self._checked is None else np.frombuffer(self._checked.map(), np.bool_)
         self._publishing = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in ("limit", "_files", "_lock")}
+        return {name: getattr(self, name) for name in ("limit", "_files", "_lock", "_checked")}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
@@ -138,7 +146,13 @@ class SampleStore:
         Args:
             indices: the samples' numbers, shape (n,), int64.
         """
-        return self._table[indices]
+        entries = self._table[indices]
+        if self._sound is not None:
+            unsound = np.flatnonzero((entries != 0) & ~self._sound[indices])
+            if len(unsound):
+                self._check(indices[unsound], entries[unsound])
+                entries = self._table[indices]
+        return entries
 
     def data(self, entries: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The memory that has the bytes of at least these entries, read-only."""
@@ -181,7 +195,7 @@ class SampleStore:
             others = self._table[indices]  # another may have been quicker
             entries = self._take_room(np.where(others == 0, sizes, 0))
         for number in np.flatnonzero(entries).tolist():
-            if not self._write(int(entries[number]), samples[number]):
+            if not self._write(int(entries[number]), int(indices[number]), samples[number]):
                 entries[number] = 0
             elif not samples[number].row:
                 entries[number] *= -1
@@ -200,11 +214,15 @@ class SampleStore:
             self._files[1].grow(UNIT * int(ends[fits].max()))
         return np.where(fits, ends - sizes, 0)
 
-    def _write(self, unit: int, sample: Bytes) -> bool:
+    def _write(self, unit: int, index: int, sample: Bytes) -> bool:
         """Write the bytes of a sample; whether there was room for them."""
-        head = HEAD.pack(0, sample.nbytes)
+        parts = sample.parts
+        crc = 0
+        if self._sound is not None:
+            parts = [b"".join(parts)]
+            crc = _crc(np.frombuffer(parts[0], np.uint8)) ^ index & _WORD
         try:
-            _write(self._files[1].descriptor, [head, *sample.parts], UNIT * unit)
+            _write(self._files[1].descriptor, [HEAD.pack(crc, sample.nbytes), *parts], UNIT * unit)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -222,6 +240,30 @@ class SampleStore:
             pass
         with self._publishing:
             self._table[indices] = entries
+            if self._sound is not None:
+                self._sound[indices] = True
+
+    def _check(self, indices: NDArray[np.int64], entries: NDArray[np.int64]) -> None:
+        """Hold the bytes of entries against their CRC; those that are wrong are kept no more."""
+        assert self._sound is not None  # noqa: S101 - or nothing would be checked
+        for index, entry in zip(indices.tolist(), entries.tolist(), strict=True):
+            if self._is_sound(index, entry):
+                self._sound[index] = True
+            elif self._table[index] == entry:
+                self._table[index] = 0
+
+    def _is_sound(self, index: int, entry: int) -> bool:
+        if not FIRST <= UNIT * abs(entry) < self._files[1].nbytes - HEAD.size:
+            return False
+        data = self.data(np.array([entry]))
+        begin = UNIT * abs(entry) + HEAD.size
+        crc, nbytes = HEAD.unpack(data[begin - HEAD.size : begin].tobytes())
+        whole = 0 <= nbytes <= len(data) - begin
+        return whole and bool(crc == _crc(data[begin : begin + nbytes]) ^ index & _WORD)
+
+
+def _crc(content: NDArray[np.uint8]) -> int:
+    return int(kernels.active().crc32c(content, np.zeros(1, np.int64), np.array([len(content)]))[0])
 
 
 def _units(nbytes: int) -> int:

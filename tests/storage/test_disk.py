@@ -25,7 +25,7 @@ def test_what_is_used_is_not_pickled() -> None:
     files = OpenFiles(print)
     files.use(1)
     copy = pickle.loads(pickle.dumps(files))
-    assert copy._used == {}
+    assert not copy._used
 
 
 def test_waits_count_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +34,7 @@ def test_waits_count_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = DiskWaits()
     seen = []
     for _ in range(66):
-        with waits:
+        with waits.reading():
             pass
         seen.append(waits.lately)
     assert seen == [False, *[True] * 64, False]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.storage import index, record_files
+from headrace.storage import disk, index, record_files
 from headrace.storage.record_files import RecordFiles
 from headrace.storage.source import LocalSource, split
 from headrace.storage.tfrecord import TFRECORD, frame
@@ -35,7 +35,7 @@ def expected(indices: list[int]) -> list[bytes]:
 
 
 def test_few_files_are_open(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_files, "_most_open", lambda: 16)
+    monkeypatch.setattr(disk, "_most_open", lambda: 16)
     monkeypatch.setattr(index, "_SMALL", 0)  # so that indexes are mapped too
     files = RecordFiles(paths, TFRECORD)
     rng = np.random.default_rng(0)
@@ -53,15 +53,14 @@ def test_few_files_are_open(paths: list[str], monkeypatch: pytest.MonkeyPatch) -
 
 def test_advice_waits_for_the_disk(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     files = RecordFiles(paths, TFRECORD)
-    faults = iter([5, 5, 5, 7, 7, 7])
-    monkeypatch.setattr(record_files, "_count_faults", lambda: next(faults))
+    faults = iter([5, 5, 5, 7, *[7] * 128])
+    monkeypatch.setattr(disk, "_count_faults", lambda: next(faults))
     read(files, [3])
     assert not files.reads_ahead()
     read(files, [3])
     assert files.reads_ahead()
-    monkeypatch.setattr(record_files, "_WHILE", 1)
     for _ in range(64):
-        files._waits -= 1
+        read(files, [3])
     assert not files.reads_ahead()
     located = files.parts.locate(np.array([3, 170]))
     files.will_need(located, files.rows("records", located))

@@ -65,7 +65,7 @@ class NpyDataset(PartedDataset["_Shard"]):
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64."""
-        with self._waits:
+        with self._waits.reading():
             return super().get_batch(indices)
 
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections import OrderedDict
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
+    from collections.abc import Callable, Iterator
 
 resource: Any = None
 with suppress(ImportError):  # Windows has none
@@ -22,33 +22,38 @@ class OpenFiles:
     """Which of many files were used last. The others are closed.
 
     Args:
-        close: closes a file of a number; reading opens it again.
+        close: closes the file of a number; reading opens it again.
+
+    Attributes:
+        limit: how many files stay open.
     """
 
     def __init__(self, close: Callable[[int], None]) -> None:
+        self.limit = _most_open()
         self._close = close
-        self._limit = _most_open()
-        self._used: dict[int, None] = {}  # the least recently used first
+        self._used: OrderedDict[int, None] = OrderedDict()  # the least recently used first
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OpenFiles, (self._close,)
 
     def use(self, number: int) -> None:
         """Note that a file is used, and close the one that was not for the longest time if too many are open."""
-        self._used.pop(number, None)
         self._used[number] = None
-        while len(self._used) > self._limit:
-            oldest = next(iter(self._used))
-            self._used.pop(oldest, None)
-            self._close(oldest)
+        with suppress(KeyError):  # another thread was quicker, here and below
+            self._used.move_to_end(number)
+            while len(self._used) > self.limit:
+                oldest, _ = self._used.popitem(last=False)
+                self._close(oldest)
 
 
 class DiskWaits:
     """Whether reads had to wait for the disk lately. While files are in memory, advice takes longer than reading.
 
+    So advice begins when a read had to wait, and ends a while after the last one that had to.
+
     >>> waits = DiskWaits()
-    >>> with waits:
-    ...     pass  # read
+    >>> with waits.reading():
+    ...     pass  # here
     >>> waits.lately
     False
     """
@@ -61,13 +66,12 @@ class DiskWaits:
         """Whether one of the last reads had to."""
         return self._left > 0
 
-    def __enter__(self) -> None:
-        self._faults = _count_faults()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._left = _WHILE if _count_faults() > self._faults else max(self._left - 1, 0)
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What is read while this is open counts as one read."""
+        before = _count_faults()
+        yield
+        self._left = _WHILE if _count_faults() > before else max(self._left - 1, 0)
 
 
 def _count_faults() -> int:
@@ -78,7 +82,7 @@ def _count_faults() -> int:
 
 
 def _most_open() -> int:
-    """How many files to keep open: half of the descriptors are left to others."""
+    """How many files to keep open: each may take two descriptors, and half of them are left to others."""
     if resource is None:
         return 256
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace import kernels
 from headrace.errors import CorruptDataError
+from headrace.storage.disk import DiskWaits, OpenFiles
 from headrace.storage.index import Index, open_index, open_indexes
 from headrace.storage.parts import Parts
 from headrace.storage.rows import gather_rows
@@ -25,13 +24,8 @@ if TYPE_CHECKING:
     from headrace.storage.parts import Located
     from headrace.storage.source import Source
 
-resource: Any = None
-with suppress(ImportError):  # Windows has none
-    import resource
-
 __all__ = ["RecordFiles"]
 
-_WHILE = 64  # batches
 _BLOCK_BYTES = 1 << 22
 _AT_ONCE = 16  # files far away
 
@@ -67,20 +61,19 @@ class RecordFiles:
         self.sources: list[Source] = [open_source(path) for path in paths]
         self._is_local = all(isinstance(source, LocalSource) for source in self.sources)
         self._format = index_format
-        self._waits = 0  # for how many batches more reading is taken to wait for the disk
-        self._open: OrderedDict[int, None] = OrderedDict()  # the files that may be, the least recently used first
-        self._most_open = _most_open()
+        self._waits = DiskWaits()
+        self._open = OpenFiles(self._close)
         self._indexes: list[Index | None] = [None] * len(paths)
         self.parts = Parts(self._count(counted, fewer, progress=progress))
 
     def __getstate__(self) -> dict[str, Any]:
         """An index that is kept in a file is read from there again."""
         kept = [None if index is None or index.path else index for index in self._indexes]
-        return vars(self) | {"_indexes": kept, "_open": OrderedDict()}
+        return vars(self) | {"_indexes": kept}
 
     def table(self, number: int, name: str) -> NDArray[Any]:
         """A table of the index of a file."""
-        self._use(number)
+        self._open.use(number)
         index = self._indexes[number]
         if index is None:
             index = self._indexes[number] = open_index(self.sources[number], self._format)
@@ -109,10 +102,9 @@ class RecordFiles:
             FileChangedError: a file has changed, or is gone.
         """
         lengths = records["length"]
-        faults = _count_faults()
-        arrays, offsets = self._fetch(located, records["offset"], lengths)
-        packed = read_ranges(arrays, located.which, offsets, lengths)
-        self._waits = _WHILE if _count_faults() > faults else max(self._waits - 1, 0)
+        with self._waits.reading():
+            arrays, offsets = self._fetch(located, records["offset"], lengths)
+            packed = read_ranges(arrays, located.which, offsets, lengths)
         if verify:
             sums = kernels.active().crc32c(packed.buffer, packed.bounds[:-1], lengths)
             wrong = sums != records["crc"]
@@ -145,12 +137,8 @@ class RecordFiles:
         return content.tobytes()
 
     def reads_ahead(self) -> bool:
-        """Whether it is worth to say early what will be read.
-
-        To ask the system for pages takes longer than to read those that are in memory. So that begins when a
-        read had to wait for the disk, and ends a while after the last one that had to.
-        """
-        return self._waits > 0 or not self._is_local
+        """Whether it is worth to say early what will be read: where files are far away, or not in memory."""
+        return self._waits.lately or not self._is_local
 
     def will_need(self, located: Located, records: NDArray[Any]) -> None:
         """Begin to fetch records that will be read soon."""
@@ -179,22 +167,13 @@ class RecordFiles:
     def _count(self, counted: str, fewer: int, *, progress: bool | None) -> list[int]:
         """Open the indexes, as many at once as there may be open, and count their rows."""
         counts = []
-        for start in range(0, len(self.sources), self._most_open):
-            some = self.sources[start : start + self._most_open]
+        for start in range(0, len(self.sources), self._open.limit):
+            some = self.sources[start : start + self._open.limit]
             for number, index in enumerate(open_indexes(some, self._format, progress=progress), start):
                 counts.append(len(index.tables[counted]) - fewer)
                 self._indexes[number] = index
-                self._use(number)
+                self._open.use(number)
         return counts
-
-    def _use(self, number: int) -> None:
-        """Note that a file is used, and close the one that was not for the longest time if too many are open."""
-        self._open[number] = None
-        with suppress(KeyError):  # another thread was quicker, here and below
-            self._open.move_to_end(number)
-            while len(self._open) > self._most_open:
-                oldest, _ = self._open.popitem(last=False)
-                self._close(oldest)
 
     def _close(self, number: int) -> None:
         """Whoever is reading from it goes on: what is mapped stays so until nobody looks at it."""
@@ -224,18 +203,3 @@ class RecordFiles:
             f"sample {index} is damaged: {self.where(part, record)}: their CRC32C is {found:#010x}, but "
             f"{record['crc']:#010x} was written; get the file anew, or pass verify=False to read it as it is"
         )
-
-
-def _count_faults() -> int:
-    """How often this thread had to wait for a page from the disk; 0 where the system does not say."""
-    if resource is None:
-        return 0
-    return int(resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_majflt)
-
-
-def _most_open() -> int:
-    """How many files to keep open: each may take two descriptors, and half of them are left to others."""
-    if resource is None:
-        return 256
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft // 4, 16) if soft != resource.RLIM_INFINITY else 1 << 14

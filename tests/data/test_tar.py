@@ -110,6 +110,11 @@ def test_keeps_the_rules(
     check_dataset(dataset, negative=True, picklable=True)
 
 
+def test_each_field_has_its_own_randomness(shards: list[Path]) -> None:
+    (batch,) = DataLoader(TarDataset(shards[0], {"jpg": noisy, "cls": noisy}), batch_size=15)
+    assert not np.isclose(batch["jpg"] % 1, batch["cls"] % 1).any()
+
+
 def test_chosen_fields(shards: list[Path]) -> None:
     dataset = TarDataset(shards, {"cls": int}, fields=["cls", "seg.png"])
     assert dataset[17] == {"cls": 7, "seg.png": made(40)[17]["seg.png"]}

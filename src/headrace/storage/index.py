@@ -107,11 +107,12 @@ def open_indexes(sources: Sequence[Source], index_format: IndexFormat, *, progre
 
 def index_paths(path: str) -> list[Path]:
     """Where the index of a file may be kept, the better place first."""
-    name = path.rpartition("/")[2] or "data"
+    is_far = "://" in path
+    name = (path.rpartition("/")[2] if is_far else Path(path).name) or "data"
     digest = short_digest(path)
     places = [cache_folder("index") / f"{name[:100]}.{digest}.npy"]
-    if "://" not in path:
-        places.insert(0, Path(path).with_name(f".{Path(path).name}.headrace-index.npy"))
+    if not is_far:
+        places.insert(0, Path(path).with_name(f".{name}.headrace-index.npy"))
     return places
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fields"]
 
+# Values that are fields as they are: most of them, so they are told first.
+_PLAIN = frozenset((bytes, str, int, float, bool, type(None)))
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
 
@@ -58,6 +60,8 @@ class Fields:
 
     def of_samples(self, samples: Sequence[Any]) -> Columns:
         """The columns of some samples."""
+        if set(map(type, samples)) <= _PLAIN:
+            return {"": _column(list(samples))}
         rows = [{name: value for name, _, value in self._walk(sample, "", ())} for sample in samples]
         return {name: _column([row.get(name) for row in rows]) for name in dict.fromkeys(chain(*rows))}
 
@@ -88,6 +92,8 @@ class Fields:
 
 def _children(value: Any) -> list[tuple[Any, Any]] | None:
     """The parts of a sample; a list of numbers is an array and has none."""
+    if type(value) in _PLAIN:
+        return None
     if isinstance(value, list) and all(isinstance(item, _NUMBERS) for item in value):
         return None
     return structure.children(value)
@@ -101,7 +107,7 @@ def _follow(batch: Any, path: tuple[Any, ...]) -> Any:
 
 def _value(value: Any, name: str) -> Any:
     """A field of a sample as a writer takes it."""
-    if value is None or isinstance(value, bool | int | float | complex):
+    if type(value) in _PLAIN or isinstance(value, int | float | complex):
         return value
     if isinstance(value, str):
         return str(value)

@@ -30,7 +30,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 7
+#define HEADRACE_ABI 8
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -113,6 +113,40 @@ HEADRACE_API int64_t headrace_cut(const uint8_t *source, int64_t image_stride, i
                                   const int32_t *places, const int32_t *rows, int64_t height, const int32_t *columns,
                                   int64_t width, const void *table, const void *fill, const float *terms,
                                   int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out);
+
+/* How an image is turned before it is scaled: transposed, then its rows mirrored, then its columns. */
+#define HEADRACE_COLUMNS_MIRRORED 1
+#define HEADRACE_ROWS_MIRRORED 2
+#define HEADRACE_TRANSPOSED 4
+
+/* headrace_cut of images that are scaled first. boxes: four numbers an image, sizes: two, turns: one; the places are
+ * those of scaled images. A failure, one number an image, is 1 where memory was missing, else 0. */
+HEADRACE_API void headrace_scale(const uint8_t *source, int64_t image_stride, int64_t images,
+                                 const int64_t *source_grid, const int64_t *indices, int64_t count,
+                                 const double *boxes, const int32_t *turns, const int32_t *sizes, int32_t antialias,
+                                 const int32_t *places, const void *table, const void *fill, const float *terms,
+                                 int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out,
+                                 int32_t threads, int32_t *failures);
+
+/* Bytes of a message, its end included. */
+#define HEADRACE_MESSAGE 200
+
+/* Whether headrace_decode has a decoder. */
+HEADRACE_API int headrace_decodes(void);
+
+/* out: four numbers a file: height, width, components and EXIF orientation of a JPEG image as stored; zeros where there
+ * is none. */
+HEADRACE_API void headrace_jpeg_headers(const uint8_t *const *files, const int64_t *lengths, int64_t count,
+                                        int32_t *out);
+
+/* headrace_scale of JPEG images, decoded at 1, 1/2, 1/4 or 1/8 of their size: boxes are in pixels of that, turned.
+ * headers: what headrace_jpeg_headers found; messages: one a file, empty where nothing failed. */
+HEADRACE_API void headrace_decode(const uint8_t *const *files, const int64_t *lengths, int64_t count,
+                                  const int32_t *headers, const int32_t *denominators, int64_t channels,
+                                  const double *boxes, const int32_t *turns, const int32_t *sizes, int32_t antialias,
+                                  const int32_t *places, const void *table, const void *fill, const float *terms,
+                                  int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out,
+                                  int32_t threads, char *messages);
 
 /* Philox4x32-10 on one counter, in place. */
 static inline void headrace_philox_words(uint64_t key, uint32_t words[4]) {

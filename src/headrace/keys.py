@@ -212,7 +212,8 @@ class slot:  # noqa: N801 - a context manager reads like a function
 class part:  # noqa: N801 - a context manager reads like a function
     """While this is open, draws belong to the samples at these positions of the batch.
 
-    Does nothing where not `count` samples are being loaded: then they are not the batch's.
+    Every part starts at the same place, whatever the one before it drew. Does nothing where not
+    `count` samples are being loaded: then they are not the batch's.
 
     Args:
         positions: where the samples stand among those being loaded, shape (m,), int64.
@@ -227,14 +228,14 @@ class part:  # noqa: N801 - a context manager reads like a function
 
     def __enter__(self) -> None:
         if self._keys is not None:
-            self._saved = self._keys.batch
-            self._keys.batch = self._saved[self._positions]
+            self._saved = self._keys.batch, self._keys.count
+            self._keys.batch = self._keys.batch[self._positions]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._keys is not None:
-            self._keys.batch = self._saved
+            self._keys.batch, self._keys.count = self._saved
 
 
 class each_sample:  # noqa: N801 - a context manager reads like a function

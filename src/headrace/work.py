@@ -11,6 +11,7 @@ from headrace import adapters
 from headrace.batch.arena import use_arena
 from headrace.data.hints import counters, has_counters, will_need
 from headrace.errors import HeadraceWarning
+from headrace.kernels.cores import share_cores
 from headrace.keys import epoch_key
 from headrace.reader import BatchReader
 from headrace.stream import StreamReader
@@ -79,6 +80,7 @@ class WorkMaker:
     def _begin_worker(self, worker: int, dataset: Any) -> None:
         info = WorkerInfo(worker, self.num_workers, epoch_key(self.seed, worker, "worker"), dataset)
         use_worker_info(info)
+        share_cores(self.num_workers)
         if self.own_process:
             adapters.seed_globals(info.seed)
             adapters.enter_worker(worker, self.num_workers, info.seed, dataset)

@@ -1,4 +1,4 @@
-"""Decode: what Pillow makes of a file, by both decoders; what is no image is a DecodeError and nothing else."""
+"""Decode: what Pillow makes of a file, by each decoder; what is no image is a DecodeError and nothing else."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from headrace import kernels
 from headrace.errors import ArgumentError, ArgumentTypeError, DecodeError
 from headrace.faces import batch_function
 from headrace.transforms import Decode, read_header
@@ -28,14 +29,23 @@ MODULE = importlib.import_module("headrace.transforms.decode")
 WIDTH, HEIGHT = 37, 26
 
 
-@pytest.fixture(params=["simplejpeg", "Pillow"])
+@pytest.fixture(params=["kernels", "simplejpeg", "Pillow"])
 def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each of the two decoders of JPEG."""
+    """Each of the decoders of JPEG."""
+    if request.param == "kernels":
+        if not kernels.active().decodes:
+            pytest.skip("the kernels in use have no decoder")
+    else:
+        without_kernels(monkeypatch)
     if request.param == "simplejpeg":
         pytest.importorskip("simplejpeg")
-    else:
+    elif request.param == "Pillow":
         monkeypatch.setattr(MODULE, "_simplejpeg", lambda: None)
     return str(request.param)
+
+
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "_by_kernel", lambda *_: None)
 
 
 def picture() -> Any:
@@ -375,7 +385,7 @@ def test_changed_bytes_give_an_image_or_the_one_error(name: str, mode: str | Non
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", ["JPEG 4:2:0", "JPEG grey", "JPEG progressive"])
-def test_both_decoders_agree_on_what_is_broken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_decoders_agree_on_what_is_broken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("simplejpeg")
 
     def outcome(data: bytes) -> Any:
@@ -385,9 +395,11 @@ def test_both_decoders_agree_on_what_is_broken(name: str, monkeypatch: pytest.Mo
             return str(error)
 
     changed = list(mutations(FILES[name](), 150))
-    quick = [outcome(data) for data in changed]
+    native = [outcome(data) for data in changed]
+    without_kernels(monkeypatch)
+    assert [outcome(data) for data in changed] == native
     monkeypatch.setattr(MODULE, "_simplejpeg", lambda: None)
-    assert [outcome(data) for data in changed] == quick
+    assert [outcome(data) for data in changed] == native
 
 
 # -- too large
@@ -487,6 +499,7 @@ def test_a_transform_of_single_samples() -> None:
 
 def test_simplejpeg_serves_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("simplejpeg")
+    without_kernels(monkeypatch)
     monkeypatch.setattr(MODULE, "_reader", lambda form: pytest.fail("Pillow was asked"))
     for mode in ("RGB", None):
         assert decode(encoded("JPEG"), mode).shape == (HEIGHT, WIDTH, 3)
@@ -495,6 +508,7 @@ def test_simplejpeg_serves_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    without_kernels(monkeypatch)
     for name in ("simplejpeg", "PIL"):
         monkeypatch.setitem(sys.modules, name, None)
     MODULE._simplejpeg.cache_clear()

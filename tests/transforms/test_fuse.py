@@ -19,14 +19,16 @@ from headrace import (
     Pad,
     RandomCrop,
     RandomHorizontalFlip,
+    RandomResizedCrop,
     RandomVerticalFlip,
+    Resize,
     TensorDataset,
     ToCHW,
     ToFloat,
 )
 from headrace.data import compose
 from headrace.testing import check_same
-from headrace.transforms.recipe import Recipe
+from headrace.transforms import fuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.transforms.base import Axes
+    from headrace.transforms.recipe import Recipe
 
 LAYOUTS = {"HWC": (9, 12, 3), "CHW": (3, 9, 12), "HW": (9, 12)}
 
@@ -64,13 +67,13 @@ def loaded(dataset: Dataset[Any]) -> list[Any]:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images have been made by recipes."""
     counts: list[int] = []
-    make = Recipe.make
+    make = fuse.make_rows
 
-    def counting(recipe: Recipe, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def counting(recipe: Recipe, images: NDArray[Any], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         counts.append(len(rows))
-        return make(recipe, rows)
+        make(recipe, images, rows, out)
 
-    monkeypatch.setattr(Recipe, "make", counting)
+    monkeypatch.setattr(fuse, "make_rows", counting)
     return counts
 
 
@@ -103,6 +106,12 @@ CHAINS: dict[str, list[Any]] = {
     "repeated twice": [Pad((1, 2, 3, 0), padding_mode="edge"), FLIP, Pad(4, padding_mode="reflect"), CROP],
     "padded if needed": [RandomCrop((15, 10), padding=1, pad_if_needed=True, fill=3), FLIP],
     "a fill for each channel": [RandomCrop(9, padding=3, fill=(1, 2, 3)), ToFloat()],
+    "scaled": [RandomResizedCrop(7), FLIP, ToFloat(), Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), ToCHW()],
+    "scaled and cut": [Resize((8, 10)), CenterCrop(5), Pad(2), FLIP, ToFloat()],
+    "scaled after windows": [FLIP, CROP, RandomVerticalFlip(), Resize(11, antialias=False)],
+    "scaled after a padding": [Pad(2), FLIP, Resize((5, 9)), CROP],
+    "scaled twice": [RandomResizedCrop(9), FLIP, Resize(5), CenterCrop(3)],
+    "scaled floats": [ToFloat(), RandomResizedCrop(9), ToCHW()],
     "in chains": [Compose([CROP, Compose([FLIP])]), ToFloat()],
 }
 
@@ -191,6 +200,8 @@ STEPS: list[Callable[[Any], Any]] = [
     ),
     lambda draw: CenterCrop((draw(st.integers(1, 3)), draw(st.integers(1, 3)))),
     lambda draw: Pad(draw(st.tuples(*[st.integers(1, 3)] * 4)), fill=draw(st.sampled_from([0, 0, 7]))),
+    lambda draw: Resize(draw(st.integers(1, 9))),
+    lambda draw: RandomResizedCrop((draw(st.integers(1, 9)), draw(st.integers(1, 9)))),
     lambda draw: ToFloat(draw(st.sampled_from([np.float16, np.float32, np.float64]))),
 ]
 

@@ -6,6 +6,7 @@ own randomness, so that a batch holds the same bytes whichever way it was read.
 
 from __future__ import annotations
 
+import copy
 import math
 from contextlib import nullcontext
 from itertools import accumulate
@@ -19,6 +20,7 @@ from headrace.batch.merge import merge
 from headrace.batch.structure import get_field, replace_field
 from headrace.data.cache import CachedDataset
 from headrace.data.dataset import Dataset
+from headrace.data.encoded import EncodedField, as_encoded, note
 from headrace.data.hints import add_counters, blocks, concat_blocks, counters, reads_ahead, will_need
 from headrace.data.reading import (
     Indexable,
@@ -36,6 +38,7 @@ from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.keys import check_seed, epoch_key, part, slot
 from headrace.order.permutation import Shuffled
+from headrace.transforms.encoded import begins_encoded
 from headrace.transforms.fuse import apply_to_rows
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from numpy.typing import ArrayLike, NDArray
+
+    from headrace.transforms.fuse import Step
 
 __all__ = ["ConcatDataset", "MapDataset", "StackDataset", "Subset", "random_split"]
 
@@ -87,6 +92,19 @@ class Subset(Dataset[Any]):
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
         """Where the samples of a field lie, if the dataset knows."""
         return open_rows(self.dataset, self.indices[check_indices(indices, len(self))], field)
+
+    def as_encoded(self, field: int | str | None) -> EncodedField | None:
+        """The encoded images that a field is made of, if the dataset says so."""
+        encoded = as_encoded(self.dataset, field)
+        if encoded is None:
+            return None
+        part = copy.copy(self)
+        part.dataset = encoded.dataset
+        return encoded._replace(dataset=part)
+
+    def note(self, index: int) -> str:
+        """What to add to an error of a sample."""
+        return note(self.dataset, int(self.indices[index]))
 
     def reads_ahead(self) -> bool:
         """Whether the dataset wants to hear which samples will be read."""
@@ -281,13 +299,19 @@ class MapDataset(Dataset[Any]):
 
     def __getitem__(self, index: int, /) -> Any:
         position = check_index(index, len(self))
+        encoded = self.as_encoded(self.field)
+        if encoded is not None and encoded.decodes:
+            return encoded.sample(position)
         with self._below():
             sample = self.dataset[position]
         return self._apply(self.fn, sample)
 
     def reads_batches(self) -> bool:
-        """Whether the dataset and the function both work on whole batches."""
-        return reads_batches(self.dataset) and batch_function(self.fn) is not None
+        """Whether the dataset and the function both work on whole batches, or all functions of the field together."""
+        if reads_batches(self.dataset) and batch_function(self.fn) is not None:
+            return True
+        encoded = self.as_encoded(self.field)
+        return encoded is not None and encoded.reads_batches
 
     def releases_gil(self) -> bool:
         """Whether the dataset can be read, and the function applied, in several threads at the same time."""
@@ -295,15 +319,12 @@ class MapDataset(Dataset[Any]):
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64."""
+        batch = self._in_one_pass(indices)
+        if batch is not None:
+            return batch
         function = batch_function(self.fn) if reads_batches(self.dataset) else None
         if function is None:
-            return default_collate(read_samples(self, indices), indices)
-        dataset, functions = self._chain()
-        rows = open_rows(dataset, indices, self.field)
-        if rows is not None:
-            value = apply_to_rows(rows.array, rows.rows, functions, rows.wrap)
-            if value is not None:
-                return rows.complete(value)
+            return default_collate(read_samples(self, indices, singly=True), indices)
         with self._below():
             batch = read_batch(self.dataset, indices)
         return self._apply(function, batch)
@@ -324,14 +345,45 @@ class MapDataset(Dataset[Any]):
         """What the dataset has counted."""
         return counters(self.dataset)
 
-    def _chain(self) -> tuple[Any, list[tuple[int, Callable[[Any], Any]]]]:
-        """What is below all maps of this field, and their functions from there on, with where each draws."""
-        functions = []
-        dataset: Any = self
-        while type(dataset) is MapDataset and dataset.field == self.field:
-            functions.append((_FUNCTIONS + dataset._stage, dataset.fn))  # noqa: SLF001 - of the same class
-            dataset = dataset.dataset
-        return dataset, functions[::-1]
+    def as_encoded(self, field: int | str | None) -> EncodedField | None:
+        """The encoded images that the field is made of, if it is one of such."""
+        if field != self.field:
+            return None
+        lowest, functions = self._chain()
+        encoded = as_encoded(lowest.dataset, field)
+        if encoded is None:
+            return EncodedField(_Below(lowest), field, functions) if begins_encoded(functions) else None
+        below = () if _in_view(lowest.dataset) else (0,)
+        own = [((*below, *path), function) for path, function in encoded.functions]
+        return encoded._replace(functions=own + functions)
+
+    def _in_one_pass(self, indices: NDArray[np.int64]) -> Any:
+        """The batch, if all functions of this field can be done in one pass over rows or encoded images."""
+        encoded = self.as_encoded(self.field)
+        if encoded is not None and encoded.reads_batches:
+            return encoded.batch(check_indices(indices, len(self)))
+        if batch_function(self.fn) is None:
+            return None
+        lowest, functions = self._chain()
+        rows = open_rows(lowest.dataset, indices, self.field)
+        if rows is None:
+            return None
+        value = apply_to_rows(rows.array, rows.rows, functions, rows.wrap)
+        return None if value is None else rows.complete(value)
+
+    def _chain(self) -> tuple[MapDataset, list[Step]]:
+        """The lowest of the maps of this field that can be done together, and their functions, with where each draws.
+
+        Nothing below a Decode is done together with it: there are no pixels yet.
+        """
+        functions: list[Step] = []
+        lowest: Any = self
+        while True:
+            functions.append(((_FUNCTIONS + lowest._stage,), lowest.fn))  # noqa: SLF001 - of the same class
+            below = lowest.dataset
+            if type(below) is not MapDataset or below.field != self.field or begins_encoded(functions[-1:]):
+                return lowest, functions[::-1]
+            lowest = below
 
     def _apply(self, function: Callable[[Any], Any], value: Any) -> Any:
         with slot(_FUNCTIONS + self._stage):
@@ -343,8 +395,43 @@ class MapDataset(Dataset[Any]):
         Datasets of headrace's own keep places of their own, so that one more map changes no draw of theirs.
         Others may hide a map, which would otherwise come to the place of this one.
         """
-        in_view = type(self.dataset) in (MapDataset, Subset, ConcatDataset, StackDataset, CachedDataset)
-        return nullcontext() if in_view else slot(0)
+        return nullcontext() if _in_view(self.dataset) else slot(0)
+
+
+class _Below:
+    """What is below a map, read where it draws.
+
+    Args:
+        mapped: the map.
+    """
+
+    def __init__(self, mapped: MapDataset) -> None:
+        self._mapped = mapped
+
+    def __len__(self) -> int:
+        return len(self._mapped)
+
+    def __getitem__(self, index: int, /) -> Any:
+        with self._mapped._below():  # noqa: SLF001 - its other half
+            return self._mapped.dataset[index]
+
+    def reads_batches(self) -> bool:
+        """Whether the dataset reads whole batches."""
+        return reads_batches(self._mapped.dataset)
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64."""
+        with self._mapped._below():  # noqa: SLF001 - its other half
+            return read_batch(self._mapped.dataset, indices)
+
+    def note(self, index: int) -> str:
+        """What to add to an error of a sample."""
+        return f"while decoding sample {index} of {type(self._mapped.dataset).__name__}"
+
+
+def _in_view(dataset: object) -> bool:
+    """Whether a dataset keeps places of its own for its draws."""
+    return type(dataset) in (MapDataset, Subset, ConcatDataset, StackDataset, CachedDataset)
 
 
 # Where mapped functions draw, by stage: far from the slots of the datasets in a ConcatDataset or StackDataset.

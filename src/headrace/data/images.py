@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +10,23 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from headrace.batch.collate import default_collate
 from headrace.data.dataset import Dataset
+from headrace.data.encoded import EncodedField
 from headrace.data.paths import PackedPaths, check_endings, walk
-from headrace.data.reading import check_dataset, check_index
+from headrace.data.reading import check_dataset, check_index, check_indices, read_samples
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.progress import Progress
+from headrace.storage.files import read_files
 from headrace.transforms.decode import Decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from numpy.typing import NDArray
+
     from headrace.data.reading import Indexable
+    from headrace.transforms.fuse import Step
 
 __all__ = ["EXTENSIONS", "ImageDataset", "ImageFolder"]
 
@@ -32,7 +39,8 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
     """Images in files, each read when it is asked for: sample i is (image, label).
 
     Only the paths and labels are in memory, packed, so that a million of them are small and cheap
-    to send to workers. No file stays open.
+    to send to workers. No file stays open. Where the transform gives all images one size, whole
+    batches are decoded and transformed in one pass.
 
     Args:
         paths: of the image files.
@@ -80,24 +88,59 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
 
     def __getitem__(self, index: int, /) -> tuple[Any, Any]:
         position = check_index(index, len(self))
-        path = self.paths[position]
+        encoded = self.as_encoded(0)
+        if encoded is not None and encoded.decodes:
+            image, label = encoded.sample(position)
+            return image, label
         try:
-            image = self._read(path)
+            image = self._read(self.paths[position])
         except Exception as error:
-            error.add_note(f"while reading the image {path!r}")
+            error.add_note(self.note(position))
             raise
         return image, _label(self.labels, position, plain=self._plain)
+
+    def reads_batches(self) -> bool:
+        """Whether the images come in one size, or as bytes."""
+        encoded = self.as_encoded(0)
+        return encoded is not None and (encoded.reads_batches or not encoded.functions)
 
     def releases_gil(self) -> bool:
         """Whether files are read, decoded and transformed without the GIL for most of the time."""
         functions = [function for function in (self.decode, self.transform) if function is not None]
         return all(getattr(function, "releases_gil", False) for function in functions)
 
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64: decoded and transformed in one pass."""
+        indices = check_indices(indices, len(self))
+        encoded = self.as_encoded(0)
+        if encoded is not None and not encoded.functions:
+            return read_files([self.paths[index] for index in indices.tolist()]), self._label_batch(indices)
+        batch = encoded.batch(indices) if encoded is not None and encoded.reads_batches else None
+        return default_collate(read_samples(self, indices, singly=True), indices) if batch is None else batch
+
+    def as_encoded(self, field: int | str | None) -> EncodedField | None:
+        """The dataset of the files' bytes, and what is made of them."""
+        if field not in (0, -2) or isinstance(field, bool):
+            return None
+        functions: list[Step] = [((), function) for function in (self.decode, self.transform) if function is not None]
+        files = copy.copy(self)
+        files.decode = files.transform = None
+        return EncodedField(files, 0, functions)
+
+    def note(self, index: int) -> str:
+        """What to add to an error of a sample."""
+        return f"while reading the image {self.paths[index]!r}"
+
     def _read(self, path: str) -> Any:
         image: Any = Path(path).read_bytes()
         if self.decode is not None:
             image = self.decode(image)
         return image if self.transform is None else self.transform(image)
+
+    def _label_batch(self, indices: NDArray[np.int64]) -> Any:
+        if isinstance(self.labels, np.ndarray) and self.labels.dtype.kind in "biuf":
+            return self.labels[indices]
+        return default_collate([self.labels[index] for index in indices.tolist()], indices)
 
 
 class ImageFolder(ImageDataset):

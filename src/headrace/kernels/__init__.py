@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from headrace.kernels.images import Pixels, Scaling
     from headrace.kernels.scans import TarScan
 
 __all__ = ["Kernels", "active", "why_not_native"]
@@ -84,6 +85,36 @@ class Kernels(Protocol):
         lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
     ) -> None:
         """Cut windows out of images, mirror them, and look each value up in a table."""
+
+    def scale(
+        self,
+        source: NDArray[np.uint8],
+        indices: NDArray[np.int64],
+        scaling: Scaling,
+        pixels: Pixels,
+        out: NDArray[Any],
+        threads: int = 1,
+    ) -> None:
+        """Scale a part of each image with a triangle filter, then cut windows out of these as `cut` does."""
+
+    @property
+    def decodes(self) -> bool:
+        """Whether `decode` has a decoder."""
+
+    def jpeg_headers(self, files: Sequence[bytes]) -> NDArray[np.int32]:
+        """Return what the headers of JPEG images say."""
+
+    def decode(
+        self,
+        files: Sequence[bytes],
+        headers: NDArray[np.int32],
+        denominators: NDArray[np.int32],
+        scaling: Scaling,
+        pixels: Pixels,
+        out: NDArray[Any],
+        threads: int = 1,
+    ) -> list[tuple[int, str]]:
+        """Decode JPEG images, of each no more than the part that is scaled and shown; then as `scale`."""
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from ctypes import addressof, byref, c_char, c_int, c_int64, c_uint32, c_uint64, c_void_p
+from ctypes import addressof, byref, c_char, c_char_p, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
 from functools import cache, lru_cache
 from itertools import accumulate
 from operator import index as as_int
@@ -25,6 +25,7 @@ from headrace.kernels.checks import (
     index_error,
     range_error,
 )
+from headrace.kernels.images import Pixels, Scaling, check_decode, check_scale
 from headrace.kernels.scans import RECORD, VALUE_DTYPES, check_bounds, check_crc32c, check_data, check_spans
 
 if TYPE_CHECKING:
@@ -36,11 +37,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 7
+ABI = 8
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
 _LITTLE = 1 << 14
+
+# Headers of so many files are read in that time.
+_MANY = 32
+_MESSAGE = 200  # bytes, as native/headrace.h has it
 
 # Typed Any because NumPy's stubs know of an array as a buffer only from Python 3.12 on.
 _no_bytes_of: Any = (c_char * 0).from_buffer
@@ -93,6 +98,13 @@ class NativeKernels:
         places = [c_void_p, c_void_p, c_int64, c_void_p, c_int64]
         values = [c_void_p, c_void_p, c_void_p, c_int64]
         self._cut = both("headrace_cut", [*images, *places, *values, c_void_p, c_int64, c_void_p], c_int64)
+        finish = [*[c_void_p] * 4, c_int64, c_void_p, c_int64, c_void_p, c_int32, c_void_p]
+        scale = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 3, c_int32, *finish]
+        self._scale = _declare(long.headrace_scale, scale)
+        self._jpeg_headers = both("headrace_jpeg_headers", [c_void_p, c_void_p, c_int64, c_void_p])
+        decode = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 3, c_int32, *finish]
+        self._decode = _declare(long.headrace_decode, decode)
+        self.decodes = bool(_declare(long.headrace_decodes, [], c_int)())
 
     def philox(self, key: int, indices: NDArray[np.int64], stream: int, block: int = 0) -> NDArray[np.uint32]:
         """Return four random 32-bit words for each index."""
@@ -260,6 +272,92 @@ class NativeKernels:
         )
         if bad >= 0:
             check_cut_values(source, indices, places, lines)
+
+    def scale(
+        self,
+        source: NDArray[np.uint8],
+        indices: NDArray[np.int64],
+        scaling: Scaling,
+        pixels: Pixels,
+        out: NDArray[Any],
+        threads: int = 1,
+    ) -> None:
+        """Scale a part of each image with a triangle filter, then cut windows out of these as `cut` does."""
+        check_scale(source, indices, scaling, pixels, out)
+        indices = np.ascontiguousarray(indices)
+        source_grid, out_grid = _grid(source.shape, source.strides, 1), _grid(out.shape, out.strides, out.itemsize)
+        failures = np.zeros(len(indices), np.int32)
+        self._scale(
+            _address(source),
+            source.strides[0],
+            len(source),
+            _address(source_grid),
+            _address(indices),
+            len(indices),
+            *_scaling_arguments(scaling),
+            *_pixels_arguments(pixels, out, out_grid),
+            threads,
+            _address(failures),
+        )
+        if failures.any():
+            raise MemoryError(f"there is no memory to scale an image of {source.shape[1]} x {source.shape[2]} pixels")
+
+    def jpeg_headers(self, files: Sequence[bytes]) -> NDArray[np.int32]:
+        """Return what the headers of JPEG images say."""
+        pointers, lengths = _files(files)
+        out = np.empty((len(files), 4), np.int32)
+        self._jpeg_headers[len(files) > _MANY](pointers, _address(lengths), len(files), _address(out))
+        return out
+
+    def decode(
+        self,
+        files: Sequence[bytes],
+        headers: NDArray[np.int32],
+        denominators: NDArray[np.int32],
+        scaling: Scaling,
+        pixels: Pixels,
+        out: NDArray[Any],
+        threads: int = 1,
+    ) -> list[tuple[int, str]]:
+        """Decode JPEG images, of each no more than the part that is scaled and shown; then as `scale`."""
+        check_decode(files, headers, denominators, scaling, pixels, out)
+        pointers, lengths = _files(files)
+        out_grid = _grid(out.shape, out.strides, out.itemsize)
+        messages = np.zeros((len(files), _MESSAGE), np.uint8)
+        self._decode(
+            pointers,
+            _address(lengths),
+            len(files),
+            _address(headers),
+            _address(denominators),
+            len(pixels.table),
+            *_scaling_arguments(scaling),
+            *_pixels_arguments(pixels, out, out_grid),
+            threads,
+            _address(messages),
+        )
+        return [(row, _text(messages[row])) for row in np.flatnonzero(messages[:, 0]).tolist()]
+
+
+def _scaling_arguments(scaling: Scaling) -> tuple[Any, ...]:
+    turns, boxes, sizes, antialias = scaling
+    return _address(boxes), _address(turns), _address(sizes), antialias
+
+
+def _pixels_arguments(pixels: Pixels, out: NDArray[Any], out_grid: NDArray[np.int64]) -> tuple[Any, ...]:
+    places, table, fill, terms = pixels
+    values = _address(table), _address(fill), None if terms is None else _address(terms)
+    stride = out.strides[0] // out.itemsize
+    return _address(places), *values, out.itemsize, _address(out_grid), stride, _address(out)
+
+
+def _files(files: Sequence[bytes]) -> tuple[Any, NDArray[np.int64]]:
+    """Where the bytes of files lie, as C reads it, and how many there are of each."""
+    return (c_char_p * len(files))(*files), np.array([len(data) for data in files], np.int64)
+
+
+def _text(message: NDArray[np.uint8]) -> str:
+    return message.tobytes().partition(b"\0")[0].decode("utf-8", "replace")
 
 
 @lru_cache(64)

@@ -17,6 +17,7 @@ from headrace.kernels.checks import (
     index_error,
 )
 from headrace.kernels.reference_example import find_features, read_features
+from headrace.kernels.reference_images import decode, decodes, jpeg_headers, scale, show
 from headrace.kernels.reference_records import crc32c, gather_ranges, scan_tfrecord
 from headrace.kernels.reference_tar import scan_tar
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
@@ -30,14 +31,18 @@ __all__ = [
     "FISHER_YATES_STREAM",
     "crc32c",
     "cut",
+    "decode",
+    "decodes",
     "feistel",
     "find_features",
     "fisher_yates",
     "gather",
     "gather_ranges",
+    "jpeg_headers",
     "name",
     "philox",
     "read_features",
+    "scale",
     "scan_tar",
     "scan_tfrecord",
 ]
@@ -253,15 +258,5 @@ def cut(
     """
     check_cut(source, indices, places, table, fill, out, lines)
     check_cut_values(source, indices, places, lines)
-    channels = np.arange(len(table))
-    if lines is None:
-        lines = np.arange(source.shape[1], dtype=np.int32), np.arange(source.shape[2], dtype=np.int32)
     for place, index, image in zip(places.tolist(), indices.tolist(), out, strict=True):
-        y0, x0, down, right, top, bottom, left, end = place
-        rows = y0 + down * np.arange(out.shape[1])
-        columns = x0 + right * np.arange(out.shape[2])
-        seen_rows = np.flatnonzero((rows >= top) & (rows < bottom))
-        seen_columns = np.flatnonzero((columns >= left) & (columns < end))
-        window = source[index][np.ix_(lines[0][rows[seen_rows]], lines[1][columns[seen_columns]])]
-        image[...] = fill
-        image[np.ix_(seen_rows, seen_columns)] = table[channels, window]
+        show(source[index], place, table, fill, image, lines)

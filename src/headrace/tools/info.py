@@ -83,7 +83,7 @@ def report() -> str:
     sections = [
         ("", _system()),
         ("kernels", _kernels()),
-        ("image decoders", [("native libjpeg", "not built"), *(package.row() for package in _DECODERS)]),
+        ("image decoders", [("native libjpeg", _native_decoder()), *(package.row() for package in _DECODERS)]),
         ("extras", [package.row(named=True) for package in _EXTRAS]),
         ("frameworks", [package.row() for package in _FRAMEWORKS]),
     ]
@@ -124,6 +124,12 @@ def _kernels() -> list[_Row]:
             in_use = f"none: {error}"
     reason = kernels.why_not_native()
     return [("in use", in_use), ("native", "available" if reason is None else f"not available: {reason}")]
+
+
+def _native_decoder() -> str:
+    found = kernels.native.load()
+    built = not isinstance(found, str) and found.decodes
+    return "available" if built else "not built: install headrace where libjpeg-turbo and its headers are"
 
 
 def _version(distribution: str) -> str | None:

@@ -1,9 +1,10 @@
 """How a sample changes: transforms of images, named and parameterised as torchvision's."""
 
 from headrace.transforms.augment import TrivialAugmentWide
-from headrace.transforms.base import Compose, ImageTransform, Transform
+from headrace.transforms.base import ImageTransform, Transform
 from headrace.transforms.choice import RandomApply, RandomChoice
 from headrace.transforms.color import ColorJitter, Grayscale, RandomGrayscale
+from headrace.transforms.compose import Compose
 from headrace.transforms.decode import Decode, read_header
 from headrace.transforms.erasing import RandomErasing
 from headrace.transforms.geometry import CenterCrop, Pad, RandomCrop, RandomHorizontalFlip, RandomVerticalFlip

@@ -1,4 +1,4 @@
-"""What a transform is, how transforms chain, and how images are laid out."""
+"""What a transform is, and how images are laid out."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ import numpy as np
 from headrace import adapters
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.faces import batch_function
-from headrace.keys import slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Axes", "Compose", "ImageTransform", "RandomImageTransform", "Transform", "image_axes", "per_channel"]
+__all__ = ["Axes", "ImageTransform", "RandomImageTransform", "Transform", "image_axes", "per_channel"]
 
 LAYOUTS = ("HW", "CHW", "HWC")
 _CHANNELS = (1, 3, 4)  # grey, colour, colour with alpha
@@ -67,60 +65,6 @@ class Transform(ABC):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name.lstrip('_')}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({arguments})"
-
-
-class Compose(Transform):
-    """Transforms one after the other.
-
-    Args:
-        transforms: functions of one sample.
-
-    Raises:
-        ArgumentTypeError: one of them cannot be called.
-
-    >>> Compose([lambda x: x + 1, lambda x: x * 2])(3)
-    8
-    """
-
-    def __init__(self, transforms: Iterable[Callable[[Any], Any]]) -> None:
-        self.transforms = list(transforms)
-        for position, transform in enumerate(self.transforms):
-            if not callable(transform):
-                raise ArgumentTypeError(f"transform {position} of Compose cannot be called: {transform!r}")
-
-    @property
-    def batched(self) -> bool:
-        """Whether each of the transforms can be applied to a batch."""
-        return all(batch_function(transform) is not None for transform in self.transforms)
-
-    @property
-    def releases_gil(self) -> bool:
-        """Whether each of the transforms does."""
-        return all(getattr(transform, "releases_gil", False) for transform in self.transforms)
-
-    @property
-    def is_random(self) -> bool:
-        """Whether one of the transforms is."""
-        return any(getattr(transform, "is_random", False) for transform in self.transforms)
-
-    def __call__(self, sample: Any) -> Any:
-        """Return the sample after all transforms."""
-        return self._chain(self.transforms, sample)
-
-    def apply_batch(self, batch: Any) -> Any:
-        """Return the batch after all transforms."""
-        functions = [batch_function(transform) or _not_batched(transform) for transform in self.transforms]
-        return self._chain(functions, batch)
-
-    def _chain(self, functions: list[Callable[[Any], Any]], value: Any) -> Any:
-        for number, function in enumerate(functions):
-            with slot(number):
-                value = function(value)
-        return value
-
-
-def _not_batched(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    raise ArgumentTypeError(f"{transform!r} works on single samples; apply Compose to each sample instead")
 
 
 class Axes(NamedTuple):
@@ -203,6 +147,10 @@ class ImageTransform(Transform):
     Args:
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
+    Attributes:
+        takes_any_sizes: whether the method `lower`, where there is one, looks at the size of each image
+            of the recipe (`sizes`), rather than at the one size of all (`size`).
+
     Raises:
         ArgumentError: another layout.
 
@@ -213,6 +161,8 @@ class ImageTransform(Transform):
     array([[255,   0]], dtype=uint8)
     """
 
+    takes_any_sizes = False
+
     def __init__(self, layout: str | None = None) -> None:
         if layout is not None and layout not in LAYOUTS:
             raise ArgumentError(f"layout must be 'HW', 'CHW', 'HWC' or None, but got layout={layout!r}")
@@ -222,6 +172,11 @@ class ImageTransform(Transform):
     def releases_gil(self) -> bool:
         """Whether other threads have the GIL for most of the time: NumPy on whole batches leaves it to them."""
         return True
+
+    @property
+    def gives_one_size(self) -> bool:
+        """Whether images of any sizes become images of one size: that of an attribute `size` (height, width)."""
+        return isinstance(getattr(self, "size", None), tuple)
 
     @abstractmethod
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:

@@ -70,7 +70,7 @@ def more_words(words: NDArray[np.uint32], number: int) -> NDArray[np.uint32]:
 
 def random_windows(
     words: NDArray[np.uint32],
-    extent: tuple[int, int],
+    extent: tuple[int, int] | NDArray[np.int64],
     scale: tuple[float, float],
     ratio: tuple[float, float],
     *,
@@ -80,37 +80,39 @@ def random_windows(
 
     Args:
         words: what was drawn, shape (n, 4).
-        extent: the height and width that the windows lie in.
+        extent: the height and width that the windows lie in: two integers, or two a row, shape (n, 2).
         scale: the least and the largest area, as parts of the whole.
         ratio: the least and the largest width over height; its logarithm is uniform.
         smaller: whether a window must be less high and less wide than the whole.
     """
-    most = (extent[0] - 1, extent[1] - 1) if smaller else extent
+    extents: list[list[int]] = np.broadcast_to(np.asarray(extent), (len(words), 2)).tolist()
     windows: list[Window | None] = [None] * len(words)
     pending = list(range(len(words)))
     for attempt in range(_ATTEMPTS):
         if not pending:
             break
         for row, trial in zip(pending, more_words(words[pending], attempt).tolist(), strict=True):
-            windows[row] = _try_window(trial, extent, most, scale, ratio)
+            windows[row] = _try_window(trial, extents[row], scale, ratio, less=smaller)
         pending = [row for row in pending if windows[row] is None]
     return windows
 
 
 def _try_window(
     words: list[int],
-    extent: tuple[int, int],
-    most: tuple[int, int],
+    extent: list[int],
     scale: tuple[float, float],
     ratio: tuple[float, float],
+    *,
+    less: bool,
 ) -> Window | None:
     # Python's numbers, since NumPy's exp may round otherwise for one number than for many
-    area = extent[0] * extent[1] * _between(words[0], *scale)
+    most_height, most_width = extent
+    area = most_height * most_width * _between(words[0], *scale)
     shape = math.exp(_between(words[1], math.log(ratio[0]), math.log(ratio[1])))
     height, width = round(math.sqrt(area / shape)), round(math.sqrt(area * shape))
-    if not (0 < height <= most[0] and 0 < width <= most[1]):
+    if not (0 < height <= most_height - less and 0 < width <= most_width - less):
         return None
-    top, left = words[2] * (extent[0] - height + 1) >> 32, words[3] * (extent[1] - width + 1) >> 32
+    top, left = words[2] * (most_height - height + 1) >> 32, words[3] * (most_width - width + 1) >> 32
     return Window(top, left, height, width)
 
 

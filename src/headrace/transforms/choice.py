@@ -13,9 +13,10 @@ from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.keys import draw, part, slot
 from headrace.transforms.augment import TrivialAugmentWide
-from headrace.transforms.base import Compose, Transform
+from headrace.transforms.base import Transform
 from headrace.transforms.chance import check_probability, fractions, happens
 from headrace.transforms.color import ColorJitter, RandomGrayscale
+from headrace.transforms.compose import Compose
 from headrace.transforms.erasing import RandomErasing
 from headrace.transforms.geometry import RandomHorizontalFlip, RandomVerticalFlip
 from headrace.transforms.pixels import Normalize

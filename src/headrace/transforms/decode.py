@@ -1,12 +1,11 @@
-"""Encoded images become arrays: JPEG by simplejpeg where it is installed, all else by Pillow.
+"""Encoded images become arrays: JPEG by the native kernels or by simplejpeg, all else by Pillow.
 
-Both give the same array, turned as the image's EXIF orientation says. What simplejpeg cannot read
+All give the same array, turned as the image's EXIF orientation says. What the first two cannot read
 without a warning goes to Pillow, which thus decides everywhere what an image is.
 """
 
 from __future__ import annotations
 
-import struct
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -15,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace import kernels
 from headrace.errors import ArgumentError, ArgumentTypeError, DecodeError
+from headrace.kernels.exif import orientation, without_exif
+from headrace.kernels.images import Pixels, Scaling
 from headrace.transforms.base import Transform
 
 if TYPE_CHECKING:
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Pixels = NDArray[np.uint8]
+    Array = NDArray[np.uint8]
 
-__all__ = ["Decode", "decode", "read_header"]
+__all__ = ["Decode", "as_bytes", "check_size", "decode", "decode_reduced", "is_jpeg", "read_header"]
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, suspects a decompression bomb
 
@@ -34,8 +36,9 @@ _MODES = ("RGB", "L", None)
 
 # How files begin. Pillow's own search is not used: it asks formats that nobody trains on, among them
 # one that starts another program, and it has a limit of pixels for the whole process.
+_JPEG = b"\xff\xd8\xff"
 _BEGINNINGS = {
-    b"\xff\xd8\xff": "JPEG",
+    _JPEG: "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF87a": "GIF",
     b"GIF89a": "GIF",
@@ -71,7 +74,7 @@ _TURBO = {
 # The mode of Pillow's that keeps what is stored, by the mode that it reads; all others become RGB.
 _AS_STORED = {"1": "L", "L": "L", "RGBA": "RGBA", "RGBa": "RGBA", "LA": "RGBA", "La": "RGBA", "PA": "RGBA"}
 
-_WIDTH, _HEIGHT, _DEPTH, _ORIENTATION = 0x0100, 0x0101, 0x0102, 0x0112  # tags of TIFF, and so of EXIF
+_WIDTH, _HEIGHT, _DEPTH = 0x0100, 0x0101, 0x0102  # tags of TIFF
 
 
 class Decode(Transform):
@@ -81,8 +84,9 @@ class Decode(Transform):
     an animation or of several pages counts. 16-bit samples keep their upper 8 bits. Transparency is
     dropped, not blended, as in Pillow's `convert`. A truncated file is an error.
 
-    Pillow decodes; simplejpeg does so for JPEG where it is installed, faster and with the same
-    result. `pip install 'headrace[images]'` installs what is needed.
+    Pillow decodes. The native kernels do so for JPEG where libjpeg-turbo was when headrace was built,
+    or else simplejpeg where it is installed, faster and with the same result. `pip install
+    'headrace[images]'` installs what is needed.
 
     Args:
         mode: "RGB" for shape (height, width, 3), "L" for grey in shape (height, width), or None for
@@ -114,16 +118,16 @@ class Decode(Transform):
         """Whether other threads have the GIL for most of the time: both decoders leave it to them."""
         return True
 
-    def __call__(self, sample: Any) -> Pixels:
+    def __call__(self, sample: Any) -> Array:
         """Return the image as an array."""
         return decode(sample, self.mode, self.max_pixels)
 
-    def apply_batch(self, batch: Any) -> list[Pixels]:
+    def apply_batch(self, batch: Any) -> list[Array]:
         """Return each of the images, decoded."""
         return [self(sample) for sample in batch]
 
 
-def decode(data: Any, mode: str | None = "RGB", max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode(data: Any, mode: str | None = "RGB", max_pixels: int = MAX_PIXELS) -> Array:
     """The image as a uint8 array; see Decode.
 
     Args:
@@ -141,10 +145,49 @@ def decode(data: Any, mode: str | None = "RGB", max_pixels: int = MAX_PIXELS) ->
     (1, 3, 3)
     """
     _check_arguments(mode, max_pixels)
-    encoded = _as_bytes(data)
+    encoded = as_bytes(data)
     form = _recognised(encoded)
-    pixels = _by_simplejpeg(encoded, mode, max_pixels) if form == "JPEG" else None
-    return _by_pillow(encoded, form, mode, max_pixels) if pixels is None else pixels
+    if form == "JPEG":
+        return _decode_jpeg(encoded, mode, max_pixels)
+    return _by_pillow(encoded, form, mode, max_pixels)
+
+
+def decode_reduced(data: bytes, how: Decode, denominator: int, reason: str) -> Array:
+    """A JPEG that the native kernels did not decode, at a part of its size; see decode.
+
+    Args:
+        data: the encoded image.
+        how: to which mode, and how large it may be.
+        denominator: 1, 2, 4 or 8: its size is divided by that and rounded up.
+        reason: why the kernels did not decode it.
+
+    Raises:
+        DecodeError: the image is broken.
+
+    >>> from PIL import Image
+    >>> file = BytesIO()
+    >>> Image.new("L", (9, 5)).save(file, "JPEG")
+    >>> decode_reduced(file.getvalue(), Decode(), 4, "").shape
+    (2, 3, 3)
+    """
+    pixels = _by_simplejpeg(data, how.mode, how.max_pixels, denominator)
+    if pixels is not None:
+        return pixels
+    try:
+        return _by_pillow(data, "JPEG", how.mode, how.max_pixels, denominator)
+    except ImportError:
+        if not kernels.active().decodes:
+            raise
+        raise DecodeError(f"a JPEG image of {len(data):,} bytes is broken or truncated: {reason}") from None
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether the bytes begin as a JPEG does.
+
+    >>> is_jpeg(b"P5 3 1 255 abc")
+    False
+    """
+    return data.startswith(_JPEG)
 
 
 def read_header(data: Any) -> tuple[str, int, int]:
@@ -166,9 +209,9 @@ def read_header(data: Any) -> tuple[str, int, int]:
     >>> read_header(b"P5 3 1 255 abc")
     ('PPM', 3, 1)
     """
-    encoded = _as_bytes(data)
+    encoded = as_bytes(data)
     form = _recognised(encoded)
-    header = _without_exif(encoded)[0] if form == "JPEG" else encoded
+    header = without_exif(encoded)[0] if form == "JPEG" else encoded
     width, height = _stored_size(_opened(header, form))
     return form, width, height
 
@@ -180,7 +223,12 @@ def _check_arguments(mode: object, max_pixels: object) -> None:
         raise ArgumentError(f"max_pixels must be a positive integer, but got max_pixels={max_pixels!r}")
 
 
-def _check_size(form: str, width: int, height: int, max_pixels: int) -> None:
+def check_size(form: str, width: int, height: int, max_pixels: int) -> None:
+    """Refuse an image of more than `max_pixels` pixels.
+
+    Raises:
+        DecodeError: it has more.
+    """
     if width * height > max_pixels:
         raise DecodeError(
             f"a {form} image of {width} x {height} = {width * height:,} pixels, but max_pixels={max_pixels:,} are "
@@ -188,7 +236,12 @@ def _check_size(form: str, width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def _as_bytes(data: Any) -> bytes:
+def as_bytes(data: Any) -> bytes:
+    """The bytes of an encoded image.
+
+    Raises:
+        ArgumentTypeError: data is neither bytes nor a one-dimensional uint8 array.
+    """
     if isinstance(data, bytes):
         return data
     if isinstance(data, bytearray | memoryview):
@@ -213,7 +266,7 @@ def _recognised(data: bytes) -> str:
     raise DecodeError(f"no image was found, but {found}; known formats are {', '.join(_READERS)}")
 
 
-# -- the two decoders
+# -- the decoders
 
 
 @cache
@@ -226,7 +279,37 @@ def _simplejpeg() -> ModuleType | None:
     return module
 
 
-def _by_simplejpeg(data: bytes, mode: str | None, max_pixels: int) -> Pixels | None:
+def _decode_jpeg(data: bytes, mode: str | None, max_pixels: int) -> Array:
+    for decoder in (_by_kernel, _by_simplejpeg):
+        pixels = decoder(data, mode, max_pixels)
+        if pixels is not None:
+            return pixels
+    return _by_pillow(data, "JPEG", mode, max_pixels)
+
+
+def _by_kernel(data: bytes, mode: str | None, max_pixels: int) -> Array | None:
+    """A JPEG as an array; None if the kernels in use do not decode, or Pillow must decide."""
+    active = kernels.active()
+    header = active.jpeg_headers([data]) if active.decodes else _NO_HEADER
+    height, width, components, turn = header[0].tolist()
+    if not components or (mode == "L" and components != 1):
+        return None
+    check_size("JPEG", width, height, max_pixels)
+    channels = 3 if mode == "RGB" or components == 3 else 1
+    out = np.empty((1, height, width, channels), np.uint8)
+    whole = np.array([[0, 0, 1, 1, 0, height, 0, width]], np.int32)
+    values, fill = np.tile(np.arange(256, dtype=np.uint8), (channels, 1)), np.zeros(channels, np.uint8)
+    box, size = np.array([[0.0, 0, height, width]]), np.array([[height, width]], np.int32)
+    as_it_is, one = Scaling(np.zeros(1, np.int32), box, size), np.ones(1, np.int32)
+    if active.decode([data], header, one, as_it_is, Pixels(whole, values, fill), out):
+        return None
+    return _turned(out[0, ..., 0] if channels == 1 else out[0], turn)
+
+
+_NO_HEADER = np.zeros((1, 4), np.int32)
+
+
+def _by_simplejpeg(data: bytes, mode: str | None, max_pixels: int, denominator: int = 1) -> Array | None:
     """A JPEG as an array; None if simplejpeg is not there, or Pillow must decide."""
     turbo = _simplejpeg()
     if turbo is None:
@@ -238,12 +321,13 @@ def _by_simplejpeg(data: bytes, mode: str | None, max_pixels: int) -> Pixels | N
     wanted = _TURBO.get((mode, colours))
     if wanted is None:
         return None
-    _check_size("JPEG", width, height, max_pixels)
+    check_size("JPEG", width, height, max_pixels)
     try:
-        pixels: Pixels = turbo.decode_jpeg(data, wanted)
+        least = {"min_height": -(-height // denominator), "min_width": -(-width // denominator)}
+        pixels = turbo.decode_jpeg(data, wanted, **(least if denominator > 1 else {}))
     except ValueError:
         return None
-    return _turned(pixels[..., 0] if wanted == "GRAY" else pixels, _orientation(_without_exif(data)[1]))
+    return _turned(pixels[..., 0] if wanted == "GRAY" else pixels, orientation(without_exif(data)[1]))
 
 
 @cache
@@ -257,17 +341,19 @@ def _reader(form: str) -> Any:
     return getattr(import_module(f"PIL.{module}"), name)
 
 
-def _by_pillow(data: bytes, form: str, mode: str | None, max_pixels: int) -> Pixels:
+def _by_pillow(data: bytes, form: str, mode: str | None, max_pixels: int, denominator: int = 1) -> Array:
     # Pillow warns of JPEGs whose EXIF data are broken, whose pixels may be sound.
-    data, exif = _without_exif(data) if form == "JPEG" else (data, b"")
+    data, exif = without_exif(data) if form == "JPEG" else (data, b"")
     image = _opened(data, form)
     width, height = _stored_size(image)
-    _check_size(form, width, height, max_pixels)
+    check_size(form, width, height, max_pixels)
     with _explained(data, form):
+        if denominator > 1:
+            image.draft(image.mode, (max(1, width // denominator), max(1, height // denominator)))
         image.load()
         pixels = _converted(image, form, mode)
         exif = exif or image.info.get("exif", b"")  # of TIFF images, which Pillow turns itself, there are none here
-    return _turned(pixels, _orientation(exif))
+    return _turned(pixels, orientation(exif))
 
 
 def _opened(data: bytes, form: str) -> Any:
@@ -289,7 +375,7 @@ def _explained(data: bytes, form: str) -> Iterator[None]:
         raise DecodeError(f"a {form} image of {len(data):,} bytes is broken or truncated: {reason}") from error
 
 
-def _converted(image: Any, form: str, mode: str | None) -> Pixels:
+def _converted(image: Any, form: str, mode: str | None) -> Array:
     """The pixels of a loaded image in our mode."""
     if image.mode.startswith("I") or image.mode == "F":
         grey = _upper_byte(image, form)
@@ -302,7 +388,7 @@ def _converted(image: Any, form: str, mode: str | None) -> Pixels:
     return np.array(image if image.mode == wanted else image.convert(wanted))
 
 
-def _upper_byte(image: Any, form: str) -> Pixels:
+def _upper_byte(image: Any, form: str) -> Array:
     """The upper 8 of a grey image's 16 bits. Pillow would clip them, and older ones read them as 32 bits."""
     depth = image.tag_v2.get(_DEPTH, (1,))[0] if form == "TIFF" else 16
     if depth != 16 or image.mode == "F":
@@ -322,51 +408,12 @@ def _stored_size(image: Any) -> tuple[int, int]:
 # -- orientation
 
 
-def _turned(pixels: Pixels, orientation: int) -> Pixels:
+def _turned(pixels: Array, which: int) -> Array:
     """The image as a person sees it, by the EXIF orientation of what is stored; contiguous."""
-    if orientation >= 5:  # rows of the image are columns of what is stored
+    if which >= 5:  # rows of the image are columns of what is stored
         pixels = np.swapaxes(pixels, 0, 1)
-    if orientation in (3, 4, 7, 8):
+    if which in (3, 4, 7, 8):
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
+    if which in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-def _without_exif(data: bytes) -> tuple[bytes, bytes]:
-    """A JPEG without its EXIF segments, and the content of the first of them, or nothing."""
-    kept, first, done, position = [], b"", 0, 2
-    while data[position : position + 1] == b"\xff":
-        marker = data[position + 1 : position + 2]
-        if marker == b"\xff":  # a byte of filling
-            position += 1
-            continue
-        if marker in (b"", b"\xda", b"\xd9"):  # the pixels begin, or it ends
-            break
-        stop = position + 2 + max(int.from_bytes(data[position + 2 : position + 4], "big"), 2)
-        if marker == b"\xe1" and data[position + 4 : position + 10] == b"Exif\0\0":
-            first = first or data[position + 4 : stop]
-            kept.append(data[done:position])
-            done = stop
-        position = stop
-    return (b"".join([*kept, data[done:]]) if done else data), first
-
-
-def _orientation(exif: bytes) -> int:
-    """The orientation in EXIF data, 1 to 8; 1, which is upright, where it says nothing that can be understood."""
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(f"{order}I", exif, 4)
-        (count,) = struct.unpack_from(f"{order}H", exif, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-            if tag == _ORIENTATION:
-                if kind == 4:  # a long integer, as some programs write it
-                    (value,) = struct.unpack_from(f"{order}I", exif, entry + 8)
-                return value if 1 <= value <= 8 else 1
-    except struct.error:  # the data end before they should
-        pass
-    return 1

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import kernels
-from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
+from headrace.kernels.images import Pixels, Scaling, Turn
 from headrace.transforms.base import Axes, image_axes
 
 if TYPE_CHECKING:
@@ -17,35 +17,40 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Pixels = Callable[[NDArray[Any], Axes], NDArray[Any]]
+    Change = Callable[[NDArray[Any], Axes], NDArray[Any]]
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "channels_last"]
 
 _VALUES = 256  # of a byte
 _ITEM_BYTES = (1, 2, 4)  # that the kernel writes
 
 
 class Recipe:
-    """A window of each image, perhaps mirrored, what is around it, and a table of what values become.
+    """A window of each image, perhaps mirrored, scaled, what is around it, and a table of what values become.
 
     Transforms write themselves into it, one after the other, and one kernel then makes all images of a
     batch from where they lie. Since the table is made by the transforms themselves, every value comes
     out as it would have, to the last bit.
 
     Args:
-        images: the images, shape (N, ...), uint8.
-        count: how many of them make up the batch.
-        axes: which of the dimensions are height, width and channels.
+        extents: the height and width of each image that makes up the batch, shape (n, 2).
+        channels: how many they have.
+        axes: which of the dimensions of a batch are height, width and channels.
+        repeats: whether what makes the images can repeat lines of theirs around them.
+
+    Attributes:
+        size: height and width at this point of the chain: two integers, or arrays of shape (n,) where
+            images differ.
     """
 
-    def __init__(self, images: NDArray[np.uint8], count: int, axes: Axes) -> None:
-        self._images = _channels_last(images, axes)
-        _, height, width, channels = self._images.shape
+    def __init__(self, extents: NDArray[np.int64], channels: int, axes: Axes, *, repeats: bool) -> None:
         self.axes = axes
-        self.size = height, width
-        self._places = np.empty((count, 8), np.int32)
-        self._places[:] = (0, 0, 1, 1, 0, height, 0, width)
+        self.size = _common(extents)
+        self._extents = extents  # where the places lie
+        self._places = _whole_places(extents)
         self._whole = True  # all of the image is seen, and nothing else
+        self._repeats = repeats
+        self._scaling: Scaling | None = None
         self._lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
         self._values = _bytes(channels)
 
@@ -57,26 +62,79 @@ class Recipe:
         """The dtype of the images at this point of the chain."""
         return self._values.table.dtype
 
+    @property
+    def channels(self) -> int:
+        """How many channels the images have."""
+        return len(self._values.table)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """The height and width of each image at this point of the chain, shape (n, 2)."""
+        sizes = np.empty((len(self), 2), np.int64)
+        sizes[:, 0], sizes[:, 1] = self.size
+        return sizes
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all images have one size at this point of the chain."""
+        return all(isinstance(extent, int) for extent in self.size)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of each image at this point of the chain; of the first, where they differ in size."""
+        height, width = self.size if self.uniform else map(int, self.sizes[0])
+        if self.axes.channels is None:
+            return height, width
+        return (self.channels, height, width) if self.axes.channels == 1 else (height, width, self.channels)
+
     def fits(self, layout: str | None) -> bool:
         """Whether a transform of that layout sees the images as this recipe does."""
         try:
-            return image_axes(self._shape(), self.dtype, layout) == self.axes
+            return image_axes(self.shape, self.dtype, layout) == self.axes
         except ArgumentError:  # the transform itself will say so
             return False
 
+    # ------------------------------------------------------------------ images of several sizes
+
+    def part(self, rows: NDArray[np.int64]) -> Recipe:
+        """The recipe of some of the images, to be written to and taken in again."""
+        part = copy.copy(self)
+        part._select(rows)  # noqa: SLF001 - of the same class
+        return part
+
+    def _select(self, rows: NDArray[np.int64]) -> None:
+        self.size = _common(self.sizes[rows])
+        self._extents, self._places = self._extents[rows], self._places[rows]
+        if self._scaling is not None:
+            turns, boxes, sizes, antialias = self._scaling
+            self._scaling = Scaling(turns[rows], boxes[rows], sizes[rows], antialias)
+
+    def take_in(self, parts: list[tuple[NDArray[np.int64], Recipe]]) -> None:
+        """Become what the parts, one for each of the images, have become."""
+        order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+        recipes = [recipe for _, recipe in parts]
+        self.__dict__.update(vars(recipes[-1]))
+        self.size = _common(np.concatenate([recipe.sizes for recipe in recipes])[order])
+        self._extents = np.concatenate([recipe._extents for recipe in recipes])[order]  # noqa: SLF001 - of this class
+        self._places = np.concatenate([recipe._places for recipe in recipes])[order]  # noqa: SLF001 - of this class
+        scalings = [recipe.scaling for recipe in recipes if recipe.scaling is not None]
+        if scalings:
+            turns, boxes, sizes = (np.concatenate(several)[order] for several in list(zip(*scalings, strict=True))[:3])
+            self._scaling = Scaling(turns, boxes, sizes, scalings[0].antialias)
+
     # ------------------------------------------------------------------ what transforms write
 
-    def window(self, top: Any, left: Any, size: tuple[int, int]) -> None:
+    def window(self, top: Any, left: Any, size: tuple[Any, Any]) -> None:
         """Go on with a part of each image.
 
         Args:
             top: where it begins, one number or one an image.
             left: likewise.
-            size: its height and width.
+            size: its height and width, likewise.
         """
         y, x, down, right = self._places[:, :4].T
-        y += down * top
-        x += right * left
+        y += (down * top).astype(np.int32)
+        x += (right * left).astype(np.int32)
         self.size = size
         self._whole = False
 
@@ -113,13 +171,13 @@ class Recipe:
         np.minimum(bottom, np.maximum(y, last_y) + 1, out=bottom)
         np.maximum(left, np.minimum(x, last_x), out=left)
         np.minimum(end, np.maximum(x, last_x) + 1, out=end)
-        height, width = self._images.shape[1:3] if self._lines is None else map(len, self._lines)
+        extents: Any = self._extents if self._lines is None else [[len(lines) for lines in self._lines]]
         seen = self._places[:, 4:]  # nothing, where all of the image has been cut off
-        np.clip(seen, 0, (height, height, width, width), out=seen)
+        np.clip(seen, 0, np.repeat(extents, 2, axis=1), out=seen)
 
     def _repeat(self, padding: tuple[int, int, int, int], mode: str) -> bool:
         """Go on with images around which their own lines are repeated, if they are whole."""
-        if not self._whole or 0 in self.size:
+        if not self._whole or not self._repeats or self._scaling is not None or 0 in self.size:
             return False
         left, top, right, bottom = padding
         around = max(top, bottom), max(left, right)  # alike, for those that are mirrored
@@ -135,10 +193,34 @@ class Recipe:
         """Mirror some of the images along the axis of their height or width."""
         which = 0 if along == self.axes.height else 1
         start, step = self._places[:, which], self._places[:, 2 + which]
-        start += np.where(flipped, step * (self.size[which] - 1), 0)
+        start += np.where(flipped, step * (self.size[which] - 1), 0).astype(np.int32)
         step *= np.where(flipped, -1, 1).astype(np.int32)
 
-    def change(self, pixels: Pixels, parameters: tuple[Any, ...], *terms: Any) -> bool:
+    def can_scale(self) -> bool:
+        """Whether the images may be scaled: once, before anything is put around them or becomes of their values."""
+        return self._scaling is None and self._lines is None and self._values is _bytes(self.channels)
+
+    def scale(self, sizes: Any, *, antialias: bool) -> None:
+        """Scale what each image is at this point.
+
+        Args:
+            sizes: height and width, one pair or one an image.
+            antialias: whether all pixels count where it shrinks.
+        """
+        y, x, down, right = self._places[:, :4].T
+        height, width = self.sizes.T
+        turns = (down < 0) * Turn.ROWS_MIRRORED + (right < 0) * Turn.COLUMNS_MIRRORED
+        # In the image as it is once turned, where nothing is mirrored any more.
+        top = np.where(down < 0, self._extents[:, 0] - 1 - y, y)
+        left = np.where(right < 0, self._extents[:, 1] - 1 - x, x)
+        boxes = np.stack([top, left, top + height, left + width], axis=1, dtype=np.float64)
+        scaled = np.empty((len(self), 2), np.int32)
+        scaled[:] = sizes
+        self._scaling = Scaling(turns.astype(np.int32), boxes, scaled, antialias)
+        self._extents = scaled.astype(np.int64)
+        self._places, self._whole, self.size = _whole_places(self._extents), True, _common(self._extents)
+
+    def change(self, pixels: Change, parameters: tuple[Any, ...], *terms: Any) -> bool:
         """Let the values become what they become in images that have them all; whether that can be.
 
         Args:
@@ -158,28 +240,20 @@ class Recipe:
 
     # ------------------------------------------------------------------ what comes of it
 
-    def make(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The images of the rows, in new memory.
+    @property
+    def scaling(self) -> Scaling | None:
+        """How the images are scaled; None where their size stays as it is."""
+        return self._scaling
 
-        Args:
-            rows: shape (count,), int64.
+    @property
+    def lines(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+        """Which rows and columns of the images the places speak of; None for themselves."""
+        return self._lines
 
-        Raises:
-            OutOfRangeError: there is no such row.
-        """
-        out, values = empty((len(rows), *self._shape()), self.dtype), self._values
-        last = _channels_last(out, self.axes)
-        kernels.active().cut(
-            self._images, rows, self._places, values.table, values.around, last, values.terms, self._lines
-        )
-        return out
-
-    def _shape(self) -> tuple[int, ...]:
-        """The shape of one image."""
-        if self.axes.channels is None:
-            return self.size
-        channels = len(self._values.table)
-        return (channels, *self.size) if self.axes.channels == 1 else (*self.size, channels)
+    def pixels(self) -> Pixels:
+        """What is shown of the images, scaled if they are, and what its values become."""
+        values = self._values
+        return Pixels(np.ascontiguousarray(self._places), values.table, values.around, values.terms)
 
 
 # ---------------------------------------------------------------- what becomes of values, made once for all batches
@@ -238,7 +312,7 @@ def _filled(values: _Values, value: Any) -> _Values | None:
 @lru_cache(64)
 def _changed(
     values: _Values,
-    pixels: Pixels,
+    pixels: Change,
     parameters: tuple[Any, ...],  # noqa: ARG001 - they tell apart what the cache keeps
     terms: tuple[Any, ...],
     has_channels: bool,  # noqa: FBT001
@@ -272,8 +346,22 @@ def _cached(function: Callable[..., _Values | None], *arguments: Any) -> _Values
         return uncached(*arguments)
 
 
-def _channels_last(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+def channels_last(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
     """The images as (n, height, width, channels), a view."""
     if axes.channels is None:
         return images[..., np.newaxis]
     return images.transpose(0, 2, 3, 1) if axes.channels == 1 else images
+
+
+def _whole_places(extents: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Places that show all of each image."""
+    places = np.zeros((len(extents), 8), np.int32)
+    places[:, 2:4] = 1
+    places[:, (5, 7)] = extents
+    return places
+
+
+def _common(sizes: NDArray[np.int64]) -> tuple[Any, Any]:
+    """The height and the width in sizes, shape (n, 2): an integer, or all of them where they differ."""
+    height, width = (int(along[0]) if (along == along[:1]).all() and len(along) else along for along in sizes.T)
+    return height, width

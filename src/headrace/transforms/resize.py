@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.kernels.cores import threads
+from headrace.kernels.images import Pixels, Scaling
 from headrace.keys import draw
 from headrace.transforms.base import Axes, ImageTransform, RandomImageTransform
 from headrace.transforms.chance import Window, check_range, random_windows
+from headrace.transforms.recipe import channels_last
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from headrace.transforms.recipe import Recipe
 
 __all__ = ["RandomResizedCrop", "Resize"]
 
@@ -37,12 +43,15 @@ class Resize(ImageTransform):
         ArgumentError: a size is not allowed; when called, the images have no pixels.
         ArgumentTypeError: when called with what is neither uint8 nor floating-point.
 
-    Named as torchvision.transforms.v2.Resize, with its defaults. A uint8 result differs by no more
-    than 1 from Pillow's, which rounds after each of the two directions.
+    Named as torchvision.transforms.v2.Resize, with its defaults. Bytes are scaled along the width,
+    then along the height, and rounded after each as Pillow rounds them: the result is Pillow's, to the
+    last bit, or differs by 1 where Pillow takes the height first.
 
     >>> Resize(2)(np.zeros((3, 4, 6), np.float32)).shape
     (3, 2, 3)
     """
+
+    takes_any_sizes = True
 
     def __init__(self, size: int | Sequence[int], *, antialias: bool = True, layout: str | None = None) -> None:
         super().__init__(layout)
@@ -57,8 +66,22 @@ class Resize(ImageTransform):
         if size == extent:
             return images
         out = _empty_of_size(images, axes, size)
-        _scale(_planes(images, axes), _planes(out, axes), antialias=self.antialias)
+        if images.dtype == np.uint8:
+            whole = [Window(0, 0, *extent)] * len(images)
+            _scale_bytes(channels_last(images, axes), channels_last(out, axes), whole, antialias=self.antialias)
+        else:
+            _scale(_planes(images, axes), _planes(out, axes), antialias=self.antialias)
         return out
+
+    def lower(self, recipe: Recipe) -> bool:
+        """Write what the images become into a recipe; whether it can express that."""
+        if not recipe.can_scale() or 0 in recipe.sizes:
+            return False
+        sizes: Any = self.size
+        if isinstance(self.size, int):
+            sizes = [_shorter_side(self.size, (height, width)) for height, width in recipe.sizes.tolist()]
+        recipe.scale(sizes, antialias=self.antialias)
+        return True
 
 
 class RandomResizedCrop(RandomImageTransform):
@@ -83,6 +106,8 @@ class RandomResizedCrop(RandomImageTransform):
     (3, 24, 24)
     """
 
+    takes_any_sizes = True
+
     def __init__(
         self,
         size: int | Sequence[int],
@@ -103,15 +128,32 @@ class RandomResizedCrop(RandomImageTransform):
         """The scaled windows, one of each image."""
         _check_images(images, "RandomResizedCrop")
         extent = images.shape[axes.height], images.shape[axes.width]
-        words = draw(len(images))
-        windows = random_windows(words, extent, self.scale, self.ratio)
-        central = _central(extent, self.ratio)
+        windows = self._windows(np.tile(extent, (len(images), 1)))
         out = _empty_of_size(images, axes, self.size)
+        if images.dtype == np.uint8:
+            _scale_bytes(channels_last(images, axes), channels_last(out, axes), windows, antialias=self.antialias)
+            return out
         for row, window in enumerate(windows):
             source, target = (_planes(batch[row : row + 1], axes) for batch in (images, out))
-            rows, columns = (window or central).slices
+            rows, columns = window.slices
             _scale(source[:, rows, columns], target, antialias=self.antialias)
         return out
+
+    def lower(self, recipe: Recipe) -> bool:
+        """Write what the images become into a recipe; whether it can express that."""
+        if not recipe.can_scale() or 0 in recipe.sizes:
+            return False
+        windows = np.array(self._windows(recipe.sizes), np.int64).reshape(-1, 4)
+        top, left, height, width = windows.T
+        recipe.window(top, left, (height, width))
+        recipe.scale(self.size, antialias=self.antialias)
+        return True
+
+    def _windows(self, extents: NDArray[np.int64]) -> list[Window]:
+        """The window of each image, whose height and width are given."""
+        windows = random_windows(draw(len(extents)), extents, self.scale, self.ratio)
+        pairs = zip(windows, extents.tolist(), strict=True)
+        return [window or _central((height, width), self.ratio) for window, (height, width) in pairs]
 
 
 def _central(extent: tuple[int, int], ratio: tuple[float, float]) -> Window:
@@ -125,6 +167,18 @@ def _central(extent: tuple[int, int], ratio: tuple[float, float]) -> Window:
 
 
 # ---------------------------------------------------------------- the work, on shape (n, height, width, channels)
+
+
+def _scale_bytes(source: NDArray[np.uint8], out: NDArray[np.uint8], windows: list[Window], *, antialias: bool) -> None:
+    """Write a window of each image of bytes, scaled to the size of `out`, into it."""
+    count, height, width, channels = out.shape
+    boxes = np.array([(top, left, top + high, left + wide) for top, left, high, wide in windows], np.float64)
+    sizes = np.tile(np.array([height, width], np.int32), (count, 1))
+    places = np.tile(np.array([0, 0, 1, 1, 0, height, 0, width], np.int32), (count, 1))
+    values = np.tile(np.arange(256, dtype=np.uint8), (channels, 1))
+    scaling = Scaling(np.zeros(count, np.int32), boxes.reshape(count, 4), sizes, antialias)
+    pixels = Pixels(places, values, np.zeros(channels, np.uint8))
+    kernels.active().scale(source, np.arange(count), scaling, pixels, out, threads())
 
 
 class _Taps(NamedTuple):
@@ -158,7 +212,7 @@ def _taps(extent: int, size: int, *, antialias: bool) -> _Taps:
 
 
 def _scale(source: NDArray[Any], out: NDArray[Any], *, antialias: bool) -> None:
-    """Write the images, scaled to the size of `out`, into it: a strip of one, or a few small ones, at a time."""
+    """Write floating-point images, scaled to the size of `out`, into it: a strip of one, or a few, at a time."""
     count, height, width, channels = source.shape
     to_height, to_width = out.shape[1:3]
     dtype = np.result_type(source.dtype, np.float32)
@@ -179,8 +233,6 @@ def _scale_columns(strip: NDArray[Any], out: NDArray[Any], taps: _Taps) -> None:
     count, height, width, channels = strip.shape
     # Columns are filtered as lines, which are contiguous: that is worth turning the image twice.
     columns = _filter(strip.swapaxes(1, 2).reshape(count, width, height * channels), taps, strip.dtype)
-    if out.dtype == np.uint8:
-        columns += columns.dtype.type(0.5)  # the cast rounds down
     result = columns.reshape(count, -1, height, channels).swapaxes(1, 2)
     np.copyto(out, result, casting="unsafe")
 

@@ -1,0 +1,75 @@
+/* What the kernels of images share: memory of a thread, rows that threads share, and images scaled row by row. */
+#ifndef HEADRACE_IMAGES_H
+#define HEADRACE_IMAGES_H
+
+#include "headrace.h"
+
+#include <stddef.h>
+
+enum { HEADRACE_SLOTS = 12, HEADRACE_SLACK = 32 /* bytes behind a row that may be read */ };
+
+/* Memory of one thread, which the rows it works on use one after the other. */
+typedef struct {
+    void *blocks[HEADRACE_SLOTS];
+    size_t sizes[HEADRACE_SLOTS];
+} headrace_scratch;
+
+/* At least `bytes` bytes, and the slack behind them, of any content; NULL where there are not as many. */
+void *headrace_memory(headrace_scratch *scratch, int slot, size_t bytes);
+
+/* Call `work` for each row, in as many threads as that many, the calling one among them. */
+void headrace_each(int64_t count, int32_t threads, void (*work)(void *context, headrace_scratch *scratch, int64_t row),
+                   void *context);
+
+/* What becomes of all scaled images: the arguments of headrace_cut but for the source. */
+typedef struct {
+    int64_t channels;
+    const int32_t *places;
+    const void *table, *fill;
+    const float *terms;
+    int64_t item_bytes;
+    const int64_t *out_grid;
+    int64_t out_stride;
+    void *out;
+} headrace_finish;
+
+/* The pixels of a line of the scaled image that are seen, and what they are made of. */
+typedef struct {
+    int64_t begin, count;           /* which pixels */
+    int64_t source, source_end;     /* the first pixel of the source that they need, and the one behind the last */
+    int64_t stride;                 /* weights a pixel, zeros included */
+    int64_t *first, *taps;          /* of each pixel: where in the source it begins, and how many pixels count */
+    int32_t *weights;
+} headrace_axis;
+
+/* An image while it is scaled. Rows of the source come one after the other, and scaled rows are made of them. */
+typedef struct {
+    const headrace_finish *finish;
+    int64_t row;             /* of the batch */
+    int copies;              /* whether the size stays as it is */
+    headrace_axis rows, columns;
+    int64_t came, made;      /* how many rows of the source, and of the scaled image */
+    int64_t line_bytes;
+    int16_t *pairs;          /* the weights of the columns, as AVX2 multiplies them; NULL where there is none */
+    uint8_t *lines;          /* rows of the source, scaled along their width */
+    int32_t *sums;
+    uint8_t *scaled;
+} headrace_scaling;
+
+/* Begin with one image: box are top, left, bottom and right of its window in the source, size its scaled height and
+ * width. Returns 1, or 0 where nothing of it is seen, or -1 where memory is missing. */
+int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_finish *finish,
+                           int64_t row, const double *box, const int32_t *size, int antialias);
+
+/* The next row, from rows.source on; pixels: from column columns.source on. The slack behind it may be read. */
+void headrace_scale_row(headrace_scaling *scaling, const uint8_t *pixels);
+
+/* The same rows for an image in memory: all of them, from the pixel at (rows.source, columns.source). Strides are in
+ * bytes; end is where the memory ends that may be read. Returns 0 where memory is missing. */
+int headrace_scale_rows(headrace_scaling *scaling, headrace_scratch *scratch, const uint8_t *pixels, int64_t y_stride,
+                        int64_t x_stride, int64_t channel_stride, const uint8_t *end);
+
+/* Write the scaled image into its row of the batch. */
+void headrace_end_scaling(const headrace_scaling *scaling);
+
+#endif

@@ -54,6 +54,7 @@ ROOMS = {
     "jax": {"headrace.adapters.jax"},
     "PIL": {"headrace.tools", "headrace.cli", "headrace.transforms.decode", "headrace.packing.png"},
     "simplejpeg": {"headrace.transforms.decode"},
+    "ml_dtypes": {"headrace.transforms.pixels"},
     "rich": {"headrace.tools", "headrace.cli"},
     "matplotlib": {"headrace.tools", "headrace.cli"},
     "argparse": {"headrace.cli"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from headrace import Normalize, ToCHW, ToFloat
+from headrace import Compose, DataLoader, Normalize, TensorDataset, ToCHW, ToFloat
 from headrace.errors import ArgumentError, ArgumentTypeError
 
 FLOATS = ["f2", "f4", "f8"]
@@ -177,3 +178,39 @@ def test_channels_come_to_the_front(layout: str | None, shape: tuple[int, ...], 
 def test_channels_that_are_in_front_stay() -> None:
     image = np.ones((3, 4, 5), np.float32)
     assert ToCHW()(image) is image
+
+
+# ---------------------------------------------------------------- bfloat16
+
+
+@pytest.mark.parametrize(
+    "chain", [[ToFloat("bfloat16")], [ToFloat(), Normalize(0.5, 0.25), ToFloat("bfloat16"), ToCHW()]]
+)
+def test_bfloat16_is_float32_rounded(chain: list[Any]) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    images = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1).repeat(3, 3)
+    dataset = TensorDataset(images).map(Compose(chain), field=0)
+    (found,) = next(iter(DataLoader(dataset, 4)))
+    expected = images / np.float32(255)
+    if len(chain) > 1:
+        expected = ((expected - np.float32(0.5)) / np.float32(0.25)).transpose(0, 3, 1, 2)
+    assert found.dtype == ml_dtypes.bfloat16
+    np.testing.assert_array_equal(found, expected.astype(ml_dtypes.bfloat16))
+    for number in range(4):
+        np.testing.assert_array_equal(Compose(chain)(images[number]), found[number])
+
+
+def test_bfloat16_becomes_torchs() -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("ml_dtypes")
+    images = torch.arange(256, dtype=torch.uint8).reshape(4, 1, 8, 8)
+    dataset = TensorDataset(images).map(Compose([ToFloat(), Normalize(0.5, 0.25), ToFloat("bfloat16")]), field=0)
+    (found,) = next(iter(DataLoader(dataset, 4)))
+    assert found.dtype is torch.bfloat16
+    assert (found == ((images.float() / 255 - 0.5) / 0.25).to(torch.bfloat16)).all()
+
+
+def test_bfloat16_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(ArgumentError, match="dtype='bfloat16' needs the package ml_dtypes"):
+        ToFloat("bfloat16")

@@ -51,11 +51,9 @@ def to_numpy(value: torch.Tensor) -> NDArray[Any] | None:
     return array
 
 
-def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:
+def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:  # noqa: ARG001 - an adapter's face
     """The array as a tensor that shares its memory."""
-    if array.dtype == _BFLOAT16:
-        return torch.from_numpy(array.view(np.int16)).view(like.dtype)
-    return torch.from_numpy(array)
+    return rebuild(array)
 
 
 def reduce(value: torch.Tensor) -> tuple[Any, ...] | None:
@@ -68,7 +66,7 @@ def reduce(value: torch.Tensor) -> tuple[Any, ...] | None:
 
 def rebuild(array: NDArray[Any]) -> torch.Tensor:
     """The tensor that `reduce` took apart, in the array's memory."""
-    if array.dtype == _BFLOAT16:
+    if array.dtype == _BFLOAT16 or array.dtype.name == "bfloat16":  # without a meaning, or with that of ml_dtypes
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
 

@@ -55,7 +55,7 @@ class Normalize(ImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The normalised images, in the same floating-point type."""
-        if images.dtype.kind != "f":
+        if not _is_float(images.dtype):
             raise ArgumentTypeError(
                 f"Normalize takes floating-point images, but got {images.dtype}; put ToFloat() before it"
             )
@@ -66,7 +66,7 @@ class Normalize(ImageTransform):
 
     def lower(self, recipe: Recipe) -> bool:
         """Write what the images become into a recipe; whether it can express that."""
-        if recipe.dtype.kind != "f":
+        if not _is_float(recipe.dtype):
             return False
         mean, std = _hashable(self.mean), _hashable(self.std)
         return recipe.change(self.transform, (mean, std), mean, std)
@@ -78,7 +78,8 @@ class ToFloat(ImageTransform):
     Floating-point images change their type only, booleans become 0 and 1.
 
     Args:
-        dtype: the floating-point type.
+        dtype: the floating-point type; "bfloat16" too, where the package ml_dtypes is there. After
+            Normalize it loses less than before it.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
@@ -93,9 +94,7 @@ class ToFloat(ImageTransform):
 
     def __init__(self, dtype: DTypeLike = np.float32, *, layout: str | None = None) -> None:
         super().__init__(layout)
-        self.dtype = np.dtype(dtype)
-        if self.dtype.kind != "f":
-            raise ArgumentError(f"dtype must be a floating-point type, but got dtype={dtype!r}")
+        self.dtype = _float_type(dtype)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:  # noqa: ARG002 - layout is all one here
         """The images in the floating-point type."""
@@ -145,6 +144,30 @@ def _numbers(name: str, values: object) -> NDArray[np.float64]:
         return np.asarray(values, np.float64)
     except (TypeError, ValueError):
         raise ArgumentError(f"{name} must be a number, or one a channel, but got {name}={values!r}") from None
+
+
+def _float_type(dtype: Any) -> np.dtype[Any]:
+    if dtype == "bfloat16":
+        dtype = _bfloat16()
+    found: np.dtype[Any] = np.dtype(dtype)
+    if not _is_float(found):
+        raise ArgumentError(f"dtype must be a floating-point type, but got dtype={dtype!r}")
+    return found
+
+
+def _bfloat16() -> Any:
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise ArgumentError(
+            "dtype='bfloat16' needs the package ml_dtypes, which teaches NumPy this type: pip install ml_dtypes"
+        ) from None
+    return ml_dtypes.bfloat16
+
+
+def _is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether it is a floating-point type, of NumPy or of ml_dtypes; that one registers those of kind V."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def _hashable(values: float | Sequence[float]) -> Any:

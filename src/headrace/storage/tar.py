@@ -15,7 +15,7 @@ from headrace import kernels
 from headrace.errors import CorruptDataError, HeadraceWarning, StorageError
 from headrace.kernels.scans import RECORD, TarMembers, TarScan
 from headrace.storage.index import IndexFormat
-from headrace.storage.window import windows
+from headrace.storage.window import records_at_once, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,12 +66,14 @@ def scan(path: str, steps: Iterator[Window]) -> Iterator[TarPart]:
         CorruptDataError: it is no tar, or a damaged one.
         StorageError: a file in it cannot be read in place, or its name fits no sample.
     """
-    state = TarScan(_AT_ONCE, _KEY_ROOM)
+    state, count = TarScan(_AT_ONCE, _KEY_ROOM), 0
     for window in steps:
         state.position = window.position
+        state.capacity = records_at_once(_AT_ONCE, count, window.start + window.position)
         ended = kernels.active().scan_tar(window.data, state)
         window.move_to(state.position)
         members = state.take()
+        count += len(members.records)
         yield TarPart(window, members, state.endings())
         if ended == _DONE:
             return

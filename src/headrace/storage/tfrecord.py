@@ -13,7 +13,7 @@ from headrace import kernels
 from headrace.errors import CorruptDataError
 from headrace.kernels.scans import RECORD
 from headrace.storage.index import IndexFormat
-from headrace.storage.window import windows
+from headrace.storage.window import records_at_once, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,15 +38,17 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
     Raises:
         CorruptDataError: it is no TFRecord file, or a damaged one.
     """
-    found = [np.empty(0, RECORD)]
+    found, count = [np.empty(0, RECORD)], 0
     for window in windows(source):
-        records, position, problem = kernels.active().scan_tfrecord(window.data, window.position, _AT_ONCE)
+        most = records_at_once(_AT_ONCE, count, window.start + window.position)
+        records, position, problem = kernels.active().scan_tfrecord(window.data, window.position, most)
         records["offset"] += window.start
         found.append(records)
+        count += len(records)
         window.move_to(position)
         advance(window.start + position)
         if problem == _WRONG_LENGTH_SUM or (problem == _CUT and not window.more()):
-            raise _error(source, problem, sum(map(len, found)), window.start + position)
+            raise _error(source, problem, count, window.start + position)
     return {"records": np.concatenate(found)}
 
 

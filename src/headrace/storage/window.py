@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
     from headrace.storage.source import Source
 
-__all__ = ["Window", "read_through", "windows"]
+__all__ = ["Window", "read_through", "records_at_once", "windows"]
 
 _BYTES = 1 << 24
+_AT_ONCE = 1 << 28  # bytes of a mapped file
+_FIRST = 64  # records, as long as their size is not known
 
 
 class Window:
@@ -76,3 +78,17 @@ def read_through(window: Window) -> Iterator[Window]:
     """The window, again and again until one has come to the end."""
     while not window.ended:
         yield window
+
+
+def records_at_once(most: int, count: int, position: int) -> int:
+    """How many records to look for at once, so that it is heard now and then how far it is, and Ctrl-C is too.
+
+    Args:
+        most: how many there may be.
+        count: how many there were so far.
+        position: in how many bytes.
+
+    >>> records_at_once(1000, 10, 10 * 2**24), records_at_once(1000, 0, 0)
+    (16, 64)
+    """
+    return min(max(_AT_ONCE * count // max(position, 1), 1) if count else _FIRST, most)

@@ -261,12 +261,14 @@ def test_a_file_that_is_cut_short(folder: Path, pages: int) -> None:
         LMDBDataset(damaged(folder, [], pages * 4096 - 1))
 
 
-def test_damage_gives_a_clean_error_or_records(folder: Path) -> None:
+def test_damage_gives_a_clean_error_or_records(tmp_path: Path) -> None:
     """In the structure of pages, which is all that a file says of itself."""
+    folder = tmp_path / "db"
+    write(folder, dict(list(RECORDS.items())[:60]))
     size = (folder / "data.mdb").stat().st_size
     rng = np.random.default_rng(0)
     refused = 0
-    for _ in range(300):
+    for _ in range(200):
         pages = rng.integers(0, size // 4096, 20)
         places = pages * 4096 + np.where(rng.random(20) < 0.7, rng.integers(0, 24, 20), rng.integers(0, 4096, 20))
         path = damaged(folder, zip(places.tolist(), rng.integers(0, 256, 20).tolist(), strict=True))
@@ -275,4 +277,4 @@ def test_damage_gives_a_clean_error_or_records(folder: Path) -> None:
             dataset.get_batch(np.arange(len(dataset)))
         except StorageError:
             refused += 1
-    assert refused > 200
+    assert refused > 100

@@ -59,5 +59,7 @@ class Parts:
         if len(self.lengths) < 2 or not len(indices):
             return Located([0], np.zeros(len(indices), np.int64), indices)
         parts = np.searchsorted(self._stops, indices, side="right")
+        if parts[0] == parts[-1] and (parts == parts[0]).all():  # as in an order that is not shuffled
+            return Located([int(parts[0])], np.zeros(len(indices), np.int64), indices - self._starts[parts[0]])
         numbers, which = np.unique(parts, return_inverse=True)
         return Located(numbers.tolist(), which.astype(np.int64, copy=False), indices - self._starts[parts])

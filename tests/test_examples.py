@@ -39,7 +39,7 @@ def accuracies(text: str) -> list[float]:
 
 
 def test_every_example_is_tested() -> None:
-    assert [path.name for path in EXAMPLES] == ["train_numpy.py", "train_tinytorch.py", "train_torch.py"]
+    assert [path.stem for path in EXAMPLES] == ["train_images", "train_numpy", "train_tinytorch", "train_torch"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -55,6 +55,13 @@ def test_numpy() -> None:
     assert accuracies(text)[-1] > 0.85
     assert re.search(r'stopped at \{"headrace": \d, "epoch": 2, "step": 30, "ahead": \[\], "seed": 1', text)
     assert text.endswith("same weights as without the stop: True\n")
+
+
+def test_images() -> None:
+    text = run("train_images.py")
+    assert text.startswith("packed 600 photos of leaning, lying, standing into ")
+    assert accuracies(text)[-1] > 0.95
+    assert re.search(r"batch 3 of epoch 1 is float32 \(30, 16, 16, 3\), of classes \[[012](, [012]){29}\]\n$", text)
 
 
 def test_tinytorch() -> None:

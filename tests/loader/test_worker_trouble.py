@@ -798,6 +798,24 @@ def test_a_script_that_ends(ending: str, backend: str, run_script: RunScript, ev
     eventually(lambda: not any(map(is_alive, pids_of(script))))
 
 
+@pytest.mark.parametrize("context", ["None", "'fork'"])
+def test_all_is_closed_that_python_looks_after(context: str, run_script: RunScript) -> None:
+    """In its development mode it says what was not."""
+    script = run_script(
+        f"""
+        import numpy as np
+        from headrace import DataLoader, TensorDataset
+
+        options = dict(num_workers=2, backend="process", multiprocessing_context={context}, persistent_workers=True)
+        with DataLoader(TensorDataset(np.zeros((40, 20_000))), 4, **options) as loader:
+            print(len(list(loader)), len(list(loader)))
+        print(len(list(DataLoader(range(4), num_workers=1, backend="process", multiprocessing_context={context}))))
+        """,
+        flags=("-X", "dev"),
+    )
+    assert script.output() == "10 10\n4\n"
+
+
 INTERRUPTED = f"""{PROGRAM}
     {GUARD}:
         try:

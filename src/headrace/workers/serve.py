@@ -101,6 +101,7 @@ class _Server:
                         self._do_next(work)
         finally:
             self._leaving = True
+            self._tasks.close()
 
     def _handle_signals(self) -> None:
         # Ctrl-C goes to all processes of a terminal. The consumer's own will end this one.

@@ -59,6 +59,7 @@ ROOMS = {
     "matplotlib": {"headrace.tools", "headrace.cli"},
     "argparse": {"headrace.cli"},
     "pyarrow": {"headrace.storage.arrow", "headrace.storage.arrow_columns", "headrace.storage.writers.parquet"},
+    "fsspec": {"headrace.storage.remote"},
     "cloudpickle": {"headrace.workers.pickling"},
     "multiprocessing": {"headrace.workers"},
     "lmdb": {"headrace.storage.writers.lmdb"},

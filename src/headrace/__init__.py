@@ -68,6 +68,7 @@ if typing.TYPE_CHECKING:
     from headrace.data.tfrecords import TFRecordDataset
     from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
     from headrace.packing.packer import pack
+    from headrace.storage.remote import RemoteOptions
 
 __all__ = [  # noqa: RUF022 - in plain order
     "ArrowDataset",
@@ -110,6 +111,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomVerticalFlip",
+    "RemoteOptions",
     "Resize",
     "StackDataset",
     "Subset",
@@ -141,6 +143,7 @@ _LATE = {
     "FilesDataset": "headrace.data.files",
     "LMDBDataset": "headrace.data.lmdb",
     "NpyDataset": "headrace.data.npy",
+    "RemoteOptions": "headrace.storage.remote",
     "TFRecordDataset": "headrace.data.tfrecords",
     "TarDataset": "headrace.data.tar",
     "TarStream": "headrace.data.tar_stream",

@@ -52,6 +52,10 @@ def _listed(paths: Any) -> list[OnePath]:
 
 
 def _find(path: OnePath) -> list[str]:
+    if isinstance(path, str) and "://" in path:
+        from headrace.storage.remote import find_remote  # for these alone
+
+        return find_remote(path)
     try:
         name = str(Path(os.fsdecode(path)).expanduser())
     except TypeError:

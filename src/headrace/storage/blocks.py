@@ -1,0 +1,100 @@
+"""Blocks of remote files on a disk of this machine, for all of its processes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from headrace import kernels
+
+__all__ = ["BLOCK", "BlockCache"]
+
+BLOCK = 1 << 20  # bytes of a file that are kept together
+_CRC_BYTES = 4
+_PARTS = 16  # of the limit; so much is written before it is looked at again
+
+
+class BlockCache:
+    """A folder of blocks, each a file that ends with the CRC32C of what precedes it.
+
+    A block is written under another name first, so that several processes may write it at once; one that is damaged
+    is as good as not there.
+
+    Args:
+        folder: where they are.
+        limit: how large they may be together, in bytes; those used least recently are deleted. None for no limit.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cache = BlockCache(folder, limit=None)
+    ...     cache.write("name", 3, b"content")
+    ...     cache.read("name", 3, 7), cache.read("name", 4, 7)
+    (b'content', None)
+    """
+
+    def __init__(self, folder: str, limit: int | None) -> None:
+        self._folder = Path(folder)
+        self._limit = limit
+
+    def read(self, name: str, number: int, length: int) -> bytes | None:
+        """The content of a block, if it is there and sound."""
+        path = self._path(name, number)
+        try:
+            found = path.read_bytes()
+        except OSError:
+            return None
+        content, crc = found[:-_CRC_BYTES], found[-_CRC_BYTES:]
+        if len(content) != length or _crc(content) != crc:
+            with suppress(OSError):
+                path.unlink()
+            return None
+        with suppress(OSError):
+            os.utime(path)  # used now
+        return content
+
+    def write(self, name: str, number: int, content: bytes) -> None:
+        """Keep the content of a block, if the disk takes it."""
+        path = self._path(name, number)
+        temporary = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".new", delete=False) as file:
+                temporary = file.name
+                file.write(content + _crc(content))
+            Path(temporary).replace(path)
+        except OSError:  # a cache that cannot be written is one that has nothing
+            if temporary is not None:
+                with suppress(OSError):
+                    Path(temporary).unlink()
+        self._make_room()
+
+    def _path(self, name: str, number: int) -> Path:
+        return self._folder / name[:2] / f"{name}.{number}"
+
+    def _make_room(self) -> None:
+        """Delete what was used least recently, down to somewhat below the limit."""
+        if self._limit is None:
+            return
+        blocks = []
+        for path in self._folder.glob("*/*"):
+            with suppress(OSError):  # another process was quicker
+                status = path.stat()
+                blocks.append((status.st_mtime_ns, status.st_size, path))
+        total = sum(size for _, size, _ in blocks)
+        if total <= self._limit:
+            return
+        for _, size, path in sorted(blocks):
+            with suppress(OSError):
+                path.unlink()
+            total -= size
+            if total <= self._limit - self._limit // _PARTS:
+                return
+
+
+def _crc(content: bytes) -> bytes:
+    data = np.frombuffer(content, np.uint8)
+    crc = kernels.active().crc32c(data, np.zeros(1, np.int64), np.array([len(data)]))
+    return int(crc[0]).to_bytes(_CRC_BYTES, "little")

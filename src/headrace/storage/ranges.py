@@ -1,0 +1,112 @@
+"""What every source of bytes has in common: an identity, and ranges of it."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from headrace import kernels
+from headrace.batch.arena import empty
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Identity", "Packed", "Source", "read_ranges", "split"]
+
+
+class Identity(NamedTuple):
+    """What tells a file from what it was before, or will be later.
+
+    Attributes:
+        size: in bytes.
+        mtime_ns: when it was last written, in nanoseconds since 1970.
+    """
+
+    size: int
+    mtime_ns: int
+
+    def __str__(self) -> str:
+        written = datetime.fromtimestamp(self.mtime_ns / 1e9, UTC)
+        return f"{self.size:,} bytes, written {written:%Y-%m-%d %H:%M:%S.%f} UTC"
+
+
+class Packed(NamedTuple):
+    """Several ranges of bytes, end to end.
+
+    Attributes:
+        buffer: all of them, uint8.
+        bounds: where each starts, and where the last one ends: int64, one more than there are ranges.
+    """
+
+    buffer: NDArray[np.uint8]
+    bounds: NDArray[np.int64]
+
+
+class Source(Protocol):
+    """Immutable bytes at a path.
+
+    It opens when it is first read, in each process anew, and pickles as its path and identity.
+    Whatever is read is of that identity; where the file has become another one that is a FileChangedError.
+    """
+
+    @property
+    def path(self) -> str:
+        """Where it lies, absolute."""
+
+    @property
+    def identity(self) -> Identity:
+        """Its size and when it was written."""
+
+    def read(self, offset: int, length: int) -> NDArray[np.uint8]:
+        """The bytes of a range, of which others may see the same memory: not to be written to."""
+
+    def read_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
+        """The bytes of many ranges, in new memory."""
+
+    def view(self) -> NDArray[np.uint8] | None:
+        """All of its bytes, if they can be had without reading them. Valid as long as the array lives."""
+
+    def will_need(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        """Begin to fetch ranges that will be read soon."""
+
+    def close(self) -> None:
+        """Give up what is open; reading opens it again."""
+
+
+def read_ranges(
+    views: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> Packed:
+    """Ranges of several arrays of bytes, end to end in new memory.
+
+    Args:
+        views: the arrays.
+        which: the place of each range's array, int64 of shape (n,).
+        offsets: where in it the range starts, int64 of shape (n,).
+        lengths: its bytes, int64 of shape (n,).
+
+    Raises:
+        ArgumentError: a range lies outside of its array.
+    """
+    bounds = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    buffer = empty((int(bounds[-1]),), np.uint8)
+    kernels.active().gather_ranges(views, which, offsets, lengths, buffer)
+    return Packed(buffer, bounds)
+
+
+def split(packed: Packed) -> list[bytes]:
+    """Each of the ranges as bytes of its own.
+
+    >>> split(Packed(np.frombuffer(b"headrace", np.uint8), np.array([0, 4, 4, 8])))
+    [b'head', b'', b'race']
+    """
+    # A file in memory cuts its bytes in a third of the time that slices take.
+    return list(map(io.BytesIO(packed.buffer.data).read, np.diff(packed.bounds).tolist()))

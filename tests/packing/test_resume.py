@@ -205,3 +205,14 @@ def test_samples_of_other_shapes_further_on(form: str, tmp_path: Path) -> None:
     samples = [{"x": np.zeros((2, 2))}] * 100 + [{"x": np.zeros((3, 2))}]
     with pytest.raises(ArgumentError, match=r"the samples? from 96 on|from sample 100 on|from 96 on"):
         pack(samples, tmp_path / NAMES[form])
+
+
+def test_slow_samples_are_marked_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "_SAMPLES_BETWEEN", 1 << 20)
+    monkeypatch.setattr(shards, "_SECONDS_BETWEEN", 0)
+    assert _killed_at(8, tmp_path / "a.tar")
+    told: list[int] = []
+    pack(digits(), tmp_path / "a.tar", fields=FIELDS, resume=True, progress=lambda done, *_: told.append(done))
+    assert told[0] > 16
+    pack(digits(), tmp_path / "b.tar", fields=FIELDS)
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()

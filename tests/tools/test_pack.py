@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import pty
+import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,6 +113,7 @@ def test_verify_lists_what_is_bad_and_repairs(
 
 def test_a_bar_on_a_terminal_alone(columns: Path, tmp_path: Path) -> None:
     pytest.importorskip("rich")
+    pty = pytest.importorskip("pty")
     reader, terminal = pty.openpty()
     command = [sys.executable, "-m", "headrace", "pack", str(columns), str(tmp_path / "a.tar"), "--workers", "0"]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
@@ -123,3 +125,27 @@ def test_a_bar_on_a_terminal_alone(columns: Path, tmp_path: Path) -> None:
     os.close(reader)
     assert b"packing" in shown
     assert run.stdout.decode().splitlines()[0] == str(tmp_path / "a.tar")
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "slow_for_a_test.py").write_text(
+        "import time\n"
+        "from headrace.packing import shards\n"
+        "shards._SECONDS_BETWEEN = 0\n"
+        "class Slow:\n"
+        "    def __len__(self): return 100_000\n"
+        "    def __getitem__(self, index): time.sleep(0.00002); return index\n"
+        "slow = Slow()\n"
+    )
+    command = [sys.executable, "-m", "headrace", "pack", "slow_for_a_test:slow", "a", "--workers", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        journal = tmp_path / "a.packing" / "journal"
+        while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.decode() == "stopped; what is packed is in a.packing: go on with --resume\n"
+    subprocess.run([*command, "--resume"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    assert np.load(tmp_path / "a" / "data.npy").tolist() == list(range(100_000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Shards"]
 
-# A mark is set when so many bytes or samples were written after the last one. It must depend on
-# nothing else: each mark is a transaction of an LMDB, whose pages depend on where those end.
-_BYTES_BETWEEN = 1 << 26
-_SAMPLES_BETWEEN = 1 << 14
+# A mark is set when so many bytes or samples were written after the last one, or after some time where
+# the format allows that: each mark is a transaction of an LMDB, whose pages depend on where those end.
+_BYTES_BETWEEN = 1 << 25
+_SAMPLES_BETWEEN = 1 << 13
+_SECONDS_BETWEEN = 5.0
 
 
 class Shards:
@@ -46,6 +48,7 @@ class Shards:
         mark = journal.mark
         self._shard, self._first, self._bytes, self._total = mark.shard, mark.first, mark.bytes, mark.total
         self._marked = (mark.samples, mark.bytes)
+        self._marked_at = monotonic()
         self._held = mark.samples
 
     @property
@@ -60,7 +63,7 @@ class Shards:
 
     def write(self, chunk: Any) -> None:
         """Append the samples of a chunk, in as many shards as that takes."""
-        with _explaining(self._places, self.next):
+        with self._explaining():
             while len(chunk.sizes):
                 room = self._room(chunk)
                 if room == 0:
@@ -72,7 +75,7 @@ class Shards:
     def complete(self) -> int:
         """Finish the last shard, and give the number of all."""
         if not self._journal.mark.complete:
-            with _explaining(self._places, self.next):
+            with self._explaining():
                 if self._held:
                     self._finish_shard()
                 self._journal.put(Mark(self._shard, self._first, total=self._total, complete=True))
@@ -99,8 +102,14 @@ class Shards:
         self._writer.write(chunk)
         self._held += len(chunk.sizes)
         self._bytes += int(chunk.sizes.sum())
-        if self._held - self._marked[0] >= _SAMPLES_BETWEEN or self._bytes - self._marked[1] >= _BYTES_BETWEEN:
+        if self._is_mark_due():
             self._put_mark()
+
+    def _is_mark_due(self) -> bool:
+        samples, size = self._marked
+        if self._held - samples >= _SAMPLES_BETWEEN or self._bytes - size >= _BYTES_BETWEEN:
+            return True
+        return self._places.format.marks_any_time and monotonic() - self._marked_at >= _SECONDS_BETWEEN
 
     def _open(self) -> Writer:
         """A writer of a new shard, or of the one that a mark was set in."""
@@ -113,7 +122,7 @@ class Shards:
         state = self._writer.checkpoint() if self._writer else None
         if state is not None:
             self._journal.put(Mark(self._shard, self._first, self._held, self._bytes, state, self._total))
-        self._marked = (self._held, self._bytes)
+        self._marked, self._marked_at = (self._held, self._bytes), monotonic()
 
     def _finish_shard(self) -> None:
         if self._writer is None:
@@ -123,20 +132,23 @@ class Shards:
         sync_folder(self._places.work)
         self._shard, self._first, self._total = self._shard + 1, self.next, self.bytes
         self._held, self._bytes, self._marked = 0, 0, (0, 0)
+        self._marked_at = monotonic()
         self._journal.put(Mark(self._shard, self._first, total=self._total))
 
-
-@contextmanager
-def _explaining(places: Places, done: int) -> Iterator[None]:
-    """Say of a disk that is full, or fails, what that means for what is on it."""
-    try:
-        yield
-    except HeadraceError:
-        raise
-    except OSError as error:
-        failure = StorageError(
-            f"{places.path} cannot be written: {error.strerror or error}, after {done:,} samples. Nothing is at its "
-            f"name but what was there before. Make room and go on with resume=True, or remove {places.work}"
-        )
-        failure.errno = error.errno
-        raise failure from error
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Say of a disk that is full, or fails, what that means for what is on it."""
+        done = self.next
+        try:
+            yield
+        except HeadraceError:
+            raise
+        except OSError as error:
+            path, work = self._places.path, self._places.work
+            kept = f"go on with resume=True, or remove {work}" if self._journal.mark != Mark() else "pack anew"
+            failure = StorageError(
+                f"{path} cannot be written: {error.strerror or error}, after {done:,} samples. Nothing is at its name "
+                f"but what was there before. Make room and {kept}"
+            )
+            failure.errno = error.errno
+            raise failure from error

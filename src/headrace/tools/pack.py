@@ -37,8 +37,13 @@ def run(
     if limit is not None:
         dataset = _limited(dataset, limit)
     start = monotonic()
-    with bar("packing") as progress:
-        packed = pack(dataset, target, workers=workers, progress=progress, **arguments)
+    try:
+        with bar("packing") as progress:
+            packed = pack(dataset, target, workers=workers, progress=progress, **arguments)
+    except KeyboardInterrupt:
+        if Path(f"{target}.packing").exists():
+            print(f"stopped; what is packed is in {target}.packing: go on with --resume", file=sys.stderr)
+        raise
     several = f"{packed.paths[0]} ... {packed.paths[-1].name}, {len(packed.paths)} shards"
     print(several if len(packed.paths) > 1 else packed.paths[0])
     print(summary(packed.samples, packed.bytes, monotonic() - start))

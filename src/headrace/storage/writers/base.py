@@ -117,6 +117,7 @@ class Format(Protocol):
         name: what users call it.
         ending: what its files, or folders, are called.
         is_folder: whether a shard is a folder.
+        marks_any_time: whether the bytes of a shard do not depend on where its writer was told to `checkpoint`.
     """
 
     @property
@@ -125,6 +126,8 @@ class Format(Protocol):
     def ending(self) -> str: ...  # noqa: D102
     @property
     def is_folder(self) -> bool: ...  # noqa: D102
+    @property
+    def marks_any_time(self) -> bool: ...  # noqa: D102
 
     def encode(self, columns: Columns, first: int) -> Chunk:
         """The samples as the format has them.

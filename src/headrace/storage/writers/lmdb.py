@@ -30,6 +30,7 @@ class LMDBFormat:
     name = "lmdb"
     ending = ".lmdb"
     is_folder = True
+    marks_any_time = False
 
     def encode(self, columns: Columns, first: int) -> Records:
         """The values."""

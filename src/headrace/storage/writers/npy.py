@@ -27,6 +27,7 @@ class NpyFormat:
     name = "npy"
     ending = ""
     is_folder = True
+    marks_any_time = True
 
     def encode(self, columns: Columns, first: int) -> Table:
         """The columns, if each is an array of numbers."""

@@ -32,6 +32,7 @@ class ParquetFormat:
     name = "parquet"
     ending = ".parquet"
     is_folder = False
+    marks_any_time = False
 
     def encode(self, columns: Columns, first: int) -> Table:
         """The columns in Arrow's types."""

@@ -57,6 +57,7 @@ class TarFormat:
     name = "tar"
     ending = ".tar"
     is_folder = False
+    marks_any_time = True
 
     def encode(self, columns: Columns, first: int) -> Records:
         """The samples' headers and contents, in blocks of 512 bytes."""

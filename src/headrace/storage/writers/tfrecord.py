@@ -34,6 +34,7 @@ class TFRecordFormat:
     name = "tfrecord"
     ending = ".tfrecord"
     is_folder = False
+    marks_any_time = True
 
     def encode(self, columns: Columns, first: int) -> Records:
         """The samples' records, each with its length and their sums."""

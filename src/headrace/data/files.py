@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.data.paths import PackedPaths, check_endings, walk
 from headrace.data.records import RecordDataset
+from headrace.storage.files import read_files
 from headrace.storage.paths import find_paths
 
 if TYPE_CHECKING:
@@ -64,19 +65,11 @@ class FilesDataset(RecordDataset):
 
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """The bytes of the files at the indices, shape (n,), int64, each in [0, len(self))."""
-        return [_read(self.paths[index]) for index in indices.tolist()]
+        return read_files([self.paths[index] for index in indices.tolist()])
 
     def where(self, index: int) -> str:
         """The path of a file."""
         return self.paths[index]
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except Exception as error:
-        error.add_note(f"while reading the file {path!r}")
-        raise
 
 
 def _files_of(path: str | bytes | os.PathLike[Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from headrace.data.fields import FieldDecoders, check_fields
 from headrace.data.reading import check_index, check_indices, read_samples
 from headrace.errors import ArgumentError, StorageError
 from headrace.storage.paths import find_paths
-from headrace.storage.samples import KEY, TarFiles
+from headrace.storage.tar_files import KEY, TarFiles
 from headrace.storage.unpacking import compression
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from headrace.data.dataset import IterableDataset
 from headrace.data.fields import FieldDecoders
 from headrace.storage.paths import find_paths
-from headrace.storage.samples import KEY
 from headrace.storage.tar import scan
+from headrace.storage.tar_files import KEY
 from headrace.storage.unpacking import Unpacked
 from headrace.storage.window import read_through
 from headrace.workers.info import get_worker_info

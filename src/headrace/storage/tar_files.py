@@ -1,4 +1,4 @@
-"""Samples of several records, in several files: which records make a sample, and the fields that they are."""
+"""Samples of several files each, in tar archives: which files make a sample, and the fields that they are."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class ColorJitter(RandomImageTransform):
 
     Args:
         brightness: factors are drawn from [max(0, 1 - brightness), 1 + brightness], or from the
-            given (low, high).
+            given (low, high). None, as 0, leaves it alone.
         contrast: the same for the contrast.
         saturation: the same for the saturation.
         hue: turns are drawn from [-hue, hue], at most [-0.5, 0.5], or from the given (low, high).
@@ -58,10 +58,10 @@ class ColorJitter(RandomImageTransform):
 
     def __init__(
         self,
-        brightness: float | Sequence[float] = 0,
-        contrast: float | Sequence[float] = 0,
-        saturation: float | Sequence[float] = 0,
-        hue: float | Sequence[float] = 0,
+        brightness: float | Sequence[float] | None = None,
+        contrast: float | Sequence[float] | None = None,
+        saturation: float | Sequence[float] | None = None,
+        hue: float | Sequence[float] | None = None,
         *,
         layout: str | None = None,
     ) -> None:
@@ -291,7 +291,7 @@ _NEUTRAL = ((1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (0.0, 0.0))
 
 
 def _check_factors(name: str, value: Any) -> tuple[float, float]:
-    ends = _numbers(value)
+    ends = _numbers(0 if value is None else value)
     if len(ends) == 1 and ends[0] >= 0:
         return max(0.0, 1 - ends[0]), 1 + ends[0]
     if len(ends) == 2 and 0 <= ends[0] <= ends[1]:
@@ -300,7 +300,7 @@ def _check_factors(name: str, value: Any) -> tuple[float, float]:
 
 
 def _check_hue(value: Any) -> tuple[float, float]:
-    ends = _numbers(value)
+    ends = _numbers(0 if value is None else value)
     if len(ends) == 1 and 0 <= ends[0] <= 0.5:
         return -ends[0], ends[0]
     if len(ends) == 2 and -0.5 <= ends[0] <= ends[1] <= 0.5:

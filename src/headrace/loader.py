@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import sys
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -17,7 +15,6 @@ from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
 from headrace.data.hints import add_counters, blocks, counters
-from headrace.data.reading import releases_gil
 from headrace.epoch import SampledBatches, StreamedBatches
 from headrace.errors import (
     ArgumentError,
@@ -34,17 +31,18 @@ from headrace.order.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlock
 from headrace.order.permutation import Sequential, Shuffled
 from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
 from headrace.plan import Order, Plan
-from headrace.pools import PoolKeeper
+from headrace.pools import PoolKeeper, make_pool
 from headrace.position import Cursor, Epoch, Epochs
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
 from headrace.tasks import Loaded, naming_step
 from headrace.work import WorkMaker
-from headrace.workers import InlinePool, Pool, PoolOptions, ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
+
+    from headrace.workers import Pool
 
 __all__ = ["DataLoader"]
 
@@ -421,23 +419,7 @@ class DataLoader(Generic[B_co]):
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
         """Workers for an iterator that begins with this epoch."""
         maker = replace(self._maker(), seed=epoch_key(epoch.seed, epoch.number, "workers"))
-        if self.num_workers == 0:
-            return InlinePool(replace(maker, arena=self._arena))
-        options = PoolOptions(
-            workers=self.num_workers,
-            window=self.num_workers * (self.prefetch_factor or 1),
-            max_bytes=self.prefetch_bytes,
-            in_order=self.in_order,
-            timeout=self.timeout,
-            turns=self._readers() is not None,
-        )
-        if self._uses_threads():
-            return ThreadPool(replace(maker, arena=self._arena), **options)
-        from headrace.workers.processes import ProcessPool  # what it needs is imported with it
-
-        restart = self.on_worker_death == "restart"
-        maker = replace(maker, own_process=True)
-        return ProcessPool(maker, **options, context=self.multiprocessing_context, restart=restart)
+        return make_pool(self, maker, self._arena, turns=self._readers() is not None)
 
     def _maker(self) -> WorkMaker:
         return WorkMaker(
@@ -453,14 +435,6 @@ class DataLoader(Generic[B_co]):
             on_error=self.on_error,
             from_batch=self._given_sampling is not None,
         )
-
-    def _uses_threads(self) -> bool:
-        """Whether the workers are threads."""
-        if self.backend != "auto" or self.multiprocessing_context is not None:
-            return self.backend == "thread"
-        if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
-            return True  # there are no processes, or no need of them
-        return self.collate_fn is None and not self._streams and releases_gil(self.dataset)
 
     def _deliver(self, batch: Any) -> Any:
         return map_fields(adapters.pin, batch) if self.pin_memory and adapters.can_pin() else batch

@@ -1,17 +1,62 @@
-"""The worker pools of a loader: which are open, and which have nothing to do."""
+"""The worker pools of a loader: what they are made of, which are open, and which have nothing to do."""
 
 from __future__ import annotations
 
+import os
+import sys
 import weakref
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from headrace.data.reading import releases_gil
+from headrace.workers import InlinePool, PoolOptions, ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from headrace.batch.arena import Arena
+    from headrace.loader import DataLoader
+    from headrace.work import WorkMaker
     from headrace.workers import Pool
 
-__all__ = ["PoolKeeper"]
+__all__ = ["PoolKeeper", "make_pool"]
+
+
+def make_pool(loader: DataLoader[Any], maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
+    """The workers that a loader asks for.
+
+    Args:
+        loader: says what they are, and how far ahead they load.
+        maker: makes what they do.
+        arena: where batches are written that are loaded in this process.
+        turns: give task i to worker i mod `num_workers`, for workers that go on from task to task.
+    """
+    if loader.num_workers == 0:
+        return InlinePool(replace(maker, arena=arena))
+    options = PoolOptions(
+        workers=loader.num_workers,
+        window=loader.num_workers * (loader.prefetch_factor or 1),
+        max_bytes=loader.prefetch_bytes,
+        in_order=loader.in_order,
+        timeout=loader.timeout,
+        turns=turns,
+    )
+    if _uses_threads(loader, streams=maker.streams):
+        return ThreadPool(replace(maker, arena=arena), **options)
+    from headrace.workers.processes import ProcessPool  # what it needs is imported with it
+
+    restart = loader.on_worker_death == "restart"
+    maker = replace(maker, own_process=True)
+    return ProcessPool(maker, **options, context=loader.multiprocessing_context, restart=restart)
+
+
+def _uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:
+    if loader.backend != "auto" or loader.multiprocessing_context is not None:
+        return loader.backend == "thread"
+    if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return True  # there are no processes, or no need of them
+    return loader.collate_fn is None and not streams and releases_gil(loader.dataset)
 
 
 class PoolKeeper:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.packing.conftest import NAMES, Words, digits, fingerprints
 
-from headrace import ImageFolder, NpyDataset, RandomCrop, TensorDataset
+from headrace import ImageFolder, NpyDataset, RandomCrop, TensorDataset, open_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError, DestinationExistsError
 from headrace.packing import pack
 
@@ -108,6 +108,13 @@ def test_lmdb_holds_bytes_as_they_are(tmp_path: Path) -> None:
     pack(samples, tmp_path / "a.lmdb")
     with lmdb.open(str(tmp_path / "a.lmdb"), readonly=True, lock=False) as environment, environment.begin() as found:
         assert [value for _, value in found.cursor()] == samples
+
+
+def test_lmdb_holds_texts_in_utf_8(tmp_path: Path) -> None:
+    pytest.importorskip("lmdb")
+    pytest.importorskip("msgpack")
+    pack(["gr\u00fc\u00df", ""], tmp_path / "a.lmdb")
+    assert [open_dataset(tmp_path / "a.lmdb")[index] for index in (0, 1)] == ["gr\u00fc\u00df".encode(), b""]
 
 
 def test_lmdb_grows_beyond_its_first_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +263,11 @@ def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"there is no folder .*b to write a\.tar to; create it first"):
         pack(digits(), tmp_path / "b" / "a.tar")
+
+
+def test_a_path_of_another_machine(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"s3://bucket/a\.tar is not on this machine; pack to a local path"):
+        pack(digits(), "s3://bucket/a.tar")
 
 
 def test_nothing_to_pack(tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ def pack(
     check_dataset(dataset)
     if len(dataset) == 0:
         raise ArgumentError("there is nothing to pack: the dataset has no samples")
+    if "://" in str(path):
+        raise ArgumentError(f"{path} is not on this machine; pack to a local path, and upload what is there then")
     limits = parse_size("shard_size", shard_size), parse_size("shard_samples", shard_samples)
     path = Path(path).expanduser()
     places = Places(path, get_format(_format_name(path, format)), sharded=limits != (None, None))

@@ -34,19 +34,12 @@ class LMDBFormat:
 
     def encode(self, columns: Columns, first: int) -> Records:
         """The values."""
-        names = list(columns)
         rows = zip(*map(_plain, columns.values()), strict=True)
-        if names == [""]:
-            return Records.of(
-                first, [value if isinstance(value, bytes) else _packed(value, first) for (value,) in rows]
-            )
-        return Records.of(
-            first,
-            [
-                _packed({name: value for name, value in zip(names, values, strict=True) if value is not None}, first)
-                for values in rows
-            ],
-        )
+        if list(columns) == [""]:
+            return Records.of(first, [_lone(value, first) for (value,) in rows])
+        samples = (dict(zip(columns, values, strict=True)) for values in rows)
+        known = ({name: value for name, value in sample.items() if value is not None} for sample in samples)
+        return Records.of(first, [_packed(sample, first) for sample in known])
 
     def open(self, path: Path, state: State | None) -> _EnvironmentWriter:
         """Begin an environment, or continue one."""
@@ -55,11 +48,15 @@ class LMDBFormat:
 
 def _plain(column: Any) -> Any:
     """The values of a column, numbers among them as Python's own."""
-    return (
-        column.tolist()
-        if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind in "biufU"
-        else column
-    )
+    is_numbers = isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind in "biuf"
+    return column.tolist() if is_numbers else column
+
+
+def _lone(value: Any, first: int) -> bytes:
+    """A sample that has no fields: bytes and texts need no wrapping."""
+    if isinstance(value, str):
+        return value.encode()
+    return value if isinstance(value, bytes) else _packed(value, first)
 
 
 def _packed(sample: Any, first: int) -> bytes:

@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 # Tests run beside each other. A framework that takes all cores for each of them, and waits for its threads in a
 # loop, takes ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an input takes on a busy machine says nothing of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # The one file that knows a framework cannot be imported, nor its examples run, where that is missing.
 _MISSING = [name for name in ("torch", "jax") if find_spec(name) is None]

@@ -77,7 +77,8 @@ class Recipe:
     @property
     def uniform(self) -> bool:
         """Whether all images have one size at this point of the chain."""
-        return all(isinstance(extent, int) for extent in self.size)
+        height, width = self.size  # asked many times a batch
+        return isinstance(height, int) and isinstance(width, int)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -47,19 +47,24 @@ static int begin_axis(headrace_axis *axis, headrace_scratch *scratch, int slot, 
     const int64_t origin = (int64_t)floor(low), extent = (int64_t)ceil(high) - origin;
     const double start = low - (double)origin, scale = (high - low) / size;
     const double reach = antialias && scale > 1 ? scale : 1, shrink = 1 / reach;
-    const int64_t most = 2 * (int64_t)ceil(reach) + 1;
     const size_t count = (size_t)axis->count;
-    axis->stride = (most + GROUP - 1) / GROUP * GROUP;
+    int64_t most = 0;
     axis->first = headrace_memory(scratch, slot, count * sizeof *axis->first);
     axis->taps = headrace_memory(scratch, slot + 1, count * sizeof *axis->taps);
-    axis->weights = headrace_memory(scratch, slot + 2, count * (size_t)axis->stride * sizeof *axis->weights);
-    if (!axis->first || !axis->taps || !axis->weights) return 0;
+    if (!axis->first || !axis->taps) return 0;
     for (int64_t i = 0; i < axis->count; i++) {
         const double centre = start + ((double)(axis->begin + i) + 0.5) * scale;
         const int64_t first = larger((int64_t)(centre - reach + 0.5), 0);
         axis->first[i] = origin + first;
         axis->taps[i] = smaller((int64_t)(centre + reach + 0.5), extent) - first;
-        weigh(first, axis->taps[i], centre, shrink, axis->weights + i * axis->stride, axis->stride);
+        most = larger(most, axis->taps[i]);
+    }
+    axis->stride = (most + GROUP - 1) / GROUP * GROUP;
+    axis->weights = headrace_memory(scratch, slot + 2, count * (size_t)axis->stride * sizeof *axis->weights);
+    if (!axis->weights) return 0;
+    for (int64_t i = 0; i < axis->count; i++) {
+        const double centre = start + ((double)(axis->begin + i) + 0.5) * scale;
+        weigh(axis->first[i] - origin, axis->taps[i], centre, shrink, axis->weights + i * axis->stride, axis->stride);
     }
     axis->source = axis->first[0];
     axis->source_end = axis->first[count - 1] + axis->taps[count - 1];
@@ -87,21 +92,22 @@ static void pair_weights(const headrace_axis *axis, int16_t *pairs) {
     }
 }
 
-__attribute__((target("avx2"))) static void scale_columns_avx2(const uint8_t *pixels, const headrace_axis *axis,
-                                                               const int16_t *pairs, int64_t channels, uint8_t *out) {
-    uint8_t order[32]; /* bytes 2c and 2c + 1 of a lane's words: channel c of one tap, and of the next */
-    for (int item = 0; item < 32; item += 2) {
-        const int64_t tap = item / 16 * 2 + item % 4 / 2, channel = item % 16 / 4;
-        order[item] = channel < channels ? (uint8_t)(tap * channels + channel) : 0x80;
-        order[item + 1] = 0x80;
-    }
-    const __m256i shuffle = _mm256_loadu_si256((const __m256i *)order);
-    const int64_t groups = axis->stride / GROUP;
-    for (int64_t i = 0; i < axis->count; i++) {
-        const uint8_t *tap = pixels + (axis->first[i] - axis->source) * channels;
-        const __m256i *pair = (const __m256i *)(pairs + i * groups * GROUP_ITEMS);
+/* Pixels [begin, end) of a scaled row, of as many groups of taps each as that; 0 for as many as each has. */
+__attribute__((target("avx2"), always_inline)) static inline void scale_some(const uint8_t *pixels,
+                                                                             const headrace_axis *axis,
+                                                                             const int16_t *pairs, int64_t channels,
+                                                                             __m256i shuffle, int64_t begin,
+                                                                             int64_t end, int64_t groups,
+                                                                             uint8_t *HEADRACE_RESTRICT out) {
+    const int64_t pixel_items = axis->stride / GROUP * GROUP_ITEMS, step = GROUP * channels;
+    const int64_t *HEADRACE_RESTRICT first = axis->first, *HEADRACE_RESTRICT taps = axis->taps;
+    const int64_t source = axis->source;
+    for (int64_t i = begin; i < end; i++) {
+        const uint8_t *tap = pixels + (first[i] - source) * channels;
+        const __m256i *pair = (const __m256i *)(pairs + i * pixel_items);
+        const int64_t count = groups ? groups : (taps[i] + GROUP - 1) / GROUP;
         __m256i high = _mm256_setzero_si256(), low = high;
-        for (int64_t done = 0; done < axis->taps[i]; done += GROUP, tap += GROUP * channels, pair += 2) {
+        for (int64_t group = 0; group < count; group++, tap += step, pair += 2) {
             const __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)tap));
             const __m256i words = _mm256_shuffle_epi8(bytes, shuffle);
             high = _mm256_add_epi32(high, _mm256_madd_epi16(words, _mm256_loadu_si256(pair)));
@@ -114,6 +120,27 @@ __attribute__((target("avx2"))) static void scale_columns_avx2(const uint8_t *pi
         const int32_t four = _mm_cvtsi128_si32(sum); /* what is written too much is overwritten, or slack */
         memcpy(out + i * channels, &four, sizeof four);
     }
+}
+
+__attribute__((target("avx2"))) static void scale_columns_avx2(const uint8_t *pixels, const headrace_axis *axis,
+                                                               const int16_t *pairs, int64_t channels, uint8_t *out) {
+    uint8_t order[32]; /* bytes 2c and 2c + 1 of a lane's words: channel c of one tap, and of the next */
+    for (int item = 0; item < 32; item += 2) {
+        const int64_t tap = item / 16 * 2 + item % 4 / 2, channel = item % 16 / 4;
+        order[item] = channel < channels ? (uint8_t)(tap * channels + channel) : 0x80;
+        order[item + 1] = 0x80;
+    }
+    const __m256i shuffle = _mm256_loadu_si256((const __m256i *)order);
+    /* Where the row goes on for long enough all pixels take as many steps, which the processor can foresee. */
+    int64_t even = axis->count;
+    while (even && axis->first[even - 1] + axis->stride > axis->source_end) even--;
+    if (axis->stride == GROUP)
+        scale_some(pixels, axis, pairs, channels, shuffle, 0, even, 1, out);
+    else if (axis->stride == 2 * GROUP)
+        scale_some(pixels, axis, pairs, channels, shuffle, 0, even, 2, out);
+    else
+        even = 0;
+    scale_some(pixels, axis, pairs, channels, shuffle, even, axis->count, 0, out);
 }
 
 /* One scaled row of 16 bytes at a time, from `taps` lines; the bytes behind it are slack. */

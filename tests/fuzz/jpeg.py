@@ -37,8 +37,14 @@ def seeds(mode: str = "RGB") -> Iterator[tuple[str, bytes]]:
 
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8))
     picture = noise.resize((75, 61), 3).convert(mode)
-    kinds = {"420": {}, "422": {"subsampling": 1}, "444": {"subsampling": 0}, "progressive": {"progressive": True}}
-    for name, options in {**kinds, "restarts": {"restart_marker_blocks": 3}, "optimised": {"optimize": True}}.items():
+    kinds: dict[str, dict[str, object]] = {
+        "420": {},
+        "422": {"subsampling": 1},
+        "444": {"subsampling": 0},
+        "progressive": {"progressive": True},
+    }
+    kinds |= {"restarts": {"restart_marker_blocks": 3}, "optimised": {"optimize": True}}
+    for name, options in kinds.items():
         yield f"{name}.jpg", _encoded(picture, "JPEG", **options)
     yield "grey.jpg", _encoded(picture.convert("L"), "JPEG")
     yield "cmyk.jpg", _encoded(picture.convert("CMYK"), "JPEG")

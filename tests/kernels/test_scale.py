@@ -141,7 +141,7 @@ def test_wrong_arrays(kernels: Any) -> None:
     with pytest.raises(ArgumentTypeError, match="three times the same"):
         kernels.scale(image, first, one, shown, out.astype(np.float32))
     with pytest.raises(ArgumentError, match="boxes is float32"):
-        kernels.scale(image, first, one._replace(boxes=one.boxes.astype(np.float32)), shown, out)  # type: ignore[arg-type]
+        kernels.scale(image, first, one._replace(boxes=one.boxes.astype(np.float32)), shown, out)
     with pytest.raises(ArgumentError, match="uint8 of"):
         kernels.scale(image[..., :0], first, one, shown, out)
 

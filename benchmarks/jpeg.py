@@ -1,0 +1,184 @@
+"""Photographs in JPEG files, from their bytes to normalised planes of float32.
+
+    python -m benchmarks.jpeg [--smoke]
+
+2,000 files near 500x375 and 200 near 2000x1500 at quality 90, batches of 64: decoded, RandomResizedCrop(224),
+RandomHorizontalFlip, Normalize, float32 in planes. Every contender does all of it for a full epoch, on two cores, and
+touches each batch; but simplejpeg decodes only, all of each image, which is a floor for those that do. The crops of
+torch have the same distribution. What the process's memory grows by is measured over a virtual dataset of 50 GB.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from benchmarks.common import Contender, begin, print_table, race, rate, rival, touch
+
+from headrace import (
+    Compose,
+    DataLoader,
+    Dataset,
+    Decode,
+    ImageDataset,
+    Normalize,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    ToCHW,
+    ToFloat,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+BATCH, SIZE, THREADS = 64, 224, 2
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+AUGMENT = [RandomResizedCrop(SIZE), RandomHorizontalFlip(), ToFloat(), Normalize(MEAN, STD), ToCHW()]
+image_module: Any = rival("PIL.Image")
+simplejpeg: Any = rival("simplejpeg")
+torch: Any = rival("torch")
+data: Any = rival("torch.utils.data")
+
+
+def photograph(height: int, width: int, number: int) -> bytes:
+    """Smooth shapes with as much noise as a camera's: as large as a photograph is at this quality."""
+    rng = np.random.default_rng(number)
+    small = image_module.fromarray(rng.integers(0, 256, (max(height // 30, 2), max(width // 30, 2), 3), np.uint8))
+    smooth = np.asarray(small.resize((width, height), 3)).astype(np.float32)
+    noisy = smooth + rng.normal(0, 16, (height, width, 1)).astype(np.float32)
+    file = BytesIO()
+    image_module.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def write(folder: Path, count: int, height: int, width: int) -> list[Path]:
+    """So many files, a tenth of which are photographs of their own."""
+    different = [photograph(height + 3 * n % 32, width - 5 * n % 48, n) for n in range(max(1, count // 10))]
+    paths = [folder / f"{number}.jpg" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(different[number % len(different)])
+    return paths
+
+
+class Photos:
+    """A dataset as people write it for torch, with Pillow and what torchvision does."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self.mean, self.std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        with image_module.open(self.paths[index]) as file:
+            image = file.convert("RGB")
+        image = image.crop(_window(*image.size)).resize((SIZE, SIZE), 2)
+        image = image.transpose(0) if random.random() < 0.5 else image  # noqa: S311
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        return pixels.float().div(255).sub(self.mean).div(self.std), index
+
+
+def _window(width: int, height: int) -> tuple[int, int, int, int]:
+    """torchvision's window, for Pillow: left, top, right, bottom."""
+    for _ in range(10):
+        area = width * height * random.uniform(0.08, 1)  # noqa: S311
+        shape = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))  # noqa: S311
+        wide, high = round(math.sqrt(area * shape)), round(math.sqrt(area / shape))
+        if 0 < wide <= width and 0 < high <= height:
+            left, top = random.randint(0, width - wide), random.randint(0, height - high)  # noqa: S311
+            return left, top, left + wide, top + high
+    return 0, 0, width, height
+
+
+def headrace_loader(paths: list[Path], workers: int) -> Contender:
+    """Headrace with that many threads, or none: then its kernel has them."""
+    dataset = ImageDataset(paths, np.arange(len(paths)), transform=Compose(AUGMENT))
+    loader = DataLoader(dataset, BATCH, shuffle=True, num_workers=workers, backend="thread" if workers else "auto")
+    return Contender(f"headrace, {workers} threads" if workers else "headrace, inline", lambda: _touch_all(loader))
+
+
+def decoding_alone(paths: list[Path]) -> Contender:
+    """simplejpeg on as many threads: all of each image, and nothing else."""
+    name = f"simplejpeg, decoding alone, {THREADS} threads"
+    if not simplejpeg:
+        return Contender(name, None)
+
+    def run() -> None:
+        with ThreadPoolExecutor(THREADS) as threads:
+            for _ in threads.map(lambda path: simplejpeg.decode_jpeg(path.read_bytes()), paths):
+                pass
+
+    return Contender(name, run)
+
+
+def torch_loader(paths: list[Path]) -> Contender:
+    """torch's DataLoader with Pillow in as many processes."""
+    name = f"torch DataLoader and Pillow, {THREADS} processes"
+    if not torch:
+        return Contender(name, None)
+    loader = data.DataLoader(Photos(paths), BATCH, shuffle=True, num_workers=THREADS)
+    return Contender(name, lambda: _touch_all(loader))
+
+
+def _touch_all(batches: Iterable[Any]) -> None:
+    for batch in batches:
+        touch(batch)
+
+
+class Virtual(Dataset[tuple[bytes, int]]):
+    """Half a million samples that are all one file: 50 GB, none of which lies anywhere."""
+
+    def __init__(self, file: bytes) -> None:
+        self.file = file
+
+    def __len__(self) -> int:
+        return 500_000
+
+    def __getitem__(self, index: int, /) -> tuple[bytes, int]:
+        return self.file, index
+
+    def get_batch(self, indices: NDArray[np.int64]) -> tuple[list[bytes], NDArray[np.int64]]:
+        return [self.file] * len(indices), indices
+
+
+def print_memory(file: bytes, batches: int) -> None:
+    """What the peak of memory grows by from the tenth batch on."""
+    dataset = Virtual(file).map(Compose([Decode(), *AUGMENT]), field=0)
+    with DataLoader(dataset, BATCH, shuffle=True, num_workers=THREADS, backend="thread") as loader:
+        epoch = iter(loader)
+        for number, batch in zip(range(batches), epoch, strict=False):
+            touch(batch)
+            if number == min(9, batches - 1):
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    size = len(file) * len(dataset) / 1e9
+    print(f"\n{batches} batches of a virtual dataset of {size:.0f} GB: memory grew by {grown / 1024:.0f} MB")
+
+
+def main() -> None:
+    """Run all of it."""
+    smoke = begin("photographs in JPEG files")
+    rounds = 1 if smoke else 5
+    for count, height, width in ((8, 90, 120), (4, 150, 200)) if smoke else ((2_000, 375, 500), (200, 1500, 2000)):
+        with TemporaryDirectory() as folder:
+            paths = write(Path(folder), count, height, width)
+            size = sum(path.stat().st_size for path in paths) / count
+            entries = [headrace_loader(paths, THREADS), headrace_loader(paths, 0), decoding_alone(paths)]
+            entries.append(torch_loader(paths))
+            title = f"{count:,} files near {width}x{height}, {size / 1000:,.0f} KB each, batch {BATCH}"
+            print_table(title, entries, race(entries, rounds), {"images/s": rate(count)})
+    print_memory(photograph(375, 500, 0), 12 if smoke else 400)
+
+
+if __name__ == "__main__":
+    main()

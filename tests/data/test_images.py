@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from headrace import DataLoader, RandomCrop
+from headrace import (
+    CenterCrop,
+    DataLoader,
+    Normalize,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+    ToFloat,
+)
 from headrace import progress as progress_line
+from headrace.data import encoded
 from headrace.data.images import ImageDataset, ImageFolder
 from headrace.data.paths import PackedPaths
-from headrace.data.reading import releases_gil
+from headrace.data.reading import reads_batches, releases_gil
 from headrace.errors import ArgumentError, ArgumentTypeError, DecodeError, OutOfRangeError
 from headrace.testing import check_dataset, check_same
 from headrace.transforms import Compose, Decode, ToCHW
@@ -449,3 +459,73 @@ def test_the_same_bytes_from_any_worker(
     pixels, labels = expected[0]
     assert (pixels.shape, pixels.dtype) == ((5, *(transform.size if transform else (20, 20)), 3), np.uint8)  # type: ignore[attr-defined]
     assert labels.dtype == np.int64
+
+
+# -- in one pass
+
+
+@pytest.fixture
+def of_many_sizes(tmp_path: Path) -> Path:
+    """Noise as JPEG and PNG files of many sizes, some of them turned."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        image = Image.fromarray(rng.integers(0, 256, (40 + 3 * number, 90 - 4 * number, 3), np.uint8))
+        folder = tmp_path / f"class {number % 3}"
+        folder.mkdir(exist_ok=True)
+        exif = Image.Exif()
+        exif[0x0112] = 1 + number % 8
+        image.save(folder / f"{number}.{'png' if number % 5 == 4 else 'jpg'}", exif=exif)
+    return tmp_path
+
+
+CROP: list[Any] = [RandomResizedCrop(16), RandomHorizontalFlip()]
+PIXELS: list[Any] = [ToFloat(), Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), ToCHW()]
+FORMS: dict[str, Callable[[Path], Any]] = {
+    "transform": lambda root: ImageFolder(root, Compose([*CROP, *PIXELS])),
+    "map": lambda root: ImageFolder(root).map(Compose([*CROP, *PIXELS]), field=0),
+    "maps": lambda root: ImageFolder(root).map(Compose(CROP), field=0).map(Compose(PIXELS), field=0),
+    "transform and map": lambda root: ImageFolder(root, Compose(CROP)).map(Compose(PIXELS), field=0),
+    "map of bytes": lambda root: ImageFolder(root, decode=None).map(Compose([Decode(), *CROP, *PIXELS]), field=0),
+    "maps of bytes": lambda root: ImageFolder(root, decode=None).map(Decode(), field=0).map(Compose(CROP), field=0),
+    "subset": lambda root: ImageFolder(root).subset(range(1, 11)).map(Compose([*CROP, *PIXELS]), field=0),
+    "evaluation": lambda root: ImageFolder(root, Compose([Resize(30), CenterCrop(24), *PIXELS])),
+    "and a function": lambda root: ImageFolder(root, Compose([*CROP, np.negative])),
+}
+
+
+@pytest.mark.parametrize("workers", [{}, *WORKERS[1:]], ids=repr)
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_batch_in_one_pass_is_what_samples_are(
+    form: Callable[[Path], Any], workers: dict[str, Any], of_many_sizes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = form(of_many_sizes)
+    assert reads_batches(dataset)
+    singly = list(DataLoader(dataset, 1, shuffle=True, seed=5))
+    passes = []
+    make: Any = vars(encoded)["make_batch"]
+
+    def counting(*arguments: Any) -> Any:
+        passes.append(len(arguments[0]))
+        return make(*arguments)
+
+    monkeypatch.setattr(encoded, "make_batch", counting)
+    with DataLoader(dataset, 5, shuffle=True, seed=5, **workers) as loader:
+        batches = list(loader)
+    assert sum(passes) == len(dataset) or workers == {"num_workers": 2}  # which may be processes
+    for field in range(2):
+        expected = np.concatenate([batch[field] for batch in singly])
+        check_same(np.concatenate([batch[field] for batch in batches]), expected)
+
+
+def test_an_error_in_one_pass_names_the_file_and_the_sample(of_many_sizes: Path) -> None:
+    dataset = FORMS["map"](of_many_sizes)
+    path = Path(dataset.dataset.paths[7])
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DecodeError) as caught:
+        dataset.get_batch(np.arange(12))
+    assert caught.value.__notes__ == [f"while reading the image {str(path)!r}"]
+    with pytest.raises(DecodeError) as caught:
+        list(DataLoader(dataset, 4))
+    notes = "\n".join(caught.value.__notes__)
+    assert str(path) in notes
+    assert "sample 7" in notes

@@ -17,6 +17,7 @@ RIVALS = {
     "columns": ["torch", "lmdb", "pyarrow"],
     "packing": ["tensorflow", "webdataset", "lmdb", "pyarrow"],
     "workers": ["torch", "grain", "spdl"],
+    "cache": [],
     "soak": [],
     "storage": ["tensorflow", "webdataset"],
 }  # the others are compared with torch alone
@@ -53,6 +54,7 @@ def run(name: str, *, path: Path | None = None) -> str:
 
 def test_every_benchmark_is_there() -> None:
     assert BENCHMARKS == [
+        "cache",
         "columns",
         "images",
         "imports",

@@ -262,7 +262,9 @@ def test_arrays_are_read_where_they_lie(field: int | str | None) -> None:
     assert not rows.array.flags.writeable
     check_same(rows.complete(rows.wrap(gathered)), default_collate([make(index) for index in indices.tolist()]))
     assert cached.stats().hits == 3
-    assert open_rows(cached, np.array([2, 8]), field) is None
+    assert open_rows(cached, np.array([2, 8]), field) is not None  # there is room for one more
+    assert cached.stats().samples == 3
+    assert open_rows(Counting(make).cache(limit=600), indices, field) is None
     assert open_rows(cached, indices, 1 if isinstance(field, int) else "y") is None  # no array
     assert open_rows(cached, indices, "other") is None
 

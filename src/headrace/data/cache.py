@@ -138,7 +138,7 @@ class CachedDataset(Dataset[Any]):
         return merge([self._kept.batch(indices[in_rows], entries[in_rows]), batch], [in_rows, others])
 
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
-        """Where a field of the samples lies, if all of them are kept and it is an array.
+        """Where a field of the samples lies, if it is an array, and all of them are kept or there is room for them.
 
         Args:
             indices: shape (n,), int64.
@@ -146,12 +146,11 @@ class CachedDataset(Dataset[Any]):
         """
         indices = check_indices(indices, self._length)
         entries = self._kept.store.entries(indices)
-        if not len(entries) or entries.min() <= 0:
+        absent = int(np.count_nonzero(entries == 0))
+        if not len(entries) or entries.min() < 0 or not self._kept.has_array(field) or not self._kept.has_room(absent):
             return None
-        rows = self._kept.rows(indices, entries, field)
-        if rows is not None:
-            self._counts.add(len(indices), 0, 0)
-        return rows
+        entries, _ = self._find(indices)
+        return self._kept.rows(indices, entries, field) if entries.min() > 0 else None
 
     def reads_ahead(self) -> bool:
         """Whether the dataset wants to hear which samples will be read."""

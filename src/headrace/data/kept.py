@@ -84,6 +84,14 @@ class KeptSamples:
 
         return self._layout.rebuild(make)
 
+    def has_room(self, count: int) -> bool:
+        """Whether so many more rows can be kept."""
+        return count == 0 or self.store.room >= count * (HEAD.size + self._layout.nbytes + UNIT)
+
+    def has_array(self, field: int | str | None) -> bool:
+        """Whether it is known that samples have an array there."""
+        return bool(self.store.nbytes) and self._field(field) is not None
+
     def rows(self, indices: NDArray[np.int64], entries: NDArray[np.int64], field: int | str | None) -> Rows | None:
         """Where a field of samples lies that are rows; None if it is no array.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ __all__ = ["BLOCK", "BlockCache"]
 
 BLOCK = 1 << 20  # bytes of a file that are kept together
 _CRC_BYTES = 4
-_PARTS = 16  # of the limit; so much is written before it is looked at again
+_PARTS = 16  # of the limit; so much is written, on average, before all processes together look at it again
 
 
 class BlockCache:
@@ -26,7 +27,8 @@ class BlockCache:
 
     Args:
         folder: where they are.
-        limit: how large they may be together, in bytes; those used least recently are deleted. None for no limit.
+        limit: how large they may be together, in bytes, or a sixteenth more for a while; those used least recently
+            are deleted. None for no limit.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     cache = BlockCache(folder, limit=None)
@@ -69,28 +71,27 @@ class BlockCache:
             if temporary is not None:
                 with suppress(OSError):
                     Path(temporary).unlink()
-        self._make_room()
+        if self._limit is not None and random.random() * self._limit < _PARTS * len(content):  # noqa: S311
+            self._make_room(self._limit)
 
     def _path(self, name: str, number: int) -> Path:
         return self._folder / name[:2] / f"{name}.{number}"
 
-    def _make_room(self) -> None:
+    def _make_room(self, limit: int) -> None:
         """Delete what was used least recently, down to somewhat below the limit."""
-        if self._limit is None:
-            return
         blocks = []
         for path in self._folder.glob("*/*"):
             with suppress(OSError):  # another process was quicker
                 status = path.stat()
                 blocks.append((status.st_mtime_ns, status.st_size, path))
         total = sum(size for _, size, _ in blocks)
-        if total <= self._limit:
+        if total <= limit:
             return
         for _, size, path in sorted(blocks):
             with suppress(OSError):
                 path.unlink()
             total -= size
-            if total <= self._limit - self._limit // _PARTS:
+            if total <= limit - limit // _PARTS:
                 return
 
 

@@ -6,6 +6,7 @@ as they would have, with the same draws.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +109,13 @@ def _begin(images: NDArray[Any], count: int, first: Any) -> Recipe | None:
     except ArgumentError:  # the transform itself will say so
         return None
     _, height, width, channels = channels_last(images, axes).shape
-    return Recipe(np.tile([height, width], (count, 1)), channels, axes, repeats=True)
+    return Recipe(_extents(count, height, width), channels, axes, repeats=True)
+
+
+@lru_cache(16)
+def _extents(count: int, height: int, width: int) -> NDArray[np.int64]:
+    """The same height and width for each of `count` images; nobody writes to it."""
+    return np.broadcast_to(np.array([height, width], np.int64), (count, 2))
 
 
 def _write(recipe: Recipe, path: tuple[int, ...], function: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,15 +178,16 @@ class RandomCrop(RandomImageTransform):
 
     def _offsets(
         self, count: int, extent: tuple[int, int], padding: tuple[int, int, int, int]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Top and left of each window in the padded image."""
         left, top, right, bottom = padding
         height, width = extent[0] + top + bottom, extent[1] + left + right
         _check_fits(self.size, height, width, "padded image")
         # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
-        words = draw(count)[:, :2].astype(np.int64)
-        places = words * (height - self.size[0] + 1, width - self.size[1] + 1) >> 32
-        return places[:, 0], places[:, 1]
+        words = draw(count)[:, :2]
+        places = words * _counts(height - self.size[0] + 1, width - self.size[1] + 1) >> 32
+        top, left = places.astype(np.int32).T
+        return top, left
 
 
 class CenterCrop(ImageTransform):
@@ -287,7 +289,7 @@ def _cut(
     images: NDArray[Any],
     axes: Axes,
     size: tuple[int, int],
-    offsets: tuple[NDArray[np.int64], NDArray[np.int64]],
+    offsets: tuple[NDArray[np.int32], NDArray[np.int32]],
     fill: NDArray[Any],
 ) -> NDArray[Any]:
     """The window at each image's own offset; what lies outside the image is fill.
@@ -317,7 +319,7 @@ def _cut_lines(
     images: NDArray[Any],
     axes: Axes,
     size: tuple[int, int],
-    offsets: tuple[NDArray[np.int64], NDArray[np.int64]],
+    offsets: tuple[NDArray[np.int32], NDArray[np.int32]],
     lines: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> NDArray[Any]:
     """The window at each image's own offset among the rows and columns that stand for those of the image."""
@@ -361,6 +363,12 @@ def _overlap(start: int, extent: int, limit: int) -> tuple[slice, slice]:
 def _window(axes: Axes, rows: Any, columns: Any) -> tuple[Any, ...]:
     """The index of rows and columns in one image, or in a batch of them."""
     return (..., rows, columns, slice(None)) if axes.channels == 3 else (..., rows, columns)
+
+
+@lru_cache(64)
+def _counts(rows: int, columns: int) -> NDArray[np.int64]:
+    """How many places there are along each direction, as an array that nobody writes to."""
+    return np.array([rows, columns], np.int64)
 
 
 def _check_fits(size: tuple[int, int], height: int, width: int, what: str) -> None:

@@ -171,4 +171,4 @@ def _is_float(dtype: np.dtype[Any]) -> bool:
 
 
 def _hashable(values: float | Sequence[float]) -> Any:
-    return values if isinstance(values, int | float) else tuple(np.ravel(values).tolist())
+    return values if isinstance(values, int | float | tuple) else tuple(np.ravel(values).tolist())

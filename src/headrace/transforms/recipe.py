@@ -33,7 +33,7 @@ class Recipe:
     out as it would have, to the last bit.
 
     Args:
-        extents: the height and width of each image that makes up the batch, shape (n, 2).
+        extents: the height and width of each image that makes up the batch, shape (n, 2), int64.
         channels: how many they have.
         axes: which of the dimensions of a batch are height, width and channels.
         repeats: whether what makes the images can repeat lines of theirs around them.
@@ -45,9 +45,8 @@ class Recipe:
 
     def __init__(self, extents: NDArray[np.int64], channels: int, axes: Axes, *, repeats: bool) -> None:
         self.axes = axes
-        self.size = _common(extents)
         self._extents = extents  # where the places lie
-        self._places = _whole_places(extents)
+        self.size, self._places = _begin(extents)
         self._whole = True  # all of the image is seen, and nothing else
         self._repeats = repeats
         self._scaling: Scaling | None = None
@@ -133,11 +132,14 @@ class Recipe:
             left: likewise.
             size: its height and width, likewise.
         """
-        y, x, down, right = self._places[:, :4].T
-        y += (down * top).astype(np.int32)
-        x += (right * left).astype(np.int32)
+        self._move(top, left)
         self.size = size
         self._whole = False
+
+    def _move(self, down: Any, right: Any) -> None:
+        """Let each image begin further down and right in itself."""
+        for along, by in enumerate((down, right)):
+            self._places[:, along] += self._places[:, along + 2] * np.asarray(by, np.int32)
 
     def pad(self, padding: tuple[int, int, int, int], fill: Any, mode: str) -> bool:
         """Add pixels around each image; whether that can be.
@@ -194,8 +196,8 @@ class Recipe:
         """Mirror some of the images along the axis of their height or width."""
         which = 0 if along == self.axes.height else 1
         start, step = self._places[:, which], self._places[:, 2 + which]
-        start += np.where(flipped, step * (self.size[which] - 1), 0).astype(np.int32)
-        step *= np.where(flipped, -1, 1).astype(np.int32)
+        start += step * np.asarray(self.size[which] - 1, np.int32) * flipped
+        np.negative(step, out=step, where=flipped)
 
     def can_scale(self) -> bool:
         """Whether the images may be scaled: once, before anything is put around them or becomes of their values."""
@@ -219,7 +221,8 @@ class Recipe:
         scaled[:] = sizes
         self._scaling = Scaling(turns.astype(np.int32), boxes, scaled, antialias)
         self._extents = scaled.astype(np.int64)
-        self._places, self._whole, self.size = _whole_places(self._extents), True, _common(self._extents)
+        self.size, self._places = _begin(self._extents)
+        self._whole = True
 
     def change(self, pixels: Change, parameters: tuple[Any, ...], *terms: Any) -> bool:
         """Let the values become what they become in images that have them all; whether that can be.
@@ -354,15 +357,19 @@ def channels_last(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
     return images.transpose(0, 2, 3, 1) if axes.channels == 1 else images
 
 
-def _whole_places(extents: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Places that show all of each image."""
+def _begin(extents: NDArray[np.int64]) -> tuple[tuple[Any, Any], NDArray[np.int32]]:
+    """The size of whole images, and the places that show all of each."""
+    size = _common(extents)
     places = np.zeros((len(extents), 8), np.int32)
     places[:, 2:4] = 1
     places[:, (5, 7)] = extents
-    return places
+    return size, places
 
 
 def _common(sizes: NDArray[np.int64]) -> tuple[Any, Any]:
     """The height and the width in sizes, shape (n, 2): an integer, or all of them where they differ."""
-    height, width = (int(along[0]) if (along == along[:1]).all() and len(along) else along for along in sizes.T)
+    if len(sizes) and (sizes == sizes[:1]).all():
+        height, width = sizes[0].tolist()
+        return height, width
+    height, width = (int(along[0]) if len(along) and (along == along[:1]).all() else along for along in sizes.T)
     return height, width

@@ -4,8 +4,11 @@
 
 2,000 files near 500x375 and 200 near 2000x1500 at quality 90, batches of 64: decoded, RandomResizedCrop(224),
 RandomHorizontalFlip, Normalize, float32 in planes. Every contender does all of it for a full epoch, on two cores, and
-touches each batch; but simplejpeg decodes only, all of each image, which is a floor for those that do. The crops of
-torch have the same distribution. What the process's memory grows by is measured over a virtual dataset of 50 GB.
+touches each batch; but simplejpeg decodes only, all of each image, which is a floor for those that do. The windows of
+all have the same distribution, but for mlx-data's, which it draws in its own way, and scales without a filter against
+aliasing. What the process's memory grows by is measured over a virtual dataset of 50 GB.
+
+torch, DALI (nvidia-dali-cuda120, its CPU pipeline), tf.data and mlx-data are there where they are installed.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from headrace import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -46,6 +49,9 @@ AUGMENT = [RandomResizedCrop(SIZE), RandomHorizontalFlip(), ToFloat(), Normalize
 image_module: Any = rival("PIL.Image")
 simplejpeg: Any = rival("simplejpeg")
 torch: Any = rival("torch")
+dali: Any = rival("nvidia.dali")
+mlx: Any = rival("mlx.data")
+tensorflow: Any = rival("tensorflow")
 data: Any = rival("torch.utils.data")
 
 
@@ -130,6 +136,93 @@ def torch_loader(paths: list[Path]) -> Contender:
     return Contender(name, lambda: _touch_all(loader))
 
 
+def dali_pipeline(paths: list[Path]) -> Contender:
+    """DALI's CPU pipeline, which decodes the window alone."""
+    name = f"DALI, {THREADS} threads"
+    if not dali:
+        return Contender(name, None)
+    fn, types, rng = dali.fn, dali.types, np.random.default_rng(0)
+    names = [np.frombuffer(bytes(path), np.uint8) for path in paths]
+
+    def source() -> Iterator[tuple[list[NDArray[np.uint8]], NDArray[np.int64]]]:
+        while True:
+            order = rng.permutation(len(names))
+            for start in range(0, len(names), BATCH):
+                rows = order[start : start + BATCH]
+                yield [names[row] for row in rows], rows
+
+    pipeline = dali.Pipeline(batch_size=BATCH, num_threads=THREADS, device_id=None, prefetch_queue_depth=2, seed=0)
+    with pipeline:
+        chosen, labels = fn.external_source(source(), num_outputs=2)
+        images = fn.decoders.image_random_crop(fn.io.file.read(chosen), device="cpu", output_type=types.RGB)
+        images = fn.resize(images, size=(SIZE, SIZE), interp_type=types.INTERP_LINEAR, antialias=True)
+        scaled = {"mean": [255 * value for value in MEAN], "std": [255 * value for value in STD]}
+        mirror = fn.random.coin_flip()
+        pixels = fn.crop_mirror_normalize(images, mirror=mirror, output_layout="CHW", dtype=types.FLOAT, **scaled)
+        pipeline.set_outputs(pixels, labels)
+    pipeline.build()
+    steps = math.ceil(len(paths) / BATCH)
+    return Contender(name, lambda: _touch_all([f.as_array() for f in pipeline.run()] for _ in range(steps)))
+
+
+def tf_data(paths: list[Path]) -> Contender:
+    """tf.data, which decodes the window alone."""
+    name = f"tf.data, {THREADS} threads"
+    if not tensorflow:
+        return Contender(name, None)
+    tf = tensorflow
+
+    def window(shape: Any) -> Any:
+        high, wide = (tf.cast(shape[axis], tf.float32) for axis in (0, 1))
+        areas = high * wide * tf.random.uniform([10], 0.08, 1)
+        shapes = tf.exp(tf.random.uniform([10], math.log(3 / 4), math.log(4 / 3)))
+        sizes = tf.round(tf.sqrt(tf.stack([areas / shapes, areas * shapes], 1)))
+        fits = tf.reduce_all((sizes > 0) & (sizes <= [high, wide]), 1)
+        size = tf.cond(tf.reduce_any(fits), lambda: sizes[tf.argmax(fits)], lambda: tf.stack([high, wide]))
+        start = tf.floor(tf.random.uniform([2]) * ([high, wide] - size + 1))
+        return tf.cast(tf.concat([start, size], 0), tf.int32)
+
+    def load(path: Any, label: Any) -> tuple[Any, Any]:
+        file = tf.io.read_file(path)
+        pixels = tf.image.decode_and_crop_jpeg(file, window(tf.image.extract_jpeg_shape(file)), channels=3)
+        pixels = tf.image.resize(pixels, [SIZE, SIZE], "bilinear", antialias=True)
+        pixels = tf.image.random_flip_left_right(pixels)
+        return tf.transpose((pixels / 255 - MEAN) / STD, [2, 0, 1]), label
+
+    files = tf.data.Dataset.from_tensor_slices(([str(path) for path in paths], np.arange(len(paths))))
+    batches = files.shuffle(len(paths)).map(load, num_parallel_calls=THREADS, deterministic=False)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = THREADS
+    batches = batches.batch(BATCH).prefetch(2).with_options(options)
+    return Contender(name, lambda: _touch_all(batches.as_numpy_iterator()))
+
+
+def mlx_data(paths: list[Path]) -> Contender:
+    """mlx-data, which decodes all of each image, and scales without an antialias filter."""
+    name = f"mlx-data, {THREADS} threads"
+    if not mlx:
+        return Contender(name, None)
+    files = mlx.buffer_from_vector([{"image": bytes(path), "label": row} for row, path in enumerate(paths)])
+
+    def run() -> None:
+        images = files.shuffle().to_stream().load_image("image")
+        images = images.image_random_area_crop("image", (0.08, 1), (3 / 4, 4 / 3)).image_resize("image", SIZE, SIZE)
+        images = images.image_random_h_flip("image", 0.5).key_transform("image", _planes)
+        batches = images.batch(BATCH).prefetch(2, THREADS)
+        _touch_all((batch["image"], batch["label"]) for batch in batches)
+
+    return Contender(name, run)
+
+
+def _planes(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Normalised planes of an image, in few passes."""
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    for plane, channel, mean, std in zip(planes, np.moveaxis(pixels, 2, 0), MEAN, STD, strict=True):
+        np.multiply(channel, np.float32(1 / 255 / std), out=plane)
+        plane -= np.float32(mean / std)
+    return planes
+
+
 def _touch_all(batches: Iterable[Any]) -> None:
     for batch in batches:
         touch(batch)
@@ -173,8 +266,8 @@ def main() -> None:
         with TemporaryDirectory() as folder:
             paths = write(Path(folder), count, height, width)
             size = sum(path.stat().st_size for path in paths) / count
-            entries = [headrace_loader(paths, THREADS), headrace_loader(paths, 0), decoding_alone(paths)]
-            entries.append(torch_loader(paths))
+            entries = [headrace_loader(paths, THREADS), headrace_loader(paths, 0)]
+            entries += [make(paths) for make in (decoding_alone, dali_pipeline, tf_data, mlx_data, torch_loader)]
             title = f"{count:,} files near {width}x{height}, {size / 1000:,.0f} KB each, batch {BATCH}"
             print_table(title, entries, race(entries, rounds), {"images/s": rate(count)})
     print_memory(photograph(375, 500, 0), 12 if smoke else 400)

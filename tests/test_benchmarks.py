@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "common")
 RIVALS = {
     "images": ["torch", "nvidia.dali"],
+    "jpeg": ["torch", "simplejpeg", "nvidia.dali", "tensorflow", "mlx.data"],
     "columns": ["torch", "lmdb", "pyarrow"],
     "packing": ["tensorflow", "webdataset", "lmdb", "pyarrow"],
     "workers": ["torch", "grain", "spdl"],

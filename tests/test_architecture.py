@@ -45,7 +45,11 @@ LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts}
 
 # The methods of Dataset that make datasets of classes that derive from it: the only circles, in one
 # folder, and open while modules are loaded, since the imports stand in the methods.
-CIRCLES = {("headrace.data.dataset", "headrace.data.compose"), ("headrace.data.dataset", "headrace.data.cache")}
+CIRCLES = {
+    ("headrace.data.dataset", "headrace.data.compose"),
+    ("headrace.data.dataset", "headrace.data.mapped"),
+    ("headrace.data.dataset", "headrace.data.cache"),
+}
 
 # Who may know of what is foreign; anything else needs a line here and a word in the design.
 ROOMS = {

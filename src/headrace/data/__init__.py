@@ -5,8 +5,10 @@ they are used.
 """
 
 from headrace.data.cache import CachedDataset
-from headrace.data.compose import ConcatDataset, MapDataset, StackDataset, Subset, random_split
+from headrace.data.compose import ConcatDataset, StackDataset, Subset
 from headrace.data.dataset import Dataset, IterableDataset
+from headrace.data.mapped import MapDataset
+from headrace.data.split import random_split
 from headrace.data.tensors import TensorDataset
 
 __all__ = [

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from headrace.data.cache import CachedDataset
-    from headrace.data.compose import ConcatDataset, MapDataset, Subset
+    from headrace.data.compose import ConcatDataset, Subset
+    from headrace.data.mapped import MapDataset
     from headrace.data.reading import Indexable
 
 __all__ = ["Dataset", "IterableDataset"]
@@ -66,7 +67,7 @@ class Dataset(ABC, Generic[T_co]):
         >>> TensorDataset(np.arange(3), np.arange(3)).map(lambda x: -x, field=0)[2]
         (np.int64(-2), np.int64(2))
         """
-        from headrace.data.compose import MapDataset
+        from headrace.data.mapped import MapDataset
 
         return MapDataset(self, fn, field)
 

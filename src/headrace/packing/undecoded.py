@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from headrace.data.compose import ConcatDataset, MapDataset, Subset
+from headrace.data.compose import ConcatDataset, Subset
 from headrace.data.images import ImageDataset, ImageFolder
+from headrace.data.mapped import MapDataset
 from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from headrace.transforms.decode import Decode
 

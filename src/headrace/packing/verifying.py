@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.batch.structure import count_bytes
-from headrace.data.compose import ConcatDataset, MapDataset
+from headrace.data.compose import ConcatDataset
 from headrace.data.dataset import Dataset
 from headrace.data.images import ImageDataset
+from headrace.data.mapped import MapDataset
 from headrace.data.opening import format_at, image_fields, open_dataset
 from headrace.data.reading import check_index, read_batch, reads_batches
 from headrace.errors import CorruptDataError, HeadraceError

@@ -178,6 +178,94 @@ def test_an_error_of_the_dataset_is_no_sample() -> None:
     check_same(cached.get_batch(np.array([2, 4, 6])), default_collate([image(index) for index in (2, 4, 6)]))
 
 
+# ---------------------------------------------------------------------- read in batches
+
+
+class Batches(Counting):
+    """Reads whole batches, by a way of its own."""
+
+    def __init__(self, make: Callable[[int], Any], length: int = 20) -> None:
+        super().__init__(make, length)
+        self.batches: list[list[int]] = []
+
+    def get_batch(self, indices: Any) -> Any:
+        self.batches.append(indices.tolist())
+        self.reads.update(indices.tolist())
+        return default_collate([self.make(index) for index in indices.tolist()], indices)
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_samples_of_batches_are_those_of_the_dataset(kind: str) -> None:
+    cached = Batches(SAMPLES[kind]).cache()
+    for indices in ([3, 1, 4], [5, 9, 1, 2, 5], [7], list(range(20))):
+        for _ in range(2):
+            samples = [SAMPLES[kind](index) for index in indices]
+            check_same(_batch_or_error(cached, np.array(indices)), _batch_or_error(samples))
+    for index in range(20):
+        check_same(cached[index], SAMPLES[kind](index))
+
+
+def test_what_is_not_there_is_read_in_one_batch() -> None:
+    dataset = Batches(image)
+    cached = dataset.cache()
+    for _ in range(2):
+        cached.get_batch(np.array([7, 2, 5, 2]))  # of these the first says what samples are like
+        cached.get_batch(np.array([5, 8, 9, 1]))
+    assert dataset.batches == [[5, 7], [1, 8, 9]]
+    assert dataset.reads == Counter([1, 2, 5, 7, 8, 9])
+    assert (cached.stats().hits, cached.stats().misses) == (1 + 8, 4 + 3)
+    cached[3]
+    assert len(dataset.batches) == 2
+
+
+def test_batches_for_which_there_is_no_room() -> None:
+    dataset = Batches(image)
+    cached = dataset.cache(limit=7 * 256)
+    expected = default_collate([image(index) for index in range(20)])
+    for _ in range(3):
+        images, labels = cached.get_batch(np.arange(20))
+        check_same((images, labels), expected)
+        images[...] = 0
+    rest = 20 - cached.stats().samples
+    assert [len(batch) for batch in dataset.batches] == [19, rest, rest]
+
+
+def test_an_error_in_a_batch_names_the_sample() -> None:
+    broken = {4}
+
+    def make(index: int) -> Any:
+        if index in broken:
+            raise OSError("no such disk")
+        return image(index)
+
+    dataset = Batches(make)
+    cached = dataset.cache()
+    for _ in range(2):
+        with pytest.raises(OSError, match="no such disk") as caught:
+            cached.get_batch(np.array([2, 4, 6]))
+        assert caught.value.__notes__ == ["while reading sample 4 of Batches"]
+    assert cached.stats().samples == 0
+    broken.clear()
+    check_same(cached.get_batch(np.array([2, 4, 6])), default_collate([image(index) for index in (2, 4, 6)]))
+    assert dataset.batches == [[4, 6], [2, 4, 6], [2, 4, 6]]  # they serve as before
+
+
+def _wide(index: int) -> Any:
+    return np.array(["n" * (index + 1)])
+
+
+@pytest.mark.parametrize("kind", ["ragged", "kinds", "named", "widths"])
+def test_samples_that_are_no_rows_of_batches_are_read_singly(kind: str) -> None:
+    make: Callable[[int], Any] = {**SAMPLES, "widths": _wide}[kind]
+    dataset = Batches(make)
+    cached = dataset.cache()
+    for start in (0, 5, 10):
+        _batch_or_error(cached, np.arange(start, start + 5))
+    assert dataset.batches == [[1, 2, 3, 4]]
+    for index in range(15):
+        check_same(cached[index], make(index))
+
+
 def test_samples_that_do_not_fit_together_are_named() -> None:
     cached = Counting(SAMPLES["ragged"]).cache()
     for _ in range(2):

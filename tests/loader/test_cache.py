@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from headrace import Compose, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, ToCHW, ToFloat
+from headrace import Compose, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, ToCHW, ToFloat, default_collate
 from headrace.errors import CacheError
 from headrace.testing import check_same
 
@@ -58,6 +58,16 @@ class Logged(Dataset[Any]):
         return sorted(map(int, Path(self.log).read_text(encoding="ascii").split()))
 
 
+class LoggedBatches(Logged):
+    """Whole batches, each of which leaves a line."""
+
+    def get_batch(self, indices: Any) -> Any:
+        samples = [silent()[index] for index in indices.tolist()]
+        with Path(self.log).open("a", encoding="ascii") as file:
+            file.write(" ".join(map(str, indices.tolist())) + "\n")
+        return default_collate(samples, indices)
+
+
 def silent() -> Logged:
     return Logged(Path(os.devnull))
 
@@ -83,6 +93,19 @@ def test_each_sample_is_read_once_for_all(kind: str, logged: Logged) -> None:
     for index in (0, 59):  # what workers have kept is there for the consumer too
         check_same(cached[index], silent()[index])
     assert len(logged.reads()) == LENGTH
+
+
+@pytest.mark.parametrize("kind", ["inline", "threads", "processes", "fork"])
+def test_batches_are_read_once_for_all(kind: str, tmp_path: Path) -> None:
+    dataset = LoggedBatches(tmp_path / "log")
+    expected = epochs(DataLoader(silent(), 8, shuffle=True, seed=1), 2)
+    with DataLoader(dataset.cache(), 8, shuffle=True, seed=1, **WORKERS[kind]) as loader:
+        check_same(epochs(loader, 2), expected)
+    assert dataset.reads() == list(range(LENGTH))
+    batches = (tmp_path / "log").read_text(encoding="ascii").splitlines()
+    # The first worker has read one sample alone, to know what all are like, and so has the other if it began as soon.
+    assert len([line for line in batches if " " in line]) == 8
+    assert len(batches) in (9, 10)
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes", "fork"])

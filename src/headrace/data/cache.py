@@ -14,8 +14,17 @@ from headrace.data.dataset import Dataset
 from headrace.data.hints import add_counters, blocks, counters, reads_ahead, will_need
 from headrace.data.kept import KeptSamples
 from headrace.data.randomness import check_not_random
-from headrace.data.reading import check_dataset, check_index, check_indices, read_samples, releases_gil
+from headrace.data.reading import (
+    check_dataset,
+    check_index,
+    check_indices,
+    read_batch,
+    read_samples,
+    reads_batches,
+    releases_gil,
+)
 from headrace.errors import ArgumentError, NotYetError
+from headrace.faces import fast_face
 from headrace.keys import no_draws
 from headrace.stats import CacheStats
 from headrace.storage.kept import FIRST, SampleStore
@@ -81,6 +90,7 @@ class CachedDataset(Dataset[Any]):
         self._length = len(dataset)
         self._counts = SharedCounts(3)  # hits, misses and bytes
         self._kept = self._open(os.fspath(where), limit, key)
+        self._batches_serve = True  # as long as no batch has been met that samples do not come of
 
     def _open(self, where: str, limit: int | None, key: str | None) -> KeptSamples:
         if where != "ram":
@@ -177,12 +187,43 @@ class CachedDataset(Dataset[Any]):
             self._counts.add(len(indices), 0, 0)
             return entries, {}
         missing, which = np.unique(indices[absent], return_inverse=True)
-        with no_draws(missing):
-            samples = read_samples(self.dataset, missing)
+        samples = self._read(missing)
         kept, nbytes = self._kept.keep(missing, samples)
         self._counts.add(len(indices) - len(absent), len(absent), nbytes)
         entries[absent] = kept[which]
         return entries, {place: samples[number] for place, number in zip(absent.tolist(), which.tolist(), strict=True)}
+
+    def _read(self, missing: NDArray[np.int64]) -> list[Any]:
+        """The samples at the indices, which are all different, by way of batches where the dataset reads these."""
+        if len(missing) == 1 or not self._batches_serve or not _reads_batches(self.dataset):
+            return self._read_samples(missing)
+        first = [] if self._kept.knows_samples else self._read_samples(missing[:1])
+        if first:
+            self._kept.learn(first[0])
+        others = missing[len(first) :]
+        samples = self._read_batch(others)
+        if samples is None:
+            samples = self._read_samples(others)  # or the error of one of them, which is no fault of batches
+            self._batches_serve = False
+        return first + samples
+
+    def _read_samples(self, indices: NDArray[np.int64]) -> list[Any]:
+        with no_draws(indices):
+            return read_samples(self.dataset, indices)
+
+    def _read_batch(self, indices: NDArray[np.int64]) -> list[Any] | None:
+        """The samples of a batch; None if there is none, or it does not become samples again."""
+        try:
+            with no_draws(indices):
+                batch = read_batch(self.dataset, indices)
+        except Exception:
+            return None  # read one by one, they say which is at fault
+        return self._kept.unbatch(batch, len(indices))
+
+
+def _reads_batches(dataset: object) -> bool:
+    """Whether the dataset makes batches that are not made of samples."""
+    return fast_face(dataset, "get_batch", "__getitem__") is not None and reads_batches(dataset)
 
 
 def _checked_limit(limit: Any) -> int | None:

@@ -11,6 +11,7 @@ from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.data.layout import Container, Field, Layout, decode, encode
 from headrace.data.reading import Rows
+from headrace.data.unbatch import unbatch
 from headrace.storage.kept import HEAD, UNIT, Bytes
 
 if TYPE_CHECKING:
@@ -36,6 +37,20 @@ class KeptSamples:
         self._pickles = pickles
         self._known: Layout | None = None
 
+    @property
+    def knows_samples(self) -> bool:
+        """Whether it is known what samples are like."""
+        return self._known is not None or self.store.nbytes > 0
+
+    def learn(self, sample: Any) -> None:
+        """Take the samples to be like this one, unless it is known what they are like."""
+        if self._known is None:
+            self._known = Layout(self.store.describe(Layout.describe(sample)))
+
+    def unbatch(self, batch: Any, count: int) -> list[Any] | None:
+        """The samples that a batch was made of; None if they are unlike the one that is known."""
+        return unbatch(batch, self._layout, count)
+
     def keep(self, indices: NDArray[np.int64], samples: Sequence[Any]) -> tuple[NDArray[np.int64], int]:
         """Keep samples, as far as there is room.
 
@@ -49,9 +64,8 @@ class KeptSamples:
         Raises:
             CacheError: one of them has no bytes of its own, and may not, or cannot, be pickled.
         """
-        if self._known is None:
-            self._known = Layout(self.store.describe(Layout.describe(samples[0])))
-        if self.store.room < self._known.nbytes:
+        self.learn(samples[0])
+        if self.store.room < self._layout.nbytes:
             return np.zeros(len(indices), np.int64), 0
         return self.store.add(indices, [self._bytes(sample) for sample in samples])
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headrace import kernels
 from headrace.errors import DecodeError
-from headrace.kernels import native, reference
+from headrace.kernels import active, native, reference
 from headrace.keys import use_keys
 from headrace.transforms import (
     CenterCrop,
@@ -182,7 +182,7 @@ def test_near_pillows_pixels_where_less_is_decoded(factor: int, turn: int) -> No
     assert np.abs(found.astype(int) - shifted).mean() > 2 * difference.mean()
 
 
-@pytest.mark.skipif(isinstance(NATIVE, str) or not NATIVE.decodes, reason="the native kernels have no decoder")
+@pytest.mark.skipif(not getattr(active(), "decodes", False), reason="the kernels in use have no decoder")
 def test_windows_of_the_native_decoder_are_decoded_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Damage below the window is not noticed by it, which shows that it has not been there."""
     monkeypatch.setattr(MODULE, "_by_pillow", lambda *_: pytest.fail("Pillow was asked"))

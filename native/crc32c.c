@@ -1,6 +1,7 @@
 #include "crc32c.h"
 
 #include "headrace.h"
+#include "ranges.h"
 
 #include <string.h>
 
@@ -117,8 +118,16 @@ void headrace_crc32c_choose(crc32c_way *way) {
     way->update = update_portable;
 }
 
-void headrace_crc32c(const uint8_t *data, const int64_t *offsets, const int64_t *lengths, int64_t count, uint32_t *out) {
+int64_t headrace_crc32c(const char *const *sources, const int64_t *sizes, const int64_t *which, const int64_t *offsets,
+                        const int64_t *lengths, int64_t count, uint32_t *out) {
+    const ranges all = {sources, which, offsets, lengths, count};
+    const int64_t bad = first_outside(&all, sizes);
+    if (bad >= 0) return bad;
     crc32c_way way;
     headrace_crc32c_choose(&way);
-    for (int64_t i = 0; i < count; i++) out[i] = crc32c_of(&way, data + offsets[i], lengths[i]);
+    for (int64_t i = 0; i < count; i++) {
+        prefetch_after(&all, i);
+        out[i] = crc32c_of(&way, (const uint8_t *)range_at(&all, i), lengths[i]);
+    }
+    return -1;
 }

@@ -5,6 +5,7 @@
 #ifndef HEADRACE_H
 #define HEADRACE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(_WIN32)
@@ -30,7 +31,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 8
+#define HEADRACE_ABI 9
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -58,15 +59,23 @@ HEADRACE_API int64_t headrace_gather(const char *source, int64_t row_stride, int
 HEADRACE_API int64_t headrace_gather_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
                                             const int64_t *offsets, const int64_t *lengths, int64_t count, char *out);
 
+/* Puts a bytes object of each of the ranges in a Python list of count items, with PyBytes_FromStringAndSize and
+ * PyList_SetItem, so the GIL must be held. Returns as headrace_gather_ranges; where Python raises an error it is -1. */
+typedef void *(*headrace_make_bytes)(const char *start, ptrdiff_t length);
+typedef int (*headrace_set_item)(void *list, ptrdiff_t place, void *item);
+HEADRACE_API int64_t headrace_slice_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
+                                           const int64_t *offsets, const int64_t *lengths, int64_t count,
+                                           headrace_make_bytes make, headrace_set_item set_item, void *list);
+
+/* out: the CRC32C of each of the ranges. Returns as headrace_gather_ranges. */
+HEADRACE_API int64_t headrace_crc32c(const char *const *sources, const int64_t *sizes, const int64_t *which,
+                                     const int64_t *offsets, const int64_t *lengths, int64_t count, uint32_t *out);
+
 /* One record of a file: where its bytes are, their CRC32C, and in a tar the number of its field. */
 typedef struct {
     int64_t offset, length;
     uint32_t crc, field;
 } headrace_record;
-
-/* out: the CRC32C of each of the ranges. */
-HEADRACE_API void headrace_crc32c(const uint8_t *data, const int64_t *offsets, const int64_t *lengths, int64_t count,
-                                  uint32_t *out);
 
 /* Lists the records of a TFRecord file from *position on, at most capacity of them, and moves *position behind the last.
  * *problem says what is wrong there: 0 nothing, 1 the data end within the record, 2 its length has another sum. */

@@ -1,36 +1,31 @@
 #include "headrace.h"
+#include "ranges.h"
 
 #include <string.h>
 
-#if defined(__GNUC__)
-#define PREFETCH(address) __builtin_prefetch(address)
-#else
-#define PREFETCH(address) ((void)(address))
-#endif
-
-enum { LINE = 64, AHEAD = 6 };
-
-/* Beyond this many bytes of a range the processor's own prefetcher has caught on. */
-static const int64_t PREFETCH_BYTES = 1024;
-
-static int lies_outside(int64_t offset, int64_t length, int64_t size) {
-    return offset < 0 || length < 0 || length > size || offset > size - length;
-}
-
-static void prefetch_range(const char *start, int64_t length) {
-    const int64_t bytes = length < PREFETCH_BYTES ? length : PREFETCH_BYTES;
-    for (int64_t offset = 0; offset < bytes; offset += LINE) PREFETCH(start + offset);
-}
-
 int64_t headrace_gather_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
                                const int64_t *offsets, const int64_t *lengths, int64_t count, char *out) {
-    for (int64_t i = 0; i < count; i++)
-        if (lies_outside(offsets[i], lengths[i], sizes[which[i]])) return i;
+    const ranges all = {sources, which, offsets, lengths, count};
+    const int64_t bad = first_outside(&all, sizes);
+    if (bad >= 0) return bad;
     for (int64_t i = 0; i < count; i++) {
-        const int64_t next = i + AHEAD;
-        if (next < count) prefetch_range(sources[which[next]] + offsets[next], lengths[next]);
-        memcpy(out, sources[which[i]] + offsets[i], (size_t)lengths[i]);
+        prefetch_after(&all, i);
+        memcpy(out, range_at(&all, i), (size_t)lengths[i]);
         out += lengths[i];
+    }
+    return -1;
+}
+
+int64_t headrace_slice_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
+                              const int64_t *offsets, const int64_t *lengths, int64_t count,
+                              headrace_make_bytes make, headrace_set_item set_item, void *list) {
+    const ranges all = {sources, which, offsets, lengths, count};
+    const int64_t bad = first_outside(&all, sizes);
+    if (bad >= 0) return bad;
+    for (int64_t i = 0; i < count; i++) {
+        prefetch_after(&all, i);
+        void *bytes = make(range_at(&all, i), (ptrdiff_t)lengths[i]);
+        if (!bytes || set_item(list, (ptrdiff_t)i, bytes) != 0) break; /* Python has the error */
     }
     return -1;
 }

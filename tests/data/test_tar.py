@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import os
 import pickle
@@ -24,7 +25,7 @@ from headrace.errors import (
     MixedSamplesError,
     StorageError,
 )
-from headrace.storage import window
+from headrace.storage import disk, window
 from headrace.testing import check_dataset
 
 if TYPE_CHECKING:
@@ -81,6 +82,23 @@ def test_a_batch_is_a_dict_of_lists(shards: list[Path]) -> None:
     indices = np.array([39, 0, 15, 14, 0])
     batch = TarDataset(shards).get_batch(indices)
     assert batch == {name: [made(40)[index][name] for index in indices] for name in made(1)[0]}
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_batch_of_what_comes_from_a_disk(shards: list[Path], verify: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = itertools.count()
+    monkeypatch.setattr(disk, "_count_faults", lambda: next(faults))
+    dataset, indices = TarDataset(shards, verify=verify), np.array([39, 0, 15])
+    for _ in range(2):
+        batch = dataset.get_batch(indices)
+        assert batch == {name: [made(40)[index][name] for index in indices] for name in made(1)[0]}
+
+
+def test_keys_of_any_bytes(tmp_path: Path) -> None:
+    names = ["1", "ö" * 40, "\udce4\udcff", "日本/語", "a b\nc"]
+    path = write(tmp_path / "a.tar", [{"__key__": name, "txt": b""} for name in names], form=tarfile.GNU_FORMAT)
+    assert TarDataset(path).get_batch(np.array([4, 3, 2, 1, 0, 0]))["__key__"] == [*names[::-1], "1"]
+    assert TarDataset(path).get_batch(np.array([], np.int64)) == {"__key__": [], "txt": []}
 
 
 def noisy(content: bytes) -> float:

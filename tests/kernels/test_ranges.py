@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +48,37 @@ def test_like_slices(case: tuple[list[bytes], Ranges]) -> None:
     for kernels in (reference, native.load()):
         if not isinstance(kernels, str):
             assert gathered(kernels, sources, ranges) == expected
+
+
+@given(sources_and_ranges())
+def test_slices_and_their_sums(case: tuple[list[bytes], Ranges]) -> None:
+    sources, ranges = case
+    expected = [sources[which][start : start + length] for which, start, length in ranges]
+    arrays = [np.frombuffer(source, np.uint8) for source in sources]
+    which, offsets, lengths = np.array(ranges, np.int64).reshape(-1, 3).T
+    alone = [reference.crc32c(np.frombuffer(part, np.uint8), integers(0), integers(len(part)))[0] for part in expected]
+    for kernels in (reference, native.load()):
+        if not isinstance(kernels, str):
+            assert kernels.slice_ranges(arrays, which, offsets, lengths) == expected
+            assert kernels.crc32c_ranges(arrays, which, offsets, lengths).tolist() == alone
+
+
+def test_slices_have_no_other_owner(kernels: Kernels) -> None:
+    source = np.arange(100, dtype=np.uint8)
+    first, second = kernels.slice_ranges([source], integers(0, 0), integers(2, 2), integers(3, 3))
+    assert sys.getrefcount(first) == 2  # the name, and the argument of the function
+    assert first is not second
+    source[:] = 0
+    assert first == second == bytes([2, 3, 4])
+
+
+@pytest.mark.parametrize("bad", [(0, 3, 3), (0, -1, 2), (1, 0, 1), (0, 2**62, 2**62), (0, 6, 0), (0, 3, -1)])
+def test_no_range_outside_is_sliced_or_summed(kernels: Kernels, bad: tuple[int, int, int]) -> None:
+    which, offsets, lengths = np.array([(0, 1, 2), bad], np.int64).T
+    sources = [np.zeros(5, np.uint8), np.zeros(0, np.uint8)]
+    for kernel in (kernels.slice_ranges, kernels.crc32c_ranges):
+        with pytest.raises(ArgumentError, match=r"^range 1 is -?\d+ bytes at -?\d+, but its source has [05] bytes"):
+            kernel(sources, which, offsets, lengths)
 
 
 @pytest.mark.parametrize("bad", [(0, 3, 3), (0, -1, 2), (1, 0, 1), (0, 2**62, 2**62), (0, 6, 0)])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.data.reading import check_index
-from headrace.data.records import RecordDataset, split
+from headrace.data.records import RecordDataset
 from headrace.errors import StorageError
 from headrace.storage.keys import concatenate, find_keys, pack_keys
 from headrace.storage.lmdb import LMDB
@@ -84,7 +84,7 @@ class LMDBDataset(RecordDataset):
         """The values at the indices, shape (n,), int64, each in [0, len(self))."""
         located = self._files.parts.locate(self._rows_at(indices))
         records = self._files.rows("records", located)
-        return split(self._files.read(located, records, indices, verify=self.verify))
+        return self._files.read_each(located, records, indices, verify=self.verify)
 
     def where(self, index: int) -> str:
         """In which file a value lies, where in it, and its key."""

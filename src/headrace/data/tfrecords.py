@@ -9,7 +9,7 @@ import numpy as np
 from headrace.batch.collate import default_collate
 from headrace.data.fields import FieldDecoders
 from headrace.data.reading import check_index, check_indices
-from headrace.data.records import RecordDataset, split
+from headrace.data.records import RecordDataset
 from headrace.errors import StorageError
 from headrace.progress import Progress
 from headrace.storage.example_reader import ExampleReader, infer
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.storage.source import Packed
 
 __all__ = ["TFRecordDataset"]
 
@@ -127,7 +126,9 @@ class TFRecordDataset(RecordDataset):
 
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """The records at the indices, shape (n,), int64, each in [0, len(self))."""
-        return split(self._read(indices))
+        located = self._files.parts.locate(indices)
+        records = self._files.rows("records", located)
+        return self._files.read_each(located, records, indices, verify=self.verify)
 
     def read_record(self, index: int) -> bytes:
         """One record, of an index in [0, len(self))."""
@@ -153,13 +154,11 @@ class TFRecordDataset(RecordDataset):
         """Give up the files that are open; reading opens them again."""
         self._files.close()
 
-    def _read(self, indices: NDArray[np.int64]) -> Packed:
+    def _parse(self, reader: ExampleReader, indices: NDArray[np.int64]) -> dict[str, Any]:
         located = self._files.parts.locate(indices)
         records = self._files.rows("records", located)
-        return self._files.read(located, records, indices, verify=self.verify)
-
-    def _parse(self, reader: ExampleReader, indices: NDArray[np.int64]) -> dict[str, Any]:
-        return reader.read(self._read(indices), lambda place: self._describe(int(indices[place])))
+        packed = self._files.read(located, records, indices, verify=self.verify)
+        return reader.read(packed, lambda place: self._describe(int(indices[place])))
 
     def _make_reader(
         self, features: Mapping[str, Any] | Literal["all"] | None, steps: Mapping[str, Any] | None

@@ -54,10 +54,28 @@ class Kernels(Protocol):
     ) -> None:
         """Copy ranges of bytes of several sources into `out`, end to end."""
 
+    def slice_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+    ) -> list[bytes]:
+        """Return ranges of bytes of several sources, each as an object of its own."""
+
     def crc32c(
         self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.uint32]:
         """Return the CRC32C of ranges of bytes."""
+
+    def crc32c_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+    ) -> NDArray[np.uint32]:
+        """Return the CRC32C of ranges of bytes of several sources."""
 
     def scan_tfrecord(self, data: NDArray[np.uint8], position: int, capacity: int) -> tuple[NDArray[Any], int, int]:
         """List the records of a TFRecord file."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["MAX_FEISTEL_LENGTH", "MAX_SHUFFLE_LENGTH", "check_cut", "check_cut_values", "check_feistel", "check_gather"]
-__all__ += ["check_indices", "check_ranges", "check_shuffle_length", "index_error", "range_error"]
+__all__ += ["check_indices", "check_ranges", "check_room", "check_shuffle_length", "index_error", "range_error"]
 
 MAX_SHUFFLE_LENGTH = 2**32
 MAX_FEISTEL_LENGTH = 2**63
@@ -68,20 +68,29 @@ def check_ranges(
     which: NDArray[np.int64],
     offsets: NDArray[np.int64],
     lengths: NDArray[np.int64],
-    out: NDArray[np.uint8],
 ) -> None:
     """Raise unless the arrays fit one another; where the ranges lie is not looked at."""
     for array in (which, offsets, lengths):
         check_indices(array)
     if not len(which) == len(offsets) == len(lengths):
         raise ArgumentError(f"which, offsets and lengths have {len(which)}, {len(offsets)} and {len(lengths)} items")
-    if any(array.dtype != np.uint8 or array.ndim != 1 or not array.flags.c_contiguous for array in (*sources, out)):
-        raise ArgumentError("sources and out must be contiguous uint8 arrays of one dimension")
+    if not all(map(_is_bytes, sources)):
+        raise ArgumentError("sources must be contiguous uint8 arrays of one dimension")
     if len(which) and (which.min() < 0 or which.max() >= len(sources)):
         raise index_error(int(which[((which < 0) | (which >= len(sources))).argmax()]), len(sources))
+
+
+def check_room(lengths: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    """Raise unless ranges of the lengths fill `out`."""
+    if not _is_bytes(out):
+        raise ArgumentError("out must be a contiguous uint8 array of one dimension")
     total = int(lengths.sum())
     if len(out) != total or not out.flags.writeable:
         raise ArgumentError(f"out has {len(out)} bytes, but {total}, writable, are needed: the sum of the lengths")
+
+
+def _is_bytes(array: NDArray[Any]) -> bool:
+    return array.dtype == np.uint8 and array.ndim == 1 and array.flags.c_contiguous
 
 
 def range_error(

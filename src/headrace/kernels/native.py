@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from ctypes import addressof, byref, c_char, c_char_p, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    addressof,
+    byref,
+    c_char,
+    c_char_p,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+    cast,
+    py_object,
+    pythonapi,
+)
 from functools import cache, lru_cache
 from itertools import accumulate
 from operator import index as as_int
@@ -21,6 +35,7 @@ from headrace.kernels.checks import (
     check_gather,
     check_indices,
     check_ranges,
+    check_room,
     check_shuffle_length,
     index_error,
     range_error,
@@ -37,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 8
+ABI = 9
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
@@ -85,8 +100,12 @@ class NativeKernels:
         self._gather = both(
             "headrace_gather", [c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64, c_void_p], c_int64
         )
-        self._gather_ranges = both("headrace_gather_ranges", [*[c_void_p] * 5, c_int64, c_void_p], c_int64)
-        self._crc32c = both("headrace_crc32c", [*[c_void_p] * 3, c_int64, c_void_p])
+        ranges = [*[c_void_p] * 5, c_int64]
+        self._gather_ranges = both("headrace_gather_ranges", [*ranges, c_void_p], c_int64)
+        self._crc32c = both("headrace_crc32c", [*ranges, c_void_p], c_int64)
+        self._slice_ranges, _ = both("headrace_slice_ranges", [*ranges, c_void_p, c_void_p, py_object], c_int64)
+        makers = pythonapi.PyBytes_FromStringAndSize, pythonapi.PyList_SetItem
+        self._makers = [cast(function, c_void_p) for function in makers]
         tfrecord = [c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
         self._find_features = both(
             "headrace_find_features", [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p], c_int64
@@ -160,31 +179,51 @@ class NativeKernels:
         out: NDArray[np.uint8],
     ) -> None:
         """Copy ranges of bytes of several sources into `out`, end to end."""
-        check_ranges(sources, which, offsets, lengths, out)
-        which, offsets, lengths = map(np.ascontiguousarray, (which, offsets, lengths))
-        addresses = np.array([_address(source) for source in sources], np.uint64)
-        sizes = np.array([len(source) for source in sources], np.int64)
-        bad = self._gather_ranges[out.nbytes > _LITTLE](
-            _address(addresses),
-            _address(sizes),
-            _address(which),
-            _address(offsets),
-            _address(lengths),
-            len(which),
-            _address(out),
-        )
+        check_ranges(sources, which, offsets, lengths)
+        check_room(lengths, out)
+        arrays = _range_arrays(sources, which, offsets, lengths)
+        bad = self._gather_ranges[out.nbytes > _LITTLE](*map(_address, arrays), len(which), _address(out))
         if bad >= 0:
             raise range_error(sources, which, offsets, lengths, bad)
+
+    def slice_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+    ) -> list[bytes]:
+        """Return ranges of bytes of several sources, each as an object of its own."""
+        check_ranges(sources, which, offsets, lengths)
+        arrays = _range_arrays(sources, which, offsets, lengths)
+        out: list[Any] = [None] * len(which)
+        bad = self._slice_ranges(*map(_address, arrays), len(which), *self._makers, out)
+        if bad >= 0:
+            raise range_error(sources, which, offsets, lengths, bad)
+        return out
 
     def crc32c(
         self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
     ) -> NDArray[np.uint32]:
         """Return the CRC32C of ranges of bytes."""
         check_crc32c(data, offsets, lengths)
-        offsets, lengths = np.ascontiguousarray(offsets), np.ascontiguousarray(lengths)
-        out = np.empty(len(offsets), np.uint32)
+        return self.crc32c_ranges([data], np.zeros(len(offsets), np.int64), offsets, lengths)
+
+    def crc32c_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+    ) -> NDArray[np.uint32]:
+        """Return the CRC32C of ranges of bytes of several sources."""
+        check_ranges(sources, which, offsets, lengths)
+        arrays = _range_arrays(sources, which, offsets, lengths)
+        out = np.empty(len(which), np.uint32)
         crc32c = self._crc32c[int(lengths.sum()) > _LITTLE]
-        crc32c(_address(data), _address(offsets), _address(lengths), len(out), _address(out))
+        bad = crc32c(*map(_address, arrays), len(which), _address(out))
+        if bad >= 0:
+            raise range_error(sources, which, offsets, lengths, bad)
         return out
 
     def scan_tfrecord(self, data: NDArray[np.uint8], position: int, capacity: int) -> tuple[NDArray[Any], int, int]:
@@ -337,6 +376,18 @@ class NativeKernels:
             _address(messages),
         )
         return [(row, _text(messages[row])) for row in np.flatnonzero(messages[:, 0]).tolist()]
+
+
+def _range_arrays(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> list[NDArray[Any]]:
+    """Ranges of sources as C reads them: where each source lies and how large it is, then the ranges."""
+    addresses = np.array([_address(source) for source in sources], np.uint64)
+    sizes = np.array([len(source) for source in sources], np.int64)
+    return [addresses, sizes, *map(np.ascontiguousarray, (which, offsets, lengths))]
 
 
 def _scaling_arguments(scaling: Scaling) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.kernels.checks import check_ranges, range_error
+from headrace.kernels.checks import check_ranges, check_room, range_error
 from headrace.kernels.scans import RECORD, check_crc32c, check_data
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["crc32c", "gather_ranges", "scan_tfrecord"]
+__all__ = ["crc32c", "crc32c_ranges", "gather_ranges", "scan_tfrecord", "slice_ranges"]
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, the bits reflected
 _LANES = 1 << 9
@@ -48,15 +48,55 @@ def gather_ranges(
     >>> out.tobytes()
     b'raceh'
     """
-    check_ranges(sources, which, offsets, lengths, out)
+    check_ranges(sources, which, offsets, lengths)
+    check_room(lengths, out)
+    end = 0
+    for values in _ranges(sources, which, offsets, lengths):
+        start, end = end, end + len(values)
+        out[start:end] = values
+
+
+def slice_ranges(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> list[bytes]:
+    """Return ranges of bytes of several sources, each as an object of its own.
+
+    The native one holds the GIL all the time, also while pages come from a disk.
+
+    Args:
+        sources: Contiguous arrays of one dimension, uint8.
+        which: int64 of shape (n,): the place of each range's source.
+        offsets: int64 of shape (n,): where in its source it starts.
+        lengths: int64 of shape (n,): its bytes.
+
+    Raises:
+        ArgumentTypeError: A dtype does not match.
+        ArgumentError: A shape does not match, or a range lies outside of its source.
+        OutOfRangeError: There is no such source.
+
+    >>> text = np.frombuffer(b"headrace", np.uint8)
+    >>> slice_ranges([text], np.zeros(2, np.int64), np.array([4, 0]), np.array([4, 1]))
+    [b'race', b'h']
+    """
+    check_ranges(sources, which, offsets, lengths)
+    return [values.tobytes() for values in _ranges(sources, which, offsets, lengths)]
+
+
+def _ranges(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> list[NDArray[np.uint8]]:
     sizes = np.array([len(source) for source in sources], np.int64)[which]
     outside = (offsets < 0) | (lengths < 0) | (lengths > sizes) | (offsets > sizes - lengths)
     if outside.any():
         raise range_error(sources, which, offsets, lengths, int(outside.argmax()))
-    end = 0
-    for number, offset, length in zip(which.tolist(), offsets.tolist(), lengths.tolist(), strict=True):
-        start, end = end, end + length
-        out[start:end] = sources[number][offset : offset + length]
+    places = zip(which.tolist(), offsets.tolist(), lengths.tolist(), strict=True)
+    return [sources[number][offset : offset + length] for number, offset, length in places]
 
 
 def crc32c(data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint32]:
@@ -80,8 +120,37 @@ def crc32c(data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray
     '0xe3069283'
     """
     check_crc32c(data, offsets, lengths)
-    ranges = zip(offsets.tolist(), lengths.tolist(), strict=True)
-    return np.array([_crc32c(data[offset : offset + length]) for offset, length in ranges], np.uint32)
+    return crc32c_ranges([data], np.zeros(len(offsets), np.int64), offsets, lengths)
+
+
+def crc32c_ranges(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> NDArray[np.uint32]:
+    """Return the CRC32C of ranges of bytes of several sources.
+
+    Args:
+        sources: Contiguous arrays of one dimension, uint8.
+        which: int64 of shape (n,): the place of each range's source.
+        offsets: int64 of shape (n,): where in its source it starts.
+        lengths: int64 of shape (n,): its bytes.
+
+    Returns:
+        uint32 of shape (n,).
+
+    Raises:
+        ArgumentTypeError: A dtype does not match.
+        ArgumentError: A shape does not match, or a range lies outside of its source.
+        OutOfRangeError: There is no such source.
+
+    >>> text = np.frombuffer(b"123456789", np.uint8)
+    >>> hex(crc32c_ranges([text[:1], text], np.array([1]), np.array([0]), np.array([9]))[0])
+    '0xe3069283'
+    """
+    check_ranges(sources, which, offsets, lengths)
+    return np.array([_crc32c(values) for values in _ranges(sources, which, offsets, lengths)], np.uint32)
 
 
 def _crc32c(data: NDArray[np.uint8]) -> int:

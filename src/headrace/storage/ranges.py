@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Identity", "Packed", "Source", "read_ranges", "split"]
+__all__ = ["Identity", "Packed", "Ranges", "Source", "read_ranges", "split"]
 
 
 class Identity(NamedTuple):
@@ -45,6 +45,22 @@ class Packed(NamedTuple):
 
     buffer: NDArray[np.uint8]
     bounds: NDArray[np.int64]
+
+
+class Ranges(NamedTuple):
+    """Where several ranges of bytes are.
+
+    Attributes:
+        sources: contiguous uint8 arrays of one dimension.
+        which: the place of each range's source, shape (n,), int64.
+        offsets: where in it the range starts, shape (n,), int64.
+        lengths: its bytes, shape (n,), int64.
+    """
+
+    sources: Sequence[NDArray[np.uint8]]
+    which: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
 
 
 class Source(Protocol):

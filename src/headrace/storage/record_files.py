@@ -12,8 +12,9 @@ from headrace.errors import CorruptDataError
 from headrace.storage.disk import DiskWaits, OpenFiles
 from headrace.storage.index import Index, open_index, open_indexes
 from headrace.storage.parts import Parts
+from headrace.storage.ranges import Ranges
 from headrace.storage.rows import gather_rows
-from headrace.storage.source import LocalSource, Packed, open_source, read_ranges
+from headrace.storage.source import LocalSource, Packed, open_source, read_ranges, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,9 +82,10 @@ class RecordFiles:
 
     def rows(self, name: str, located: Located) -> NDArray[Any]:
         """Rows of the tables of several files, shape (n,)."""
-        rows: NDArray[Any] = gather_rows(
-            [self.table(part, name) for part in located.parts], located.which, located.rows
-        )
+        tables = [self.table(part, name) for part in located.parts]
+        if len(tables) == 1:  # few bytes of each row: NumPy is there before a kernel has been called
+            return tables[0].take(located.rows)
+        rows: NDArray[Any] = gather_rows(tables, located.which, located.rows)
         return rows
 
     def read(
@@ -101,18 +103,32 @@ class RecordFiles:
             CorruptDataError: one is not what it was when the index was built.
             FileChangedError: a file has changed, or is gone.
         """
-        lengths = records["length"]
         with self._waits.reading():
-            arrays, offsets = self._fetch(located, records["offset"], lengths)
-            packed = read_ranges(arrays, located.which, offsets, lengths)
+            packed = read_ranges(*self._ranges(located, records))
         if verify:
-            sums = kernels.active().crc32c(packed.buffer, packed.bounds[:-1], lengths)
-            wrong = sums != records["crc"]
-            if wrong.any():
-                bad = int(wrong.argmax())
-                part = located.parts[located.which[bad]]
-                raise self._error(part, records[bad], int(indices[bad]), int(sums[bad]))
+            self._check(
+                Ranges([packed.buffer], np.zeros(len(records), np.int64), packed.bounds[:-1], np.diff(packed.bounds)),
+                located,
+                records,
+                indices,
+            )
         return packed
+
+    def read_each(
+        self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], *, verify: bool = True
+    ) -> list[bytes]:
+        """The bytes of each record; for the arguments and errors see `read`.
+
+        No copy of all is made before. To cut them holds the GIL, but not while pages come from the disk: they are
+        here when they have been checked, and otherwise a copy is made once a read had to wait for them.
+        """
+        if self._waits.lately and not verify:
+            return split(self.read(located, records, indices, verify=False))
+        with self._waits.reading():
+            ranges = self._ranges(located, records)
+            if verify:
+                self._check(ranges, located, records, indices)
+            return kernels.active().slice_ranges(*ranges)
 
     def read_one(self, part: int, row: int, index: int, *, verify: bool = True) -> bytes:
         """The bytes of one record.
@@ -182,21 +198,28 @@ class RecordFiles:
         if index is not None and index.path:
             self._indexes[number] = None
 
-    def _fetch(
-        self, located: Located, offsets: NDArray[np.int64], lengths: NDArray[np.int64]
-    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
-        """Arrays that hold the records of each file, and where in them they are."""
+    def _check(self, ranges: Ranges, located: Located, records: NDArray[Any], indices: NDArray[np.int64]) -> None:
+        """Raise CorruptDataError unless the ranges are what the records were when the index was built."""
+        sums = kernels.active().crc32c_ranges(*ranges)
+        wrong = sums != records["crc"]
+        if wrong.any():
+            bad = int(wrong.argmax())
+            part = located.parts[located.which[bad]]
+            raise self._error(part, records[bad], int(indices[bad]), int(sums[bad]))
+
+    def _ranges(self, located: Located, records: NDArray[Any]) -> Ranges:
+        """Where the records are, in arrays that hold those of each file."""
+        offsets, lengths = records["offset"].copy(), records["length"].copy()  # end to end, not rows of a table
         arrays = [self.sources[part].view() for part in located.parts]
         far = [place for place, array in enumerate(arrays) if array is None]
         if far:
-            offsets = offsets.copy()
             rows = [np.flatnonzero(located.which == place) for place in far]
             sources = [self.sources[located.parts[place]] for place in far]
             with ThreadPoolExecutor(min(len(far), _AT_ONCE)) as pool:
                 found = pool.map(lambda source, here: source.read_many(offsets[here], lengths[here]), sources, rows)
                 for place, here, packed in zip(far, rows, list(found), strict=True):
                     arrays[place], offsets[here] = packed.buffer, packed.bounds[:-1]
-        return [array for array in arrays if array is not None], offsets
+        return Ranges([array for array in arrays if array is not None], located.which, offsets, lengths)
 
     def _error(self, part: int, record: Any, index: int, found: int) -> CorruptDataError:
         return CorruptDataError(

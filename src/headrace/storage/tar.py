@@ -105,6 +105,8 @@ def _note_end(path: str, state: TarScan) -> None:
 def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
     """The tables of an archive: its members with their CRC32C, which of them make a sample, and the samples' keys.
 
+    A zero follows each key, which no name of a tar has in it.
+
     Args:
         source: the archive.
         advance: called with the number of bytes that are done.
@@ -119,8 +121,8 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
         found["offset"] += window.start
         records.append(found)
         firsts.append(members.firsts + count)
-        keys.append(members.keys)
-        lengths.append(members.key_lengths)
+        keys.append(np.insert(members.keys, np.cumsum(members.key_lengths), 0))
+        lengths.append(members.key_lengths + 1)
         count += len(found)
         advance(window.start + window.position)
     table, samples = np.concatenate(records), np.append(np.concatenate(firsts), count)
@@ -146,7 +148,7 @@ def _pattern(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> NDArray[
 
 TAR = IndexFormat(
     "tar",
-    2,
+    3,
     {
         "records": RECORD,
         "samples": np.dtype(np.int64),

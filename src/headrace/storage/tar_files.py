@@ -10,7 +10,7 @@ import numpy as np
 from headrace.errors import StorageError
 from headrace.storage.parts import Located
 from headrace.storage.record_files import RecordFiles
-from headrace.storage.source import read_ranges, split
+from headrace.storage.source import read_ranges
 from headrace.storage.tar import TAR
 
 if TYPE_CHECKING:
@@ -95,23 +95,13 @@ class TarFiles:
             columns = self._read_regular(located, pattern, fields or pattern, indices, verify=verify)
         else:
             columns = self._read_any(located, fields, indices, verify=verify)
-        return {name: self.keys(indices) if name == KEY else columns[name] for name in fields or [KEY, *columns]}
-
-    def keys(self, indices: NDArray[np.int64]) -> list[str]:
-        """The keys of the samples at the indices, shape (n,), int64."""
-        located = self.files.parts.locate(indices)
-        starts = self.files.rows("key_bounds", located)
-        lengths = self.files.rows("key_bounds", located._replace(rows=located.rows + 1)) - starts
-        texts = [self.files.table(part, "keys") for part in located.parts]
-        buffer = read_ranges(texts, located.which, starts, lengths).buffer.tobytes()
-        if buffer.isascii():
-            return list(map(io.StringIO(buffer.decode(), newline="").read, lengths.tolist()))
-        return [key.decode("utf-8", "surrogateescape") for key in map(io.BytesIO(buffer).read, lengths.tolist())]
+        return {name: self._keys(located) if name == KEY else columns[name] for name in fields or [KEY, *columns]}
 
     def where(self, index: int) -> str:
         """Which sample it is, in which archive, and under which key."""
         part, _ = self.files.parts.find(index)
-        return f"sample {index}: {self.files.sources[part].path}, key {self.keys(np.array([index]))[0]!r}"
+        key = self._keys(self.files.parts.locate(np.array([index])))[0]
+        return f"sample {index}: {self.files.sources[part].path}, key {key!r}"
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to fetch the samples at the indices, shape (n,), int64, if that is worth it."""
@@ -125,10 +115,10 @@ class TarFiles:
         """Of samples that all have the same fields in the same order, so that it is known which record is which."""
         places = sorted(pattern.index(name) for name in fields if name != KEY)
         width = len(places)
-        rows = (located.rows[:, np.newaxis] * len(pattern) + places).ravel().astype(np.int64, copy=False)
-        inner = Located(located.parts, np.repeat(located.which, width), rows)
-        records = self.files.rows("records", inner)
-        values = split(self.files.read(inner, records, np.repeat(indices, width), verify=verify))
+        if len(pattern) > 1 or not places:  # else each sample is the record of its number
+            rows = (located.rows[:, np.newaxis] * len(pattern) + places).ravel().astype(np.int64, copy=False)
+            located, indices = Located(located.parts, np.repeat(located.which, width), rows), np.repeat(indices, width)
+        values = self.files.read_each(located, self.files.rows("records", located), indices, verify=verify)
         return {pattern[place]: values[first::width] for first, place in enumerate(places)}
 
     def _read_any(
@@ -143,8 +133,7 @@ class TarFiles:
             raise self._differ(members, {*names}, indices, exactly=fields is None)
         order = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))  # files of a sample lie side by side
         members = members.take(order)
-        packed = self.files.read(members.located, members.records, indices[members.samples], verify=verify)
-        values = split(packed)
+        values = self.files.read_each(members.located, members.records, indices[members.samples], verify=verify)
         return {
             name: list(map(values.__getitem__, np.searchsorted(order, places).tolist()))
             for name, places in zip(names, chosen, strict=True)
@@ -152,13 +141,25 @@ class TarFiles:
 
     def _members(self, located: Located) -> Members:
         parts, which, rows = located
-        firsts = self.files.rows("samples", located)
-        counts = self.files.rows("samples", Located(parts, which, rows + 1)) - firsts
+        firsts, counts = self._spans("samples", located)
         samples = np.repeat(np.arange(len(rows)), counts)
         before = np.cumsum(counts) - counts
         inner = Located(parts, which[samples], np.arange(len(samples)) + (firsts - before)[samples])
         records = self.files.rows("records", inner)
         return Members(inner, records, samples, self._numbers[np.array(parts)[inner.which], records["field"]])
+
+    def _keys(self, located: Located) -> list[str]:
+        """The keys of samples."""
+        starts, lengths = self._spans("key_bounds", located)
+        texts = [self.files.table(part, "keys") for part in located.parts]
+        packed = read_ranges(texts, located.which, starts, lengths)
+        *keys, _ = str(packed.buffer.data, "utf-8", "surrogateescape").split("\0")
+        return keys
+
+    def _spans(self, name: str, located: Located) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the samples begin in what a table has the bounds of, and how much of it is theirs."""
+        starts = self.files.rows(name, located)
+        return starts, self.files.rows(name, located._replace(rows=located.rows + 1)) - starts
 
     def _differ(self, members: Members, names: set[str], indices: NDArray[np.int64], *, exactly: bool) -> StorageError:
         """The error for samples of which one has other fields than these."""

@@ -1,0 +1,48 @@
+/* Ranges of bytes of several sources, for the kernels that go through them. */
+#ifndef HEADRACE_RANGES_H
+#define HEADRACE_RANGES_H
+
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+/* gcc takes a function that does nothing else for one without effect, and leaves out calls of it. */
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define PREFETCH(address) ((void)(address))
+#define INLINED static inline
+#endif
+
+enum { LINE = 64, AHEAD = 6 };
+
+/* Beyond this many bytes of a range the processor's own prefetcher has caught on. */
+enum { PREFETCH_BYTES = 1024 };
+
+/* Range i is lengths[i] bytes at offsets[i] of source which[i]. */
+typedef struct {
+    const char *const *sources;
+    const int64_t *which, *offsets, *lengths;
+    int64_t count;
+} ranges;
+
+static inline const char *range_at(const ranges *all, int64_t i) { return all->sources[all->which[i]] + all->offsets[i]; }
+
+/* Bring a range near that comes a little after range i. */
+INLINED void prefetch_after(const ranges *all, int64_t i) {
+    const int64_t next = i + AHEAD;
+    if (next >= all->count) return;
+    const char *start = range_at(all, next);
+    const int64_t bytes = all->lengths[next] < PREFETCH_BYTES ? all->lengths[next] : PREFETCH_BYTES;
+    for (int64_t offset = 0; offset < bytes; offset += LINE) PREFETCH(start + offset);
+}
+
+/* The place of the first range outside of its source, or -1. */
+static inline int64_t first_outside(const ranges *all, const int64_t *sizes) {
+    for (int64_t i = 0; i < all->count; i++) {
+        const int64_t offset = all->offsets[i], length = all->lengths[i], size = sizes[all->which[i]];
+        if (offset < 0 || length < 0 || length > size || offset > size - length) return i;
+    }
+    return -1;
+}
+
+#endif

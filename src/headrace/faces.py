@@ -7,6 +7,7 @@ plain method: who overrides that changes the samples, and must be heard.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,12 +22,17 @@ def fast_face(thing: object, name: str, stands_for: str) -> Callable[..., Any] |
     It does if its class is the one that defines `stands_for`, or one derived from that. Only
     classes are asked, so a wrapper that forwards unknown attributes is not taken for what it wraps.
     """
-    for cls in type(thing).__mro__:
+    return getattr(thing, name) if _stands(type(thing), name, stands_for) else None
+
+
+@lru_cache(1024)  # it is asked some dozens of times for a batch
+def _stands(kind: type, name: str, stands_for: str) -> bool:
+    for cls in kind.__mro__:
         if name in cls.__dict__:
-            return getattr(thing, name) if callable(cls.__dict__[name]) else None
+            return callable(cls.__dict__[name])
         if stands_for in cls.__dict__:
-            return None
-    return None
+            return False
+    return False
 
 
 def batch_function(fn: Callable[[Any], Any]) -> Callable[[Any], Any] | None:

@@ -22,7 +22,8 @@ def fast_face(thing: object, name: str, stands_for: str) -> Callable[..., Any] |
     It does if its class is the one that defines `stands_for`, or one derived from that. Only
     classes are asked, so a wrapper that forwards unknown attributes is not taken for what it wraps.
     """
-    return getattr(thing, name) if _stands(type(thing), name, stands_for) else None
+    kind: Any = type(thing)
+    return getattr(thing, name) if _stands(kind, name, stands_for) else None
 
 
 @lru_cache(1024)  # it is asked some dozens of times for a batch

@@ -95,10 +95,15 @@ def test_a_batch_of_what_comes_from_a_disk(shards: list[Path], verify: bool, mon
 
 
 def test_keys_of_any_bytes(tmp_path: Path) -> None:
+    same = write(tmp_path / "same.tar", [{"__key__": name, "txt": b""} for name in ["aö", "123", "日"]])
+    assert TarDataset(same).get_batch(np.array([2, 2, 0]))["__key__"] == ["日", "日", "aö"]
     names = ["1", "ö" * 40, "\udce4\udcff", "日本/語", "a b\nc"]
     path = write(tmp_path / "a.tar", [{"__key__": name, "txt": b""} for name in names], form=tarfile.GNU_FORMAT)
     assert TarDataset(path).get_batch(np.array([4, 3, 2, 1, 0, 0]))["__key__"] == [*names[::-1], "1"]
-    assert TarDataset(path).get_batch(np.array([], np.int64)) == {"__key__": [], "txt": []}
+    assert TarDataset([path, same]).get_batch(np.array([6, 4, 0]))["__key__"] == ["123", names[4], "1"]
+    assert TarDataset([same, path, same]).get_batch(np.array([9, 1]))["__key__"] == ["123", "123"]
+    for each in (path, same):
+        assert TarDataset(each).get_batch(np.array([], np.int64)) == {"__key__": [], "txt": []}
 
 
 def noisy(content: bytes) -> float:

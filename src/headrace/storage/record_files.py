@@ -25,10 +25,18 @@ if TYPE_CHECKING:
     from headrace.storage.parts import Located
     from headrace.storage.source import Source
 
-__all__ = ["RecordFiles"]
+__all__ = ["RecordFiles", "few_bytes"]
 
 _BLOCK_BYTES = 1 << 22
 _AT_ONCE = 16  # files far away
+
+
+def few_bytes(tables: Sequence[NDArray[Any]], located: Located) -> NDArray[Any]:
+    """Rows of the tables of several files, shape (n, ...), of a few bytes each."""
+    if len(tables) == 1:  # NumPy has them before a kernel would have been called
+        return tables[0].take(located.rows, axis=0)
+    rows: NDArray[Any] = gather_rows(tables, located.which, located.rows)
+    return rows
 
 
 class RecordFiles:
@@ -82,11 +90,7 @@ class RecordFiles:
 
     def rows(self, name: str, located: Located) -> NDArray[Any]:
         """Rows of the tables of several files, shape (n,)."""
-        tables = [self.table(part, name) for part in located.parts]
-        if len(tables) == 1:  # few bytes of each row: NumPy is there before a kernel has been called
-            return tables[0].take(located.rows)
-        rows: NDArray[Any] = gather_rows(tables, located.which, located.rows)
-        return rows
+        return few_bytes([self.table(part, name) for part in located.parts], located)
 
     def read(
         self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], *, verify: bool = True

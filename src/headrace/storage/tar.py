@@ -105,7 +105,8 @@ def _note_end(path: str, state: TarScan) -> None:
 def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
     """The tables of an archive: its members with their CRC32C, which of them make a sample, and the samples' keys.
 
-    A zero follows each key, which no name of a tar has in it.
+    A zero follows each key, which no name of a tar has in it. Where all keys are of one length, their room is theirs
+    and the zero's.
 
     Args:
         source: the archive.
@@ -125,13 +126,14 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
         lengths.append(members.key_lengths + 1)
         count += len(found)
         advance(window.start + window.position)
-    table, samples = np.concatenate(records), np.append(np.concatenate(firsts), count)
+    table, samples, rooms = np.concatenate(records), np.append(np.concatenate(firsts), count), np.concatenate(lengths)
     return {
         "records": table,
         "samples": samples,
         "pattern": _pattern(table["field"], samples),
         "keys": np.concatenate(keys),
-        "key_bounds": np.cumsum(np.concatenate(lengths)),
+        "key_bounds": np.cumsum(rooms),
+        "key_room": rooms[1:2] if (rooms[1:] == rooms[1:2]).all() else rooms[:0],
         "endings": np.frombuffer(b"".join(endings), np.uint8),
         "ending_bounds": np.cumsum([0, *map(len, endings)], dtype=np.int64),
     }
@@ -148,13 +150,14 @@ def _pattern(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> NDArray[
 
 TAR = IndexFormat(
     "tar",
-    3,
+    4,
     {
         "records": RECORD,
         "samples": np.dtype(np.int64),
         "pattern": np.dtype(np.int64),
         "keys": np.dtype(np.uint8),
         "key_bounds": np.dtype(np.int64),
+        "key_room": np.dtype(np.int64),
         "endings": np.dtype(np.uint8),
         "ending_bounds": np.dtype(np.int64),
     },

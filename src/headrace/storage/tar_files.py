@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.errors import StorageError
 from headrace.storage.parts import Located
-from headrace.storage.record_files import RecordFiles
+from headrace.storage.record_files import RecordFiles, few_bytes
 from headrace.storage.source import read_ranges
 from headrace.storage.tar import TAR
 
@@ -70,6 +70,7 @@ class TarFiles:
         places = {name: number for number, name in enumerate(self.fields)}
         for row, found in zip(self._numbers, endings, strict=True):
             row[: len(found)] = [places[name] for name in found]
+        self._key_rooms = [int(self.files.table(number, "key_room").sum()) for number in range(len(paths))]
         patterns = [self.files.table(number, "pattern").tolist() for number in range(len(paths))]
         self._patterns = [[found[field] for field in each] for found, each in zip(endings, patterns, strict=True)]
 
@@ -150,10 +151,14 @@ class TarFiles:
 
     def _keys(self, located: Located) -> list[str]:
         """The keys of samples."""
-        starts, lengths = self._spans("key_bounds", located)
         texts = [self.files.table(part, "keys") for part in located.parts]
-        packed = read_ranges(texts, located.which, starts, lengths)
-        *keys, _ = str(packed.buffer.data, "utf-8", "surrogateescape").split("\0")
+        rooms = {self._key_rooms[part] for part in located.parts}
+        room = rooms.pop()
+        if room and not rooms:
+            buffer = few_bytes([text.reshape(-1, room) for text in texts], located)
+        else:
+            buffer = read_ranges(texts, located.which, *self._spans("key_bounds", located)).buffer
+        *keys, _ = str(buffer.data, "utf-8", "surrogateescape").split("\0")
         return keys
 
     def _spans(self, name: str, located: Located) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

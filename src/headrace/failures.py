@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from headrace.errors import HeadraceWarning, TooManyErrorsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BadSample", "BadSamples", "Failure", "without_frames"]
+__all__ = ["BadSample", "BadSamples", "Failure", "name_file", "without_frames"]
 
 # So many bad samples are listed, or as many as are allowed, if that is more; the others are only counted.
 _MOST_LISTED = 10_000
@@ -38,6 +39,13 @@ def without_frames(error: Exception) -> Exception:
             link.__traceback__ = None
             chain += link.__cause__, link.__context__
     return error
+
+
+def name_file(error: Exception, path: str) -> None:
+    """Let an error say in `filename`, as those of the system do, in which file it arose, unless it does already."""
+    if getattr(error, "filename", None) is None:
+        with suppress(AttributeError):  # of a class that lets nobody set it
+            error.filename = path  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)

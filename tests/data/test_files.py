@@ -82,3 +82,14 @@ def test_what_is_not_there(folder: Path) -> None:
         list(DataLoader(dataset, batch_size=4))
     assert any("1.TXT" in note for note in caught.value.__notes__)
     assert any("sample 2" in note for note in caught.value.__notes__)
+
+
+def test_an_error_of_decode_names_the_file(folder: Path) -> None:
+    def broken(content: bytes) -> None:
+        raise ValueError(content)
+
+    dataset = FilesDataset(folder, decode=broken)
+    with pytest.raises(ValueError, match="b'one'") as caught:
+        dataset[2]
+    assert getattr(caught.value, "filename", None) == dataset.paths[2]
+    assert caught.value.__notes__ == [f"while decoding sample 2: {dataset.paths[2]}"]

@@ -171,6 +171,7 @@ def test_errors_name_the_file(content: bytes | None, error: type[Exception], tmp
     with pytest.raises(error) as caught:
         dataset[4]
     assert caught.value.__notes__ == [note]
+    assert getattr(caught.value, "filename", None) == str(paths[4])
     with pytest.raises(error) as caught:
         list(DataLoader(dataset, batch_size=2))
     notes = "\n".join(caught.value.__notes__)
@@ -183,6 +184,7 @@ def test_errors_of_a_transform_name_the_file_too(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="crop size") as caught:
         dataset[0]
     assert "0.pgm" in caught.value.__notes__[0]
+    assert getattr(caught.value, "filename", "").endswith("0.pgm")
 
 
 def test_a_name_that_is_wrong_matters_not(tmp_path: Path) -> None:
@@ -524,8 +526,20 @@ def test_an_error_in_one_pass_names_the_file_and_the_sample(of_many_sizes: Path)
     with pytest.raises(DecodeError) as caught:
         dataset.get_batch(np.arange(12))
     assert caught.value.__notes__ == [f"while reading the image {str(path)!r}"]
+    assert getattr(caught.value, "filename", None) == str(path)
     with pytest.raises(DecodeError) as caught:
         list(DataLoader(dataset, 4))
     notes = "\n".join(caught.value.__notes__)
     assert str(path) in notes
     assert "sample 7" in notes
+
+
+@pytest.mark.parametrize("workers", [{}, WORKERS[0]], ids=repr)
+@pytest.mark.parametrize("form", [*FORMS.values(), lambda root: ImageFolder(root).cache()], ids=[*FORMS, "cache"])
+@pytest.mark.filterwarnings("ignore:sample .* This is the only warning:headrace.HeadraceWarning")
+def test_bad_samples_name_the_file(form: Callable[[Path], Any], workers: dict[str, Any], of_many_sizes: Path) -> None:
+    path = ImageFolder(of_many_sizes).paths[4]
+    Path(path).write_bytes(Path(path).read_bytes()[:300])
+    with DataLoader(form(of_many_sizes), 5, on_error="skip", collate_fn=len, **workers) as loader:
+        list(loader)
+    assert [bad.path for bad in loader.bad_samples] == [path]

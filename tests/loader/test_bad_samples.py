@@ -26,6 +26,7 @@ from headrace import (
     sample_rng,
 )
 from headrace.errors import TooManyErrorsError, UnexpectedStopIterationError
+from headrace.failures import name_file
 from headrace.kernels import reference
 from headrace.keys import each_sample
 from headrace.position import Epoch
@@ -278,6 +279,16 @@ def test_what_is_said_of_a_bad_sample() -> None:
             step=1,
         ),
     )
+
+
+def test_a_file_is_named_once() -> None:
+    class FixedError(Exception):
+        filename = property(lambda self: None)
+
+    errors = [ValueError(), OSError(2, "no such file"), OSError(2, "no such file", "b.jpg"), FixedError()]
+    for error in errors:
+        name_file(error, "a.jpg")
+    assert [getattr(error, "filename", None) for error in errors] == ["a.jpg", "a.jpg", "b.jpg", None]
 
 
 @pytest.mark.parametrize("workers", WORKERS[:3], ids=str)

@@ -14,7 +14,7 @@ import numpy as np
 
 from headrace.batch.merge import merge
 from headrace.data.dataset import Dataset
-from headrace.data.encoded import EncodedField, as_encoded, note
+from headrace.data.encoded import EncodedField, annotate, as_encoded
 from headrace.data.hints import add_counters, blocks, concat_blocks, counters, reads_ahead, will_need
 from headrace.data.reading import (
     Indexable,
@@ -89,9 +89,9 @@ class Subset(Dataset[Any]):
         part.dataset = encoded.dataset
         return encoded._replace(dataset=part)
 
-    def note(self, index: int) -> str:
-        """What to add to an error of a sample."""
-        return note(self.dataset, int(self.indices[index]))
+    def annotate(self, error: Exception, index: int) -> None:
+        """Let an error say of which sample it is."""
+        annotate(error, self.dataset, int(self.indices[index]))
 
     def reads_ahead(self) -> bool:
         """Whether the dataset wants to hear which samples will be read."""

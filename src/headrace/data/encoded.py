@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from headrace.transforms.fuse import Step
 
-__all__ = ["EncodedField", "as_encoded", "note"]
+__all__ = ["EncodedField", "annotate", "as_encoded"]
 
 
 class EncodedField(NamedTuple):
@@ -53,14 +53,14 @@ class EncodedField(NamedTuple):
         try:
             image = make_sample(file, self.functions)
         except Exception as error:
-            error.add_note(note(self.dataset, index))
+            annotate(error, self.dataset, index)
             raise
         return replace_field(sample, self.field, image)
 
     def batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64; None where the images differ in size."""
         files, batch = self._read(indices)
-        images = make_batch(files, self.functions, lambda row: note(self.dataset, int(indices[row])))
+        images = make_batch(files, self.functions, lambda error, row: annotate(error, self.dataset, int(indices[row])))
         return None if images is None else replace_field(batch, self.field, images)
 
     def _read(self, indices: NDArray[np.int64]) -> tuple[list[Any], Any]:
@@ -80,7 +80,10 @@ def as_encoded(dataset: object, field: int | str | None) -> EncodedField | None:
     return found
 
 
-def note(dataset: object, index: int) -> str:
-    """What to add to an error of a sample: of which image it is."""
-    face = fast_face(dataset, "note", "__getitem__")
-    return f"while decoding sample {index} of {type(dataset).__name__}" if face is None else str(face(index))
+def annotate(error: Exception, dataset: object, index: int) -> None:
+    """Let an error say of which image it is: in the words of the dataset, if it has an `annotate(error, index)`."""
+    face = fast_face(dataset, "annotate", "__getitem__")
+    if face is None:
+        error.add_note(f"while decoding sample {index} of {type(dataset).__name__}")
+    else:
+        face(error, index)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.data.paths import PackedPaths, check_endings, walk
 from headrace.data.records import RecordDataset
+from headrace.failures import name_file
 from headrace.storage.files import read_files
 from headrace.storage.paths import find_paths
 
@@ -70,6 +71,11 @@ class FilesDataset(RecordDataset):
     def where(self, index: int) -> str:
         """The path of a file."""
         return self.paths[index]
+
+    def annotate(self, error: Exception, index: int) -> None:
+        """Let an error say of which file it is: in a note, and as `filename`."""
+        super().annotate(error, index)
+        name_file(error, self.paths[index])
 
 
 def _files_of(path: str | bytes | os.PathLike[Any]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from headrace.data.encoded import EncodedField
 from headrace.data.paths import PackedPaths, check_endings, walk
 from headrace.data.reading import check_dataset, check_index, check_indices, read_samples
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.failures import name_file
 from headrace.progress import Progress
 from headrace.storage.files import read_files
 from headrace.transforms.decode import Decode
@@ -51,8 +52,8 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
     Raises:
         ArgumentError: there are not as many labels as paths (also a ValueError).
         ArgumentTypeError: labels have no length, or transform or decode cannot be called.
-        DecodeError: when a sample is asked for whose file holds no image; a note names the file, as
-            with every other error then.
+        DecodeError: when a sample is asked for whose file holds no image; a note and `filename` name
+            the file, as with every other error then.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -95,7 +96,7 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         try:
             image = self._read(self.paths[position])
         except Exception as error:
-            error.add_note(self.note(position))
+            self.annotate(error, position)
             raise
         return image, _label(self.labels, position, plain=self._plain)
 
@@ -127,9 +128,10 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         files.decode = files.transform = None
         return EncodedField(files, 0, functions)
 
-    def note(self, index: int) -> str:
-        """What to add to an error of a sample."""
-        return f"while reading the image {self.paths[index]!r}"
+    def annotate(self, error: Exception, index: int) -> None:
+        """Let an error say of which file it is: in a note, and as `filename`."""
+        error.add_note(f"while reading the image {self.paths[index]!r}")
+        name_file(error, self.paths[index])
 
     def _read(self, path: str) -> Any:
         image: Any = Path(path).read_bytes()

@@ -10,7 +10,7 @@ from headrace.batch.structure import get_field, replace_field
 from headrace.data.cache import CachedDataset
 from headrace.data.compose import ConcatDataset, StackDataset, Subset
 from headrace.data.dataset import Dataset
-from headrace.data.encoded import EncodedField, as_encoded
+from headrace.data.encoded import EncodedField, annotate, as_encoded
 from headrace.data.hints import blocks, counters, reads_ahead, will_need
 from headrace.data.reading import (
     Indexable,
@@ -201,9 +201,9 @@ class _Below:
         with self._mapped._below():  # noqa: SLF001 - its other half
             return read_batch(self._mapped.dataset, indices)
 
-    def note(self, index: int) -> str:
-        """What to add to an error of a sample."""
-        return f"while decoding sample {index} of {type(self._mapped.dataset).__name__}"
+    def annotate(self, error: Exception, index: int) -> None:
+        """Let an error say of which sample it is."""
+        annotate(error, self._mapped.dataset, index)
 
 
 def _in_view(dataset: object) -> bool:

@@ -87,8 +87,12 @@ class RecordDataset(Dataset[Any]):
         try:
             return self.decode(record)
         except Exception as error:
-            error.add_note(f"while decoding sample {index}: {self.where(index)}")
+            self.annotate(error, index)
             raise
+
+    def annotate(self, error: Exception, index: int) -> None:
+        """Let an error say of which record it is."""
+        error.add_note(f"while decoding sample {index}: {self.where(index)}")
 
 
 def check_decode(decode: Any) -> Any:

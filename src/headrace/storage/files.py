@@ -53,6 +53,7 @@ def _content(file: int, path: str) -> bytes:
         while parts[-1]:
             parts.append(os.read(file, 1 << 20))
     except OSError as error:
+        error.filename = path
         error.add_note(f"while reading the file {path!r}")
         raise
     return first if len(parts) == 2 else b"".join(parts)

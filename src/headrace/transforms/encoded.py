@@ -72,8 +72,12 @@ def become_one_size(functions: Sequence[Step]) -> bool:
     return False
 
 
+def _say_which(error: Exception, row: int) -> None:
+    error.add_note(f"image {row} of the batch")
+
+
 def make_batch(
-    files: Sequence[Any], functions: Sequence[Step], name: Callable[[int], str] = "image {} of the batch".format
+    files: Sequence[Any], functions: Sequence[Step], annotate: Callable[[Exception, int], None] = _say_which
 ) -> Any:
     """The batch that functions make of encoded images; None where a recipe does not give them one size.
 
@@ -81,13 +85,13 @@ def make_batch(
         files: the encoded images.
         functions: one after the other, each with the slots, one in the other, in which it draws. The
             first of them, or of what it is composed of, is a Decode.
-        name: what to call an image of which an error is raised, by its number.
+        annotate: lets an error say of which image it is, given its number.
 
     Raises:
         DecodeError: one of them is no image, is broken, or is too large.
     """
     steps = list(flat_steps(functions))
-    work = _Work(files, steps, name)
+    work = _Work(files, steps, annotate)
     if not work.run():
         return None
     return _rest(work.out, steps[1 + work.written :])
@@ -138,7 +142,7 @@ class _Work:
     Args:
         files: the encoded images.
         steps: the chain, Decode first.
-        name: what to call an image in a note to an error; None for no note.
+        annotate: lets an error say of which image it is; None where it need not.
 
     Attributes:
         decode: the first of the steps.
@@ -146,12 +150,14 @@ class _Work:
         written: how many of the steps behind Decode are done.
     """
 
-    def __init__(self, files: Sequence[Any], steps: Sequence[Step], name: Callable[[int], str] | None) -> None:
+    def __init__(
+        self, files: Sequence[Any], steps: Sequence[Step], annotate: Callable[[Exception, int], None] | None
+    ) -> None:
         first: Any = steps[0][1]
         self.decode: Decode = first
         self._files: list[bytes] = []
         self._steps = steps[1:]
-        self._name = name
+        self._annotate = annotate
         self._axes, self._channels = (Axes(1, 2, 3), 3) if first.mode == "RGB" else (Axes(1, 2, None), 1)
         self.out: Any = None
         self.written = -1
@@ -169,8 +175,8 @@ class _Work:
         try:
             yield
         except Exception as error:
-            if self._name is not None:
-                error.add_note(self._name(row))
+            if self._annotate is not None:
+                self._annotate(error, row)
             raise
 
     def run(self) -> bool:

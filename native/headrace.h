@@ -31,7 +31,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 9
+#define HEADRACE_ABI 10
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -58,6 +58,10 @@ HEADRACE_API int64_t headrace_gather(const char *source, int64_t row_stride, int
  * source. Returns the place of the first range outside of its source, in which case nothing is written, or -1. */
 HEADRACE_API int64_t headrace_gather_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
                                             const int64_t *offsets, const int64_t *lengths, int64_t count, char *out);
+
+/* Reads each page of the ranges, so that it need not be waited for after that. Returns as headrace_gather_ranges. */
+HEADRACE_API int64_t headrace_touch_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
+                                           const int64_t *offsets, const int64_t *lengths, int64_t count);
 
 /* Puts a bytes object of each of the ranges in a Python list of count items, with PyBytes_FromStringAndSize and
  * PyList_SetItem, so the GIL must be held. Returns as headrace_gather_ranges; where Python raises an error it is -1. */

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 9
+ABI = 10
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
@@ -103,6 +103,7 @@ class NativeKernels:
         ranges = [*[c_void_p] * 5, c_int64]
         self._gather_ranges = both("headrace_gather_ranges", [*ranges, c_void_p], c_int64)
         self._crc32c = both("headrace_crc32c", [*ranges, c_void_p], c_int64)
+        _, self._touch_ranges = both("headrace_touch_ranges", ranges, c_int64)
         self._slice_ranges, _ = both("headrace_slice_ranges", [*ranges, c_void_p, c_void_p, py_object], c_int64)
         makers = pythonapi.PyBytes_FromStringAndSize, pythonapi.PyList_SetItem
         self._makers = [cast(function, c_void_p) for function in makers]
@@ -197,7 +198,11 @@ class NativeKernels:
         check_ranges(sources, which, offsets, lengths)
         arrays = _range_arrays(sources, which, offsets, lengths)
         out: list[Any] = [None] * len(which)
-        bad = self._slice_ranges(*map(_address, arrays), len(which), *self._makers, out)
+        addresses = [*map(_address, arrays), len(which)]
+        # Objects are made under the GIL, under which nobody should wait for pages from a disk.
+        bad = self._touch_ranges(*addresses) if int(lengths.sum()) > _LITTLE else -1
+        if bad < 0:
+            bad = self._slice_ranges(*addresses, *self._makers, out)
         if bad >= 0:
             raise range_error(sources, which, offsets, lengths, bad)
         return out

@@ -64,8 +64,6 @@ def slice_ranges(
 ) -> list[bytes]:
     """Return ranges of bytes of several sources, each as an object of its own.
 
-    The native one holds the GIL all the time, also while pages come from a disk.
-
     Args:
         sources: Contiguous arrays of one dimension, uint8.
         which: int64 of shape (n,): the place of each range's source.

@@ -18,7 +18,6 @@ from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.errors import ArgumentError, CorruptDataError, MixedSamplesError
 from headrace.storage.rows import gather_rows
-from headrace.storage.source import read_ranges, split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,7 +147,7 @@ class Bytes(Column):
     @classmethod
     def _gather(cls, columns: Sequence[Bytes], wanted: Wanted) -> Any:
         starts, lengths = _ranges([column.offsets for column in columns], wanted)
-        return split(read_ranges([column.content for column in columns], wanted.which, starts, lengths))
+        return kernels.active().slice_ranges([column.content for column in columns], wanted.which, starts, lengths)
 
 
 class Texts(Bytes):

@@ -14,7 +14,7 @@ from headrace.storage.index import Index, open_index, open_indexes
 from headrace.storage.parts import Parts
 from headrace.storage.ranges import Ranges
 from headrace.storage.rows import gather_rows
-from headrace.storage.source import LocalSource, Packed, open_source, read_ranges, split
+from headrace.storage.source import LocalSource, Packed, open_source, read_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,18 +25,10 @@ if TYPE_CHECKING:
     from headrace.storage.parts import Located
     from headrace.storage.source import Source
 
-__all__ = ["RecordFiles", "few_bytes"]
+__all__ = ["RecordFiles"]
 
 _BLOCK_BYTES = 1 << 22
 _AT_ONCE = 16  # files far away
-
-
-def few_bytes(tables: Sequence[NDArray[Any]], located: Located) -> NDArray[Any]:
-    """Rows of the tables of several files, shape (n, ...), of a few bytes each."""
-    if len(tables) == 1:  # NumPy has them before a kernel would have been called
-        return tables[0].take(located.rows, axis=0)
-    rows: NDArray[Any] = gather_rows(tables, located.which, located.rows)
-    return rows
 
 
 class RecordFiles:
@@ -90,7 +82,9 @@ class RecordFiles:
 
     def rows(self, name: str, located: Located) -> NDArray[Any]:
         """Rows of the tables of several files, shape (n,)."""
-        return few_bytes([self.table(part, name) for part in located.parts], located)
+        tables = [self.table(part, name) for part in located.parts]
+        rows: NDArray[Any] = gather_rows(tables, located.which, located.rows)
+        return rows
 
     def read(
         self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], *, verify: bool = True
@@ -121,13 +115,7 @@ class RecordFiles:
     def read_each(
         self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], *, verify: bool = True
     ) -> list[bytes]:
-        """The bytes of each record; for the arguments and errors see `read`.
-
-        No copy of all is made before. To cut them holds the GIL, but not while pages come from the disk: they are
-        here when they have been checked, and otherwise a copy is made once a read had to wait for them.
-        """
-        if self._waits.lately and not verify:
-            return split(self.read(located, records, indices, verify=False))
+        """The bytes of each record, without a copy of all before; for the arguments and errors see `read`."""
         with self._waits.reading():
             ranges = self._ranges(located, records)
             if verify:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["gather_rows", "rows_differ"]
+
+_LITTLE = 1 << 14  # bytes, which NumPy has gathered before a kernel would have been called
 
 
 def gather_rows(arrays: Sequence[NDArray[Any]], which: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
@@ -35,7 +38,10 @@ def gather_rows(arrays: Sequence[NDArray[Any]], which: NDArray[np.int64], rows: 
     first = arrays[0]
     if first.ndim == 1 and rows_differ(first.dtype):
         return default_collate([arrays[number][row] for number, row in zip(which, rows, strict=True)])
-    out = empty((len(rows), *first.shape[1:]), first.dtype)
+    shape = (len(rows), *first.shape[1:])
+    if len(arrays) == 1 and math.prod(shape) * first.itemsize <= _LITTLE:
+        return first.take(rows, axis=0)
+    out = empty(shape, first.dtype)
     if len(arrays) == 1:
         kernels.active().gather(first, rows, out)
     elif not out.nbytes:

@@ -9,7 +9,8 @@ import numpy as np
 
 from headrace.errors import StorageError
 from headrace.storage.parts import Located
-from headrace.storage.record_files import RecordFiles, few_bytes
+from headrace.storage.record_files import RecordFiles
+from headrace.storage.rows import gather_rows
 from headrace.storage.source import read_ranges
 from headrace.storage.tar import TAR
 
@@ -155,7 +156,7 @@ class TarFiles:
         rooms = {self._key_rooms[part] for part in located.parts}
         room = rooms.pop()
         if room and not rooms:
-            buffer = few_bytes([text.reshape(-1, room) for text in texts], located)
+            buffer = gather_rows([text.reshape(-1, room) for text in texts], located.which, located.rows)
         else:
             buffer = read_ranges(texts, located.which, *self._spans("key_bounds", located)).buffer
         *keys, _ = str(buffer.data, "utf-8", "surrogateescape").split("\0")

@@ -57,11 +57,13 @@ class Contender:
         name: what the table calls it.
         run: does the work once, or begins it where `steady` measures; None where it cannot be run here.
         note: shown in place of figures where it cannot be run.
+        share: how much of the work it does, of what would take too long; its name tells. The figures are scaled up.
     """
 
     name: str
     run: Callable[[], object] | None
     note: str = "not installed"
+    share: float = 1
 
 
 class Same:
@@ -163,7 +165,7 @@ def race(
         measure: runs a contender and gives the seconds that count.
 
     Returns:
-        The seconds of each round, for each contender that could be run.
+        The seconds of each round, for each contender that could be run; those that all of the work would take.
     """
     seconds: dict[str, list[float]] = {entry.name: [] for entry in contenders if entry.run is not None}
     for number in range(rounds + 1):
@@ -172,7 +174,7 @@ def race(
                 continue
             took = measure(entry.run)
             if number:
-                seconds[entry.name].append(took)
+                seconds[entry.name].append(took / entry.share)
     return seconds
 
 

@@ -30,7 +30,7 @@ from headrace.storage.tfrecord import frame
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-BATCH, FEW = 256, 4_000
+BATCH, FEW = 256, 20_000
 tensorflow: Any = rival("tensorflow")
 webdataset: Any = rival("webdataset")
 

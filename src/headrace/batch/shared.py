@@ -125,11 +125,13 @@ class SharedCounts:
     def _take_a_row(self) -> None:
         """A row for this process alone, so that adding needs no call of the system's."""
         with self:
+            if self._owner == os.getpid():  # another thread was quicker
+                return
             self._row = int(self._processes[0]) % _ROWS
             self._processes += 1
-        self._before = self._rows[self._row].copy()  # by another, if there were very many
-        self._adding = threading.Lock()
-        self._owner = os.getpid()
+            self._before = self._rows[self._row].copy()  # by another, if there were very many
+            self._adding = threading.Lock()
+            self._owner = os.getpid()  # last, since from here on the other threads add
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -149,24 +151,23 @@ class FileLock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._threads = threading.Lock()
-        self._process = os.getpid()
+        # By process: in one that was forked, a thread that is not there may have had the lock of its parent.
+        self._threads: dict[int, threading.Lock] = {}
 
     def acquire(self) -> None:
         """Wait until nobody else has it."""
-        if self._process != os.getpid():  # forked, perhaps while a thread that is not here had it
-            self._process, self._threads = os.getpid(), threading.Lock()
-        self._threads.acquire()
+        lock = self._threads.setdefault(os.getpid(), threading.Lock())  # one call, so that all threads get the same
+        lock.acquire()
         try:
             _lock_file(self._descriptor)
         except BaseException:
-            self._threads.release()
+            lock.release()
             raise
 
     def release(self) -> None:
         """Let others have it."""
         _unlock_file(self._descriptor)
-        self._threads.release()
+        self._threads[os.getpid()].release()
 
 
 def _lock_file(descriptor: int) -> None:

@@ -121,8 +121,7 @@ def test_sharpness_is_pillows(by: float) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_operations_are_torchvisions(name: str, dtype: Any) -> None:
-    v2 = pytest.importorskip("torchvision.transforms.v2")
+def test_operations_are_torchvisions(v2: Any, name: str, dtype: Any) -> None:
     torch = sys.modules["torch"]
     image = photo() if dtype == np.uint8 else (photo() / np.float32(255)).astype(np.float32)
     operation = augment._OPERATIONS[name]
@@ -140,8 +139,7 @@ def test_operations_are_torchvisions(name: str, dtype: Any) -> None:
                 np.testing.assert_allclose(found, expected.numpy(), atol=1 if dtype == np.uint8 else 1e-5)
 
 
-def test_magnitudes_are_torchvisions() -> None:
-    v2 = pytest.importorskip("torchvision.transforms.v2")
+def test_magnitudes_are_torchvisions(v2: Any) -> None:
     assert list(v2.TrivialAugmentWide._AUGMENTATION_SPACE) == OPERATIONS
     for name, (magnitudes, signed) in v2.TrivialAugmentWide._AUGMENTATION_SPACE.items():
         operation, expected = augment._OPERATIONS[name], magnitudes(31, 32, 32)

@@ -96,6 +96,7 @@ CHAINS: dict[str, list[Any]] = {
     "flips first": [RandomHorizontalFlip(), RandomVerticalFlip(), RandomResizedCrop((12, 17))],
     "cut only": [RandomCrop((16, 18), padding=0), *PIXELS],
     "padded": [Resize((30, 33)), RandomCrop(32, padding=3)],
+    "at most so long": [Resize(30, max_size=50), CenterCrop(12), RandomVerticalFlip()],
     "four pixels": [Resize((11, 7), antialias=False)],
     "and a function": [RandomResizedCrop(20), ToFloat(), lambda image: image * 2],
 }

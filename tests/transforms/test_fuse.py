@@ -200,7 +200,7 @@ STEPS: list[Callable[[Any], Any]] = [
     ),
     lambda draw: CenterCrop((draw(st.integers(1, 3)), draw(st.integers(1, 3)))),
     lambda draw: Pad(draw(st.tuples(*[st.integers(1, 3)] * 4)), fill=draw(st.sampled_from([0, 0, 7]))),
-    lambda draw: Resize(draw(st.integers(1, 9))),
+    lambda draw: Resize(draw(st.integers(1, 9)), max_size=draw(st.none() | st.integers(10, 13))),
     lambda draw: RandomResizedCrop((draw(st.integers(1, 9)), draw(st.integers(1, 9)))),
     lambda draw: ToFloat(draw(st.sampled_from([np.float16, np.float32, np.float64]))),
 ]

@@ -122,6 +122,21 @@ def test_an_integer_is_the_shorter_side(size: Any, extent: tuple[int, int], expe
     assert Resize(size, layout="CHW")(noise(3, *extent)).shape == (3, *expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "max_size", "extent", "expected"),
+    [
+        (10, 14, (20, 30), (9, 14)),
+        (10, 15, (20, 30), (10, 15)),
+        (10, 12, (31, 20), (12, 8)),
+        ([10], np.int64(20), (7, 400), (1, 20)),
+        (10, 11, (20, 20), (10, 10)),
+    ],
+)
+def test_the_longer_side_is_limited(size: Any, max_size: int, extent: tuple[int, int], expected: Any) -> None:
+    assert Resize(size, max_size=max_size)(noise(*extent, 3)).shape == (*expected, 3)
+    assert Resize(size, max_size=max_size, layout="CHW")(noise(3, *extent)).shape == (3, *expected)
+
+
 def test_an_image_of_that_size_comes_back_itself() -> None:
     for image in (noise(8, 9), noise(8, 9, 3)):
         assert Resize((8, 9))(image) is image
@@ -264,6 +279,16 @@ def test_a_size_must_be_positive_integers(size: Any) -> None:
     for transform in transforms:
         with pytest.raises(ArgumentError, match=r"size must be a positive integer or \(height, width\), but got size="):
             transform(size)
+
+
+def test_a_limit_of_the_longer_side_goes_with_the_shorter_one() -> None:
+    with pytest.raises(
+        ArgumentError, match=r"max_size goes with one integer as size, but got max_size=9 and size=\(4,"
+    ):
+        Resize((4, 5), max_size=9)
+    for wrong in (7, 3, -1, True, 8.5, "9"):
+        with pytest.raises(ArgumentError, match="max_size must be an integer larger than size=7, but got max_size="):
+            Resize(7, max_size=wrong)
 
 
 @pytest.mark.parametrize("value", [1, (1,), (1, 2, 3), (0, 1), (-1, 1), (2, 1), (1, math.inf), (math.nan, 1), "12"])

@@ -140,6 +140,14 @@ def test_resize(v2: Any, size: Any, antialias: bool, dtype: str) -> None:
     assert_near(Resize(size, antialias=antialias, layout="CHW").apply_batch(images), expected, 0.2, 5e-6)
 
 
+@pytest.mark.parametrize(("size", "max_size"), [(10, 12), (10, 20), (13, 14), (30, 41), (6, 8)])
+@pytest.mark.parametrize("extent", [(23, 31), (31, 23), (20, 20), (5, 37), (19, 38)])
+def test_resize_with_a_limit(v2: Any, extent: tuple[int, int], size: int, max_size: int) -> None:
+    images = noise(2, 3, *extent, dtype="f4")
+    expected = v2.functional.resize(torch.from_numpy(images), [size], max_size=max_size)
+    assert_near(Resize(size, max_size=max_size, layout="CHW").apply_batch(images), expected, atol=5e-6)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("antialias", [True, False])
 def test_windows_scaled(v2: Any, antialias: bool, dtype: str) -> None:

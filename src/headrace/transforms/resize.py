@@ -35,12 +35,15 @@ class Resize(ImageTransform):
     Args:
         size: (height, width) in pixels, or one integer for the shorter side; the other one keeps
             its proportion, rounded down.
+        max_size: with one integer, what the longer side is at most, in pixels: where it would be
+            longer, it becomes that, and the shorter side keeps its proportion.
         antialias: whether all pixels count where the image shrinks, as in Pillow, rather than the
             four nearest ones.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
-        ArgumentError: a size is not allowed; when called, the images have no pixels.
+        ArgumentError: a size is not allowed, or max_size is not larger than one integer; when called,
+            the images have no pixels.
         ArgumentTypeError: when called with what is neither uint8 nor floating-point.
 
     Named as torchvision.transforms.v2.Resize, with its defaults. Bytes are scaled along the width,
@@ -53,16 +56,24 @@ class Resize(ImageTransform):
 
     takes_any_sizes = True
 
-    def __init__(self, size: int | Sequence[int], *, antialias: bool = True, layout: str | None = None) -> None:
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        *,
+        max_size: int | None = None,
+        antialias: bool = True,
+        layout: str | None = None,
+    ) -> None:
         super().__init__(layout)
         self.size = _check_size(size)
+        self.max_size = _check_max_size(max_size, self.size)
         self.antialias = bool(antialias)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The scaled images; `images` itself if they have that size already."""
         _check_images(images, "Resize")
         extent = images.shape[axes.height], images.shape[axes.width]
-        size = self.size if isinstance(self.size, tuple) else _shorter_side(self.size, extent)
+        size = self._size_of(extent)
         if size == extent:
             return images
         out = _empty_of_size(images, axes, size)
@@ -79,9 +90,19 @@ class Resize(ImageTransform):
             return False
         sizes: Any = self.size
         if isinstance(self.size, int):
-            sizes = [_shorter_side(self.size, (height, width)) for height, width in recipe.sizes.tolist()]
+            sizes = [self._size_of((height, width)) for height, width in recipe.sizes.tolist()]
         recipe.scale(sizes, antialias=self.antialias)
         return True
+
+    def _size_of(self, extent: tuple[int, int]) -> tuple[int, int]:
+        """What an image of that height and width is scaled to."""
+        if isinstance(self.size, tuple):
+            return self.size
+        # As torchvision rounds: down, the shorter side from what the longer one was rounded to.
+        shorter, longer = self.size, int(self.size * max(extent) / min(extent))
+        if self.max_size is not None and longer > self.max_size:
+            shorter, longer = max(1, int(self.max_size * shorter / longer)), self.max_size
+        return (shorter, longer) if extent[0] <= extent[1] else (longer, shorter)
 
 
 class RandomResizedCrop(RandomImageTransform):
@@ -270,12 +291,6 @@ def _empty_of_size(images: NDArray[Any], axes: Axes, size: tuple[int, int]) -> N
 # ---------------------------------------------------------------- arguments
 
 
-def _shorter_side(size: int, extent: tuple[int, int]) -> tuple[int, int]:
-    shorter, longer = min(extent), max(extent)
-    other = int(size * longer / shorter)
-    return (size, other) if extent[0] <= extent[1] else (other, size)
-
-
 def _check_images(images: NDArray[Any], who: str) -> None:
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise ArgumentTypeError(
@@ -291,3 +306,13 @@ def _check_size(size: Any) -> int | tuple[int, int]:
     if len(numbers) not in (1, 2) or not integers or min(numbers) < 1:
         raise ArgumentError(f"size must be a positive integer or (height, width), but got size={size!r}")
     return int(numbers[0]) if len(numbers) == 1 else (int(numbers[0]), int(numbers[1]))
+
+
+def _check_max_size(max_size: Any, size: int | tuple[int, int]) -> int | None:
+    if max_size is None:
+        return None
+    if isinstance(size, tuple):
+        raise ArgumentError(f"max_size goes with one integer as size, but got max_size={max_size!r} and size={size}")
+    if isinstance(max_size, bool) or not isinstance(max_size, int | np.integer) or max_size <= size:
+        raise ArgumentError(f"max_size must be an integer larger than size={size}, but got max_size={max_size!r}")
+    return int(max_size)

@@ -286,7 +286,8 @@ def test_a_limit_of_the_longer_side_goes_with_the_shorter_one() -> None:
         ArgumentError, match=r"max_size goes with one integer as size, but got max_size=9 and size=\(4,"
     ):
         Resize((4, 5), max_size=9)
-    for wrong in (7, 3, -1, True, 8.5, "9"):
+    wrongs: list[Any] = [7, 3, -1, True, 8.5, "9"]
+    for wrong in wrongs:
         with pytest.raises(ArgumentError, match="max_size must be an integer larger than size=7, but got max_size="):
             Resize(7, max_size=wrong)
 

@@ -33,6 +33,10 @@ typedef struct {
     void *out;
 } headrace_finish;
 
+typedef struct {
+    int interpolation, antialias; /* antialias: a curve is as wide as the pixels of the scaled image */
+} headrace_filter;
+
 /* The pixels of a line of the scaled image that are seen, and what they are made of. */
 typedef struct {
     int64_t begin, count;           /* which pixels */
@@ -59,7 +63,7 @@ typedef struct {
 /* Begin with one image: box are top, left, bottom and right of its window in the source, size its scaled height and
  * width. Returns 1, or 0 where nothing of it is seen, or -1 where memory is missing. */
 int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_finish *finish,
-                           int64_t row, const double *box, const int32_t *size, int antialias);
+                           int64_t row, const double *box, const int32_t *size, const headrace_filter *filter);
 
 /* The next row, from rows.source on; pixels: from column columns.source on. The slack behind it may be read. */
 void headrace_scale_row(headrace_scaling *scaling, const uint8_t *pixels);

@@ -83,12 +83,12 @@ int headrace_decodes(void) { return 0; }
 
 void headrace_decode(const uint8_t *const *files, const int64_t *lengths, int64_t count, const int32_t *headers,
                      const int32_t *denominators, int64_t channels, const double *boxes, const int32_t *turns,
-                     const int32_t *sizes, int32_t antialias, const int32_t *places, const void *table,
-                     const void *fill, const float *terms, int64_t item_bytes, const int64_t *out_grid,
-                     int64_t out_stride, void *out, int32_t threads, char *messages) {
+                     const int32_t *sizes, int32_t interpolation, int32_t antialias, const int32_t *places,
+                     const void *table, const void *fill, const float *terms, int64_t item_bytes,
+                     const int64_t *out_grid, int64_t out_stride, void *out, int32_t threads, char *messages) {
     (void)files, (void)lengths, (void)headers, (void)denominators, (void)channels, (void)boxes, (void)turns;
-    (void)sizes, (void)antialias, (void)places, (void)table, (void)fill, (void)terms, (void)item_bytes;
-    (void)out_grid, (void)out_stride, (void)out, (void)threads;
+    (void)sizes, (void)interpolation, (void)antialias, (void)places, (void)table, (void)fill, (void)terms;
+    (void)item_bytes, (void)out_grid, (void)out_stride, (void)out, (void)threads;
     for (int64_t i = 0; i < count; i++)
         snprintf(messages + i * HEADRACE_MESSAGE, HEADRACE_MESSAGE, "no decoder was there when headrace was built");
 }
@@ -147,7 +147,7 @@ typedef struct {
     const int32_t *headers, *denominators;
     const double *boxes;
     const int32_t *turns, *sizes;
-    int antialias;
+    headrace_filter filter;
     headrace_finish finish;
     char *messages;
 } encoded;
@@ -244,7 +244,7 @@ static void decode(j_decompress_ptr codec, const encoded *all, headrace_scratch 
     headrace_scaling scaling;
     begin(codec, all, row);
     const int begun = headrace_begin_scaling(&scaling, scratch, &all->finish, row, all->boxes + row * 4,
-                                             all->sizes + row * 2, all->antialias);
+                                             all->sizes + row * 2, &all->filter);
     if (begun < 0) refuse((failure *)codec->err, "memory is missing");
     if (begun > 0 && all->turns[row])
         read_part(codec, scratch, &scaling, all->turns[row]);
@@ -276,11 +276,11 @@ int headrace_decodes(void) { return 1; }
 
 void headrace_decode(const uint8_t *const *files, const int64_t *lengths, int64_t count, const int32_t *headers,
                      const int32_t *denominators, int64_t channels, const double *boxes, const int32_t *turns,
-                     const int32_t *sizes, int32_t antialias, const int32_t *places, const void *table,
-                     const void *fill, const float *terms, int64_t item_bytes, const int64_t *out_grid,
-                     int64_t out_stride, void *out, int32_t threads, char *messages) {
+                     const int32_t *sizes, int32_t interpolation, int32_t antialias, const int32_t *places,
+                     const void *table, const void *fill, const float *terms, int64_t item_bytes,
+                     const int64_t *out_grid, int64_t out_stride, void *out, int32_t threads, char *messages) {
     encoded all = {.files = files, .lengths = lengths, .headers = headers, .denominators = denominators,
-                   .boxes = boxes, .turns = turns, .sizes = sizes, .antialias = antialias,
+                   .boxes = boxes, .turns = turns, .sizes = sizes, .filter = {interpolation, antialias},
                    .finish = {channels, places, table, fill, terms, item_bytes, out_grid, out_stride, out},
                    .messages = messages};
     headrace_each(count, threads, decode_row, &all);

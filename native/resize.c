@@ -1,4 +1,4 @@
-#include "images.h"
+#include "scaling.h"
 
 #include <math.h>
 #include <string.h>
@@ -8,67 +8,20 @@
 #include <immintrin.h>
 #endif
 
-/* Weights are fixed-point numbers of this many bits behind the point: sums are exact, in whichever order. */
-enum { BITS = 22, HALF = 1 << (BITS - 1) };
+enum { BITS = HEADRACE_WEIGHT_BITS, HALF = 1 << (BITS - 1), GROUP = HEADRACE_GROUP };
 
 /* For AVX2 a weight is split in two of 16 bits. Four taps at a time, of up to four channels. */
-enum { LOW_BITS = 11, GROUP = 4, GROUP_ITEMS = 32 };
+enum { LOW_BITS = 11, GROUP_ITEMS = 32 };
 
-enum { ROWS_FIRST, ROWS_TAPS, ROWS_WEIGHTS, COLUMNS_FIRST, COLUMNS_TAPS, COLUMNS_WEIGHTS, PAIRS, LINES, SUMS, SCALED, GATHERED };
-
-static int64_t smaller(int64_t one, int64_t other) { return one < other ? one : other; }
-static int64_t larger(int64_t one, int64_t other) { return one > other ? one : other; }
+enum { ROWS, COLUMNS = ROWS + HEADRACE_AXIS_SLOTS, PAIRS = COLUMNS + HEADRACE_AXIS_SLOTS, LINES, SUMS, SCALED, GATHERED };
 
 /* Which lines [*begin, *end) of a scaled image are shown, where output line i shows line from + step * i of those in
  * [seen, seen_end). */
 static void find_seen(int64_t from, int64_t step, int64_t count, int64_t seen, int64_t seen_end, int64_t *begin,
                       int64_t *end) {
     const int64_t last = from + step * (count - 1);
-    *begin = larger(smaller(from, last), seen);
-    *end = smaller(larger(from, last) + 1, seen_end);
-}
-
-/* The weights of one pixel, which is at `centre`, of `count` pixels of the source from `first` on. */
-static void weigh(int64_t first, int64_t count, double centre, double shrink, int32_t *weights, int64_t stride) {
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const double weight = 1 - fabs(((double)(first + i) - centre + 0.5) * shrink);
-        sum += weight > 0 ? weight : 0;
-    }
-    for (int64_t i = 0; i < stride; i++) {
-        const double weight = i < count ? 1 - fabs(((double)(first + i) - centre + 0.5) * shrink) : 0;
-        weights[i] = (int32_t)(0.5 + (weight > 0 ? weight : 0) / sum * (1 << BITS));
-    }
-}
-
-/* The triangle filter for pixels [begin, begin + count) of the `size` that low to high become. */
-static int begin_axis(headrace_axis *axis, headrace_scratch *scratch, int slot, double low, double high, int32_t size,
-                      int antialias) {
-    const int64_t origin = (int64_t)floor(low), extent = (int64_t)ceil(high) - origin;
-    const double start = low - (double)origin, scale = (high - low) / size;
-    const double reach = antialias && scale > 1 ? scale : 1, shrink = 1 / reach;
-    const size_t count = (size_t)axis->count;
-    int64_t most = 0;
-    axis->first = headrace_memory(scratch, slot, count * sizeof *axis->first);
-    axis->taps = headrace_memory(scratch, slot + 1, count * sizeof *axis->taps);
-    if (!axis->first || !axis->taps) return 0;
-    for (int64_t i = 0; i < axis->count; i++) {
-        const double centre = start + ((double)(axis->begin + i) + 0.5) * scale;
-        const int64_t first = larger((int64_t)(centre - reach + 0.5), 0);
-        axis->first[i] = origin + first;
-        axis->taps[i] = smaller((int64_t)(centre + reach + 0.5), extent) - first;
-        most = larger(most, axis->taps[i]);
-    }
-    axis->stride = (most + GROUP - 1) / GROUP * GROUP;
-    axis->weights = headrace_memory(scratch, slot + 2, count * (size_t)axis->stride * sizeof *axis->weights);
-    if (!axis->weights) return 0;
-    for (int64_t i = 0; i < axis->count; i++) {
-        const double centre = start + ((double)(axis->begin + i) + 0.5) * scale;
-        weigh(axis->first[i] - origin, axis->taps[i], centre, shrink, axis->weights + i * axis->stride, axis->stride);
-    }
-    axis->source = axis->first[0];
-    axis->source_end = axis->first[count - 1] + axis->taps[count - 1];
-    return 1;
+    *begin = headrace_larger(headrace_smaller(from, last), seen);
+    *end = headrace_smaller(headrace_larger(from, last) + 1, seen_end);
 }
 
 static int stays(double low, double high, int32_t size) { return low == floor(low) && high - low == size; }
@@ -115,7 +68,7 @@ __attribute__((target("avx2"), always_inline)) static inline void scale_some(con
         }
         const __m256i halves = _mm256_add_epi32(_mm256_slli_epi32(high, LOW_BITS), low);
         __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
-        sum = _mm_srli_epi32(_mm_add_epi32(sum, _mm_set1_epi32(HALF)), BITS);
+        sum = _mm_srai_epi32(_mm_add_epi32(sum, _mm_set1_epi32(HALF)), BITS);
         sum = _mm_packus_epi16(_mm_packus_epi32(sum, sum), sum);
         const int32_t four = _mm_cvtsi128_si32(sum); /* what is written too much is overwritten, or slack */
         memcpy(out + i * channels, &four, sizeof four);
@@ -143,6 +96,10 @@ __attribute__((target("avx2"))) static void scale_columns_avx2(const uint8_t *pi
     scale_some(pixels, axis, pairs, channels, shuffle, even, axis->count, 0, out);
 }
 
+static int32_t two_words(int32_t first, int32_t second) {
+    return (int32_t)((uint32_t)second << 16 | (uint32_t)(first & 0xFFFF));
+}
+
 /* One scaled row of 16 bytes at a time, from `taps` lines; the bytes behind it are slack. */
 __attribute__((target("avx2"))) static void scale_line_avx2(const uint8_t *lines, int64_t line_bytes, int64_t taps,
                                                             const int32_t *weights, uint8_t *out) {
@@ -156,9 +113,9 @@ __attribute__((target("avx2"))) static void scale_line_avx2(const uint8_t *lines
             const int32_t second = two ? weights[tap + 1] : 0;
             const __m256i pair_1 = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(one, next));
             const __m256i pair_2 = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(one, next));
-            const __m256i high = _mm256_set1_epi32((second >> LOW_BITS) << 16 | weights[tap] >> LOW_BITS);
+            const __m256i high = _mm256_set1_epi32(two_words(weights[tap] >> LOW_BITS, second >> LOW_BITS));
             const int32_t mask = (1 << LOW_BITS) - 1;
-            const __m256i low = _mm256_set1_epi32((second & mask) << 16 | (weights[tap] & mask));
+            const __m256i low = _mm256_set1_epi32(two_words(weights[tap] & mask, second & mask));
             high_1 = _mm256_add_epi32(high_1, _mm256_madd_epi16(pair_1, high));
             low_1 = _mm256_add_epi32(low_1, _mm256_madd_epi16(pair_1, low));
             high_2 = _mm256_add_epi32(high_2, _mm256_madd_epi16(pair_2, high));
@@ -167,8 +124,8 @@ __attribute__((target("avx2"))) static void scale_line_avx2(const uint8_t *lines
         const __m256i half = _mm256_set1_epi32(HALF);
         __m256i sum_1 = _mm256_add_epi32(_mm256_slli_epi32(high_1, LOW_BITS), _mm256_add_epi32(low_1, half));
         __m256i sum_2 = _mm256_add_epi32(_mm256_slli_epi32(high_2, LOW_BITS), _mm256_add_epi32(low_2, half));
-        sum_1 = _mm256_srli_epi32(sum_1, BITS);
-        sum_2 = _mm256_srli_epi32(sum_2, BITS);
+        sum_1 = _mm256_srai_epi32(sum_1, BITS);
+        sum_2 = _mm256_srai_epi32(sum_2, BITS);
         const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(sum_1, sum_2), 0xD8);
         const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
         _mm_storeu_si128((__m128i *)(out + x), bytes);
@@ -176,7 +133,7 @@ __attribute__((target("avx2"))) static void scale_line_avx2(const uint8_t *lines
 }
 #endif
 
-static uint8_t rounded(int32_t sum) { return sum >> BITS > 255 ? 255 : (uint8_t)(sum >> BITS); }
+static uint8_t rounded(int32_t sum) { return (uint8_t)headrace_smaller(headrace_larger(sum >> BITS, 0), 255); }
 
 static void scale_columns(const uint8_t *pixels, const headrace_axis *axis, int64_t channels, uint8_t *out) {
     for (int64_t i = 0; i < axis->count; i++) {
@@ -207,15 +164,15 @@ static int has_avx2(void) {
 }
 
 static int begin_axes(headrace_scaling *scaling, headrace_scratch *scratch, const double *box, const int32_t *size,
-                      int antialias) {
+                      const headrace_filter *filter) {
     scaling->copies = stays(box[0], box[2], size[0]) && stays(box[1], box[3], size[1]);
     if (scaling->copies) {
         keep_axis(&scaling->rows, box[0]);
         keep_axis(&scaling->columns, box[1]);
         return 1;
     }
-    return begin_axis(&scaling->rows, scratch, ROWS_FIRST, box[0], box[2], size[0], antialias) &&
-           begin_axis(&scaling->columns, scratch, COLUMNS_FIRST, box[1], box[3], size[1], antialias);
+    return headrace_begin_axis(&scaling->rows, scratch, ROWS, box[0], box[2], size[0], filter) &&
+           headrace_begin_axis(&scaling->columns, scratch, COLUMNS, box[1], box[3], size[1], filter);
 }
 
 static int begin_memory(headrace_scaling *scaling, headrace_scratch *scratch) {
@@ -237,7 +194,7 @@ static int begin_memory(headrace_scaling *scaling, headrace_scratch *scratch) {
 }
 
 int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_finish *finish,
-                           int64_t row, const double *box, const int32_t *size, int antialias) {
+                           int64_t row, const double *box, const int32_t *size, const headrace_filter *filter) {
     const int32_t *place = finish->places + row * 8;
     int64_t end;
     memset(scaling, 0, sizeof *scaling);
@@ -253,7 +210,7 @@ int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch,
         return scaling->scaled ? 0 : -1;
     }
     scaling->line_bytes = scaling->columns.count * finish->channels;
-    return begin_axes(scaling, scratch, box, size, antialias) && begin_memory(scaling, scratch) ? 1 : -1;
+    return begin_axes(scaling, scratch, box, size, filter) && begin_memory(scaling, scratch) ? 1 : -1;
 }
 
 /* One row of the scaled image, of lines that have come. */
@@ -283,11 +240,12 @@ static void make_line(const headrace_scaling *scaling, const uint8_t *pixels, ui
 
 void headrace_scale_row(headrace_scaling *scaling, const uint8_t *pixels) {
     const headrace_axis *rows = &scaling->rows;
-    const int64_t place = scaling->came++ * scaling->line_bytes;
+    const int64_t came = scaling->came++, place = came * scaling->line_bytes;
     if (scaling->copies) {
         memcpy(scaling->scaled + place, pixels, (size_t)scaling->line_bytes);
         return;
     }
+    if (rows->source + came < rows->first[scaling->made]) return; /* no row needs it */
     make_line(scaling, pixels, scaling->lines + place);
     while (scaling->made < rows->count &&
            rows->first[scaling->made] + rows->taps[scaling->made] - rows->source <= scaling->came)
@@ -337,7 +295,7 @@ typedef struct {
     const int64_t *grid, *indices;
     const double *boxes;
     const int32_t *turns, *sizes;
-    int antialias;
+    headrace_filter filter;
     headrace_finish finish;
     int32_t *failures;
 } images;
@@ -349,7 +307,7 @@ static void scale_image(void *context, headrace_scratch *scratch, int64_t row) {
     const int swapped = (turn & HEADRACE_TRANSPOSED) != 0;
     headrace_scaling scaling;
     int begun = headrace_begin_scaling(&scaling, scratch, &all->finish, row, all->boxes + row * 4,
-                                       all->sizes + row * 2, all->antialias);
+                                       all->sizes + row * 2, &all->filter);
     if (begun > 0) {
         const int64_t height = all->grid[swapped], width = all->grid[!swapped];
         int64_t y_stride = all->grid[3 + swapped], x_stride = all->grid[3 + !swapped];
@@ -365,11 +323,11 @@ static void scale_image(void *context, headrace_scratch *scratch, int64_t row) {
 
 void headrace_scale(const uint8_t *source, int64_t image_stride, int64_t count_images, const int64_t *source_grid,
                     const int64_t *indices, int64_t count, const double *boxes, const int32_t *turns,
-                    const int32_t *sizes, int32_t antialias, const int32_t *places, const void *table,
-                    const void *fill, const float *terms, int64_t item_bytes, const int64_t *out_grid,
-                    int64_t out_stride, void *out, int32_t threads, int32_t *failures) {
+                    const int32_t *sizes, int32_t interpolation, int32_t antialias, const int32_t *places,
+                    const void *table, const void *fill, const float *terms, int64_t item_bytes,
+                    const int64_t *out_grid, int64_t out_stride, void *out, int32_t threads, int32_t *failures) {
     images all = {.source = source, .image_stride = image_stride, .grid = source_grid, .indices = indices,
-                  .boxes = boxes, .turns = turns, .sizes = sizes, .antialias = antialias,
+                  .boxes = boxes, .turns = turns, .sizes = sizes, .filter = {interpolation, antialias},
                   .finish = {source_grid[2], places, table, fill, terms, item_bytes, out_grid, out_stride, out},
                   .failures = failures};
     /* No pixel lies behind this one, whichever of the strides is negative. */

@@ -56,8 +56,8 @@ static int decode(const uint8_t *data, int64_t length) {
     uint8_t *exact = malloc((size_t)length); /* so that a byte behind the end is noticed */
     memcpy(exact, data, (size_t)length);
     const uint8_t *file = exact;
-    headrace_decode(&file, &length, 1, header, &denominator, channels, box, &turn, size, (int32_t)draw(2), place, table,
-                    fill, NULL, 4, grid, channels * SIZE * SIZE, out, 1, message);
+    headrace_decode(&file, &length, 1, header, &denominator, channels, box, &turn, size, (int32_t)draw(3), (int32_t)draw(2), place,
+                    table, fill, NULL, 4, grid, channels * SIZE * SIZE, out, 1, message);
     free(exact);
     return !message[0];
 }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 from headrace.kernels import native, reference
-from headrace.kernels.images import Pixels, Scaling, Turn
+from headrace.kernels.images import Interpolation, Pixels, Scaling, Turn
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is the oracle")
 
@@ -67,7 +67,7 @@ def scalings(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "source": rng.integers(0, 256, (3, height, width, channels), np.uint8),
         "indices": rng.integers(0, 3, count),
-        "scaling": Scaling(turns, boxes, sizes, draw(st.booleans())),
+        "scaling": Scaling(turns, boxes, sizes, draw(st.booleans()), draw(st.sampled_from(Interpolation))),
         "pixels": Pixels(places, table, rng.integers(0, 256, channels).astype(dtype)),
         "out": np.zeros((count, draw(st.integers(1, 40)), draw(st.integers(1, 40)), channels), dtype),
     }
@@ -89,21 +89,48 @@ def test_native_is_the_reference(case: dict[str, Any], from_planes: bool, to_pla
     np.testing.assert_array_equal(found, case["out"])
 
 
-@given(st.tuples(*[st.integers(1, 90)] * 4))
-def test_each_direction_is_pillows(extents: tuple[int, int, int, int]) -> None:
+PILLOWS = {kind: Image.Resampling[kind.name] for kind in Interpolation}
+
+
+@given(st.tuples(*[st.integers(1, 90)] * 4), st.sampled_from(Interpolation))
+def test_each_direction_is_pillows(extents: tuple[int, int, int, int], kind: Interpolation) -> None:
     height, width, to_height, to_width = extents
     image = noise(height, width, 3)
     for size in ((height, to_width), (to_height, width)):
-        expected = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
-        np.testing.assert_array_equal(scaled(reference, image, (0, 0, height, width), size), expected)
+        expected = np.asarray(Image.fromarray(image).resize(size[::-1], PILLOWS[kind]))
+        found = scaled(reference, image, (0, 0, height, width), size, interpolation=kind)
+        np.testing.assert_array_equal(found, expected)
 
 
-def test_a_box_between_pixels_is_pillows(kernels: Any) -> None:
+@given(st.tuples(*[st.integers(1, 60)] * 4), st.tuples(*[st.integers(0, 9)] * 4))
+def test_the_nearest_pixels_are_pillows(extents: tuple[int, int, int, int], around: tuple[int, int, int, int]) -> None:
+    """Both directions at once, and those of a window as those of the window alone."""
+    height, width, to_height, to_width = extents
+    top, left, bottom, right = around
+    image = noise(top + height + bottom, left + width + right, 3)
+    box = (top, left, top + height, left + width)
+    window = Image.fromarray(image[top : top + height, left : left + width])
+    expected = np.asarray(window.resize((to_width, to_height), Image.Resampling.NEAREST))
+    found = scaled(reference, image, box, (to_height, to_width), interpolation=Interpolation.NEAREST)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", Interpolation)
+@pytest.mark.parametrize(("low", "high", "size"), [(0.5, 39.25, 7), (0.25, 39.5, 60), (0, 40, 3)])
+def test_a_box_between_pixels_is_pillows(kernels: Any, kind: Interpolation, low: float, high: float, size: int) -> None:
     """Of whole images: there Pillow, too, sees nothing outside."""
     image = noise(40, 1, 3)
-    box = (0.5, 0, 39.25, 1)
-    expected = np.asarray(Image.fromarray(image).resize((1, 7), Image.Resampling.BILINEAR, (0, 0.5, 1, 39.25)))
-    np.testing.assert_array_equal(scaled(kernels, image, box, (7, 1)), expected)
+    expected = np.asarray(Image.fromarray(image).resize((1, size), PILLOWS[kind], (0, low, 1, high)))
+    np.testing.assert_array_equal(scaled(kernels, image, (low, 0, high, 1), (size, 1), interpolation=kind), expected)
+
+
+def test_cubic_weights_that_are_negative(kernels: Any) -> None:
+    """Beside an edge the values overshoot, and stay those of a byte."""
+    image = np.repeat(np.array([0, 255, 255, 0], np.uint8), 5)[:, np.newaxis, np.newaxis]
+    for size in (7, 20, 33):
+        expected = np.asarray(Image.fromarray(image[..., 0]).resize((1, size), Image.Resampling.BICUBIC))
+        found = scaled(kernels, image, (0, 0, 20, 1), (size, 1), interpolation=Interpolation.BICUBIC)
+        np.testing.assert_array_equal(found[..., 0], expected)
 
 
 @pytest.mark.parametrize("turn", range(8))
@@ -121,6 +148,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"box": (3, 0, 3, 14)}, ArgumentError, "a box does not lie in its image"),
     ({"box": (0, float("nan"), 9, 14)}, ArgumentError, "a box does not lie in its image"),
     ({"turn": 8}, ArgumentError, "a turn is none of 0 to 7"),
+    ({"interpolation": 3}, ArgumentError, "interpolation is 3, but an Interpolation, 0 to 2, is needed"),
 ]
 
 

@@ -113,7 +113,7 @@ class Kernels(Protocol):
         out: NDArray[Any],
         threads: int = 1,
     ) -> None:
-        """Scale a part of each image with a triangle filter, then cut windows out of these as `cut` does."""
+        """Scale a part of each image, then cut windows out of these as `cut` does."""
 
     @property
     def decodes(self) -> bool:

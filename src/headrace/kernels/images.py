@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Pixels", "Scaling", "Turn", "check_decode", "check_scale"]
+__all__ = ["Interpolation", "Pixels", "Scaling", "Turn", "check_decode", "check_scale"]
 
 
 class Turn(IntFlag):
@@ -26,6 +26,17 @@ class Turn(IntFlag):
     TRANSPOSED = 4
 
 
+class Interpolation(IntEnum):
+    """What a pixel of a scaled image is made of."""
+
+    NEAREST = 0
+    """The pixel that its centre lies in."""
+    BILINEAR = 1
+    """The pixels around it, by a triangle."""
+    BICUBIC = 2
+    """The pixels around it, by Keys' cubic curve with a = -0.5."""
+
+
 class Scaling(NamedTuple):
     """Which part of each of n images is scaled to which size.
 
@@ -34,18 +45,21 @@ class Scaling(NamedTuple):
         boxes: top, left, bottom and right of the part in the turned image, in pixels and parts of
             them, shape (n, 4), float64.
         sizes: height and width to which it is scaled, shape (n, 2), int32.
-        antialias: whether all pixels count where it shrinks, rather than the four nearest ones.
+        antialias: whether all pixels count where it shrinks, rather than the four (bicubic: sixteen)
+            nearest ones; nothing to the nearest one alone.
+        interpolation: what each pixel is made of.
     """
 
     turns: NDArray[np.int32]
     boxes: NDArray[np.float64]
     sizes: NDArray[np.int32]
     antialias: bool = True
+    interpolation: Interpolation = Interpolation.BILINEAR
 
     def row(self, number: int) -> Scaling:
         """The scaling of one of the images."""
         one = slice(number, number + 1)
-        return Scaling(self.turns[one], self.boxes[one], self.sizes[one], self.antialias)
+        return self._replace(turns=self.turns[one], boxes=self.boxes[one], sizes=self.sizes[one])
 
 
 class Pixels(NamedTuple):
@@ -118,9 +132,11 @@ def _check_scaling(scaling: Scaling, extents: NDArray[Any], count: int) -> None:
             raise ArgumentError(
                 f"{name} is {array.dtype} of shape {array.shape}, but {np.dtype(dtype)} of {shape} is needed"
             )
+    if scaling.interpolation not in tuple(Interpolation):
+        raise ArgumentError(f"interpolation is {scaling.interpolation!r}, but an Interpolation, 0 to 2, is needed")
     if not count:
         return
-    turns, boxes, sizes, _ = scaling
+    turns, boxes, sizes = scaling[:3]
     swapped = (turns & Turn.TRANSPOSED != 0)[:, np.newaxis]
     turned = np.where(swapped, extents[:, ::-1], extents)
     inside = (boxes[:, :2] >= 0) & (boxes[:, :2] < boxes[:, 2:]) & (boxes[:, 2:] <= turned)

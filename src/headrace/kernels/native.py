@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 10
+ABI = 11
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
@@ -119,10 +119,10 @@ class NativeKernels:
         values = [c_void_p, c_void_p, c_void_p, c_int64]
         self._cut = both("headrace_cut", [*images, *places, *values, c_void_p, c_int64, c_void_p], c_int64)
         finish = [*[c_void_p] * 4, c_int64, c_void_p, c_int64, c_void_p, c_int32, c_void_p]
-        scale = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 3, c_int32, *finish]
+        scale = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 3, c_int32, c_int32, *finish]
         self._scale = _declare(long.headrace_scale, scale)
         self._jpeg_headers = both("headrace_jpeg_headers", [c_void_p, c_void_p, c_int64, c_void_p])
-        decode = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 3, c_int32, *finish]
+        decode = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 3, c_int32, c_int32, *finish]
         self._decode = _declare(long.headrace_decode, decode)
         self.decodes = bool(_declare(long.headrace_decodes, [], c_int)())
 
@@ -326,7 +326,7 @@ class NativeKernels:
         out: NDArray[Any],
         threads: int = 1,
     ) -> None:
-        """Scale a part of each image with a triangle filter, then cut windows out of these as `cut` does."""
+        """Scale a part of each image, then cut windows out of these as `cut` does."""
         check_scale(source, indices, scaling, pixels, out)
         indices = np.ascontiguousarray(indices)
         source_grid, out_grid = _grid(source.shape, source.strides, 1), _grid(out.shape, out.strides, out.itemsize)
@@ -396,8 +396,8 @@ def _range_arrays(
 
 
 def _scaling_arguments(scaling: Scaling) -> tuple[Any, ...]:
-    turns, boxes, sizes, antialias = scaling
-    return _address(boxes), _address(turns), _address(sizes), antialias
+    turns, boxes, sizes, antialias, interpolation = scaling
+    return _address(boxes), _address(turns), _address(sizes), interpolation, antialias
 
 
 def _pixels_arguments(pixels: Pixels, out: NDArray[Any], out_grid: NDArray[np.int64]) -> tuple[Any, ...]:

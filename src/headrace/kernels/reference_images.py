@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from headrace.kernels.exif import orientation, without_exif
-from headrace.kernels.images import Pixels, Scaling, Turn, check_decode, check_scale
+from headrace.kernels.images import Interpolation, Pixels, Scaling, Turn, check_decode, check_scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def scale(
     out: NDArray[Any],
     threads: int = 1,  # noqa: ARG001 - for kernels that have some
 ) -> None:
-    """Scale a part of each image with a triangle filter, then cut windows out of these as `cut` does.
+    """Scale a part of each image, then cut windows out of these as `cut` does.
 
     Image indices[i] is turned, and what lies in the box is scaled to the size, first along its width,
     then along its height; a pixel of which the box has a part counts as a whole one. Weights have 22
@@ -64,7 +64,8 @@ def scale(
     check_scale(source, indices, scaling, pixels, out)
     for row, index in enumerate(indices.tolist()):
         image = _turned(source[index], int(scaling.turns[row]))
-        image = _scaled(image, scaling.boxes[row].tolist(), scaling.sizes[row].tolist(), antialias=scaling.antialias)
+        filters = scaling.interpolation, scaling.antialias
+        image = _scaled(image, scaling.boxes[row].tolist(), scaling.sizes[row].tolist(), filters)
         show(image, pixels.places[row].tolist(), pixels.table, pixels.fill, out[row])
 
 
@@ -110,31 +111,62 @@ class _Taps(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _taps(low: float, high: float, size: int, *, antialias: bool) -> _Taps:
-    """The triangle filter for the `size` pixels that those from `low` to `high` become."""
+def _taps(low: float, high: float, size: int, interpolation: Interpolation, antialias: bool) -> _Taps:  # noqa: FBT001
+    """What the `size` pixels are made of that those from `low` to `high` become."""
     origin = int(np.floor(low))
     extent = int(np.ceil(high)) - origin
-    step = (high - low) / size
-    reach = step if antialias and step > 1 else 1.0  # how far from its centre a pixel still counts
-    centres = (low - origin) + (np.arange(size) + 0.5) * step
-    first = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
-    counts = np.minimum((centres + reach + 0.5).astype(np.int64), extent) - first
-    places = first + np.arange(counts.max())[:, np.newaxis]
-    weights = np.maximum(1 - np.abs((places - centres + 0.5) * (1 / reach)), 0)
-    weights[places >= first + counts] = 0
-    total = np.zeros(size)
-    for tap in weights:  # one after the other: NumPy's own sum may take another order
-        total += tap
-    fixed = (0.5 + weights / total * (1 << _BITS)).astype(np.int32)
+    start, step = low - origin, (high - low) / size
+    if interpolation == Interpolation.NEAREST:
+        places, fixed = _nearest(start, step, size), np.full((1, size), 1 << _BITS, np.int32)
+    else:
+        places, fixed = _weighed(start, step, size, extent, interpolation, step if antialias and step > 1 else 1.0)
     places = origin + np.minimum(places, extent - 1)
     for array in (places, fixed):
         array.flags.writeable = False  # the cache hands out the same ones again
     return _Taps(places, fixed)
 
 
-def _scaled(image: NDArray[np.uint8], box: list[float], size: list[int], *, antialias: bool) -> NDArray[np.uint8]:
+def _nearest(start: float, step: float, size: int) -> NDArray[np.int64]:
+    """The pixel that each centre lies in. Centres are sums, as Pillow's, which decides between two."""
+    centres = np.full(size, step)
+    centres[0] = start + 0.5 * step
+    return np.add.accumulate(centres).astype(np.int64)[np.newaxis]
+
+
+def _weighed(
+    start: float, step: float, size: int, extent: int, interpolation: Interpolation, spread: float
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The pixels around each centre and what they count, by a curve that is so many times as wide."""
+    curve, reach = (_cubic, 2 * spread) if interpolation == Interpolation.BICUBIC else (_triangle, spread)
+    centres = start + (np.arange(size) + 0.5) * step
+    first = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
+    counts = np.minimum((centres + reach + 0.5).astype(np.int64), extent) - first
+    places = first + np.arange(counts.max())[:, np.newaxis]
+    weights = curve(np.abs((places - centres + 0.5) * (1 / spread)))
+    weights[places >= first + counts] = 0
+    total = np.zeros(size)
+    for tap in weights:  # one after the other: NumPy's own sum may take another order
+        total += tap
+    fixed = weights / total * (1 << _BITS)
+    return places, (fixed + np.where(fixed < 0, -0.5, 0.5)).astype(np.int32)
+
+
+def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(1 - x, 0)
+
+
+def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys, "Cubic convolution interpolation for digital image processing", 1981."""
+    a = -0.5
+    near, far = ((a + 2) * x - (a + 3)) * x * x + 1, (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def _scaled(
+    image: NDArray[np.uint8], box: list[float], size: list[int], filters: tuple[Interpolation, bool]
+) -> NDArray[np.uint8]:
     top, left, bottom, right = box
-    rows, columns = _taps(top, bottom, size[0], antialias=antialias), _taps(left, right, size[1], antialias=antialias)
+    rows, columns = _taps(top, bottom, size[0], *filters), _taps(left, right, size[1], *filters)
     begin, end = int(rows.places[0, 0]), int(rows.places.max()) + 1
     # Columns are filtered as lines, which are contiguous: that is worth turning the image twice.
     lines = _filtered(image[begin:end].swapaxes(0, 1), columns).swapaxes(0, 1)
@@ -150,7 +182,7 @@ def _filtered(lines: NDArray[np.uint8], taps: _Taps) -> NDArray[np.uint8]:
         total = np.full(out[some].shape, 1 << (_BITS - 1), np.int32)
         for places, weights in zip(taps.places[:, some], taps.weights[:, some], strict=True):
             total += lines[places] * weights[:, np.newaxis, np.newaxis]
-        np.copyto(out[some], np.minimum(total >> _BITS, 255), casting="unsafe")
+        np.copyto(out[some], np.clip(total >> _BITS, 0, 255), casting="unsafe")
     return out
 
 

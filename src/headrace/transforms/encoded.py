@@ -19,7 +19,7 @@ from headrace.batch.collate import default_collate
 from headrace.errors import DecodeError
 from headrace.faces import batch_function, fast_face
 from headrace.kernels.cores import threads
-from headrace.kernels.images import Scaling, Turn
+from headrace.kernels.images import Interpolation, Scaling, Turn
 from headrace.keys import each_sample, part, slot
 from headrace.transforms.base import Axes
 from headrace.transforms.decode import Decode, as_bytes, check_size, decode, decode_reduced, is_jpeg
@@ -295,7 +295,8 @@ def _as_it_is(extents: NDArray[np.int64]) -> Scaling:
 def _denominators(scaling: Scaling) -> NDArray[np.int32]:
     """At which part of its size each image is decoded: the least that has a pixel for each of the scaled image."""
     found = np.ones(len(scaling.sizes), np.int32)
-    if scaling.antialias:  # else four pixels count, of those of the whole image
+    # Without a filter against aliasing few pixels count, of those of the whole image.
+    if scaling.antialias and scaling.interpolation != Interpolation.NEAREST:
         extents = scaling.boxes[:, 2:] - scaling.boxes[:, :2]
         for denominator in _DENOMINATORS:
             found[(extents >= scaling.sizes * denominator).all(axis=1)] = denominator

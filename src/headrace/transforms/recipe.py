@@ -106,8 +106,8 @@ class Recipe:
         self.size = _common(self.sizes[rows])
         self._extents, self._places = self._extents[rows], self._places[rows]
         if self._scaling is not None:
-            turns, boxes, sizes, antialias = self._scaling
-            self._scaling = Scaling(turns[rows], boxes[rows], sizes[rows], antialias)
+            turns, boxes, sizes = self._scaling[:3]
+            self._scaling = self._scaling._replace(turns=turns[rows], boxes=boxes[rows], sizes=sizes[rows])
 
     def take_in(self, parts: list[tuple[NDArray[np.int64], Recipe]]) -> None:
         """Become what the parts, one for each of the images, have become."""
@@ -120,7 +120,7 @@ class Recipe:
         scalings = [recipe.scaling for recipe in recipes if recipe.scaling is not None]
         if scalings:
             turns, boxes, sizes = (np.concatenate(several)[order] for several in list(zip(*scalings, strict=True))[:3])
-            self._scaling = Scaling(turns, boxes, sizes, scalings[0].antialias)
+            self._scaling = scalings[0]._replace(turns=turns, boxes=boxes, sizes=sizes)
 
     # ------------------------------------------------------------------ what transforms write
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPERATIONS = list(augment._OPERATIONS)
+MOVING = ["ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"]
 
 
 def photo(height: int = 37, width: int = 29, seed: int = 0, channels: int = 3) -> NDArray[np.uint8]:
@@ -29,9 +30,11 @@ def photo(height: int = 37, width: int = 29, seed: int = 0, channels: int = 3) -
     return (ramps + rng.integers(0, 25, ramps.shape)).clip(0, 255).astype(np.uint8)
 
 
-def operated(name: str, image: NDArray[Any], magnitude: float, fill: float = 0) -> NDArray[Any]:
+def operated(
+    name: str, image: NDArray[Any], magnitude: float, fill: float = 0, interpolation: str = "nearest"
+) -> NDArray[Any]:
     planes = np.full((len(image), 1), fill, image.dtype)
-    return augment._OPERATIONS[name].apply(image, magnitude, planes)
+    return augment._OPERATIONS[name].apply(image, magnitude, operations.Sampling(planes, interpolation))
 
 
 def pillow(image: NDArray[np.uint8], change: Callable[[Any], Any]) -> NDArray[np.uint8]:
@@ -42,34 +45,54 @@ def pillow(image: NDArray[np.uint8], change: Callable[[Any], Any]) -> NDArray[np
 # ---------------------------------------------------------------- against Pillow
 
 
-def matrix(*numbers: float) -> Callable[[Any], Any]:
-    def change(image: Any) -> Any:
+def matrix(*numbers: float) -> Callable[[Any, Any], Any]:
+    def change(image: Any, how: Any) -> Any:
         pil = pytest.importorskip("PIL.Image")
-        return image.transform(image.size, pil.Transform.AFFINE, numbers, pil.Resampling.NEAREST, fillcolor=(7, 7, 7))
+        return image.transform(image.size, pil.Transform.AFFINE, numbers, how, fillcolor=(7, 7, 7))
 
     return change
 
 
-MOVES: dict[str, tuple[str, float, Callable[[Any], Any]]] = {
+def turn(degrees: float) -> Callable[[Any, Any], Any]:
+    return lambda image, how: image.rotate(degrees, how, fillcolor=(7, 7, 7))
+
+
+MOVES: dict[str, tuple[str, float, Callable[[Any, Any], Any]]] = {
     "shear x": ("ShearX", 0.3, matrix(1, 0.3, 0, 0, 1, 0)),
     "shear x back": ("ShearX", -0.7, matrix(1, -0.7, 0, 0, 1, 0)),
     "shear y": ("ShearY", 0.4, matrix(1, 0, 0, 0.4, 1, 0)),
     "right": ("TranslateX", 5.9, matrix(1, 0, -5, 0, 1, 0)),
     "left": ("TranslateX", -5.9, matrix(1, 0, 5, 0, 1, 0)),
     "down": ("TranslateY", 3.2, matrix(1, 0, 0, 0, 1, -3)),
-    "rotate": ("Rotate", 31.0, lambda image: image.rotate(31, fillcolor=(7, 7, 7))),
-    "rotate back": ("Rotate", -117.3, lambda image: image.rotate(-117.3, fillcolor=(7, 7, 7))),
-    "rotate by nothing": ("Rotate", 0.0, lambda image: image),
+    "rotate": ("Rotate", 31.0, turn(31)),
+    "rotate back": ("Rotate", -117.3, turn(-117.3)),
+    "rotate by nothing": ("Rotate", 0.0, turn(0)),
 }
+
+
+def moved(image: NDArray[np.uint8], move: str, how: str) -> NDArray[np.uint8]:
+    pil = pytest.importorskip("PIL.Image")
+    return pillow(image, lambda image: MOVES[move][2](image, pil.Resampling[how]))
 
 
 @pytest.mark.parametrize("move", MOVES)
 def test_moves_are_pillows(move: str) -> None:
-    name, magnitude, change = MOVES[move]
-    image = photo()
-    found, expected = operated(name, image, magnitude, fill=7), pillow(image, change)
+    name, magnitude, _ = MOVES[move]
+    found, expected = operated(name, photo(), magnitude, fill=7), moved(photo(), move, "NEAREST")
     # Pillow counts in 1/65536 of a pixel, so a few pixels may come from the neighbour
     assert (found != expected).any(axis=0).mean() < 0.01
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_moves_between_pixels_are_pillows(move: str) -> None:
+    """Inside the image: Pillow does not mix its edge with what lies around, and torchvision does."""
+    name, magnitude, _ = MOVES[move]
+    found, expected = operated(name, photo(), magnitude, 7, "bilinear"), moved(photo(), move, "BILINEAR")
+    inside = operated(name, np.ones((1, 37, 29)), magnitude, 0, "bilinear")[0] > 1 - 1e-9
+    assert inside.mean() > 0.5
+    difference = found.astype(int) - expected
+    assert set(difference[:, inside].ravel().tolist()) <= {0, 1}  # Pillow rounds down
+    assert (difference[:, inside] == 0).mean() > 0.4
 
 
 def enhance(name: str, factor: float) -> Callable[[Any], Any]:
@@ -119,30 +142,48 @@ def test_sharpness_is_pillows(by: float) -> None:
 # ---------------------------------------------------------------- against torchvision
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_operations_are_torchvisions(v2: Any, name: str, dtype: Any) -> None:
+def theirs(v2: Any, name: str, image: NDArray[Any], magnitude: float, interpolation: str) -> NDArray[Any]:
     torch = sys.modules["torch"]
-    image = photo() if dtype == np.uint8 else (photo() / np.float32(255)).astype(np.float32)
+    magnitude = round(magnitude) if name == "Posterize" else magnitude
+    tensor, fill = torch.from_numpy(image), {torch.Tensor: None}
+    changed = v2.TrivialAugmentWide()._apply_image_or_video_transform(tensor, name, magnitude, interpolation, fill)
+    return np.asarray(changed)
+
+
+def magnitudes(name: str) -> NDArray[Any]:
     operation = augment._OPERATIONS[name]
-    for place in np.linspace(0, 1, 7):
-        for sign in (-1, 1) if operation.signed else (1,):
-            magnitude = sign * (operation.least + (operation.most - operation.least) * place)
-            magnitude = round(magnitude) if name == "Posterize" else magnitude
-            expected = v2.TrivialAugmentWide()._apply_image_or_video_transform(
-                torch.from_numpy(image), name, magnitude, v2.InterpolationMode.NEAREST, {torch.Tensor: [0.0]}
-            )
-            found = operated(name, image, magnitude)
-            if name.startswith(("Shear", "Translate", "Rotate")):
-                assert (found != expected.numpy()).mean() < 0.01  # a middle on the edge between two pixels
-            else:
-                np.testing.assert_allclose(found, expected.numpy(), atol=1 if dtype == np.uint8 else 1e-5)
+    numbers = np.linspace(operation.least, operation.most, 7)
+    return np.concatenate([-numbers, numbers]) if operation.signed else numbers
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_are_torchvisions(v2: Any, name: str, interpolation: str, dtype: Any) -> None:
+    image = photo() if dtype == np.uint8 else (photo() / np.float32(255)).astype(np.float32)
+    for magnitude in magnitudes(name):
+        found = operated(name, image, magnitude, interpolation=interpolation)
+        expected = theirs(v2, name, image, magnitude, interpolation)
+        if interpolation == "nearest" and name in MOVING:
+            assert (found != expected).mean() < 0.01  # a middle on the edge between two pixels
+        else:
+            np.testing.assert_allclose(found, expected, atol=1 if dtype == np.uint8 else 2e-5)
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_a_fill_counts_as_much_as_the_image_does_not(v2: Any, name: str) -> None:
+    """torchvision's own fill counts the image twice at its edge, and the fill less."""
+    image, fill = (photo() / np.float32(255)).astype(np.float32), 0.75
+    for magnitude in magnitudes(name):
+        seen = theirs(v2, name, np.ones_like(image), magnitude, "bilinear")
+        expected = theirs(v2, name, image, magnitude, "bilinear") + (1 - seen) * fill
+        np.testing.assert_allclose(operated(name, image, magnitude, fill, "bilinear"), expected, atol=2e-5)
 
 
 def test_magnitudes_are_torchvisions(v2: Any) -> None:
     assert list(v2.TrivialAugmentWide._AUGMENTATION_SPACE) == OPERATIONS
-    for name, (magnitudes, signed) in v2.TrivialAugmentWide._AUGMENTATION_SPACE.items():
-        operation, expected = augment._OPERATIONS[name], magnitudes(31, 32, 32)
+    for name, (numbers, signed) in v2.TrivialAugmentWide._AUGMENTATION_SPACE.items():
+        operation, expected = augment._OPERATIONS[name], numbers(31, 32, 32)
         assert operation.signed == signed
         if expected is not None:
             found = operation.least + (operation.most - operation.least) * np.arange(31) / 30
@@ -179,12 +220,14 @@ def test_all_operations_bins_and_signs_are_equally_likely(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("layout", ["HWC", "CHW", "HW"])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float16, np.float64])
-def test_a_batch_has_the_bytes_of_single_images(layout: str, dtype: Any) -> None:
+def test_a_batch_has_the_bytes_of_single_images(layout: str, interpolation: str, dtype: Any) -> None:
     images = np.stack([photo(seed=seed) for seed in range(50)])
     images = images if dtype == np.uint8 else (images / 255).astype(dtype)
     images = {"CHW": images, "HWC": images.transpose(0, 2, 3, 1), "HW": images[:, 0]}[layout]
-    dataset = TensorDataset(np.ascontiguousarray(images)).map(TrivialAugmentWide(layout=layout), field=0)
+    transform = TrivialAugmentWide(interpolation=interpolation, fill=0.5 if dtype != np.uint8 else 9, layout=layout)
+    dataset = TensorDataset(np.ascontiguousarray(images)).map(transform, field=0)
     (batch,) = next(iter(DataLoader(dataset, 50, seed=1)))
     singly = np.concatenate([each for (each,) in DataLoader(dataset, 1, seed=1)])
     assert batch.dtype == dtype
@@ -211,13 +254,27 @@ def test_images_are_not_written_to() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 7, 1), (2, 2)])
 def test_tiny_images(shape: tuple[int, ...]) -> None:
     with use_keys(0, np.arange(200)):
-        assert TrivialAugmentWide().apply_batch(np.ones((200, *shape), np.uint8)).shape == (200, *shape)
+        for transform in (TrivialAugmentWide(), TrivialAugmentWide(interpolation="bilinear")):
+            assert transform.apply_batch(np.ones((200, *shape), np.uint8)).shape == (200, *shape)
 
 
 def test_flat_channels_stay() -> None:
     flat = np.full((3, 5, 5), 9, np.uint8)
     assert (operations.autocontrast(flat) == 9).all()
     assert (operations.equalize(flat) == 9).all()
+
+
+def test_interpolations_by_other_libraries_names(v2: Any) -> None:
+    pil = pytest.importorskip("PIL.Image")
+    for name in ("nearest", "bilinear"):
+        for constant in (pil.Resampling[name.upper()], int(pil.Resampling[name.upper()]), v2.InterpolationMode(name)):
+            assert TrivialAugmentWide(interpolation=constant).interpolation == name
+
+
+@pytest.mark.parametrize("wrong", ["bicubic", "", 3, 7, True, None, ["nearest"]])
+def test_other_interpolations_are_refused(wrong: Any) -> None:
+    with pytest.raises(ArgumentError, match="interpolation must be one of nearest, bilinear, but got"):
+        TrivialAugmentWide(interpolation=wrong)
 
 
 def test_wrong_arguments() -> None:

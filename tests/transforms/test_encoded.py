@@ -97,6 +97,8 @@ CHAINS: dict[str, list[Any]] = {
     "cut only": [RandomCrop((16, 18), padding=0), *PIXELS],
     "padded": [Resize((30, 33)), RandomCrop(32, padding=3)],
     "at most so long": [Resize(30, max_size=50), CenterCrop(12), RandomVerticalFlip()],
+    "nearest pixels": [RandomResizedCrop((21, 10), interpolation="nearest"), RandomHorizontalFlip()],
+    "cubic": [RandomResizedCrop(20, interpolation="bicubic"), *PIXELS],
     "four pixels": [Resize((11, 7), antialias=False)],
     "and a function": [RandomResizedCrop(20), ToFloat(), lambda image: image * 2],
 }
@@ -141,7 +143,8 @@ def test_any_window(data: st.DataObject, kind: str, turn: int) -> None:
     size = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
     low = data.draw(st.floats(0.001, 1))
     file = encoded(height, width, turn=turn, seed=data.draw(st.integers(0, 3)), **KINDS[kind])
-    crop = RandomResizedCrop(size, scale=(low, 1), ratio=(0.2, 5))
+    interpolation = data.draw(st.sampled_from(["nearest", "bilinear", "bicubic"]))
+    crop = RandomResizedCrop(size, (low, 1), (0.2, 5), interpolation, data.draw(st.booleans()))
     whole = Compose([Decode(), crop, RandomHorizontalFlip()])
     expected = singly(whole, [file], "Pillow")
     for decoder in ("kernels", "simplejpeg"):

@@ -109,6 +109,8 @@ CHAINS: dict[str, list[Any]] = {
     "scaled": [RandomResizedCrop(7), FLIP, ToFloat(), Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), ToCHW()],
     "scaled and cut": [Resize((8, 10)), CenterCrop(5), Pad(2), FLIP, ToFloat()],
     "scaled after windows": [FLIP, CROP, RandomVerticalFlip(), Resize(11, antialias=False)],
+    "scaled by the nearest": [RandomResizedCrop(7, interpolation="nearest"), FLIP, ToFloat()],
+    "scaled by a cubic": [FLIP, Resize(14, "bicubic"), CROP, ToCHW()],
     "scaled after a padding": [Pad(2), FLIP, Resize((5, 9)), CROP],
     "scaled twice": [RandomResizedCrop(9), FLIP, Resize(5), CenterCrop(3)],
     "scaled floats": [ToFloat(), RandomResizedCrop(9), ToCHW()],
@@ -188,6 +190,7 @@ def test_errors_are_those_of_the_transforms(made: list[int]) -> None:
         next(iter(loader))
 
 
+KINDS, BOOLEANS = st.sampled_from(["nearest", "bilinear", "bicubic"]), st.booleans()
 STEPS: list[Callable[[Any], Any]] = [
     lambda draw: RandomHorizontalFlip(draw(st.floats(0, 1))),
     lambda draw: RandomVerticalFlip(draw(st.floats(0, 1))),
@@ -200,8 +203,10 @@ STEPS: list[Callable[[Any], Any]] = [
     ),
     lambda draw: CenterCrop((draw(st.integers(1, 3)), draw(st.integers(1, 3)))),
     lambda draw: Pad(draw(st.tuples(*[st.integers(1, 3)] * 4)), fill=draw(st.sampled_from([0, 0, 7]))),
-    lambda draw: Resize(draw(st.integers(1, 9)), max_size=draw(st.none() | st.integers(10, 13))),
-    lambda draw: RandomResizedCrop((draw(st.integers(1, 9)), draw(st.integers(1, 9)))),
+    lambda draw: Resize(
+        draw(st.integers(1, 9)), draw(KINDS), max_size=draw(st.none() | st.integers(10, 13)), antialias=draw(BOOLEANS)
+    ),
+    lambda draw: RandomResizedCrop((draw(st.integers(1, 9)), draw(st.integers(1, 9))), interpolation=draw(KINDS)),
     lambda draw: ToFloat(draw(st.sampled_from([np.float16, np.float32, np.float64]))),
 ]
 

@@ -140,6 +140,25 @@ def test_resize(v2: Any, size: Any, antialias: bool, dtype: str) -> None:
     assert_near(Resize(size, antialias=antialias, layout="CHW").apply_batch(images), expected, 0.2, 5e-6)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [13, 40, (7, 60), (50, 8), (1, 3)])
+def test_resize_bicubic(v2: Any, size: Any, dtype: str) -> None:
+    """With antialias; without it torch takes another curve, of a = -0.75."""
+    images = noise(2, 3, 23, 31, dtype=dtype)
+    given = [size] if isinstance(size, int) else list(size)
+    expected = v2.functional.resize(torch.from_numpy(images), given, v2.InterpolationMode.BICUBIC)
+    assert_near(Resize(size, v2.InterpolationMode.BICUBIC, layout="CHW").apply_batch(images), expected, 0.2, 1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [13, 40, (7, 60), (50, 8), (1, 3)])
+def test_resize_to_the_nearest(v2: Any, size: Any, dtype: str) -> None:
+    images = noise(2, 3, 23, 31, dtype=dtype)
+    given = [size] if isinstance(size, int) else list(size)
+    expected = v2.functional.resize(torch.from_numpy(images), given, "nearest-exact")
+    assert_same(Resize(size, v2.InterpolationMode.NEAREST, layout="CHW").apply_batch(images), expected)
+
+
 @pytest.mark.parametrize(("size", "max_size"), [(10, 12), (10, 20), (13, 14), (30, 41), (6, 8)])
 @pytest.mark.parametrize("extent", [(23, 31), (31, 23), (20, 20), (5, 37), (19, 38)])
 def test_resize_with_a_limit(v2: Any, extent: tuple[int, int], size: int, max_size: int) -> None:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from headrace.kernels.exif import orientation, without_exif
-from headrace.kernels.images import Interpolation, Pixels, Scaling, Turn, check_decode, check_scale
+from headrace.kernels.images import Pixels, Scaling, Turn, check_decode, check_scale
+from headrace.kernels.taps import taps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from headrace.kernels.images import Interpolation
 
 __all__ = ["decode", "decodes", "jpeg_headers", "scale", "show"]
 
@@ -104,7 +107,7 @@ def _turned(image: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
 
 
 class _Taps(NamedTuple):
-    """Which pixels of a line make up those of the scaled line, and by how much."""
+    """Which pixels of a line make up those of the scaled line, and by how much, as fixed-point numbers."""
 
     places: NDArray[np.int64]  # (taps, size)
     weights: NDArray[np.int32]  # (taps, size)
@@ -112,54 +115,11 @@ class _Taps(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _taps(low: float, high: float, size: int, interpolation: Interpolation, antialias: bool) -> _Taps:  # noqa: FBT001
-    """What the `size` pixels are made of that those from `low` to `high` become."""
-    origin = int(np.floor(low))
-    extent = int(np.ceil(high)) - origin
-    start, step = low - origin, (high - low) / size
-    if interpolation == Interpolation.NEAREST:
-        places, fixed = _nearest(start, step, size), np.full((1, size), 1 << _BITS, np.int32)
-    else:
-        places, fixed = _weighed(start, step, size, extent, interpolation, step if antialias and step > 1 else 1.0)
-    places = origin + np.minimum(places, extent - 1)
-    for array in (places, fixed):
-        array.flags.writeable = False  # the cache hands out the same ones again
+    places, weights = taps(low, high, size, interpolation, antialias)
+    scaled = weights * (1 << _BITS)
+    fixed = (scaled + np.where(scaled < 0, -0.5, 0.5)).astype(np.int32)
+    fixed.flags.writeable = False  # the cache hands out the same ones again
     return _Taps(places, fixed)
-
-
-def _nearest(start: float, step: float, size: int) -> NDArray[np.int64]:
-    """The pixel that each centre lies in. Centres are sums, as Pillow's, which decides between two."""
-    centres = np.full(size, step)
-    centres[0] = start + 0.5 * step
-    return np.add.accumulate(centres).astype(np.int64)[np.newaxis]
-
-
-def _weighed(
-    start: float, step: float, size: int, extent: int, interpolation: Interpolation, spread: float
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The pixels around each centre and what they count, by a curve that is so many times as wide."""
-    curve, reach = (_cubic, 2 * spread) if interpolation == Interpolation.BICUBIC else (_triangle, spread)
-    centres = start + (np.arange(size) + 0.5) * step
-    first = np.maximum((centres - reach + 0.5).astype(np.int64), 0)
-    counts = np.minimum((centres + reach + 0.5).astype(np.int64), extent) - first
-    places = first + np.arange(counts.max())[:, np.newaxis]
-    weights = curve(np.abs((places - centres + 0.5) * (1 / spread)))
-    weights[places >= first + counts] = 0
-    total = np.zeros(size)
-    for tap in weights:  # one after the other: NumPy's own sum may take another order
-        total += tap
-    fixed = weights / total * (1 << _BITS)
-    return places, (fixed + np.where(fixed < 0, -0.5, 0.5)).astype(np.int32)
-
-
-def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.maximum(1 - x, 0)
-
-
-def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys, "Cubic convolution interpolation for digital image processing", 1981."""
-    a = -0.5
-    near, far = ((a + 2) * x - (a + 3)) * x * x + 1, (((x - 5) * x + 8) * x - 4) * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0))
 
 
 def _scaled(

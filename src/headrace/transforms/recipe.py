@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.kernels.images import Interpolation
+
     Change = Callable[[NDArray[Any], Axes], NDArray[Any]]
 
 __all__ = ["Recipe", "channels_last"]
@@ -203,11 +205,12 @@ class Recipe:
         """Whether the images may be scaled: once, before anything is put around them or becomes of their values."""
         return self._scaling is None and self._lines is None and self._values is _bytes(self.channels)
 
-    def scale(self, sizes: Any, *, antialias: bool) -> None:
+    def scale(self, sizes: Any, interpolation: Interpolation, antialias: bool) -> None:  # noqa: FBT001
         """Scale what each image is at this point.
 
         Args:
             sizes: height and width, one pair or one an image.
+            interpolation: what each pixel is made of.
             antialias: whether all pixels count where it shrinks.
         """
         y, x, down, right = self._places[:, :4].T
@@ -219,7 +222,7 @@ class Recipe:
         boxes = np.stack([top, left, top + height, left + width], axis=1, dtype=np.float64)
         scaled = np.empty((len(self), 2), np.int32)
         scaled[:] = sizes
-        self._scaling = Scaling(turns.astype(np.int32), boxes, scaled, antialias)
+        self._scaling = Scaling(turns.astype(np.int32), boxes, scaled, antialias, interpolation)
         self._extents = scaled.astype(np.int64)
         self.size, self._places = _begin(self._extents)
         self._whole = True

@@ -1,8 +1,7 @@
-"""Transforms that scale images: bilinear, with the triangle filter widened where they shrink."""
+"""Transforms that scale images: by the nearest pixels, or by filters that are widened where they shrink."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,10 +10,12 @@ from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.kernels.cores import threads
-from headrace.kernels.images import Pixels, Scaling
+from headrace.kernels.images import Interpolation, Pixels, Scaling
+from headrace.kernels.taps import Taps, taps
 from headrace.keys import draw
 from headrace.transforms.base import Axes, ImageTransform, RandomImageTransform
 from headrace.transforms.chance import Window, check_range, random_windows
+from headrace.transforms.interpolation import check_interpolation
 from headrace.transforms.recipe import channels_last
 
 if TYPE_CHECKING:
@@ -26,29 +27,41 @@ if TYPE_CHECKING:
 
 __all__ = ["RandomResizedCrop", "Resize"]
 
+_INTERPOLATIONS = [kind.name.lower() for kind in Interpolation]
 _STRIP_BYTES = 1 << 18  # of rows that are scaled together: they stay in the cache, and their memory is used again
 
 
+class _Filter(NamedTuple):
+    """Of what the pixels of a scaled image are made; see `headrace.kernels.images.Scaling`."""
+
+    interpolation: Interpolation
+    antialias: bool
+
+
 class Resize(ImageTransform):
-    """Scale the image, bilinearly.
+    """Scale the image.
 
     Args:
         size: (height, width) in pixels, or one integer for the shorter side; the other one keeps
             its proportion, rounded down.
+        interpolation: "nearest" for the pixel that the middle of the new one falls on, "bilinear" for
+            those around it, "bicubic" for more of them, which keeps edges sharper; torchvision's and
+            Pillow's constants too.
         max_size: with one integer, what the longer side is at most, in pixels: where it would be
             longer, it becomes that, and the shorter side keeps its proportion.
         antialias: whether all pixels count where the image shrinks, as in Pillow, rather than the
-            four nearest ones.
+            four nearest ones, or sixteen if bicubic; "nearest" takes one in any case.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
-        ArgumentError: a size is not allowed, or max_size is not larger than one integer; when called,
-            the images have no pixels.
+        ArgumentError: a size or interpolation is not allowed, or max_size is not larger than one
+            integer; when called, the images have no pixels.
         ArgumentTypeError: when called with what is neither uint8 nor floating-point.
 
     Named as torchvision.transforms.v2.Resize, with its defaults. Bytes are scaled along the width,
     then along the height, and rounded after each as Pillow rounds them: the result is Pillow's, to the
-    last bit, or differs by 1 where Pillow takes the height first.
+    last bit, or differs by 1, bicubic by a few, where Pillow takes the height first. The nearest pixels
+    are those that torchvision calls nearest-exact; bicubic is Keys' curve with a = -0.5.
 
     >>> Resize(2)(np.zeros((3, 4, 6), np.float32)).shape
     (3, 2, 3)
@@ -59,13 +72,15 @@ class Resize(ImageTransform):
     def __init__(
         self,
         size: int | Sequence[int],
-        *,
+        interpolation: Any = "bilinear",
         max_size: int | None = None,
-        antialias: bool = True,
+        antialias: bool = True,  # noqa: FBT001, FBT002 - torchvision's order
+        *,
         layout: str | None = None,
     ) -> None:
         super().__init__(layout)
         self.size = _check_size(size)
+        self.interpolation = check_interpolation(interpolation, _INTERPOLATIONS)
         self.max_size = _check_max_size(max_size, self.size)
         self.antialias = bool(antialias)
 
@@ -79,9 +94,9 @@ class Resize(ImageTransform):
         out = _empty_of_size(images, axes, size)
         if images.dtype == np.uint8:
             whole = [Window(0, 0, *extent)] * len(images)
-            _scale_bytes(channels_last(images, axes), channels_last(out, axes), whole, antialias=self.antialias)
+            _scale_bytes(channels_last(images, axes), channels_last(out, axes), whole, _filter_of(self))
         else:
-            _scale(_planes(images, axes), _planes(out, axes), antialias=self.antialias)
+            _scale(_planes(images, axes), _planes(out, axes), _filter_of(self))
         return out
 
     def lower(self, recipe: Recipe) -> bool:
@@ -91,7 +106,7 @@ class Resize(ImageTransform):
         sizes: Any = self.size
         if isinstance(self.size, int):
             sizes = [self._size_of((height, width)) for height, width in recipe.sizes.tolist()]
-        recipe.scale(sizes, antialias=self.antialias)
+        recipe.scale(sizes, *_filter_of(self))
         return True
 
     def _size_of(self, extent: tuple[int, int]) -> tuple[int, int]:
@@ -112,11 +127,12 @@ class RandomResizedCrop(RandomImageTransform):
         size: (height, width) of the result in pixels, or one integer for both.
         scale: the least and the largest area of the window, as parts of the image.
         ratio: the least and the largest width over height of the window; its logarithm is uniform.
+        interpolation: "nearest", "bilinear" or "bicubic"; see Resize.
         antialias: whether all pixels count where the window shrinks; see Resize.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
-        ArgumentError: a size or range is not allowed; when called, the images have no pixels.
+        ArgumentError: a size, range or interpolation is not allowed; when called, the images have no pixels.
         ArgumentTypeError: when called with what is neither uint8 nor floating-point.
 
     Named as torchvision.transforms.v2.RandomResizedCrop; Szegedy et al., "Going Deeper with
@@ -134,8 +150,9 @@ class RandomResizedCrop(RandomImageTransform):
         size: int | Sequence[int],
         scale: Sequence[float] = (0.08, 1.0),
         ratio: Sequence[float] = (3 / 4, 4 / 3),
+        interpolation: Any = "bilinear",
+        antialias: bool = True,  # noqa: FBT001, FBT002 - torchvision's order
         *,
-        antialias: bool = True,
         layout: str | None = None,
     ) -> None:
         super().__init__(layout)
@@ -143,6 +160,7 @@ class RandomResizedCrop(RandomImageTransform):
         self.size = checked if isinstance(checked, tuple) else (checked, checked)
         self.scale = check_range("scale", scale, 0)
         self.ratio = check_range("ratio", ratio, 0)
+        self.interpolation = check_interpolation(interpolation, _INTERPOLATIONS)
         self.antialias = bool(antialias)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
@@ -152,12 +170,12 @@ class RandomResizedCrop(RandomImageTransform):
         windows = self._windows(np.tile(extent, (len(images), 1)))
         out = _empty_of_size(images, axes, self.size)
         if images.dtype == np.uint8:
-            _scale_bytes(channels_last(images, axes), channels_last(out, axes), windows, antialias=self.antialias)
+            _scale_bytes(channels_last(images, axes), channels_last(out, axes), windows, _filter_of(self))
             return out
         for row, window in enumerate(windows):
             source, target = (_planes(batch[row : row + 1], axes) for batch in (images, out))
             rows, columns = window.slices
-            _scale(source[:, rows, columns], target, antialias=self.antialias)
+            _scale(source[:, rows, columns], target, _filter_of(self))
         return out
 
     def lower(self, recipe: Recipe) -> bool:
@@ -167,7 +185,7 @@ class RandomResizedCrop(RandomImageTransform):
         windows = np.array(self._windows(recipe.sizes), np.int64).reshape(-1, 4)
         top, left, height, width = windows.T
         recipe.window(top, left, (height, width))
-        recipe.scale(self.size, antialias=self.antialias)
+        recipe.scale(self.size, *_filter_of(self))
         return True
 
     def _windows(self, extents: NDArray[np.int64]) -> list[Window]:
@@ -190,54 +208,28 @@ def _central(extent: tuple[int, int], ratio: tuple[float, float]) -> Window:
 # ---------------------------------------------------------------- the work, on shape (n, height, width, channels)
 
 
-def _scale_bytes(source: NDArray[np.uint8], out: NDArray[np.uint8], windows: list[Window], *, antialias: bool) -> None:
+def _filter_of(transform: Resize | RandomResizedCrop) -> _Filter:
+    return _Filter(Interpolation[transform.interpolation.upper()], transform.antialias)
+
+
+def _scale_bytes(source: NDArray[np.uint8], out: NDArray[np.uint8], windows: list[Window], how: _Filter) -> None:
     """Write a window of each image of bytes, scaled to the size of `out`, into it."""
     count, height, width, channels = out.shape
     boxes = np.array([(top, left, top + high, left + wide) for top, left, high, wide in windows], np.float64)
     sizes = np.tile(np.array([height, width], np.int32), (count, 1))
     places = np.tile(np.array([0, 0, 1, 1, 0, height, 0, width], np.int32), (count, 1))
     values = np.tile(np.arange(256, dtype=np.uint8), (channels, 1))
-    scaling = Scaling(np.zeros(count, np.int32), boxes.reshape(count, 4), sizes, antialias)
+    scaling = Scaling(np.zeros(count, np.int32), boxes.reshape(count, 4), sizes, how.antialias, how.interpolation)
     pixels = Pixels(places, values, np.zeros(channels, np.uint8))
     kernels.active().scale(source, np.arange(count), scaling, pixels, out, threads())
 
 
-class _Taps(NamedTuple):
-    """Which pixels of a line make up those of the scaled line, and by how much."""
-
-    places: NDArray[np.int64]  # (taps, size)
-    weights: NDArray[np.float64]  # (taps, size), sums are 1
-
-    def part(self, pixels: slice) -> _Taps:
-        """What makes up some of the pixels."""
-        return _Taps(self.places[:, pixels], self.weights[:, pixels])
-
-
-@lru_cache(maxsize=256)
-def _taps(extent: int, size: int, *, antialias: bool) -> _Taps:
-    """The triangle filter from `extent` pixels to `size`."""
-    scale = extent / size
-    reach = max(scale, 1.0) if antialias else 1.0  # how far from its centre a pixel still counts
-    centres = (np.arange(size) + 0.5) * scale
-    first = np.maximum(np.floor(centres - reach + 0.5), 0).astype(np.int64)
-    count = min(extent, int(np.ceil(2 * reach)) + 1)
-    places = first + np.arange(count)[:, np.newaxis]
-    weights = np.maximum(1 - np.abs(places + 0.5 - centres) / reach, 0)
-    weights[places >= extent] = 0
-    needed = weights.any(axis=1)
-    weights, places = weights[needed], np.minimum(places[needed], extent - 1)
-    weights /= weights.sum(axis=0)
-    for array in (places, weights):
-        array.flags.writeable = False  # the cache hands out the same ones again
-    return _Taps(places, weights)
-
-
-def _scale(source: NDArray[Any], out: NDArray[Any], *, antialias: bool) -> None:
+def _scale(source: NDArray[Any], out: NDArray[Any], how: _Filter) -> None:
     """Write floating-point images, scaled to the size of `out`, into it: a strip of one, or a few, at a time."""
     count, height, width, channels = source.shape
     to_height, to_width = out.shape[1:3]
     dtype = np.result_type(source.dtype, np.float32)
-    vertical, horizontal = _taps(height, to_height, antialias=antialias), _taps(width, to_width, antialias=antialias)
+    vertical, horizontal = taps(0, height, to_height, *how), taps(0, width, to_width, *how)
     rows_at_once = max(1, _STRIP_BYTES // (max(width, to_width) * channels * dtype.itemsize))
     images_at_once = max(1, rows_at_once // to_height)
     lines = source.reshape(count, height, width * channels)
@@ -250,22 +242,22 @@ def _scale(source: NDArray[Any], out: NDArray[Any], *, antialias: bool) -> None:
             _scale_columns(strip, out[some, rows], horizontal)
 
 
-def _scale_columns(strip: NDArray[Any], out: NDArray[Any], taps: _Taps) -> None:
+def _scale_columns(strip: NDArray[Any], out: NDArray[Any], of: Taps) -> None:
     count, height, width, channels = strip.shape
     # Columns are filtered as lines, which are contiguous: that is worth turning the image twice.
-    columns = _filter(strip.swapaxes(1, 2).reshape(count, width, height * channels), taps, strip.dtype)
+    columns = _filter(strip.swapaxes(1, 2).reshape(count, width, height * channels), of, strip.dtype)
     result = columns.reshape(count, -1, height, channels).swapaxes(1, 2)
     np.copyto(out, result, casting="unsafe")
 
 
-def _filter(lines: NDArray[Any], taps: _Taps, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _filter(lines: NDArray[Any], of: Taps, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Weighted sums of lines, shape (n, lines, pixels) to (n, size, pixels).
 
     Sums of products in a given order, and no matrix product, whose order depends on the number of
     images and threads: so the bytes are the same for an image alone and in a batch.
     """
     total: NDArray[Any] | None = None
-    for places, weights in zip(taps.places, taps.weights.astype(dtype), strict=True):
+    for places, weights in zip(of.places, of.weights.astype(dtype), strict=True):
         tap = lines.take(places, axis=1).astype(dtype, copy=False)
         tap *= weights[:, np.newaxis]
         total = tap if total is None else np.add(total, tap, out=total)

@@ -31,7 +31,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 11
+#define HEADRACE_ABI 12
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -116,6 +116,12 @@ HEADRACE_API int64_t headrace_find_features(const uint8_t *data, const int64_t *
 HEADRACE_API int64_t headrace_read_features(const uint8_t *data, const int64_t *spans, int64_t stride, int64_t count,
                                             int64_t kind, int64_t value_bytes, void *out);
 
+/* Where images come from once they are moved: places are as for headrace_cut, and the moves begin from them. moves: rows of
+ * eight numbers, as src/headrace/kernels/images.py has them; sizes: the height and width of each image before the first
+ * of them, size_stride numbers apart. */
+HEADRACE_API void headrace_move(const uint64_t *indices, int64_t count, const int64_t *sizes, int64_t size_stride,
+                                const int64_t *moves, int64_t move_count, int32_t *places);
+
 /* Grids are six numbers: height, width, channels, and the strides of each, in items. places: count rows of eight
  * numbers; rows, columns: which ones of the image stand for the height and width that places speak of, or null; table:
  * 256 items a channel, fill: one, each of item_bytes (1, 2 or 4). terms, if not null, are three times three floats d, m, s
@@ -125,7 +131,8 @@ HEADRACE_API int64_t headrace_cut(const uint8_t *source, int64_t image_stride, i
                                   const int64_t *source_grid, const int64_t *indices, int64_t count,
                                   const int32_t *places, const int32_t *rows, int64_t height, const int32_t *columns,
                                   int64_t width, const void *table, const void *fill, const float *terms,
-                                  int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out);
+                                  int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out,
+                                  int32_t threads);
 
 /* How an image is turned before it is scaled: transposed, then its rows mirrored, then its columns. */
 #define HEADRACE_COLUMNS_MIRRORED 1

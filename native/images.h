@@ -8,6 +8,13 @@
 
 enum { HEADRACE_SLOTS = 12, HEADRACE_SLACK = 32 /* bytes behind a row that may be read */ };
 
+/* Where one image of the batch comes from, as the rows of `places` have it. */
+typedef struct {
+    int32_t y, x;                         /* the source of the first output pixel; it may lie outside */
+    int32_t down, right;                  /* 1, or -1 where the image is mirrored */
+    int32_t top, bottom, left, right_end; /* the part of the source that is seen; the rest is fill */
+} headrace_place;
+
 /* Memory of one thread, which the rows it works on use one after the other. */
 typedef struct {
     void *blocks[HEADRACE_SLOTS];

@@ -286,7 +286,7 @@ void headrace_end_scaling(const headrace_scaling *scaling) {
                               seen[2], seen[3], 0, (int32_t)rows, 0, (int32_t)columns};
     headrace_cut(scaling->scaled, 0, 1, grid, &zero, 1, place, NULL, rows, NULL, columns, to->table, to->fill, to->terms,
                  to->item_bytes, to->out_grid, to->out_stride,
-                 (char *)to->out + scaling->row * to->out_stride * to->item_bytes);
+                 (char *)to->out + scaling->row * to->out_stride * to->item_bytes, 1);
 }
 
 typedef struct {

@@ -15,7 +15,7 @@ import hashlib
 import random
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -29,14 +29,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "Draw",
     "check_seed",
     "default_rng",
     "draw",
     "each_sample",
     "epoch_key",
+    "next_draw",
     "no_draws",
     "notice_unnamed",
     "part",
+    "present_place",
     "replacement",
     "sample_rng",
     "slot",
@@ -307,6 +310,22 @@ def _stay(position: int) -> None:
     """Move nowhere: no samples are being loaded."""
 
 
+class Draw(NamedTuple):
+    """What `Kernels.philox` makes random words of, for each of some samples.
+
+    Attributes:
+        key: the key of the epoch, 64 bits.
+        indices: the samples, shape (n,), int64.
+        stream: 32 bits that stand for the place in the chain of transforms.
+        block: 32 bits that tell apart what samples draw at the same place.
+    """
+
+    key: int
+    indices: NDArray[np.int64]
+    stream: int
+    block: int = 0
+
+
 def draw(count: int) -> NDArray[np.uint32]:
     """Four random words for each of `count` samples.
 
@@ -328,18 +347,38 @@ def draw(count: int) -> NDArray[np.uint32]:
     >>> bool((draw(2) == first).all())
     True
     """
+    return kernels.active().philox(*next_draw(count))
+
+
+def next_draw(count: int) -> Draw:
+    """What the next call of `draw` would make its words of, which then comes to the place behind it.
+
+    >>> next_draw(2).indices
+    array([0, 1])
+    """
     keys = _loading.get()
     if keys is None:
-        return kernels.active().philox(random.getrandbits(64), np.arange(count), 0)
+        return Draw(random.getrandbits(64), np.arange(count), 0)
     indices = keys.indices
     if count == len(indices):
-        return kernels.active().philox(keys.key, indices, keys.next_stream())
+        return Draw(keys.key, indices, keys.next_stream())
     if count == 1:
-        return kernels.active().philox(keys.key, indices[:1], keys.next_stream(), keys.next_unnamed())
+        return Draw(keys.key, indices[:1], keys.next_stream(), keys.next_unnamed())
     raise ArgumentError(
         f"a transform got a batch of {count} while {len(indices)} samples are being loaded; it can draw "
         "for all of them or for one: call it once with the batch, or once a sample"
     )
+
+
+def present_place(count: int) -> tuple[tuple[int, int], Draw] | None:
+    """The place in the chain, and whose draws begin there; None unless `count` samples of a batch are being loaded.
+
+    What draws there, and is the same for each batch, draws from the same streams of other keys and samples.
+    """
+    keys = _whole_batch(count)
+    if keys is None or type(keys) is not _SampleKeys:
+        return None
+    return (keys.path, keys.count), Draw(keys.key, keys.batch, 0)
 
 
 def sample_rng() -> np.random.Generator:

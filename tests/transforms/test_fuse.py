@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from headrace import (
     RandomResizedCrop,
     RandomVerticalFlip,
     Resize,
+    StackDataset,
     TensorDataset,
     ToCHW,
     ToFloat,
@@ -188,6 +190,37 @@ def test_errors_are_those_of_the_transforms(made: list[int]) -> None:
     loader = DataLoader(TensorDataset(images_of(LAYOUTS["HWC"])).map(RandomCrop(40), field=0), 4)
     with pytest.raises(ValueError, match="crop size"):
         next(iter(loader))
+
+
+def test_a_transform_that_is_changed_between_batches() -> None:
+    flip, crop = RandomHorizontalFlip(0.0), RandomCrop(9, padding=0)
+    dataset = TensorDataset(images_of((9, 9, 3))).map(Compose([flip, crop]), field=0)
+    loader = DataLoader(dataset, 10, seed=3)
+    batches = iter(loader)
+    np.testing.assert_array_equal(next(batches)[0], images_of((9, 9, 3))[:10])
+    flip.p = 1.0
+    np.testing.assert_array_equal(next(batches)[0], images_of((9, 9, 3))[10:, :, ::-1])
+    crop.size = (4, 9)
+    assert next(iter(loader))[0].shape == (10, 4, 9, 3)
+
+
+def test_one_chain_at_two_places_draws_twice(made: list[int]) -> None:
+    part = TensorDataset(images_of(LAYOUTS["HWC"])).map(Compose([CROP, FLIP]), field=0)
+    both = StackDataset(part, part)
+    (one,), (other,) = next(iter(DataLoader(both, 20, seed=3)))
+    assert sum(made) == 40
+    assert (one != other).any()
+    singly = [batch[1][0] for batch in DataLoader(both, 1, seed=3)]
+    np.testing.assert_array_equal(np.concatenate(singly), other)
+
+
+def test_what_was_written_stays_behind_in_a_pickle() -> None:
+    dataset = TensorDataset(images_of(LAYOUTS["HWC"])).map(Compose([CROP, FLIP]), field=0)
+    before = pickle.dumps(dataset)
+    expected = loaded(dataset)
+    assert pickle.dumps(dataset) == before
+    for one, other in zip(loaded(pickle.loads(before)), expected, strict=True):
+        check_same(one, other)
 
 
 KINDS, BOOLEANS = st.sampled_from(["nearest", "bilinear", "bicubic"]), st.booleans()

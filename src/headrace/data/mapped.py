@@ -27,7 +27,7 @@ from headrace.errors import ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.keys import slot
 from headrace.transforms.encoded import begins_encoded
-from headrace.transforms.fuse import apply_to_rows
+from headrace.transforms.fuse import Writer, apply_to_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +70,7 @@ class MapDataset(Dataset[Any]):
         self.fn = fn
         self.field = field
         self._stage = _stages(dataset) + 1
+        self._writer = Writer()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -145,7 +146,7 @@ class MapDataset(Dataset[Any]):
         rows = open_rows(lowest.dataset, indices, self.field)
         if rows is None:
             return None
-        value = apply_to_rows(rows.array, rows.rows, functions, rows.wrap)
+        value = apply_to_rows(rows.array, rows.rows, functions, rows.wrap, self._writer)
         return None if value is None else rows.complete(value)
 
     def _chain(self) -> tuple[MapDataset, list[Step]]:

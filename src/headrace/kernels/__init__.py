@@ -91,6 +91,15 @@ class Kernels(Protocol):
     def read_features(self, data: NDArray[np.uint8], spans: NDArray[np.int64], kind: int) -> tuple[NDArray[Any], int]:
         """Read the values of one feature of each record."""
 
+    def move(
+        self,
+        indices: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        moves: NDArray[np.int64],
+        places: NDArray[np.int32],
+    ) -> None:
+        """Find where images come from once they are moved."""
+
     def cut(
         self,
         source: NDArray[np.uint8],
@@ -101,6 +110,7 @@ class Kernels(Protocol):
         out: NDArray[Any],
         terms: NDArray[np.float32] | None = None,
         lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
+        threads: int = 1,
     ) -> None:
         """Cut windows out of images, mirror them, and look each value up in a table."""
 

@@ -56,10 +56,13 @@ class Scaling(NamedTuple):
     antialias: bool = True
     interpolation: Interpolation = Interpolation.BILINEAR
 
+    def part(self, rows: slice | NDArray[np.int64]) -> Scaling:
+        """The scaling of some of the images."""
+        return self._replace(turns=self.turns[rows], boxes=self.boxes[rows], sizes=self.sizes[rows])
+
     def row(self, number: int) -> Scaling:
         """The scaling of one of the images."""
-        one = slice(number, number + 1)
-        return self._replace(turns=self.turns[one], boxes=self.boxes[one], sizes=self.sizes[one])
+        return self.part(slice(number, number + 1))
 
 
 class Pixels(NamedTuple):

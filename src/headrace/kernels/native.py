@@ -41,6 +41,7 @@ from headrace.kernels.checks import (
     range_error,
 )
 from headrace.kernels.images import Pixels, Scaling, check_decode, check_scale
+from headrace.kernels.moves import check_move
 from headrace.kernels.scans import RECORD, VALUE_DTYPES, check_bounds, check_crc32c, check_data, check_spans
 
 if TYPE_CHECKING:
@@ -52,11 +53,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 11
+ABI = 12
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
 _LITTLE = 1 << 14
+
+# Bytes of images that are made in several times as long as it takes to start a thread.
+_MUCH = 1 << 21
 
 # Headers of so many files are read in that time.
 _MANY = 32
@@ -114,10 +118,11 @@ class NativeKernels:
         self._read_features = both("headrace_read_features", [c_void_p, c_void_p, *[c_int64] * 4, c_void_p], c_int64)
         _, self._scan_tfrecord = both("headrace_scan_tfrecord", tfrecord, c_int64)
         _, self._scan_tar = both("headrace_scan_tar", [c_void_p, c_int64, c_void_p], c_int64)
+        self._move = both("headrace_move", [c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_void_p])
         images = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64]
         places = [c_void_p, c_void_p, c_int64, c_void_p, c_int64]
         values = [c_void_p, c_void_p, c_void_p, c_int64]
-        self._cut = both("headrace_cut", [*images, *places, *values, c_void_p, c_int64, c_void_p], c_int64)
+        self._cut = both("headrace_cut", [*images, *places, *values, c_void_p, c_int64, c_void_p, c_int32], c_int64)
         finish = [*[c_void_p] * 4, c_int64, c_void_p, c_int64, c_void_p, c_int32, c_void_p]
         scale = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 3, c_int32, c_int32, *finish]
         self._scale = _declare(long.headrace_scale, scale)
@@ -278,6 +283,21 @@ class NativeKernels:
         bad = read(_address(data), _address(spans), stride, len(spans), kind, width, _address(out))
         return out, int(bad)
 
+    def move(
+        self,
+        indices: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        moves: NDArray[np.int64],
+        places: NDArray[np.int32],
+    ) -> None:
+        """Find where images come from once they are moved."""
+        check_move(indices, sizes, moves, places)
+        indices = np.ascontiguousarray(indices)
+        stride = sizes.strides[0] // sizes.itemsize
+        start, count = _address(indices), len(indices)
+        move = self._move[places.nbytes > _LITTLE]
+        move(start, count, _address(sizes), stride, _address(moves), len(moves), _address(places))
+
     def cut(
         self,
         source: NDArray[np.uint8],
@@ -288,6 +308,7 @@ class NativeKernels:
         out: NDArray[Any],
         terms: NDArray[np.float32] | None = None,
         lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
+        threads: int = 1,
     ) -> None:
         """Cut windows out of images, mirror them, and look each value up in a table."""
         check_cut(source, indices, places, table, fill, out, lines)
@@ -313,6 +334,7 @@ class NativeKernels:
             _address(out_grid),
             out.strides[0] // out.itemsize,
             _address(out),
+            threads if out.nbytes > _MUCH else 1,
         )
         if bad >= 0:
             check_cut_values(source, indices, places, lines)

@@ -16,6 +16,7 @@ from headrace.kernels.checks import (
     check_shuffle_length,
     index_error,
 )
+from headrace.kernels.moves import Kind, check_move
 from headrace.kernels.reference_example import find_features, read_features
 from headrace.kernels.reference_images import decode, decodes, jpeg_headers, scale, show
 from headrace.kernels.reference_records import crc32c, crc32c_ranges, gather_ranges, scan_tfrecord, slice_ranges
@@ -40,6 +41,7 @@ __all__ = [
     "gather",
     "gather_ranges",
     "jpeg_headers",
+    "move",
     "name",
     "philox",
     "read_features",
@@ -228,6 +230,7 @@ def cut(
     out: NDArray[Any],
     terms: NDArray[np.float32] | None = None,  # noqa: ARG001 - for kernels that compute quicker than they look up
     lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
+    threads: int = 1,  # noqa: ARG001 - for kernels that have some
 ) -> None:
     """Cut windows out of images, mirror them, and look each value up in a table.
 
@@ -245,6 +248,7 @@ def cut(
         terms: Three rows d, m, s of C float32 from which the table may have been made: (v / d - m) / s.
         lines: Which rows and which columns of the image stand for those that places speak of, each int32;
             None for themselves.
+        threads: How many threads may share the images.
 
     Raises:
         OutOfRangeError: An index is outside [0, n); nothing is written then.
@@ -262,3 +266,62 @@ def cut(
     check_cut_values(source, indices, places, lines)
     for place, index, image in zip(places.tolist(), indices.tolist(), out, strict=True):
         show(source[index], place, table, fill, image, lines)
+
+
+def move(
+    indices: NDArray[np.int64], sizes: NDArray[np.int64], moves: NDArray[np.int64], places: NDArray[np.int32]
+) -> None:
+    """Find where images come from once they are moved.
+
+    Args:
+        indices: To which draws belong, int64 of shape (m,).
+        sizes: The height and width of each image before the first move, int64 of shape (m, 2).
+        moves: The rows of `headrace.kernels.moves.Move`, shape (k, 8), one after the other.
+        places: As for `cut`, shape (m, 8); the moves begin from them, and change them.
+
+    Raises:
+        ArgumentTypeError: A dtype does not match.
+        ArgumentError: A shape does not match.
+
+    >>> from headrace.kernels.moves import Move
+    >>> moves = [Move(Kind.WHOLE), Move(Kind.WINDOW, numbers=(1, 2, 5, 4)), Move(Kind.MIRROR, numbers=(1, 2**32, 0, 0))]
+    >>> places = np.empty((1, 8), np.int32)
+    >>> move(np.array([0]), np.array([[9, 9]]), np.array([each.row() for each in moves]), places)
+    >>> places[0].tolist()
+    [1, 5, 1, -1, 0, 9, 0, 9]
+    """
+    check_move(indices, sizes, moves, places)
+    size = sizes.astype(np.int32)
+    for kind, key, stream, block, *numbers in moves.tolist():
+        four = np.array(numbers, np.int64)
+        if kind == Kind.WHOLE:
+            places[...] = (0, 0, 1, 1, 0, 0, 0, 0)
+            places[:, 5::2] = size
+        elif kind in (Kind.WINDOW, Kind.PAD):
+            places[:, :2] += places[:, 2:4] * (four[:2] if kind == Kind.WINDOW else -four[:2])
+            size[...] = four[2:] if kind == Kind.WINDOW else size + four[2:]
+        elif kind == Kind.CROP:
+            words = philox(key, indices, stream, block)[:, :2]
+            places[:, :2] += places[:, 2:4] * (words * (size - four[:2] + 1) >> 32)
+            size[...] = four[:2]
+        elif kind == Kind.MIRROR:
+            _mirror(places, size, numbers[0], philox(key, indices, stream, block)[:, 0] < four[1])
+        elif kind == Kind.HIDE:
+            _hide(places, size)
+        else:
+            places[:, :2] += four[:2].astype(np.int32)
+            places[:, 4:] = (0, numbers[2], 0, numbers[3])
+
+
+def _mirror(places: NDArray[np.int32], size: NDArray[np.int32], axis: int, mirrored: NDArray[np.bool_]) -> None:
+    start, step = places[:, axis], places[:, 2 + axis]
+    start += step * (size[:, axis] - 1) * mirrored
+    np.negative(step, out=step, where=mirrored)
+
+
+def _hide(places: NDArray[np.int32], size: NDArray[np.int32]) -> None:
+    first = places[:, :2]
+    last = first + places[:, 2:4] * (size - 1)
+    begins, ends = places[:, 4::2].copy(), places[:, 5::2].copy()
+    places[:, 4::2] = np.clip(np.minimum(first, last), begins, ends)
+    places[:, 5::2] = np.clip(np.maximum(first, last) + 1, begins, ends)

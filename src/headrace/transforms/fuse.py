@@ -7,7 +7,8 @@ as they would have, with the same draws.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from operator import is_
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.faces import batch_function, fast_face
 from headrace.kernels.cores import threads
-from headrace.keys import part, slot
+from headrace.keys import part, present_place, slot
 from headrace.transforms.base import ImageTransform, image_axes
 from headrace.transforms.recipe import Recipe, channels_last
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Step = tuple[tuple[int, ...], Callable[[Any], Any]]
 
-__all__ = ["apply_to_rows", "flat_steps", "make_rows", "write_steps"]
+__all__ = ["Writer", "apply_to_rows", "flat_steps", "make_rows", "write_steps"]
 
 
 def apply_to_rows(
@@ -35,6 +36,7 @@ def apply_to_rows(
     rows: NDArray[np.int64],
     functions: Sequence[Step],
     wrap: Callable[[NDArray[Any]], Any],
+    writer: Writer,
 ) -> Any:
     """What functions that work on batches make of some of the images, or None if nothing is won by this.
 
@@ -43,17 +45,14 @@ def apply_to_rows(
         rows: which of them, shape (n,), int64.
         functions: one after the other, each with the slots, one in the other, in which it draws.
         wrap: makes of an ndarray what the functions are given.
+        writer: knows how it went for the last batch.
     """
     steps = list(flat_steps(functions))
-    recipe = _begin(images, len(rows), steps[0][1]) if steps and len(rows) else None
-    if recipe is None:
-        return None
-    axes = recipe.axes
-    written = write_steps(recipe, steps)
-    if written == 0:
+    recipe, written = writer.write(images, len(rows), steps) if steps and len(rows) else (None, 0)
+    if recipe is None or not written:
         return None
     out = empty((len(rows), *recipe.shape), recipe.dtype)
-    make_rows(recipe, channels_last(images, axes), rows, out)
+    make_rows(recipe, channels_last(images, recipe.source_axes), rows, out)
     value = wrap(out)
     for path, function in steps[written:]:
         with slot(*path):
@@ -77,7 +76,7 @@ def make_rows(recipe: Recipe, images: NDArray[np.uint8], rows: NDArray[np.int64]
     """
     pixels, last, active = recipe.pixels(), channels_last(out, recipe.axes), kernels.active()
     if recipe.scaling is None:
-        active.cut(images, rows, pixels.places, pixels.table, pixels.fill, last, pixels.terms, recipe.lines)
+        active.cut(images, rows, pixels.places, pixels.table, pixels.fill, last, pixels.terms, recipe.lines, threads())
     else:
         active.scale(images, rows, recipe.scaling, pixels, last, threads())
 
@@ -98,6 +97,70 @@ def write_steps(recipe: Recipe, steps: Sequence[Step]) -> int:
         if not _write(recipe, path, function):
             return number
     return len(steps)
+
+
+class Writer:
+    """Writes chains into recipes, and knows the last one: for the next batch of the same images it is the same again.
+
+    It pickles as one that knows nothing yet.
+    """
+
+    def __init__(self) -> None:
+        self._last: _Written | None = None
+
+    def __reduce__(self) -> tuple[type[Writer], tuple[()]]:
+        return Writer, ()
+
+    def write(self, images: NDArray[Any], count: int, steps: list[Step]) -> tuple[Recipe | None, int]:
+        """The recipe of so many of the images, None if there can be none, and how many steps it expresses."""
+        found = present_place(count)
+        if found is None:
+            return _write_anew(images, count, steps)
+        place, draw = found
+        last = self._last
+        if last is None or not last.holds(place, images, steps):
+            recipe, number = _write_anew(images, count, steps)
+            if recipe is None or not recipe.is_general:
+                return recipe, number
+            last = self._last = _Written(place, images.shape[1:], steps, _attributes(steps[:number]), recipe, number)
+        height, width = last.recipe.source_size
+        return last.recipe.again(_extents(count, height, width), draw), last.number
+
+
+class _Written(NamedTuple):
+    """A general recipe, and what it was made of."""
+
+    place: tuple[int, int]
+    shape: tuple[int, ...]
+    steps: list[Step]
+    attributes: list[Any]
+    recipe: Recipe
+    number: int
+
+    def holds(self, place: tuple[int, int], images: NDArray[Any], steps: list[Step]) -> bool:
+        """Whether it would be written again at this place for these images, by these steps as they are now."""
+        return (
+            place == self.place
+            and images.shape[1:] == self.shape
+            and images.dtype == np.uint8
+            and len(steps) == len(self.steps)
+            and all(one[1] is other[1] and one[0] == other[0] for one, other in zip(steps, self.steps, strict=True))
+            and _are_same(_attributes(steps[: self.number]), self.attributes)
+        )
+
+
+def _attributes(steps: list[Step]) -> list[Any]:
+    """What the functions know; they write the same as long as that is the same."""
+    return [value for _, function in steps for value in vars(function).values()]
+
+
+def _are_same(one: list[Any], other: list[Any]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
+
+
+def _write_anew(images: NDArray[Any], count: int, steps: list[Step]) -> tuple[Recipe | None, int]:
+    recipe = _begin(images, count, steps[0][1])
+    return recipe, 0 if recipe is None else write_steps(recipe, steps)
 
 
 def _begin(images: NDArray[Any], count: int, first: Any) -> Recipe | None:

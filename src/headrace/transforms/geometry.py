@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +40,7 @@ class _RandomFlip(RandomImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The images, each flipped or not; `images` itself if none of them is flipped."""
-        flipped = self._flipped(len(images)).tolist()
+        flipped = (draw(len(images))[:, 0] < self.p * _WORDS).tolist()
         if not any(flipped):
             return images
         mirror = (*(slice(None),) * (self.axis(axes) - 1), slice(None, None, -1))
@@ -52,13 +51,8 @@ class _RandomFlip(RandomImageTransform):
 
     def lower(self, recipe: Recipe) -> bool:
         """Write what the images become into a recipe; whether it can express that."""
-        recipe.mirror(self._flipped(len(recipe)), along=self.axis(recipe.axes))
+        recipe.random_mirror(self.p, along=self.axis(recipe.axes))
         return True
-
-    def _flipped(self, count: int) -> NDArray[np.bool_]:
-        """Which of the images are flipped."""
-        flipped: NDArray[np.bool_] = draw(count)[:, 0] < self.p * _WORDS
-        return flipped
 
 
 class RandomHorizontalFlip(_RandomFlip):
@@ -164,7 +158,8 @@ class RandomCrop(RandomImageTransform):
         padding = self._padding(extent)
         if any(padding) and not recipe.pad(padding, self.fill, self.padding_mode):
             return False
-        recipe.window(*self._offsets(len(recipe), extent, padding), self.size)
+        _check_fits(self.size, *_padded(extent, padding), "padded image")
+        recipe.random_window(self.size)
         return True
 
     def _padding(self, extent: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -180,12 +175,10 @@ class RandomCrop(RandomImageTransform):
         self, count: int, extent: tuple[int, int], padding: tuple[int, int, int, int]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Top and left of each window in the padded image."""
-        left, top, right, bottom = padding
-        height, width = extent[0] + top + bottom, extent[1] + left + right
+        height, width = _padded(extent, padding)
         _check_fits(self.size, height, width, "padded image")
         # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
-        words = draw(count)[:, :2]
-        places = words * _counts(height - self.size[0] + 1, width - self.size[1] + 1) >> 32
+        places = draw(count)[:, :2] * np.array([height - self.size[0] + 1, width - self.size[1] + 1]) >> 32
         top, left = places.astype(np.int32).T
         return top, left
 
@@ -365,10 +358,10 @@ def _window(axes: Axes, rows: Any, columns: Any) -> tuple[Any, ...]:
     return (..., rows, columns, slice(None)) if axes.channels == 3 else (..., rows, columns)
 
 
-@lru_cache(64)
-def _counts(rows: int, columns: int) -> NDArray[np.int64]:
-    """How many places there are along each direction, as an array that nobody writes to."""
-    return np.array([rows, columns], np.int64)
+def _padded(extent: tuple[int, int], padding: tuple[int, int, int, int]) -> tuple[int, int]:
+    """Height and width of a padded image."""
+    left, top, right, bottom = padding
+    return extent[0] + top + bottom, extent[1] + left + right
 
 
 def _check_fits(size: tuple[int, int], height: int, width: int, what: str) -> None:

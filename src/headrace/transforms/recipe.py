@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-from functools import cache, lru_cache
+import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace import kernels
 from headrace.errors import ArgumentError
 from headrace.kernels.images import Pixels, Scaling, Turn
+from headrace.kernels.moves import KEY, Kind, Move, signed
+from headrace.keys import Draw, next_draw
 from headrace.transforms.base import Axes, image_axes
+from headrace.transforms.values import cached, changed, filled, unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from headrace.kernels.images import Interpolation
-
-    Change = Callable[[NDArray[Any], Axes], NDArray[Any]]
+    from headrace.transforms.values import Change
 
 __all__ = ["Recipe", "channels_last"]
 
-_VALUES = 256  # of a byte
-_ITEM_BYTES = (1, 2, 4)  # that the kernel writes
+_WORDS = 2.0**32
 
 
 class Recipe:
@@ -32,7 +32,8 @@ class Recipe:
 
     Transforms write themselves into it, one after the other, and one kernel then makes all images of a
     batch from where they lie. Since the table is made by the transforms themselves, every value comes
-    out as it would have, to the last bit.
+    out as it would have, to the last bit. Where each image comes from is written down as moves, which a
+    kernel makes, and draws for, as soon as somebody asks for the places that they lead to.
 
     Args:
         extents: the height and width of each image that makes up the batch, shape (n, 2), int64.
@@ -43,20 +44,29 @@ class Recipe:
     Attributes:
         size: height and width at this point of the chain: two integers, or arrays of shape (n,) where
             images differ.
+        axes: which of the dimensions of a batch are height, width and channels at this point.
+        source_size: the size in the beginning.
+        source_axes: the axes in the beginning.
     """
 
     def __init__(self, extents: NDArray[np.int64], channels: int, axes: Axes, *, repeats: bool) -> None:
-        self.axes = axes
+        self.axes = self.source_axes = axes
+        self.size = _common(extents)
+        self.source_size = self.size
         self._extents = extents  # where the places lie
-        self.size, self._places = _begin(extents)
+        self._places: NDArray[np.int32] | None = None  # before the moves; None where they begin with whole images
+        self._moves = [Move(Kind.WHOLE)]
+        self._table: NDArray[np.int64] | None = None  # of the moves, where it is known
+        self._moved_from = extents  # the sizes of the images before the moves
+        self._draw: Draw | None = None  # with which the moves draw, if they do
         self._whole = True  # all of the image is seen, and nothing else
         self._repeats = repeats
         self._scaling: Scaling | None = None
         self._lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
-        self._values = _bytes(channels)
+        self._values = unchanged(channels)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._extents)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -96,29 +106,46 @@ class Recipe:
         except ArgumentError:  # the transform itself will say so
             return False
 
-    # ------------------------------------------------------------------ images of several sizes
+    # ------------------------------------------------------------------ the same for other images
+
+    @property
+    def is_general(self) -> bool:
+        """Whether it says the same of all batches of images of this size: nothing but moves happens to them."""
+        return self._places is None and self._scaling is None and self.uniform
+
+    def again(self, extents: NDArray[np.int64], draw: Draw) -> Recipe:
+        """A general recipe for another batch.
+
+        Args:
+            extents: the same height and width as those of its own images, shape (n, 2), int64.
+            draw: the key and the samples with which it draws from the same streams.
+        """
+        if self._table is None:
+            self._table = _table(self._moves)
+        table = self._table.copy()
+        table[:, KEY] = signed(draw.key)
+        return self._copy(_table=table, _extents=extents, _moved_from=extents, _draw=draw)
+
+    def _copy(self, **changed: Any) -> Recipe:
+        copy = object.__new__(Recipe)
+        copy.__dict__.update(self.__dict__, **changed)
+        return copy
 
     def part(self, rows: NDArray[np.int64]) -> Recipe:
         """The recipe of some of the images, to be written to and taken in again."""
-        part = copy.copy(self)
-        part._select(rows)  # noqa: SLF001 - of the same class
-        return part
-
-    def _select(self, rows: NDArray[np.int64]) -> None:
-        self.size = _common(self.sizes[rows])
-        self._extents, self._places = self._extents[rows], self._places[rows]
-        if self._scaling is not None:
-            turns, boxes, sizes = self._scaling[:3]
-            self._scaling = self._scaling._replace(turns=turns[rows], boxes=boxes[rows], sizes=sizes[rows])
+        scaling = None if self._scaling is None else self._scaling.part(rows)
+        places, extents = self._settle()[rows], self._extents[rows]
+        return self._copy(size=_common(self.sizes[rows]), _extents=extents, _places=places, _scaling=scaling)
 
     def take_in(self, parts: list[tuple[NDArray[np.int64], Recipe]]) -> None:
         """Become what the parts, one for each of the images, have become."""
         order = np.argsort(np.concatenate([rows for rows, _ in parts]))
         recipes = [recipe for _, recipe in parts]
+        places = np.concatenate([recipe._settle() for recipe in recipes])[order]  # noqa: SLF001 - of this class
         self.__dict__.update(vars(recipes[-1]))
+        self._places = places
         self.size = _common(np.concatenate([recipe.sizes for recipe in recipes])[order])
         self._extents = np.concatenate([recipe._extents for recipe in recipes])[order]  # noqa: SLF001 - of this class
-        self._places = np.concatenate([recipe._places for recipe in recipes])[order]  # noqa: SLF001 - of this class
         scalings = [recipe.scaling for recipe in recipes if recipe.scaling is not None]
         if scalings:
             turns, boxes, sizes = (np.concatenate(several)[order] for several in list(zip(*scalings, strict=True))[:3])
@@ -126,22 +153,24 @@ class Recipe:
 
     # ------------------------------------------------------------------ what transforms write
 
-    def window(self, top: Any, left: Any, size: tuple[Any, Any]) -> None:
-        """Go on with a part of each image.
-
-        Args:
-            top: where it begins, one number or one an image.
-            left: likewise.
-            size: its height and width, likewise.
-        """
-        self._move(top, left)
+    def window(self, top: int, left: int, size: tuple[int, int]) -> None:
+        """Go on with a part of each image, which begins at the same place in all, and has this height and width."""
+        self._move(Kind.WINDOW, top, left, *size)
         self.size = size
         self._whole = False
 
-    def _move(self, down: Any, right: Any) -> None:
-        """Let each image begin further down and right in itself."""
-        for along, by in enumerate((down, right)):
-            self._places[:, along] += self._places[:, along + 2] * np.asarray(by, np.int32)
+    def windows(self, windows: NDArray[np.int64]) -> None:
+        """Go on with a part of each image: its top, left, height and width, shape (n, 4)."""
+        places = self._settle()
+        places[:, :2] += places[:, 2:4] * windows[:, :2].astype(np.int32)
+        self.size = _common(windows[:, 2:])
+        self._whole = False
+
+    def random_window(self, size: tuple[int, int]) -> None:
+        """Go on with a part of each image, of this height and width, anywhere in it."""
+        self._move(Kind.CROP, *size, draws=True)
+        self.size = size
+        self._whole = False
 
     def pad(self, padding: tuple[int, int, int, int], fill: Any, mode: str) -> bool:
         """Add pixels around each image; whether that can be.
@@ -155,30 +184,20 @@ class Recipe:
         height, width = self.size
         if not (self._fill(fill) if mode == "constant" else self._repeat(padding, mode)):
             return False
-        self.window(-top, -left, (height + top + bottom, width + left + right))
+        self._move(Kind.PAD, top, left, top + bottom, left + right)
+        self.size = (height + top + bottom, width + left + right)
+        self._whole = False
         return True
 
     def _fill(self, value: Any) -> bool:
         """See nothing but a value around what the images are at this point, if there can be one for all."""
-        filled = _cached(_filled, self._values, value)
-        if filled is None:
+        values = cached(filled, self._values, value)
+        if values is None:
             return False
-        self._values = filled
+        self._values = values
         if not self._whole:
-            self._hide()
+            self._move(Kind.HIDE)
         return True
-
-    def _hide(self) -> None:
-        """Let only that be seen of the source which the images are at this point."""
-        y, x, down, right, top, bottom, left, end = self._places.T
-        last_y, last_x = y + down * (self.size[0] - 1), x + right * (self.size[1] - 1)
-        np.maximum(top, np.minimum(y, last_y), out=top)
-        np.minimum(bottom, np.maximum(y, last_y) + 1, out=bottom)
-        np.maximum(left, np.minimum(x, last_x), out=left)
-        np.minimum(end, np.maximum(x, last_x) + 1, out=end)
-        extents: Any = self._extents if self._lines is None else [[len(lines) for lines in self._lines]]
-        seen = self._places[:, 4:]  # nothing, where all of the image has been cut off
-        np.clip(seen, 0, np.repeat(extents, 2, axis=1), out=seen)
 
     def _repeat(self, padding: tuple[int, int, int, int], mode: str) -> bool:
         """Go on with images around which their own lines are repeated, if they are whole."""
@@ -190,20 +209,16 @@ class Recipe:
         if self._lines is not None:
             lines = tuple(inner[outer] for inner, outer in zip(self._lines, lines, strict=True))
         self._lines = lines[0], lines[1]
-        self._places[:, :2] += around
-        self._places[:, 4:] = (0, len(lines[0]), 0, len(lines[1]))
+        self._move(Kind.REPEAT, *around, len(lines[0]), len(lines[1]))
         return True
 
-    def mirror(self, flipped: NDArray[np.bool_], *, along: int) -> None:
-        """Mirror some of the images along the axis of their height or width."""
-        which = 0 if along == self.axes.height else 1
-        start, step = self._places[:, which], self._places[:, 2 + which]
-        start += step * np.asarray(self.size[which] - 1, np.int32) * flipped
-        np.negative(step, out=step, where=flipped)
+    def random_mirror(self, p: float, *, along: int) -> None:
+        """Mirror each image along the axis of its height or width, with probability p."""
+        self._move(Kind.MIRROR, int(along == self.axes.width), math.ceil(p * _WORDS), draws=True)
 
     def can_scale(self) -> bool:
         """Whether the images may be scaled: once, before anything is put around them or becomes of their values."""
-        return self._scaling is None and self._lines is None and self._values is _bytes(self.channels)
+        return self._scaling is None and self._lines is None and self._values is unchanged(self.channels)
 
     def scale(self, sizes: Any, interpolation: Interpolation, antialias: bool) -> None:  # noqa: FBT001
         """Scale what each image is at this point.
@@ -213,7 +228,7 @@ class Recipe:
             interpolation: what each pixel is made of.
             antialias: whether all pixels count where it shrinks.
         """
-        y, x, down, right = self._places[:, :4].T
+        y, x, down, right = self._settle()[:, :4].T
         height, width = self.sizes.T
         turns = (down < 0) * Turn.ROWS_MIRRORED + (right < 0) * Turn.COLUMNS_MIRRORED
         # In the image as it is once turned, where nothing is mirrored any more.
@@ -224,7 +239,9 @@ class Recipe:
         scaled[:] = sizes
         self._scaling = Scaling(turns.astype(np.int32), boxes, scaled, antialias, interpolation)
         self._extents = scaled.astype(np.int64)
-        self.size, self._places = _begin(self._extents)
+        self.size = _common(self._extents)
+        self._places = None
+        self._move(Kind.WHOLE)
         self._whole = True
 
     def change(self, pixels: Change, parameters: tuple[Any, ...], *terms: Any) -> bool:
@@ -235,10 +252,10 @@ class Recipe:
             parameters: what it depends on.
             *terms: the numbers, one or one a channel, by which it divides, which it subtracts, by which it divides.
         """
-        changed = _cached(_changed, self._values, pixels, parameters, terms, self.axes.channels is not None)
-        if changed is None:
+        values = cached(changed, self._values, pixels, parameters, terms, self.axes.channels is not None)
+        if values is None:
             return False
-        self._values = changed
+        self._values = values
         return True
 
     def move_channels_first(self) -> None:
@@ -260,82 +277,37 @@ class Recipe:
     def pixels(self) -> Pixels:
         """What is shown of the images, scaled if they are, and what its values become."""
         values = self._values
-        return Pixels(np.ascontiguousarray(self._places), values.table, values.around, values.terms)
+        return Pixels(self._settle(), values.table, values.around, values.terms)
+
+    # ------------------------------------------------------------------ moves
+
+    def _move(self, kind: Kind, *numbers: int, draws: bool = False) -> None:
+        """Note a move, to be made together with those that follow."""
+        draw = next_draw(len(self)) if draws else None
+        if draw is not None and self._draw is not None and draw.indices is not self._draw.indices:
+            self._settle()
+        if not self._moves:
+            self._moved_from = self.sizes
+        move = Move(kind, numbers=numbers)
+        if draw is not None:
+            self._draw = draw
+            move = Move(kind, draw.key, draw.stream, draw.block, numbers)
+        self._moves = [*self._moves, move]  # those of copies stay
+        self._table = None
+
+    def _settle(self) -> NDArray[np.int32]:
+        """The places that the moves lead to, once they are made."""
+        places = np.empty((len(self), 8), np.int32) if self._places is None else self._places
+        if self._moves:
+            indices = np.arange(len(self)) if self._draw is None else self._draw.indices
+            table = _table(self._moves) if self._table is None else self._table
+            kernels.active().move(indices, self._moved_from, table, places)
+        self._moves, self._table, self._draw, self._places = [], None, None, places
+        return places
 
 
-# ---------------------------------------------------------------- what becomes of values, made once for all batches
-
-
-class _Values:
-    """What has become of values at a point of a chain.
-
-    Args:
-        table: of each byte, shape (channels, 256).
-        fill: of the pixels around the images, shape (channels,); None while there are none.
-        noted: by what has been divided, what subtracted, and by what divided to come to the table.
-
-    Attributes:
-        around: the fill, or what nobody will see.
-        terms: the numbers from which a kernel may compute the table, shape (3, channels); None if it cannot.
-    """
-
-    def __init__(self, table: NDArray[Any], fill: NDArray[Any] | None = None, noted: tuple[Any, ...] = ()) -> None:
-        self.table = table
-        self.fill = fill
-        self.noted = noted
-        self.around = np.zeros(len(table), table.dtype) if fill is None else fill
-        self.terms = _terms(noted, len(table)) if table.dtype == np.float32 else None
-
-
-def _terms(noted: tuple[Any, ...], channels: int) -> NDArray[np.float32] | None:
-    if len(noted) not in (1, 3):
-        return None
-    terms = np.zeros((3, channels), np.float32)
-    terms[2] = 1
-    for row, term in zip(terms, noted, strict=False):
-        row[:] = term
-    return terms
-
-
-@cache
-def _bytes(channels: int) -> _Values:
-    """What values are before anything becomes of them."""
-    return _Values(np.tile(np.arange(_VALUES, dtype=np.uint8), (channels, 1)))
-
-
-@lru_cache(64)
-def _filled(values: _Values, value: Any) -> _Values | None:
-    """The values where new pixels have this one; None if there are others already, or they cannot have it."""
-    fill = np.empty(len(values.table), values.table.dtype)
-    try:
-        fill[:] = np.asarray(value, fill.dtype)
-    except (OverflowError, TypeError, ValueError):  # the transform itself will say so
-        return None
-    if values.fill is not None:
-        return values if (fill == values.fill).all() else None
-    return _Values(values.table, fill, values.noted)
-
-
-@lru_cache(64)
-def _changed(
-    values: _Values,
-    pixels: Change,
-    parameters: tuple[Any, ...],  # noqa: ARG001 - they tell apart what the cache keeps
-    terms: tuple[Any, ...],
-    has_channels: bool,  # noqa: FBT001
-) -> _Values | None:
-    axes = Axes(1, 2, 3 if has_channels else None)
-
-    def change(numbers: NDArray[Any]) -> NDArray[Any]:
-        """What becomes of numbers of shape (n, channels)."""
-        images = numbers[np.newaxis, :, np.newaxis]
-        return pixels(images if has_channels else images[..., 0], axes).reshape(numbers.shape)
-
-    table = change(values.table.T)
-    if table.dtype.itemsize not in _ITEM_BYTES or table.dtype.hasobject:
-        return None
-    fill = None if values.fill is None else change(values.fill[np.newaxis])[0]
-    return _Values(np.ascontiguousarray(table.T), fill, (*values.noted, *terms))
+def _table(moves: list[Move]) -> NDArray[np.int64]:
+    return np.array([move.row() for move in moves], np.int64)
 
 
 @lru_cache(64)
@@ -344,29 +316,11 @@ def _padded_lines(extent: int, around: int, mode: Any) -> NDArray[np.int32]:
     return np.pad(np.arange(extent, dtype=np.int32), around, mode)
 
 
-def _cached(function: Callable[..., _Values | None], *arguments: Any) -> _Values | None:
-    """What a function with a cache makes of arguments that the cache may not be able to keep."""
-    try:
-        return function(*arguments)
-    except TypeError:
-        uncached: Callable[..., _Values | None] = function.__wrapped__  # type: ignore[attr-defined]
-        return uncached(*arguments)
-
-
 def channels_last(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
     """The images as (n, height, width, channels), a view."""
     if axes.channels is None:
         return images[..., np.newaxis]
     return images.transpose(0, 2, 3, 1) if axes.channels == 1 else images
-
-
-def _begin(extents: NDArray[np.int64]) -> tuple[tuple[Any, Any], NDArray[np.int32]]:
-    """The size of whole images, and the places that show all of each."""
-    size = _common(extents)
-    places = np.zeros((len(extents), 8), np.int32)
-    places[:, 2:4] = 1
-    places[:, (5, 7)] = extents
-    return size, places
 
 
 def _common(sizes: NDArray[np.int64]) -> tuple[Any, Any]:

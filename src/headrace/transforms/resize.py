@@ -182,9 +182,7 @@ class RandomResizedCrop(RandomImageTransform):
         """Write what the images become into a recipe; whether it can express that."""
         if not recipe.can_scale() or 0 in recipe.sizes:
             return False
-        windows = np.array(self._windows(recipe.sizes), np.int64).reshape(-1, 4)
-        top, left, height, width = windows.T
-        recipe.window(top, left, (height, width))
+        recipe.windows(np.array(self._windows(recipe.sizes), np.int64).reshape(-1, 4))
         recipe.scale(self.size, *_filter_of(self))
         return True
 

@@ -3,6 +3,8 @@
 /* The kinds of moves, as src/headrace/kernels/images.py has them. */
 enum { WHOLE, WINDOW, PAD, CROP, MIRROR, HIDE, REPEAT };
 
+enum { TOGETHER = 64 /* images */ };
+
 typedef struct {
     int64_t kind;
     uint64_t key; /* of the epoch, for moves that draw */
@@ -78,10 +80,8 @@ static void repeat(moving *image, int64_t rows, int64_t columns, int64_t height,
     at->right_end = (int32_t)width;
 }
 
-static void apply(moving *image, const move *by, uint64_t index) {
+static void apply(moving *image, const move *by, const uint32_t *words) {
     const int64_t *n = by->numbers;
-    uint32_t words[4] = {(uint32_t)index, (uint32_t)(index >> 32), (uint32_t)by->stream, (uint32_t)by->block};
-    if (by->kind == CROP || by->kind == MIRROR) headrace_philox_words(by->key, words);
     switch (by->kind) {
     case WHOLE: show_whole(image); break;
     case WINDOW: go_on(image, n[0], n[1]), set_size(image, n[2], n[3]); break;
@@ -93,12 +93,27 @@ static void apply(moving *image, const move *by, uint64_t index) {
     }
 }
 
+/* Move some images together: their draws for a move are made at once. */
+static void move_some(moving *images, const uint64_t *indices, int64_t count, const move *moves, int64_t move_count) {
+    uint32_t words[4 * TOGETHER] = {0};
+    for (int64_t m = 0; m < move_count; m++) {
+        const move *by = moves + m;
+        if (by->kind == CROP || by->kind == MIRROR)
+            headrace_philox(by->key, indices, count, (uint32_t)by->stream, (uint32_t)by->block, words);
+        for (int64_t i = 0; i < count; i++) apply(images + i, by, words + 4 * i);
+    }
+}
+
 void headrace_move(const uint64_t *indices, int64_t count, const int64_t *sizes, int64_t size_stride,
                    const int64_t *moves, int64_t move_count, int32_t *places) {
-    const move *all = (const move *)moves;
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t *size = sizes + i * size_stride;
-        moving image = {(headrace_place *)places + i, size[0], size[1]};
-        for (int64_t m = 0; m < move_count; m++) apply(&image, all + m, indices[i]);
+    moving images[TOGETHER];
+    for (int64_t first = 0; first < count; first += TOGETHER) {
+        const int64_t some = count - first < TOGETHER ? count - first : TOGETHER;
+        for (int64_t i = 0; i < some; i++) {
+            const int64_t *size = sizes + (first + i) * size_stride;
+            const moving image = {(headrace_place *)places + first + i, size[0], size[1]};
+            images[i] = image;
+        }
+        move_some(images, indices + first, some, (const move *)moves, move_count);
     }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from ctypes import (
+    Array,
     addressof,
     byref,
     c_char,
@@ -319,7 +320,7 @@ class NativeKernels:
             _address(source),
             source.strides[0],
             len(source),
-            _address(source_grid),
+            source_grid,
             _address(indices),
             len(indices),
             _address(places),
@@ -331,7 +332,7 @@ class NativeKernels:
             _address(fill),
             None if terms is None else _address(terms),
             out.itemsize,
-            _address(out_grid),
+            out_grid,
             out.strides[0] // out.itemsize,
             _address(out),
             threads if out.nbytes > _MUCH else 1,
@@ -357,7 +358,7 @@ class NativeKernels:
             _address(source),
             source.strides[0],
             len(source),
-            _address(source_grid),
+            source_grid,
             _address(indices),
             len(indices),
             *_scaling_arguments(scaling),
@@ -422,11 +423,11 @@ def _scaling_arguments(scaling: Scaling) -> tuple[Any, ...]:
     return _address(boxes), _address(turns), _address(sizes), interpolation, antialias
 
 
-def _pixels_arguments(pixels: Pixels, out: NDArray[Any], out_grid: NDArray[np.int64]) -> tuple[Any, ...]:
+def _pixels_arguments(pixels: Pixels, out: NDArray[Any], out_grid: Array[c_int64]) -> tuple[Any, ...]:
     places, table, fill, terms = pixels
     values = _address(table), _address(fill), None if terms is None else _address(terms)
     stride = out.strides[0] // out.itemsize
-    return _address(places), *values, out.itemsize, _address(out_grid), stride, _address(out)
+    return _address(places), *values, out.itemsize, out_grid, stride, _address(out)
 
 
 def _files(files: Sequence[bytes]) -> tuple[Any, NDArray[np.int64]]:
@@ -439,9 +440,9 @@ def _text(message: NDArray[np.uint8]) -> str:
 
 
 @lru_cache(64)
-def _grid(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> NDArray[np.int64]:
+def _grid(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Array[c_int64]:
     """The height, width and channels of images, and the strides of each, in items."""
-    return np.array([*shape[1:], *(stride // itemsize for stride in strides[1:])], np.int64)
+    return (c_int64 * 6)(*shape[1:], *(stride // itemsize for stride in strides[1:]))
 
 
 def _declare(function: Any, arguments: list[Any], result: Any = None) -> Any:

@@ -178,7 +178,7 @@ def _begin(images: NDArray[Any], count: int, first: Any) -> Recipe | None:
 @lru_cache(16)
 def _extents(count: int, height: int, width: int) -> NDArray[np.int64]:
     """The same height and width for each of `count` images; nobody writes to it."""
-    return np.broadcast_to(np.array([height, width], np.int64), (count, 2))
+    return np.tile(np.array([height, width], np.int64), (count, 1))
 
 
 def _write(recipe: Recipe, path: tuple[int, ...], function: Any) -> bool:

@@ -3,20 +3,11 @@
 #include <math.h>
 #include <string.h>
 
-/* How much a pixel counts by its distance from the centre, which is less than the reach. */
-typedef struct {
-    double reach;
-    double (*at)(double distance);
-} curve;
-
-static double triangle(double distance) {
-    const double x = fabs(distance);
-    return x < 1 ? 1 - x : 0;
-}
-
-/* Keys, "Cubic convolution interpolation for digital image processing", 1981, with a = -0.5. */
-static double cubic(double distance) {
+/* How much a pixel counts at a distance from the centre: by a triangle, or by the curve of Keys, "Cubic convolution
+ * interpolation for digital image processing", 1981, with a = -0.5. */
+static inline double height_at(double distance, int cubic) {
     const double x = fabs(distance), a = -0.5;
+    if (!cubic) return x < 1 ? 1 - x : 0;
     if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
     return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
@@ -44,19 +35,20 @@ static int begin_weights(headrace_axis *axis, headrace_scratch *scratch, int slo
 }
 
 /* The weights of `count` pixels from `first` on in that at `centre`, where `shrink` is what a step counts. */
-static void weigh(const curve *of, int64_t first, int64_t count, double centre, double shrink, int32_t *weights) {
+static void weigh(int64_t first, int64_t count, double centre, double shrink, int cubic, int32_t *weights) {
     double sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += of->at(((double)(first + i) - centre + 0.5) * shrink);
+    for (int64_t i = 0; i < count; i++) sum += height_at(((double)(first + i) - centre + 0.5) * shrink, cubic);
     for (int64_t i = 0; i < count; i++) {
-        const double part = of->at(((double)(first + i) - centre + 0.5) * shrink) / sum;
+        const double part = height_at(((double)(first + i) - centre + 0.5) * shrink, cubic) / sum;
         const double fixed = part * (1 << HEADRACE_WEIGHT_BITS);
         weights[i] = (int32_t)(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
     }
 }
 
-static int filter(headrace_axis *axis, headrace_scratch *scratch, int slot, const stretch *from, const curve *of,
+/* Of each pixel those around its centre, which count by a curve. */
+static int filter(headrace_axis *axis, headrace_scratch *scratch, int slot, const stretch *from, int cubic,
                   int antialias) {
-    const double spread = antialias && from->scale > 1 ? from->scale : 1, reach = of->reach * spread;
+    const double spread = antialias && from->scale > 1 ? from->scale : 1, reach = cubic ? 2 * spread : spread;
     int64_t most = 0;
     for (int64_t i = 0; i < axis->count; i++) {
         const double centre = centre_of(from, axis->begin + i);
@@ -67,7 +59,7 @@ static int filter(headrace_axis *axis, headrace_scratch *scratch, int slot, cons
     }
     if (!begin_weights(axis, scratch, slot, most)) return 0;
     for (int64_t i = 0; i < axis->count; i++)
-        weigh(of, axis->first[i] - from->origin, axis->taps[i], centre_of(from, axis->begin + i), 1 / spread,
+        weigh(axis->first[i] - from->origin, axis->taps[i], centre_of(from, axis->begin + i), 1 / spread, cubic,
               axis->weights + i * axis->stride);
     return 1;
 }
@@ -87,7 +79,6 @@ static int pick(headrace_axis *axis, headrace_scratch *scratch, int slot, const 
 
 int headrace_begin_axis(headrace_axis *axis, headrace_scratch *scratch, int slot, double low, double high, int32_t size,
                         const headrace_filter *by) {
-    static const curve bilinear = {1, triangle}, bicubic = {2, cubic};
     const int64_t origin = (int64_t)floor(low);
     const stretch from = {origin, (int64_t)ceil(high) - origin, low - (double)origin, (high - low) / size};
     const size_t count = (size_t)axis->count;
@@ -95,6 +86,5 @@ int headrace_begin_axis(headrace_axis *axis, headrace_scratch *scratch, int slot
     axis->taps = headrace_memory(scratch, slot + 1, count * sizeof *axis->taps);
     if (!axis->first || !axis->taps) return 0;
     if (by->interpolation == HEADRACE_NEAREST) return pick(axis, scratch, slot + 2, &from);
-    const curve *of = by->interpolation == HEADRACE_BICUBIC ? &bicubic : &bilinear;
-    return filter(axis, scratch, slot + 2, &from, of, by->antialias);
+    return filter(axis, scratch, slot + 2, &from, by->interpolation == HEADRACE_BICUBIC, by->antialias);
 }

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-enum { HEADRACE_SLOTS = 12, HEADRACE_SLACK = 32 /* bytes behind a row that may be read */ };
+enum { HEADRACE_SLOTS = 12, HEADRACE_ALIGNMENT = 64, HEADRACE_SLACK = 32 /* bytes behind a row that may be read */ };
 
 /* Where one image of the batch comes from, as the rows of `places` have it. */
 typedef struct {
@@ -21,10 +21,11 @@ typedef struct {
     size_t sizes[HEADRACE_SLOTS];
 } headrace_scratch;
 
-/* At least `bytes` bytes, and the slack behind them, of any content; NULL where there are not as many. */
+/* At least `bytes` bytes, aligned, and the slack behind them, of any content; NULL where there are not as many. */
 void *headrace_memory(headrace_scratch *scratch, int slot, size_t bytes);
 
-/* Call `work` for each row, in as many threads as that many, the calling one among them. */
+/* Call `work` for each row, in this thread and in others that help it while no more than `threads` are at work: threads
+ * of this process, whichever calls they help. So what calls that run at the same time leave idle serves the others. */
 void headrace_each(int64_t count, int32_t threads, void (*work)(void *context, headrace_scratch *scratch, int64_t row),
                    void *context);
 
@@ -61,9 +62,10 @@ typedef struct {
     headrace_axis rows, columns;
     int64_t came, made;      /* how many rows of the source, and of the scaled image */
     int64_t line_bytes;
-    int16_t *pairs;          /* the weights of the columns, as AVX2 multiplies them; NULL where there is none */
-    uint8_t *lines;          /* rows of the source, scaled along their width */
-    int32_t *sums;
+    uint8_t *lines;          /* some rows of the source, scaled along their width: */
+    int64_t kept, room;      /* from which one on, and how many there may be */
+    int32_t *blocks;         /* the weights of the columns, as AVX2 multiplies them; */
+    int32_t *sums;           /* NULL where there is none: then the sums of a row */
     uint8_t *scaled;
 } headrace_scaling;
 

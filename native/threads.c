@@ -3,14 +3,15 @@
 #include <stdlib.h>
 
 void *headrace_memory(headrace_scratch *scratch, int slot, size_t bytes) {
-    if (bytes > SIZE_MAX - HEADRACE_SLACK) return NULL;
-    bytes += HEADRACE_SLACK;
+    if (bytes > SIZE_MAX - HEADRACE_SLACK - HEADRACE_ALIGNMENT) return NULL;
+    bytes += HEADRACE_SLACK + HEADRACE_ALIGNMENT;
     if (scratch->sizes[slot] < bytes) {
         free(scratch->blocks[slot]);
         scratch->blocks[slot] = malloc(bytes);
         scratch->sizes[slot] = scratch->blocks[slot] ? bytes : 0;
     }
-    return scratch->blocks[slot];
+    char *block = scratch->blocks[slot];
+    return block ? block + (HEADRACE_ALIGNMENT - (uintptr_t)block % HEADRACE_ALIGNMENT) : NULL;
 }
 
 static void free_scratch(headrace_scratch *scratch) {
@@ -33,36 +34,71 @@ void headrace_each(int64_t count, int32_t threads, void (*work)(void *, headrace
 
 enum { MOST_THREADS = 256 };
 
+/* How many threads of this process are at work on rows, those of all calls together. */
+static atomic_int working;
+
+/* None of them but the one that forks is in the process that it makes. */
+static void forget(void) { atomic_store(&working, 0); }
+
+static void watch_forks(void) { pthread_atfork(NULL, NULL, forget); }
+
+/* A call: its rows, of which each thread takes the next, and the threads that help it. */
 typedef struct {
     int64_t count;
+    int32_t threads;
     void (*work)(void *, headrace_scratch *, int64_t);
     void *context;
     atomic_int_fast64_t next;
-} rows;
+    pthread_t helpers[MOST_THREADS];
+    int started;
+} call;
 
-static void *take_rows(void *shared) {
-    rows *all = shared;
+static int take_row(call *of, headrace_scratch *scratch) {
+    const int64_t row = atomic_fetch_add(&of->next, 1);
+    if (row < of->count) of->work(of->context, scratch, row);
+    return row < of->count;
+}
+
+/* Take rows, for as long as there are no more threads at work than may be: other calls begin meanwhile. */
+static void *help(void *shared) {
+    call *of = shared;
     headrace_scratch scratch = {{NULL}, {0}};
-    for (;;) {
-        const int64_t row = atomic_fetch_add(&all->next, 1);
-        if (row >= all->count) break;
-        all->work(all->context, &scratch, row);
-    }
+    while (atomic_load(&working) <= of->threads && take_row(of, &scratch)) continue;
+    atomic_fetch_sub(&working, 1);
     free_scratch(&scratch);
     return NULL;
 }
 
-void headrace_each(int64_t count, int32_t threads, void (*work)(void *, headrace_scratch *, int64_t), void *context) {
-    rows all = {.count = count, .work = work, .context = context};
-    pthread_t helpers[MOST_THREADS];
-    atomic_init(&all.next, 0);
-    int32_t started = 0;
-    while (started < threads - 1 && started < count - 1 && started < MOST_THREADS) {
-        if (pthread_create(&helpers[started], NULL, take_rows, &all)) break; /* those that there are will do */
-        started++;
+/* Whether one more thread may be at work, and finds a row that the calling one does not take. */
+static int can_be_helped(call *of) {
+    const int64_t left = of->count - atomic_load(&of->next);
+    return left > 1 && of->started < of->count - 1 && of->started < MOST_THREADS && atomic_load(&working) < of->threads;
+}
+
+/* Start threads that help, while more may be at work: other calls end meanwhile. */
+static void start_helpers(call *of) {
+    while (can_be_helped(of)) {
+        atomic_fetch_add(&working, 1);
+        if (pthread_create(&of->helpers[of->started], NULL, help, of)) { /* those that there are will do */
+            atomic_fetch_sub(&working, 1);
+            return;
+        }
+        of->started++;
     }
-    take_rows(&all);
-    for (int32_t i = 0; i < started; i++) pthread_join(helpers[i], NULL);
+}
+
+void headrace_each(int64_t count, int32_t threads, void (*work)(void *, headrace_scratch *, int64_t), void *context) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    headrace_scratch scratch = {{NULL}, {0}};
+    call of = {.count = count, .threads = threads, .work = work, .context = context};
+    pthread_once(&once, watch_forks);
+    atomic_init(&of.next, 0);
+    atomic_fetch_add(&working, 1);
+    do start_helpers(&of);
+    while (take_row(&of, &scratch));
+    atomic_fetch_sub(&working, 1);
+    for (int i = 0; i < of.started; i++) pthread_join(of.helpers[i], NULL);
+    free_scratch(&scratch);
 }
 
 #endif

@@ -80,8 +80,8 @@ class WorkMaker:
     def _begin_worker(self, worker: int, dataset: Any) -> None:
         info = WorkerInfo(worker, self.num_workers, epoch_key(self.seed, worker, "worker"), dataset)
         use_worker_info(info)
-        share_cores(self.num_workers)
         if self.own_process:
+            share_cores(self.num_workers)
             adapters.seed_globals(info.seed)
             adapters.enter_worker(worker, self.num_workers, info.seed, dataset)
         if self.worker_init_fn is not None:

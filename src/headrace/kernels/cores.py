@@ -1,4 +1,4 @@
-"""How many threads a kernel may use: the cores of this process, shared among the workers that load together."""
+"""How many threads kernels may use: the cores of this process, which worker processes share."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ __all__ = ["share_cores", "threads"]
 _sharers: ContextVar[int] = ContextVar("headrace_sharers", default=1)
 
 
-def share_cores(workers: int) -> None:
-    """Share the cores with so many workers, this one among them, in the present thread from now on."""
-    _sharers.set(workers)
+def share_cores(processes: int) -> None:
+    """Share the cores with so many worker processes, this one among them, in the present thread from now on."""
+    _sharers.set(processes)
 
 
 def threads() -> int:
-    """How many threads a kernel called from here may use, at least one.
+    """How many threads the kernels called from here may use, at least one.
+
+    It is a number for all calls of a process together: the kernels themselves share it among those that run at the
+    same time, in whichever threads.
 
     >>> threads() >= 1
     True

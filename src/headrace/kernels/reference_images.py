@@ -48,7 +48,8 @@ def scale(
         scaling: How each of m images is scaled.
         pixels: What is shown of the scaled images, whose places lie in those, and what becomes of it.
         out: Array of shape (m, h, w, C) and the table's dtype, in any layout of memory.
-        threads: How many threads may share the images.
+        threads: How many threads of this process may be at work on images, those of all calls together;
+            the calling one always is.
 
     Raises:
         OutOfRangeError: An index is outside [0, n); nothing is written then.
@@ -207,7 +208,8 @@ def decode(
         scaling: How each of the images is scaled; boxes lie in the image of that size, turned.
         pixels: What is shown of the scaled images, and what becomes of it.
         out: Array of shape (n, h, w, C) and the table's dtype, C being 1 or 3, in any layout of memory.
-        threads: How many threads may share the images.
+        threads: How many threads of this process may be at work on images, those of all calls together;
+            the calling one always is.
 
     Returns:
         The number of each image that could not be decoded, in ascending order, and why; its row of

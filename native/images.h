@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-enum { HEADRACE_SLOTS = 12, HEADRACE_ALIGNMENT = 64, HEADRACE_SLACK = 32 /* bytes behind a row that may be read */ };
+enum { HEADRACE_SLOTS = 16, HEADRACE_ALIGNMENT = 64, HEADRACE_SLACK = 32 /* bytes behind a row that may be read */ };
 
 /* Where one image of the batch comes from, as the rows of `places` have it. */
 typedef struct {
@@ -21,7 +21,8 @@ typedef struct {
     size_t sizes[HEADRACE_SLOTS];
 } headrace_scratch;
 
-/* At least `bytes` bytes, aligned, and the slack behind them, of any content; NULL where there are not as many. */
+/* At least `bytes` bytes, aligned, and the slack behind them; NULL where there are not as many. They hold what the slot
+ * held before, or zeros where it had fewer. */
 void *headrace_memory(headrace_scratch *scratch, int slot, size_t bytes);
 
 /* Call `work` for each row, in this thread and in others that help it while no more than `threads` are at work: threads

@@ -7,7 +7,7 @@ void *headrace_memory(headrace_scratch *scratch, int slot, size_t bytes) {
     bytes += HEADRACE_SLACK + HEADRACE_ALIGNMENT;
     if (scratch->sizes[slot] < bytes) {
         free(scratch->blocks[slot]);
-        scratch->blocks[slot] = malloc(bytes);
+        scratch->blocks[slot] = calloc(1, bytes);
         scratch->sizes[slot] = scratch->blocks[slot] ? bytes : 0;
     }
     char *block = scratch->blocks[slot];

@@ -2,7 +2,7 @@
  *
  * Usage: jpeg SEED COUNT FILE...   Each of COUNT inputs is one of the files with some bytes changed, cut off or repeated.
  */
-#include "headrace.h"
+#include "jpeg.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,11 +33,28 @@ static int64_t change(uint8_t *data, int64_t length) {
     return draw(5) ? length : (int64_t)draw((uint32_t)length) + 1;
 }
 
-/* Decode some window at some part of the size; whether it could be. */
-static int decode(const uint8_t *data, int64_t length) {
+/* One image for both decoders. */
+typedef struct {
+    headrace_encoded all;
+    float pixels[2][3 * SIZE * SIZE];
+    int ours, libjpegs;
+} decoding;
+
+static void decode_twice(void *context, headrace_scratch *scratch, int64_t row) {
+    decoding *of = context;
+    of->all.finish.out = of->pixels[0];
+    of->ours = headrace_decode_baseline(&of->all, scratch, row);
+    of->all.finish.out = of->pixels[1];
+    headrace_decode_libjpeg(&of->all, scratch, row);
+    of->libjpegs = !of->all.messages[0];
+}
+
+/* Decode some window at some part of the size. */
+static void decode(const uint8_t *data, int64_t length, decoding *of) {
     int32_t header[4], size[2] = {1 + (int32_t)draw(40), 1 + (int32_t)draw(40)};
+    of->ours = of->libjpegs = 0;
     headrace_jpeg_headers(&data, &length, 1, header);
-    if (!header[2] || (int64_t)header[0] * header[1] > MOST_PIXELS) return 0;
+    if (!header[2] || (int64_t)header[0] * header[1] > MOST_PIXELS) return;
     const int32_t denominator = 1 << draw(4), turn = (int32_t)draw(8);
     int32_t extents[2] = {(header[0] + denominator - 1) / denominator, (header[1] + denominator - 1) / denominator};
     double box[4];
@@ -51,22 +68,28 @@ static int decode(const uint8_t *data, int64_t length) {
     const int64_t grid[6] = {SIZE, SIZE, channels, SIZE, 1, SIZE * SIZE};
     const int32_t place[8] = {(int32_t)draw(9) - 4, (int32_t)draw(9) - 4, draw(2) ? 1 : -1, draw(2) ? 1 : -1,
                               0, size[0], 0, size[1]};
-    static float table[3 * 256], fill[3], out[3 * SIZE * SIZE];
+    static float table[3 * 256], fill[3];
+    for (int i = 0; i < 3 * 256; i++) table[i] = (float)i;
     char message[HEADRACE_MESSAGE];
     uint8_t *exact = malloc((size_t)length); /* so that a byte behind the end is noticed */
     memcpy(exact, data, (size_t)length);
     const uint8_t *file = exact;
-    headrace_decode(&file, &length, 1, header, &denominator, channels, box, &turn, size, (int32_t)draw(3), (int32_t)draw(2), place,
-                    table, fill, NULL, 4, grid, channels * SIZE * SIZE, out, 1, message);
+    const headrace_filter filter = {(int32_t)draw(3), (int32_t)draw(2)};
+    of->all = (headrace_encoded){
+        .files = &file, .lengths = &length, .headers = header, .denominators = &denominator, .boxes = box,
+        .turns = &turn, .sizes = size, .filter = filter, .messages = message,
+        .finish = {channels, place, table, fill, NULL, 4, grid, channels * SIZE * SIZE, NULL}};
+    memset(of->pixels, 0, sizeof of->pixels);
+    headrace_each(1, 1, decode_twice, of);
     free(exact);
-    return !message[0];
 }
 
 int main(int count, char **arguments) {
     static uint8_t original[MOST_BYTES], data[MOST_BYTES];
     if (count < 4 || !headrace_decodes()) return 2;
     const int64_t inputs = atoll(arguments[2]);
-    int64_t decoded = 0, done = 0;
+    static decoding of;
+    int64_t by_libjpeg = 0, by_both = 0, alone = 0, done = 0;
     state = (uint64_t)atoll(arguments[1]) << 40;
     for (int file = 3; file < count; file++) {
         FILE *from = fopen(arguments[file], "rb");
@@ -75,9 +98,18 @@ int main(int count, char **arguments) {
         fclose(from);
         for (; done < inputs * (file - 2) / (count - 3); done++) {
             memcpy(data, original, (size_t)length);
-            decoded += decode(data, change(data, length));
+            decode(data, change(data, length), &of);
+            if (of.ours && of.libjpegs && memcmp(of.pixels[0], of.pixels[1], sizeof of.pixels[0])) {
+                fprintf(stderr, "input %lld of %s: the decoders differ\n", (long long)done, arguments[file]);
+                return 1;
+            }
+            by_libjpeg += of.libjpegs;
+            by_both += of.ours && of.libjpegs;
+            alone += of.ours && !of.libjpegs;
         }
     }
-    printf("%lld inputs, of which %lld were decoded\n", (long long)done, (long long)decoded);
+    printf("%lld inputs, of which libjpeg decoded %lld; our decoder found the same pixels in %lld, and in %lld more, which "
+           "are damaged beyond the window\n",
+           (long long)done, (long long)by_libjpeg, (long long)by_both, (long long)alone);
     return 0;
 }

@@ -15,13 +15,16 @@ import pytest
 
 from headrace import (
     CenterCrop,
+    ConcatDataset,
     DataLoader,
+    MapDataset,
     Normalize,
     RandomCrop,
     RandomHorizontalFlip,
     RandomResizedCrop,
     Resize,
     ToFloat,
+    sample_rng,
 )
 from headrace import progress as progress_line
 from headrace.data import encoded
@@ -492,11 +495,42 @@ FORMS: dict[str, Callable[[Path], Any]] = {
     "subset": lambda root: ImageFolder(root).subset(range(1, 11)).map(Compose([*CROP, *PIXELS]), field=0),
     "evaluation": lambda root: ImageFolder(root, Compose([Resize(30), CenterCrop(24), *PIXELS])),
     "and a function": lambda root: ImageFolder(root, Compose([*CROP, np.negative])),
+    "maps of several fields": lambda root: (
+        ImageFolder(root).map(Compose(CROP), field=0).map(noisy, field=1).map(Compose(PIXELS), field=0)
+    ),
+    "another field last": lambda root: ImageFolder(root, Compose([*CROP, *PIXELS])).map(noisy, field=1),
+}
+HALVES = [range(5), range(5, 12)]
+END_TO_END: dict[str, Callable[[Path], Any]] = {
+    "map": lambda root: halves(root, ImageFolder).map(Compose([*CROP, *PIXELS]), field=0),
+    "maps of several fields": lambda root: (
+        halves(root, ImageFolder).map(Compose(CROP), field=0).map(noisy, field=1).map(Compose(PIXELS), field=0)
+    ),
+    "transforms and a map": lambda root: halves(root, lambda root: ImageFolder(root, RandomHorizontalFlip())).map(
+        Compose([*CROP, *PIXELS]), field=0
+    ),
+    "maps and a map": lambda root: halves(root, lambda root: ImageFolder(root).map(Compose(CROP), 0)).map(
+        Compose(PIXELS), field=0
+    ),
+    "subset": lambda root: (halves(root, ImageFolder) + ImageFolder(root)).subset(range(3, 18)).map(Compose(CROP), 0),
+    "another field": lambda root: halves(root, lambda root: ImageFolder(root, Compose(CROP))).map(noisy, field=1),
 }
 
 
+def halves(root: Path, make: Callable[[Path], Any]) -> Any:
+    """A dataset end to end with itself, each a half of it."""
+    return ConcatDataset([make(root).subset(half) for half in HALVES])
+
+
+def noisy(label: Any) -> Any:
+    """A label that is random, and made one at a time."""
+    return label + int(sample_rng().integers(1000))
+
+
 @pytest.mark.parametrize("workers", [{}, *WORKERS[1:]], ids=repr)
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(
+    "form", [*FORMS.values(), *END_TO_END.values()], ids=[*FORMS, *(f"end to end: {each}" for each in END_TO_END)]
+)
 def test_a_batch_in_one_pass_is_what_samples_are(
     form: Callable[[Path], Any], workers: dict[str, Any], of_many_sizes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -519,6 +553,34 @@ def test_a_batch_in_one_pass_is_what_samples_are(
         check_same(np.concatenate([batch[field] for batch in batches]), expected)
 
 
+CUT: list[Any] = [RandomCrop(24, padding=0), RandomHorizontalFlip()]
+STEPS: dict[str, Callable[[Any], Any]] = {
+    "a map": lambda images: images.map(Compose([*CUT, *PIXELS]), field=0),
+    "maps": lambda images: images.map(Compose(CUT), field=0).map(Compose(PIXELS), field=0),
+    "maps of several fields": lambda images: images.map(Compose(CUT), 0).map(noisy, 1).map(Compose(PIXELS), 0),
+    "another field last": lambda images: images.map(Compose(CUT), field=0).map(noisy, field=1),
+    "one more subset": lambda images: images.map(Compose(CUT), field=0).subset(range(2, 11)).map(ToFloat(), field=0),
+    "end to end": lambda images: (images + images).map(Compose(CUT), field=0).map(noisy, field=1),
+    "end to end, mapped": lambda images: (images.map(Compose(CUT), 0) + images.map(CUT[0], 0)).map(CUT[1], field=0),
+    "end to end in it": lambda images: ((images + images).map(noisy, 1) + images).map(Compose(CUT), field=0),
+}
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_one_pass_draws_and_changes_what_each_step_would(steps: Callable[[Any], Any], of_many_sizes: Path) -> None:
+    """By itself a step knows nothing of those below it, or of where the images come from."""
+    dataset = steps(ImageFolder(of_many_sizes))
+    assert reads_batches(dataset)
+    found = list(DataLoader(dataset, 5, shuffle=True, seed=5))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("as_encoded", "as_parts"):
+            patch.setattr(MapDataset, name, lambda *_: None)
+        singly = list(DataLoader(dataset, 1, shuffle=True, seed=5))
+    for field in range(2):
+        expected = np.concatenate([batch[field] for batch in singly])
+        check_same(np.concatenate([batch[field] for batch in found]), expected)
+
+
 def test_an_error_in_one_pass_names_the_file_and_the_sample(of_many_sizes: Path) -> None:
     dataset = FORMS["map"](of_many_sizes)
     path = Path(dataset.dataset.paths[7])
@@ -535,7 +597,11 @@ def test_an_error_in_one_pass_names_the_file_and_the_sample(of_many_sizes: Path)
 
 
 @pytest.mark.parametrize("workers", [{}, WORKERS[0]], ids=repr)
-@pytest.mark.parametrize("form", [*FORMS.values(), lambda root: ImageFolder(root).cache()], ids=[*FORMS, "cache"])
+@pytest.mark.parametrize(
+    "form",
+    [*FORMS.values(), lambda root: ImageFolder(root).cache(), END_TO_END["maps of several fields"]],
+    ids=[*FORMS, "cache", "end to end"],
+)
 @pytest.mark.filterwarnings("ignore:sample .* This is the only warning:headrace.HeadraceWarning")
 def test_bad_samples_name_the_file(form: Callable[[Path], Any], workers: dict[str, Any], of_many_sizes: Path) -> None:
     path = ImageFolder(of_many_sizes).paths[4]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.batch.merge import merge
 from headrace.data.dataset import Dataset
-from headrace.data.encoded import EncodedField, annotate, as_encoded
+from headrace.data.encoded import EncodedField, annotate, as_encoded, encoded_fields
 from headrace.data.hints import add_counters, blocks, concat_blocks, counters, reads_ahead, will_need
+from headrace.data.placed import Located, Parts, Placed, as_parts
 from headrace.data.reading import (
     Indexable,
     Rows,
@@ -28,7 +28,7 @@ from headrace.data.reading import (
     releases_gil,
 )
 from headrace.errors import ArgumentError
-from headrace.keys import part, slot
+from headrace.keys import slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -89,6 +89,15 @@ class Subset(Dataset[Any]):
         part.dataset = encoded.dataset
         return encoded._replace(dataset=part)
 
+    def encoded_fields(self) -> tuple[int | str | None, ...]:
+        """The fields that are made of encoded images, as far as the dataset says so."""
+        return encoded_fields(self.dataset)
+
+    def as_parts(self) -> Parts | None:
+        """The datasets that the samples come from, if the dataset is made of some."""
+        parts = as_parts(self.dataset)
+        return parts and parts._replace(locate=lambda indices: parts.locate(self.indices[indices]))
+
     def annotate(self, error: Exception, index: int) -> None:
         """Let an error say of which sample it is."""
         annotate(error, self.dataset, int(self.indices[index]))
@@ -146,15 +155,20 @@ class ConcatDataset(Dataset[Any]):
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64, read from each dataset at once."""
-        indices = check_indices(indices, len(self))
+        return self.as_parts().read(self._locate(check_indices(indices, len(self))))
+
+    def as_parts(self) -> Parts:
+        """The datasets, each as it is read inside of this one."""
+        return Parts(len(self.datasets), lambda number: Placed(self.datasets[number], number), self._locate)
+
+    def _locate(self, indices: NDArray[np.int64]) -> list[Located]:
+        """The samples by the dataset that they lie in; none of them lie in the first one."""
         which = np.searchsorted(self.cumulative_sizes, indices, side="right")
-        numbers = np.unique(which).tolist() or [0]
-        positions = [np.flatnonzero(which == number) for number in numbers]
-        batches = []
-        for number, rows in zip(numbers, positions, strict=True):
-            with part(rows, len(indices)), slot(number):
-                batches.append(read_batch(self.datasets[number], indices[rows] - self._start(number)))
-        return batches[0] if len(batches) == 1 else merge(batches, positions)
+        located = []
+        for number in np.unique(which).tolist() or [0]:
+            rows = np.flatnonzero(which == number)
+            located.append(Located(number, rows, indices[rows] - self._start(number)))
+        return located
 
     def reads_ahead(self) -> bool:
         """Whether one of the datasets wants to hear which samples will be read."""

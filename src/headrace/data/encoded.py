@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from headrace.transforms.fuse import Step
 
-__all__ = ["EncodedField", "annotate", "as_encoded"]
+__all__ = ["EncodedField", "annotate", "as_encoded", "encoded_fields"]
 
 
 class EncodedField(NamedTuple):
@@ -78,6 +78,12 @@ def as_encoded(dataset: object, field: int | str | None) -> EncodedField | None:
     face = fast_face(dataset, "as_encoded", "__getitem__")
     found: EncodedField | None = None if face is None else face(field)
     return found
+
+
+def encoded_fields(dataset: object) -> tuple[int | str | None, ...]:
+    """The fields of a dataset that are made of encoded images, as far as it says so in `encoded_fields`."""
+    face = fast_face(dataset, "encoded_fields", "__getitem__")
+    return () if face is None else face()
 
 
 def annotate(error: Exception, dataset: object, index: int) -> None:

@@ -128,6 +128,10 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         files.decode = files.transform = None
         return EncodedField(files, 0, functions)
 
+    def encoded_fields(self) -> tuple[int]:
+        """The field of the images."""
+        return (0,)
+
     def annotate(self, error: Exception, index: int) -> None:
         """Let an error say of which file it is: in a note, and as `filename`."""
         error.add_note(f"while reading the image {self.paths[index]!r}")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import copy
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import get_field, replace_field
 from headrace.data.cache import CachedDataset
 from headrace.data.compose import ConcatDataset, StackDataset, Subset
 from headrace.data.dataset import Dataset
-from headrace.data.encoded import EncodedField, annotate, as_encoded
+from headrace.data.encoded import EncodedField, annotate, as_encoded, encoded_fields
 from headrace.data.hints import blocks, counters, reads_ahead, will_need
+from headrace.data.placed import Located, Parts, Placed, as_parts
 from headrace.data.reading import (
     Indexable,
+    Rows,
     check_dataset,
     check_index,
     check_indices,
@@ -23,6 +27,7 @@ from headrace.data.reading import (
     reads_batches,
     releases_gil,
 )
+from headrace.data.tensors import TensorDataset
 from headrace.errors import ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.keys import slot
@@ -31,9 +36,7 @@ from headrace.transforms.fuse import Writer, apply_to_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from headrace.transforms.fuse import Step
@@ -80,16 +83,20 @@ class MapDataset(Dataset[Any]):
         encoded = self.as_encoded(self.field)
         if encoded is not None and encoded.decodes:
             return encoded.sample(position)
-        with self._below():
-            sample = self.dataset[position]
-        return self._apply(self.fn, sample)
+        parts = self.as_parts()
+        if parts is not None:
+            (located,) = parts.locate(np.array([position]))
+            return parts.part(located.number)[int(located.indices[0])]
+        return self._apply(self.fn, self._source()[position])
 
     def reads_batches(self) -> bool:
-        """Whether the dataset and the function both work on whole batches, or all functions of the field together."""
+        """Whether the dataset and the function both work on whole batches, or all functions of a field together."""
         if reads_batches(self.dataset) and batch_function(self.fn) is not None:
             return True
-        encoded = self.as_encoded(self.field)
-        return encoded is not None and encoded.reads_batches
+        if self._encoded() is not None:
+            return True
+        parts = self.as_parts()
+        return parts is not None and any(reads_batches(parts.part(number)) for number in range(parts.length))
 
     def releases_gil(self) -> bool:
         """Whether the dataset can be read, and the function applied, in several threads at the same time."""
@@ -98,14 +105,14 @@ class MapDataset(Dataset[Any]):
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64."""
         batch = self._in_one_pass(indices)
+        if batch is None:
+            batch = self._part_by_part(indices)
         if batch is not None:
             return batch
         function = batch_function(self.fn) if reads_batches(self.dataset) else None
         if function is None:
             return default_collate(read_samples(self, indices, singly=True), indices)
-        with self._below():
-            batch = read_batch(self.dataset, indices)
-        return self._apply(function, batch)
+        return self._apply(function, read_batch(self._source(), indices))
 
     def reads_ahead(self) -> bool:
         """Whether the dataset wants to hear which samples will be read."""
@@ -123,93 +130,122 @@ class MapDataset(Dataset[Any]):
         """What the dataset has counted."""
         return counters(self.dataset)
 
+    def annotate(self, error: Exception, index: int) -> None:
+        """Let an error say of which sample it is."""
+        annotate(error, self.dataset, index)
+
+    # ------------------------------------------------------------------ functions that are done together
+
     def as_encoded(self, field: int | str | None) -> EncodedField | None:
-        """The encoded images that the field is made of, if it is one of such."""
-        if field != self.field:
-            return None
-        lowest, functions = self._chain()
-        encoded = as_encoded(lowest.dataset, field)
-        if encoded is None:
-            return EncodedField(_Below(lowest), field, functions) if begins_encoded(functions) else None
-        below = () if _in_view(lowest.dataset) else (0,)
-        own = [((*below, *path), function) for path, function in encoded.functions]
-        return encoded._replace(functions=own + functions)
+        """The encoded images that a field is made of, if it is made of some.
 
-    def _in_one_pass(self, indices: NDArray[np.int64]) -> Any:
-        """The batch, if all functions of this field can be done in one pass over rows or encoded images."""
-        encoded = self.as_encoded(self.field)
-        if encoded is not None and encoded.reads_batches:
-            return encoded.batch(check_indices(indices, len(self)))
-        if batch_function(self.fn) is None:
-            return None
-        lowest, functions = self._chain()
-        rows = open_rows(lowest.dataset, indices, self.field)
-        if rows is None:
-            return None
-        value = apply_to_rows(rows.array, rows.rows, functions, rows.wrap, self._writer)
-        return None if value is None else rows.complete(value)
-
-    def _chain(self) -> tuple[MapDataset, list[Step]]:
-        """The lowest of the maps of this field that can be done together, and their functions, with where each draws.
-
+        Functions of the field are done together, also where one of another field stands between them.
         Nothing below a Decode is done together with it: there are no pixels yet.
         """
-        functions: list[Step] = []
-        lowest: Any = self
-        while True:
-            functions.append(((_FUNCTIONS + lowest._stage,), lowest.fn))  # noqa: SLF001 - of the same class
-            below = lowest.dataset
-            if type(below) is not MapDataset or below.field != self.field or begins_encoded(functions[-1:]):
-                return lowest, functions[::-1]
-            lowest = below
+        apart = _are_apart(field, self.field)
+        if field != self.field and not apart:
+            return None
+        encoded = as_encoded(self._source(), field)
+        if apart:
+            return encoded and encoded._replace(dataset=self._over(encoded.dataset))
+        own = [self._step()]
+        if begins_encoded(own) and (encoded is None or encoded.functions):
+            return EncodedField(self._source(), field, own)
+        return encoded and encoded._replace(functions=[*encoded.functions, *own])
+
+    def encoded_fields(self) -> tuple[int | str | None, ...]:
+        """The fields that are made of encoded images."""
+        below = encoded_fields(self.dataset)
+        return (*below, self.field) if begins_encoded([self._step()]) else below
+
+    def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
+        """Where the samples of a field lie, if the dataset knows, and what is done to them, if all works on batches."""
+        apart, function = _are_apart(field, self.field), batch_function(self.fn)
+        if function is None or (field != self.field and not apart):
+            return None
+        rows = open_rows(self._source(), indices, field)
+        if rows is None:
+            return None
+        if apart:
+            return rows._replace(complete=lambda value: self._apply(function, rows.complete(value)))
+        return rows._replace(functions=[*rows.functions, self._step()])
+
+    def as_parts(self) -> Parts | None:
+        """The function over each of the datasets that stand end to end below it, if such do."""
+        parts = as_parts(self._source())
+        return parts and parts.over(self._over)
+
+    def _in_one_pass(self, indices: NDArray[np.int64]) -> Any:
+        """The batch, if all functions of a field can be done in one pass over rows or encoded images."""
+        rows = self.open_rows(indices, self.field)
+        if rows is not None:
+            value = apply_to_rows(rows.array, rows.rows, rows.functions, rows.wrap, self._writer)
+            if value is not None:
+                return rows.complete(value)
+        encoded = self._encoded()
+        return None if encoded is None else encoded.batch(check_indices(indices, len(self)))
+
+    def _encoded(self) -> EncodedField | None:
+        """The encoded images, of whichever field, that its functions make a batch of in one pass, if they do."""
+        fields = encoded_fields(self)
+        for field in dict.fromkeys((self.field, *fields)) if fields else ():
+            encoded = self.as_encoded(field)
+            if encoded is not None and encoded.reads_batches:
+                return encoded
+        return None
+
+    def _part_by_part(self, indices: NDArray[np.int64]) -> Any:
+        """The batch, if there is one to be had from several datasets end to end, each read in one pass."""
+        parts = self.as_parts()
+        if parts is None or not self.reads_batches():
+            return None
+        located = parts.locate(check_indices(indices, len(self)))
+        return parts.read(located) if self._gains(parts, located) else None
+
+    def _gains(self, parts: Parts, located: list[Located]) -> bool:
+        """Whether parts are to be read by themselves: there are images to decode, or enough rows in each."""
+        if sum(len(each.positions) for each in located) >= _ROWS * len(located):
+            return True
+        views: list[Any] = [parts.part(each.number) for each in located]
+        return any(view._encoded() is not None for view in views)  # noqa: SLF001 - of the same class
+
+    def _over(self, dataset: Indexable[Any]) -> MapDataset:
+        """The same function at the same place over another dataset."""
+        view = copy.copy(self)
+        view.dataset = dataset
+        return view
+
+    def _step(self) -> Step:
+        """The function, with where it draws."""
+        return (_FUNCTIONS + self._stage,), self.fn
 
     def _apply(self, function: Callable[[Any], Any], value: Any) -> Any:
         with slot(_FUNCTIONS + self._stage):
             return replace_field(value, self.field, function(get_field(value, self.field)))
 
-    def _below(self) -> AbstractContextManager[None]:
-        """The place where the dataset below draws.
+    def _source(self) -> Indexable[Any]:
+        """The dataset, as it is read here.
 
-        Datasets of headrace's own keep places of their own, so that one more map changes no draw of theirs.
-        Others may hide a map, which would otherwise come to the place of this one.
+        Datasets of headrace's own keep places of their own for what they draw, so that one more map changes no draw
+        of theirs. Others may hide a map, which would otherwise come to the place of this one.
         """
-        return nullcontext() if _in_view(self.dataset) else slot(0)
-
-
-class _Below:
-    """What is below a map, read where it draws.
-
-    Args:
-        mapped: the map.
-    """
-
-    def __init__(self, mapped: MapDataset) -> None:
-        self._mapped = mapped
-
-    def __len__(self) -> int:
-        return len(self._mapped)
-
-    def __getitem__(self, index: int, /) -> Any:
-        with self._mapped._below():  # noqa: SLF001 - its other half
-            return self._mapped.dataset[index]
-
-    def reads_batches(self) -> bool:
-        """Whether the dataset reads whole batches."""
-        return reads_batches(self._mapped.dataset)
-
-    def get_batch(self, indices: NDArray[np.int64]) -> Any:
-        """The batch of the samples at the indices, shape (n,), int64."""
-        with self._mapped._below():  # noqa: SLF001 - its other half
-            return read_batch(self._mapped.dataset, indices)
-
-    def annotate(self, error: Exception, index: int) -> None:
-        """Let an error say of which sample it is."""
-        annotate(error, self._mapped.dataset, index)
+        return self.dataset if _in_view(self.dataset) else Placed(self.dataset, 0)
 
 
 def _in_view(dataset: object) -> bool:
-    """Whether a dataset keeps places of its own for its draws."""
-    return type(dataset) in (MapDataset, Subset, ConcatDataset, StackDataset, CachedDataset)
+    """Whether a dataset keeps places of its own for its draws, or draws nothing."""
+    return type(dataset) in _IN_VIEW
+
+
+def _are_apart(one: int | str | None, other: int | str | None) -> bool:
+    """Whether two fields are surely not the same: a name may be that of a position, one may count from the end."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one != other and (one < 0) == (other < 0)
+    return isinstance(one, str) and isinstance(other, str) and one != other
+
+
+_IN_VIEW = (MapDataset, TensorDataset, Subset, ConcatDataset, StackDataset, CachedDataset, Placed)
+_ROWS = 8  # of a dataset, for which it is worth to read it by itself
 
 
 # Where mapped functions draw, by stage: far from the slots of the datasets in a ConcatDataset or StackDataset.

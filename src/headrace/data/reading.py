@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from headrace.transforms.fuse import Step
+
 __all__ = [
     "Indexable",
     "Rows",
@@ -145,12 +147,15 @@ class Rows(NamedTuple):
         rows: which of them, shape (n,), int64.
         wrap: makes of an ndarray what the field is in a batch.
         complete: makes a batch of what the field has become, and of the other fields.
+        functions: what makes of the rows what the field is, each with the slots in which it draws; all
+            of them work on batches.
     """
 
     array: NDArray[Any]
     rows: NDArray[np.int64]
     wrap: Callable[[NDArray[Any]], Any]
     complete: Callable[[Any], Any]
+    functions: Sequence[Step] = ()
 
 
 def open_rows(dataset: object, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:

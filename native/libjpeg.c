@@ -18,8 +18,9 @@ void headrace_decode_libjpeg(const headrace_encoded *all, headrace_scratch *scra
 #include <setjmp.h>
 
 enum {
-    MARGIN = 8,      /* pixels around the window that are decoded, too: colours spread over their neighbours */
-    MOST_SCANS = 100 /* of a progressive image; who writes more wants to keep the decoder busy */
+    MARGIN = 8,       /* pixels around the window that are decoded, too: colours spread over their neighbours */
+    MOST_SCANS = 100, /* of a progressive image; who writes more wants to keep the decoder busy */
+    ODD = 8           /* bytes by which a row is not aligned */
 };
 
 int headrace_decodes(void) { return 1; }
@@ -87,18 +88,24 @@ static void read_row(j_decompress_ptr codec, uint8_t *row) {
     if (jpeg_read_scanlines(codec, rows, 1) != 1) refuse((failure *)codec->err, "it has too few rows");
 }
 
-static void *memory(j_decompress_ptr codec, headrace_scratch *scratch, size_t size) {
-    void *block = headrace_memory(scratch, HEADRACE_PIXELS, size);
+/* Memory for rows. libjpeg-turbo writes rows that are aligned past the caches, from where they come back slowly; so these
+ * are not. */
+static uint8_t *memory(j_decompress_ptr codec, headrace_scratch *scratch, int64_t rows, int64_t row_bytes) {
+    uint8_t *block = headrace_memory(scratch, HEADRACE_PIXELS, (size_t)(ODD + rows * row_bytes));
     if (!block) refuse((failure *)codec->err, "memory is missing");
-    return block;
+    return block + ODD;
+}
+
+static int64_t bytes_of_row(j_decompress_ptr codec) {
+    return (int64_t)codec->output_width * codec->output_components;
 }
 
 /* Decode the part into memory, where it can be turned. */
 static void read_part(j_decompress_ptr codec, headrace_scratch *scratch, headrace_scaling *scaling, int32_t turn) {
     const headrace_part of = headrace_stored_part(scaling, turn, codec->output_height, codec->output_width);
-    const int64_t before = crop(codec, &of), channels = codec->output_components;
-    const int64_t row_bytes = (int64_t)codec->output_width * channels;
-    uint8_t *pixels = memory(codec, scratch, (size_t)(of.height * row_bytes));
+    const int64_t before = crop(codec, &of);
+    const int64_t row_bytes = (bytes_of_row(codec) + HEADRACE_ALIGNMENT - 1) / HEADRACE_ALIGNMENT * HEADRACE_ALIGNMENT;
+    uint8_t *pixels = memory(codec, scratch, of.height, row_bytes);
     skip(codec, of.top);
     for (int64_t row = 0; row < of.height; row++) read_row(codec, pixels + row * row_bytes);
     if (!headrace_scale_part(scaling, scratch, turn, &of, pixels + before, row_bytes))
@@ -109,7 +116,7 @@ static void read_part(j_decompress_ptr codec, headrace_scratch *scratch, headrac
 static void read_rows(j_decompress_ptr codec, headrace_scratch *scratch, headrace_scaling *scaling) {
     const headrace_part of = headrace_stored_part(scaling, 0, codec->output_height, codec->output_width);
     const int64_t before = crop(codec, &of);
-    uint8_t *pixels = memory(codec, scratch, (size_t)codec->output_width * (size_t)codec->output_components);
+    uint8_t *pixels = memory(codec, scratch, 1, bytes_of_row(codec));
     skip(codec, of.top);
     for (int64_t row = 0; row < of.height; row++) {
         read_row(codec, pixels);

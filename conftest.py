@@ -13,6 +13,8 @@ from hypothesis import settings
 # Tests run beside each other. A framework that takes all cores for each of them, and waits for its threads in a
 # loop, takes ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# On a GPU each process would take most of its memory; and where arrays lie there, nothing can be seen of the host's.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # How long an input takes on a busy machine says nothing of the code.
 settings.register_profile("untimed", deadline=None)

@@ -272,6 +272,34 @@ def test_pinning_pins_each_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(batches[0]["y"][0], np.ndarray)
 
 
+def _gpu_or_skip() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+
+
+@pytest.mark.parametrize(("backend", "workers"), [("auto", 0), ("thread", 2), ("process", 2)])
+def test_copies_to_a_gpu_from_pinned_batches(backend: Any, workers: int) -> None:
+    _gpu_or_skip()
+    images = torch.arange(64 * 3 * 64 * 64, dtype=torch.float32).reshape(64, 3, 64, 64)
+    dataset = TensorDataset(images, torch.arange(64))
+    with DataLoader(dataset, 8, shuffle=True, num_workers=workers, backend=backend, pin_memory=True) as loader:
+        copies = []
+        for batch, numbers in loader:
+            assert batch.is_pinned()
+            copies.append((batch.to("cuda", non_blocking=True), numbers))
+    for copy, numbers in copies:
+        assert torch.equal(copy.cpu(), images[numbers])
+
+
+def test_what_is_on_a_gpu_already_stays_there() -> None:
+    _gpu_or_skip()
+    images = torch.arange(24, dtype=torch.float32, device="cuda").reshape(8, 3)
+    loader = DataLoader(TensorDataset(images, torch.arange(8)), 4, pin_memory=True)
+    for batch, numbers in loader:
+        assert batch.is_cuda
+        assert torch.equal(batch, images[numbers.cuda()])
+
+
 # ------------------------------------------------------------------ a model learns
 
 

@@ -8,13 +8,15 @@ from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headrace.data.hints import reads_ahead
 from headrace.errors import DatasetChangedError, TooManyErrorsError
 from headrace.order.samplers import PlanSampling, looking_ahead
-from headrace.tasks import Loaded, SampleTask, StreamTask, naming_step
+from headrace.tasks import Loaded, SampleTask, Several, StreamTask, naming_step
+from headrace.together import batches_together
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from headrace.order.samplers import Sampling, Selection
@@ -40,6 +42,7 @@ class SampledBatches:
         length: the number of samples that the sampling was made for; None if it does not depend on it.
         cursor: the epoch and the first batch; it moves on with each batch that is handed out.
         note: takes in what is told beside a batch; it raises where that is too much.
+        together: bytes of batches that may be loaded together; 0 loads each alone.
     """
 
     def __init__(
@@ -50,10 +53,15 @@ class SampledBatches:
         length: int | None,
         cursor: Cursor,
         note: Note,
+        together: int = 0,
     ) -> None:
         self._cursor = cursor
         self._note = note
-        self._results = pool.run(_SampleTasks(dataset, sampling, length, cursor))
+        self._together = together
+        # What comes next, each with its step and how many samples were asked for.
+        self._waiting: deque[tuple[Any, int, int]] = deque()
+        self._tasks = _SampleTasks(dataset, sampling, length, cursor)
+        self._results = pool.run(self._tasks)
 
     def read(self) -> tuple[Any, int]:
         """The next batch, and how many samples it holds.
@@ -64,25 +72,41 @@ class SampledBatches:
             StopIteration: the epoch is over.
             DatasetChangedError: the dataset is not as long as it was when the epoch began.
         """
-        results = self._results
+        epoch = self._cursor.epoch
         while True:
-            try:
-                found = next(results)
-            except Exception:
-                if results.task is not None:  # else it was not a batch that failed
-                    self._cursor.hand_out(results.task.step)
-                raise
-            task = results.task
-            assert task is not None  # noqa: S101 - a result is a task's
-            self._cursor.hand_out(task.step)
+            found, step, samples = self._next()
+            self._cursor.hand_out(step)
+            if isinstance(found, Exception):
+                raise found
             if not isinstance(found, Loaded):
-                return found, len(task.selection)
-            self._note(found, task.epoch, task.step)
+                return found, samples
+            self._note(found, epoch, step)
             if found.errors:
-                with naming_step(task.epoch, task.step):
+                with naming_step(epoch, step):
                     raise found.errors[-1]
             if found.loaded:
                 return found.batch, found.samples
+
+    def _next(self) -> tuple[Any, int, int]:
+        """What became of the next batch, its step, and how many samples were asked for."""
+        if self._waiting:
+            return self._waiting.popleft()
+        results = self._results
+        try:
+            found = next(results)
+        except Exception:
+            for step in results.task.steps if results.task is not None else ():  # else it was not a batch that failed
+                self._cursor.hand_out(step)
+            raise
+        task = results.task
+        assert task is not None  # noqa: S101 - a result is a task's
+        if isinstance(found, Several):
+            self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
+            return self._waiting.popleft()
+        if self._together and not isinstance(found, Loaded):
+            self._tasks.together = batches_together(found, len(task.selection), self._together)
+            self._together = 0  # it is known
+        return found, task.step, len(task.selection)
 
     def close(self) -> None:
         """Load no more."""
@@ -90,9 +114,14 @@ class SampledBatches:
 
 
 class _SampleTasks(Iterator[SampleTask]):
-    """A task for each batch that has not been handed out."""
+    """A task for each batch that has not been handed out, or for several of them.
+
+    Attributes:
+        together: how many; it may be set on the way.
+    """
 
     def __init__(self, dataset: Any, sampling: Sampling, length: int | None, cursor: Cursor) -> None:
+        self.together = 1
         self._dataset = dataset
         self._length = length
         self._epoch = cursor.epoch
@@ -108,11 +137,21 @@ class _SampleTasks(Iterator[SampleTask]):
 
     def __next__(self) -> SampleTask:
         self._check_length()
-        while True:
-            selection, later = next(self._selections)
-            step, self._step = self._step, self._step + 1
-            if step not in self._handed_out:
-                return SampleTask(self._epoch, step, selection, later)
+        while self._step in self._handed_out:
+            next(self._selections)
+            self._step += 1
+        selection, later = next(self._selections)
+        selections, first = [selection], self._step
+        self._step += 1
+        while len(selections) < self.together and later is None and self._step not in self._handed_out:
+            more = next(self._selections, None)
+            if more is None:
+                break
+            selections.append(more[0])
+            self._step += 1
+        if len(selections) == 1:
+            return SampleTask(self._epoch, first, selection, later)
+        return SampleTask(self._epoch, first, np.concatenate(selections), parts=tuple(map(len, selections)))
 
     def _check_length(self) -> None:
         if self._length is not None and len(self._dataset) != self._length:

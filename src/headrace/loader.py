@@ -15,6 +15,7 @@ from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
 from headrace.data.hints import add_counters, blocks, counters
+from headrace.data.reading import reads_together
 from headrace.epoch import SampledBatches, StreamedBatches
 from headrace.errors import (
     ArgumentError,
@@ -36,6 +37,7 @@ from headrace.position import Cursor, Epoch, Epochs
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
 from headrace.tasks import Loaded, naming_step
+from headrace.together import LARGE
 from headrace.work import WorkMaker
 
 if TYPE_CHECKING:
@@ -392,7 +394,16 @@ class DataLoader(Generic[B_co]):
         if self._streams:
             return StreamedBatches(pool, self._readers() or 1, cursor, self._note)
         length = len(self.dataset) if self._given_sampling is None else None
-        return SampledBatches(pool, self.dataset, self._sampling(), length, cursor, self._note)
+        return SampledBatches(pool, self.dataset, self._sampling(), length, cursor, self._note, self._together())
+
+    def _together(self) -> int:
+        """Bytes of batches that workers may load together."""
+        if not self.num_workers or self._given_sampling is not None or self.collate_fn is not None:
+            return 0
+        if self.batch_size is None or not reads_together(self.dataset):
+            return 0
+        window = self.num_workers * (self.prefetch_factor or 1)
+        return LARGE if self.prefetch_bytes is None else min(LARGE, self.prefetch_bytes // window)
 
     def _note(self, found: Loaded, epoch: Epoch, step: int) -> None:
         """Take in what a worker told beside a batch.

@@ -86,6 +86,12 @@ class BatchReader:
             )
         return batch
 
+    def read_at_once(self, selection: Selection, key: int) -> Any:
+        """All samples of the selection as one batch, by the dataset's own way of reading batches; see __call__."""
+        indices = np.asarray(selection, np.int64)
+        with use_keys(key, indices):
+            return self._read_batch(indices)
+
     def _fast_reader(self, selection: Selection) -> Callable[[Any], Any] | None:
         """What reads all samples of the selection at once, if anything does."""
         if self._reads_batches and isinstance(selection, np.ndarray):

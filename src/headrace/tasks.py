@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,38 +21,54 @@ if TYPE_CHECKING:
     from headrace.failures import Failure
     from headrace.order.samplers import Selection
 
-__all__ = ["Loaded", "SampleTask", "StreamTask", "name_step", "naming_step", "seed_globals"]
+__all__ = ["Loaded", "SampleTask", "Several", "StreamTask", "name_step", "naming_step", "seed_globals"]
 
 
 @dataclass(frozen=True, slots=True)
 class SampleTask:
-    """A batch of a dataset.
+    """A batch of a dataset, or several that are loaded together.
 
     Attributes:
         epoch: of which epoch.
-        step: which step of it.
+        step: which step of it; of several batches the first.
         selection: which samples.
         later: those that will be read later, by whichever worker, if the dataset wants to hear of them.
+        parts: of several batches, those of consecutive steps, how many of the samples each has.
     """
 
     epoch: Epoch
     step: int
     selection: Selection
     later: NDArray[np.int64] | None = None
+    parts: tuple[int, ...] = ()
+
+    @property
+    def steps(self) -> range:
+        """The steps of its batches."""
+        return range(self.step, self.step + (len(self.parts) or 1))
+
+    def singly(self) -> list[SampleTask]:
+        """A task for each of the batches."""
+        ends = accumulate(self.parts)
+        selections = [self.selection[end - part : end] for end, part in zip(ends, self.parts, strict=True)]
+        return [SampleTask(self.epoch, step, selection) for step, selection in zip(self.steps, selections, strict=True)]
 
     def __str__(self) -> str:
-        return _name(self.epoch, self.step)
+        return _name(self.epoch, *self.steps[:: max(1, len(self.steps) - 1)])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A tenth of the time that pickle would take for its parts; one is sent for every batch.
         indices = self.selection.tobytes() if isinstance(self.selection, np.ndarray) else self.selection
         later = None if self.later is None else self.later.tobytes()
-        return _sample_task, (self.epoch.number, self.epoch.seed, self.step, indices, later)
+        return _sample_task, (self.epoch.number, self.epoch.seed, self.step, indices, later, self.parts)
 
 
-def _sample_task(epoch: int, seed: int, step: int, indices: bytes | list[Any], later: bytes | None) -> SampleTask:
+def _sample_task(
+    epoch: int, seed: int, step: int, indices: bytes | list[Any], late: bytes | None, parts: tuple[int, ...]
+) -> SampleTask:
     selection = np.frombuffer(indices, np.int64).copy() if isinstance(indices, bytes) else indices
-    return SampleTask(Epoch(epoch, seed), step, selection, None if later is None else np.frombuffer(later, np.int64))
+    later = None if late is None else np.frombuffer(late, np.int64)
+    return SampleTask(Epoch(epoch, seed), step, selection, later, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +114,13 @@ class Loaded:
     counted: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Several:
+    """What became of batches that were loaded together: of each the batch, a Loaded, or an error."""
+
+    found: tuple[Any, ...]
+
+
 class naming_step:  # noqa: N801 - a context manager reads like a function
     """Add to an error which batch it came from, and let no StopIteration end the loop."""
 
@@ -125,8 +149,9 @@ def name_step(error: Exception, epoch: Epoch, step: int) -> None:
     error.add_note(f"in {_name(epoch, step)}")
 
 
-def _name(epoch: Epoch, step: int) -> str:
-    return f"step {step} of epoch {epoch.number} (seed {epoch.seed})"
+def _name(epoch: Epoch, step: int, last: int | None = None) -> str:
+    steps = f"step {step}" if last is None else f"steps {step} to {last}"
+    return f"{steps} of epoch {epoch.number} (seed {epoch.seed})"
 
 
 def seed_globals(epoch: Epoch, step: int) -> None:

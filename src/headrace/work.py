@@ -15,7 +15,8 @@ from headrace.kernels.cores import share_cores
 from headrace.keys import epoch_key
 from headrace.reader import BatchReader
 from headrace.stream import StreamReader
-from headrace.tasks import Loaded, SampleTask, StreamTask, naming_step, seed_globals
+from headrace.tasks import Loaded, SampleTask, Several, StreamTask, naming_step, seed_globals
+from headrace.together import split
 from headrace.workers.info import WorkerInfo, use_worker_info
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class WorkMaker:
         reader = self.reader()
 
         def load(task: SampleTask) -> Any:
+            if task.parts:
+                return Several(tuple(_load_together(reader, task)))
             with naming_step(task.epoch, task.step):
                 if self.own_process:
                     seed_globals(task.epoch, task.step)
@@ -131,6 +134,22 @@ class WorkMaker:
                 HeadraceWarning,
                 stacklevel=2,
             )
+
+
+def _load_together(reader: BatchReader, task: SampleTask) -> list[Any]:
+    """The batches of a task that has several; if they cannot be read at once, what becomes of each alone."""
+    try:
+        return split(reader.read_at_once(task.selection, task.epoch.draws_key), task.parts)
+    except Exception:  # it comes again, and then it is known of which batch
+        return [_load_alone(reader, single) for single in task.singly()]
+
+
+def _load_alone(reader: BatchReader, task: SampleTask) -> Any:
+    try:
+        with naming_step(task.epoch, task.step):
+            return reader(task.selection, task.epoch.draws_key, task.step)
+    except Exception as error:
+        return error
 
 
 def _counting(work: Callable[[Any], Any], dataset: Any) -> Callable[[Any], Any]:

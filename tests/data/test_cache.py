@@ -80,7 +80,7 @@ SAMPLES: dict[str, Callable[[int], Any]] = {
     "large numbers": lambda index: 2**62 * (index + 1),
     "text": str,
     "named": lambda index: Pair(image(index)[0], index),
-    "days": lambda index: np.datetime64("2020-01-01") + index,
+    "days": lambda index: np.datetime64("2020-01-01") + np.timedelta64(index, "D"),
     "nothing": lambda index: (np.zeros((0, 3)), index),
     "kinds": lambda index: index if index % 2 else float(index),
 }

@@ -400,9 +400,13 @@ def test_more_batches_are_kept_than_there_are_descriptors(run_script: RunScript)
         import numpy as np
         from headrace import DataLoader, TensorDataset
 
+        class Rows(TensorDataset):
+            def get_batch(self, indices):  # one of its own, so that its batches are loaded one by one
+                return super().get_batch(indices)
+
         resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
         rows = np.arange(1000, dtype=np.uint16)[:, None].repeat(40_000, 1)
-        with DataLoader(TensorDataset(rows), 1, num_workers=2, backend="process", persistent_workers=True) as loader:
+        with DataLoader(Rows(rows), 1, num_workers=2, backend="process", persistent_workers=True) as loader:
             kept = [batch for (batch,) in loader]
             for number, batch in enumerate(kept):
                 assert batch.shape == (1, 40_000) and (batch == number).all(), number

@@ -25,6 +25,7 @@ from headrace.data.reading import (
     open_rows,
     read_batch,
     reads_batches,
+    reads_together,
     releases_gil,
 )
 from headrace.errors import ArgumentError
@@ -71,6 +72,10 @@ class Subset(Dataset[Any]):
     def releases_gil(self) -> bool:
         """Whether the dataset can be read in several threads at the same time."""
         return releases_gil(self.dataset)
+
+    def reads_together(self) -> bool:
+        """Whether the dataset reads several batches as one."""
+        return reads_together(self.dataset)
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64."""
@@ -153,6 +158,10 @@ class ConcatDataset(Dataset[Any]):
         """Whether all of the datasets can be read in several threads at the same time."""
         return all(map(releases_gil, self.datasets))
 
+    def reads_together(self) -> bool:
+        """Whether all of the datasets read several batches as one."""
+        return all(map(reads_together, self.datasets))
+
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The batch of the samples at the indices, shape (n,), int64, read from each dataset at once."""
         return self.as_parts().read(self._locate(check_indices(indices, len(self))))
@@ -234,6 +243,10 @@ class StackDataset(Dataset[Any]):
     def releases_gil(self) -> bool:
         """Whether all of the datasets can be read in several threads at the same time."""
         return all(map(releases_gil, self._children))
+
+    def reads_together(self) -> bool:
+        """Whether all of the datasets read several batches as one."""
+        return all(map(reads_together, self._children))
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """The tuple or dict of the datasets' batches at the indices, shape (n,), int64."""

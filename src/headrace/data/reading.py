@@ -139,6 +139,16 @@ def releases_gil(dataset: object) -> bool:
     return asks is not None and bool(asks())
 
 
+def reads_together(dataset: object) -> bool:
+    """Whether several batches of the dataset may be read as one, since a sample is the same in any batch.
+
+    A dataset says so in a method `reads_together()`. It should say so only where that is quick, as it is for rows
+    in memory, and where nothing is counted.
+    """
+    asks = fast_face(dataset, "reads_together", "get_batch")
+    return asks is not None and reads_batches(dataset) and bool(asks())
+
+
 class Rows(NamedTuple):
     """Some samples of a field that is an array, before they are gathered.
 

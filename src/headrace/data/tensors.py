@@ -71,6 +71,10 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         """Whether all tensors lie where the kernels, or NumPy, gather them without the GIL."""
         return all(column.gathers for column in self._columns)
 
+    def reads_together(self) -> bool:
+        """Whether rows of several batches can be gathered at once."""
+        return self.releases_gil()
+
     def get_batch(self, indices: NDArray[np.int64]) -> tuple[Any, ...]:
         """The rows at the indices, of each tensor, without a step through single samples.
 

@@ -14,6 +14,7 @@ from headrace.arguments import check_arguments, check_count, check_kind, is_stre
 from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
+from headrace.batch.together import LARGE
 from headrace.data.hints import add_counters, blocks, counters
 from headrace.data.reading import reads_together
 from headrace.epoch import SampledBatches, StreamedBatches
@@ -37,7 +38,6 @@ from headrace.position import Cursor, Epoch, Epochs
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
 from headrace.tasks import Loaded, naming_step
-from headrace.together import LARGE
 from headrace.work import WorkMaker
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import adapters
 from headrace.batch.arena import use_arena
+from headrace.batch.together import split
 from headrace.data.hints import counters, has_counters, will_need
 from headrace.errors import HeadraceWarning
 from headrace.kernels.cores import share_cores
@@ -16,7 +17,6 @@ from headrace.keys import epoch_key
 from headrace.reader import BatchReader
 from headrace.stream import StreamReader
 from headrace.tasks import Loaded, SampleTask, Several, StreamTask, naming_step, seed_globals
-from headrace.together import split
 from headrace.workers.info import WorkerInfo, use_worker_info
 
 if TYPE_CHECKING:

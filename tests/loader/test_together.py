@@ -25,7 +25,6 @@ from headrace.position import Epoch
 from headrace.reader import BatchReader
 from headrace.tasks import SampleTask
 from headrace.testing import check_same
-from headrace.together import batches_together, split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -187,23 +186,6 @@ def test_no_more_bytes_than_are_allowed_to_be_in_flight(at_once: list[int]) -> N
     with DataLoader(rows(), 4, num_workers=2, backend="thread", prefetch_bytes=limit) as loader:
         list(loader)
     assert max(at_once) == 12
-
-
-def test_how_many() -> None:
-    assert batches_together((np.zeros((8, 2)), {"y": np.zeros(8)}), 8, limit=1000) == 5
-    assert batches_together(np.zeros((8, 1)), 8, limit=10**9) == 32
-    assert batches_together(np.zeros((8, 1000)), 8, limit=1000) == 1
-    for strange in (np.zeros(4), np.zeros(()), ["a"] * 8, (np.zeros(8), 3)):
-        assert batches_together(strange, 8, limit=10**9) == 1
-
-
-def test_tensors_are_split_into_views() -> None:
-    torch = pytest.importorskip("torch")
-    batch = torch.arange(6)
-    assert batches_together(batch, 6, limit=480) == 10
-    parts = split(batch, (4, 2))
-    assert [part.tolist() for part in parts] == [[0, 1, 2, 3], [4, 5]]
-    assert parts[1].untyped_storage().data_ptr() == batch.untyped_storage().data_ptr()
 
 
 def test_a_task_says_which_steps_it_has() -> None:

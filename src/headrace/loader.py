@@ -89,7 +89,8 @@ class DataLoader(Generic[B_co]):
             `if __name__ == "__main__"` and take lambdas and classes of a script or notebook.
         generator: where the seeds of epochs come from: a NumPy Generator, a random.Random or a
             torch.Generator. By default they come from Python's `random`.
-        prefetch_factor: batches that are loaded ahead for each worker; default 2.
+        prefetch_factor: batches that are loaded ahead for each worker; default 2. Small batches of rows in memory
+            go together, up to 4 MB, and count as one.
         persistent_workers: keep the workers, and their copies of the dataset, between epochs.
         pin_memory_device: accepted as torch accepts it; page-locked memory serves every device.
         in_order: hand out batches in the order of their steps, else as they come.

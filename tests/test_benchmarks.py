@@ -21,6 +21,7 @@ RIVALS = {
     "cache": [],
     "soak": [],
     "storage": ["tensorflow", "webdataset"],
+    "training": ["torch", "torchvision"],
 }  # the others are compared with torch alone
 
 
@@ -67,6 +68,7 @@ def test_every_benchmark_is_there() -> None:
         "startup",
         "storage",
         "table",
+        "training",
         "workers",
     ]
 

@@ -34,7 +34,7 @@ typedef struct {
     int64_t colour_height, colour_width; /* of the colours that are doubled */
     colour colours[HEADRACE_COLOURS];
     int16_t *sums;
-    int16_t coefficients[WAITING][HEADRACE_BLOCK];
+    int16_t coefficients[WAITING][HEADRACE_BLOCK]; /* zeros, but for blocks that wait */
     headrace_block waiting[WAITING]; /* blocks that are transformed together */
     int waits, waiting_size;
 } decoder;
@@ -113,13 +113,11 @@ static void find_tables(decoder *image, const headrace_tables *tables) {
 /* Beyond this, ways to transform it differ in what they make of the coefficient. No image has it. */
 enum { MOST_DC = 1 << 12 };
 
-/* The next DC coefficient, dequantised; MOST_DC where there is none. */
-static int read_dc(decoder *image, colour *from) {
-    const int difference = headrace_read_dc(&image->scan.bits, from->dc);
-    if (difference == HEADRACE_DAMAGED) return MOST_DC;
-    from->last_dc += difference;
+/* The next block of a colour. Returns as headrace_read_block. */
+static int read_block(decoder *image, colour *from, int16_t *coefficients) {
+    const int last = headrace_read_block(&image->scan.bits, from->dc, from->ac, coefficients, &from->last_dc);
     const int dc = from->last_dc * from->quantisation[0];
-    return dc <= -MOST_DC || dc >= MOST_DC ? MOST_DC : dc;
+    return dc <= -MOST_DC || dc >= MOST_DC ? -1 : last;
 }
 
 static int transform_waiting(decoder *image) {
@@ -130,16 +128,12 @@ static int transform_waiting(decoder *image) {
 }
 
 /* The next block becomes samples at `out`, or will do so with the one after it. */
-static int read_block(decoder *image, colour *to, uint8_t *out) {
+static int decode_block(decoder *image, colour *to, uint8_t *out) {
     int16_t *coefficients = image->coefficients[image->waits];
-    const int dc = read_dc(image, to);
-    if (dc == MOST_DC) return 0;
-    memset(coefficients, 0, sizeof image->coefficients[0]);
-    const int last = to->size == 1 ? headrace_skip_ac(&image->scan.bits, to->ac)
-                                   : headrace_read_ac(&image->scan.bits, to->ac, coefficients);
+    const int last = read_block(image, to, to->size == 1 ? NULL : coefficients);
     if (last < 0) return 0;
     if (last == 0 || to->size == 1) {
-        headrace_fill_block(out, to->stride, to->size, dc);
+        headrace_fill_block(out, to->stride, to->size, to->last_dc * to->quantisation[0]);
         return 1;
     }
     coefficients[0] = (int16_t)to->last_dc;
@@ -155,7 +149,7 @@ static int read_mcu(decoder *image, int64_t column) {
         uint8_t *out = to->rows + column * across * to->size;
         if (to->size != image->waiting_size && !transform_waiting(image)) return 0;
         for (int32_t block = 0; block < across * down; block++)
-            if (!read_block(image, to, out + (block / across * to->stride + block % across) * to->size)) return 0;
+            if (!decode_block(image, to, out + (block / across * to->stride + block % across) * to->size)) return 0;
     }
     return 1;
 }
@@ -164,7 +158,7 @@ static int skip_mcu(decoder *image) {
     for (int32_t i = 0; i < image->frame.count; i++) {
         colour *to = image->colours + i;
         for (int32_t block = 0; block < to->of->across * to->of->down; block++)
-            if (read_dc(image, to) == MOST_DC || headrace_skip_ac(&image->scan.bits, to->ac) < 0) return 0;
+            if (read_block(image, to, NULL) < 0) return 0;
     }
     return 1;
 }

@@ -89,25 +89,22 @@ int headrace_fill_scan(headrace_scan *scan);
 /* Go on behind the restart marker of that number, 0 to 7. Returns 0 where another one comes, or there is more before. */
 int headrace_restart_scan(headrace_scan *scan, int number);
 
-/* The difference of a DC coefficient from that before; HEADRACE_DAMAGED where there is no such code. */
-enum { HEADRACE_DAMAGED = 1 << 16 };
-int headrace_read_dc(headrace_bits *bits, const headrace_codes *codes);
-
-/* Add the AC coefficients to a block of zeros, in rows. Returns the place of the last, or -1 where one is damaged. */
-int headrace_read_ac(headrace_bits *bits, const headrace_codes *codes, int16_t *coefficients);
-
-/* The same without the coefficients. */
-int headrace_skip_ac(headrace_bits *bits, const headrace_codes *codes);
+/* The next block: its DC coefficient is added to the last one, the others to a block of zeros, in rows; NULL to skip them.
+ * Returns the place of the last coefficient, or -1 where it is damaged. */
+int headrace_read_block(headrace_bits *bits, const headrace_codes *dc, const headrace_codes *ac, int16_t *coefficients,
+                        int *last_dc);
 
 /* ---- blocks become samples */
 
 typedef struct {
-    const int16_t *coefficients, *quantisation;
+    int16_t *coefficients;
+    const int16_t *quantisation;
     uint8_t *out;
     int64_t stride;
 } headrace_block;
 
-/* Transform two blocks to as many samples each way, 8, 4 or 2. Returns 0 where one has a coefficient that no image has. */
+/* Transform two blocks, which may be one, to as many samples each way, 8, 4 or 2. Zeros are left of their coefficients.
+ * Returns 0 where one has a coefficient that no image has. */
 int headrace_transform(const headrace_block blocks[2], int size);
 
 /* The same for one block of which only the DC coefficient, dequantised, is not 0; size may be 1, too. */

@@ -110,14 +110,21 @@ static void transform_2(const int16_t *block, uint8_t *out, int64_t stride) {
 
 /* ---- */
 
+/* Copies of so many bytes are single instructions. */
 void headrace_fill_block(uint8_t *out, int64_t stride, int size, int dc) {
-    const uint8_t value = sample((dc + 4) >> 3);
-    for (int y = 0; y < size; y++) memset(out + y * stride, value, (size_t)size);
+    const uint64_t row = sample((dc + 4) >> 3) * 0x0101010101010101u;
+    for (int y = 0; y < size; y++, out += stride) {
+        if (size == 8) memcpy(out, &row, 8);
+        if (size == 4) memcpy(out, &row, 4);
+        if (size == 2) memcpy(out, &row, 2);
+        if (size == 1) memcpy(out, &row, 1);
+    }
 }
 
 static int transform_one(const headrace_block *of, int size) {
     int16_t block[HEADRACE_BLOCK];
     for (int k = 0; k < HEADRACE_BLOCK; k++) block[k] = (int16_t)times(of->coefficients[k], of->quantisation[k]);
+    memset(of->coefficients, 0, sizeof block);
     (size == 8 ? transform_8 : size == 4 ? transform_4 : transform_2)(block, of->out, of->stride);
     return is_usual(block);
 }
@@ -126,5 +133,6 @@ int headrace_transform(const headrace_block blocks[2], int size) {
 #ifdef HAS_AVX2
     if (__builtin_cpu_supports("avx2")) return headrace_transform_avx2(blocks, size);
 #endif
-    return transform_one(blocks, size) & transform_one(blocks + 1, size);
+    const int one = transform_one(blocks, size);
+    return blocks[1].coefficients == blocks[0].coefficients ? one : one & transform_one(blocks + 1, size);
 }

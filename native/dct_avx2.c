@@ -190,7 +190,12 @@ AVX2 int transform_2(const headrace_block blocks[2]) {
 }
 
 __attribute__((target("avx2"))) int headrace_transform_avx2(const headrace_block blocks[2], int size) {
-    return size == 8 ? transform_8(blocks) : size == 4 ? transform_4(blocks) : transform_2(blocks);
+    const int usual = size == 8 ? transform_8(blocks) : size == 4 ? transform_4(blocks) : transform_2(blocks);
+    for (int i = 0; i < HEADRACE_BLOCK; i += 16) {
+        _mm256_storeu_si256((__m256i *)(blocks[0].coefficients + i), _mm256_setzero_si256());
+        _mm256_storeu_si256((__m256i *)(blocks[1].coefficients + i), _mm256_setzero_si256());
+    }
+    return usual;
 }
 
 #else

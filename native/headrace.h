@@ -158,7 +158,7 @@ HEADRACE_API void headrace_scale(const uint8_t *source, int64_t image_stride, in
 /* Bytes of a message, its end included. */
 #define HEADRACE_MESSAGE 200
 
-/* Whether headrace_decode has a decoder. */
+/* Which JPEG images headrace_decode knows: 1 baseline ones alone, 2 those that libjpeg knows, too. */
 HEADRACE_API int headrace_decodes(void);
 
 /* out: four numbers a file: height, width, components and EXIF orientation of a JPEG image as stored; zeros where there

@@ -2,22 +2,32 @@
 
 #include <string.h>
 
+/* What is at hand must stay in registers. */
+#if defined(__GNUC__)
+#define INLINE __attribute__((always_inline)) static inline
+#else
+#define INLINE static inline
+#endif
+
 /* Tables of what the next bits say. A single entry is one symbol: the bits of its code and its value together, those of
  * the code alone, those of the value, and how far behind the last coefficient its own is. */
 enum { BITS_MASK = 63, END = 1 << 6, CODE_SHIFT = 8, SIZE_SHIFT = 16, ADVANCE_SHIFT = 24, FIELD = 31 };
 
-/* A pair is two symbols: the bits of all, whether the block ends behind them, how far each goes, and both values. */
-enum { FIRST_SHIFT = 7, FIRST_MASK = 63, SECOND_SHIFT = 13, VALUE_BITS = 7, MOST_SIZE = 6 };
+/* A pair is two symbols: the bits of all, how far the first and both go, ENDS added where the block does, and the values. */
+enum { FIRST_SHIFT = 6, BOTH_SHIFT = 11, BOTH_MASK = 127, ENDS = HEADRACE_BLOCK, VALUE_BITS = 7, MOST_SIZE = 6 };
 
-/* Some symbols that are skipped: the bits of all, whether the block ends, how far they go. */
-enum { SKIP_SHIFT = 8 };
+/* Some symbols that are skipped: the bits of all, and how far they go. */
+enum { SKIP_SHIFT = 6 };
 
 /* What goes so far is read one by one: a symbol may be longer than these tables know, or fill the block. */
-enum { LAST = HEADRACE_BLOCK - 1, UNKNOWN_PAIR = LAST << FIRST_SHIFT, UNKNOWN_SKIP = LAST << SKIP_SHIFT };
+enum { LAST = HEADRACE_BLOCK - 1, BROKEN = LAST | 3 * ENDS };
 
-enum { BLOCK_ENDS = HEADRACE_BLOCK /* is added to a place */ };
+enum { UNKNOWN_PAIR = (LAST | ENDS) << BOTH_SHIFT, UNKNOWN_SKIP = (LAST | ENDS) << SKIP_SHIFT };
 
-enum { LONGEST = 16, MOST_DC = 11, MOST_AC = 10, ZERO_RUN = 0xF0 /* table F.1, table F.2, figure F.1 */ };
+/* Bits of a code (section C.2), of a difference and of a coefficient (tables F.1 and F.2); 16 zeros (figure F.1). */
+enum { LONGEST = 16, MOST_DC = 11, MOST_AC = 10, ZERO_RUN = 0xF0 };
+
+enum { WITHOUT_CODE = 1 << 16 /* in place of a difference */ };
 
 const uint8_t headrace_zigzag[HEADRACE_BLOCK] = {
     0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,  12, 19, 26, 33, 40, 48,
@@ -70,29 +80,30 @@ static uint32_t within(const headrace_codes *codes, uint32_t word, int bits, int
 static int value_of(uint32_t bits, int size) { return bits >> (size - 1) ? (int)bits : (int)bits - (1 << size) + 1; }
 
 static uint32_t pair(const headrace_codes *codes, uint32_t word) {
-    uint32_t entry = 0;
+    uint32_t values = 0, first = 0, both = 0;
     int at = 0;
-    for (int symbol = 0; symbol < 2 && !(entry & END); symbol++) {
+    for (int symbol = 0; symbol < 2 && both < ENDS; symbol++) {
         const uint32_t next = within(codes, word, HEADRACE_PAIR_BITS, at);
         const int size = next >> SIZE_SHIFT & FIELD;
         if (!next || size > MOST_SIZE) break;
         at += next & BITS_MASK;
         const uint32_t bits = word >> (HEADRACE_PAIR_BITS - at) & ((1u << size) - 1);
         const uint32_t value = size ? (uint32_t)value_of(bits, size) & ((1 << VALUE_BITS) - 1) : 0;
-        entry |= (next & END) | (next >> ADVANCE_SHIFT) << (symbol ? SECOND_SHIFT : FIRST_SHIFT) |
-                 value << (symbol ? 32 - VALUE_BITS : 32 - 2 * VALUE_BITS);
+        values |= value << (symbol ? 32 - VALUE_BITS : 32 - 2 * VALUE_BITS);
+        both += next & END ? ENDS : next >> ADVANCE_SHIFT;
+        if (!symbol) first = both % ENDS;
     }
-    return at ? entry | (uint32_t)at : UNKNOWN_PAIR;
+    return at ? values | both << BOTH_SHIFT | first << FIRST_SHIFT | (uint32_t)at : UNKNOWN_PAIR;
 }
 
 static uint16_t skip(const headrace_codes *codes, uint32_t word) {
-    uint32_t at = 0, advance = 0, end = 0, next;
-    while (!end && (next = within(codes, word, HEADRACE_SKIP_BITS, (int)at)) != 0) {
+    uint32_t at = 0, all = 0, next;
+    while (all < ENDS && (next = within(codes, word, HEADRACE_SKIP_BITS, (int)at)) != 0) {
+        if (all + (next >> ADVANCE_SHIFT) > LAST) break;
         at += next & BITS_MASK;
-        advance += next >> ADVANCE_SHIFT;
-        end = next & END;
+        all += next & END ? ENDS : next >> ADVANCE_SHIFT;
     }
-    return (uint16_t)(at ? at | end | advance << SKIP_SHIFT : UNKNOWN_SKIP);
+    return (uint16_t)(at ? at | all << SKIP_SHIFT : UNKNOWN_SKIP);
 }
 
 int64_t headrace_read_codes(headrace_codes *codes, int is_ac, const uint8_t *data, int64_t length) {
@@ -118,7 +129,7 @@ int64_t headrace_read_codes(headrace_codes *codes, int is_ac, const uint8_t *dat
 /* ---- bits */
 
 /* Eight bytes are read, and as many of them taken as there is room for: 56 bits or more are there then. */
-static inline void refill(headrace_bits *bits) {
+INLINE void refill(headrace_bits *bits) {
     const uint8_t *at = bits->at;
     const uint32_t count = bits->count & BITS_MASK;
     const uint64_t next = (uint64_t)at[0] << 56 | (uint64_t)at[1] << 48 | (uint64_t)at[2] << 40 |
@@ -130,7 +141,7 @@ static inline void refill(headrace_bits *bits) {
 }
 
 /* Take as many bits as an entry says in its lowest ones. */
-static inline void take(headrace_bits *bits, uint32_t entry) {
+INLINE void take(headrace_bits *bits, uint32_t entry) {
     bits->bits <<= entry & BITS_MASK;
     bits->count -= entry;
 }
@@ -146,87 +157,100 @@ static uint32_t find(const headrace_codes *codes, uint64_t bits, int is_ac) {
     return 0;
 }
 
-static inline uint32_t next_single(const headrace_codes *codes, uint64_t bits, int is_ac) {
+INLINE uint32_t next_single(const headrace_codes *codes, uint64_t bits, int is_ac) {
     const uint32_t entry = codes->singles[bits >> (64 - HEADRACE_SINGLE_BITS)];
     return entry ? entry : find(codes, bits, is_ac);
 }
 
 /* The value of a symbol that the bits begin with. */
-static inline int single_value(uint64_t bits, uint32_t entry) {
+INLINE int single_value(uint64_t bits, uint32_t entry) {
     const int size = entry >> SIZE_SHIFT & FIELD;
     const uint64_t value = bits << (entry >> CODE_SHIFT & FIELD);
     const int is_negative = (int)(~value >> 63);
     return (int)(value >> 1 >> (63 - size)) - is_negative * ((1 << size) - 1);
 }
 
-int headrace_read_dc(headrace_bits *bits, const headrace_codes *codes) {
+/* One symbol, of any length and wherever it leads; without coefficients it is skipped. Returns the place of the last
+ * coefficient, ENDS added where no more follow. */
+INLINE uint32_t read_one(headrace_bits *bits, const headrace_codes *codes, uint32_t place, int16_t *coefficients) {
+    refill(bits);
+    const uint32_t entry = next_single(codes, bits->bits, 1), to = place + (entry >> ADVANCE_SHIFT);
+    if (!entry || to > LAST) return BROKEN;
+    if (coefficients) coefficients[headrace_zigzag[to]] += (int16_t)single_value(bits->bits, entry);
+    take(bits, entry);
+    return entry & END || to == LAST ? to | ENDS : to;
+}
+
+/* The difference of a DC coefficient from that before; WITHOUT_CODE where there is none. */
+INLINE int read_difference(headrace_bits *bits, const headrace_codes *codes) {
     refill(bits);
     const uint32_t entry = next_single(codes, bits->bits, 0);
-    if (!entry) return HEADRACE_DAMAGED;
+    if (!entry) return WITHOUT_CODE;
     const int difference = single_value(bits->bits, entry);
     take(bits, entry);
     return difference;
 }
 
-/* One symbol, of any length and wherever it leads; without coefficients it is skipped. Returns the place of the last
- * coefficient, BLOCK_ENDS added where no more follow, or -1. */
-static int read_one(headrace_bits *bits, const headrace_codes *codes, int place, int16_t *coefficients) {
-    refill(bits);
-    const uint32_t entry = next_single(codes, bits->bits, 1);
-    const int to = place + (int)(entry >> ADVANCE_SHIFT);
-    if (!entry || to > LAST) return -1;
-    if (coefficients) coefficients[headrace_zigzag[to]] += (int16_t)single_value(bits->bits, entry);
-    take(bits, entry);
-    return entry & END || to == LAST ? to | BLOCK_ENDS : to;
+/* Where there is but one value, it is written over a 0. */
+INLINE void store_pair(int16_t *coefficients, uint32_t entry, uint32_t first, uint32_t both) {
+    coefficients[headrace_zigzag[both]] = (int16_t)((int32_t)entry >> (32 - VALUE_BITS));
+    coefficients[headrace_zigzag[first]] = (int16_t)((int32_t)(entry << VALUE_BITS) >> (32 - VALUE_BITS));
 }
 
-int headrace_read_ac(headrace_bits *bits, const headrace_codes *codes, int16_t *coefficients) {
-    headrace_bits next = *bits;
-    int place = 0;
-    while (!(place & BLOCK_ENDS)) {
-        refill(&next);
+/* The AC coefficients, to their end. Returns as read_one. */
+INLINE uint32_t read_coefficients(headrace_bits *bits, const headrace_codes *codes, int16_t *coefficients) {
+    uint32_t place = 0;
+    for (;;) {
+        refill(bits);
         for (int i = 0; i < 56 / HEADRACE_PAIR_BITS; i++) {
-            const uint32_t entry = codes->pairs[next.bits >> (64 - HEADRACE_PAIR_BITS)];
-            const int first = place + (int)(entry >> FIRST_SHIFT & FIRST_MASK);
-            const int second = first + (int)(entry >> SECOND_SHIFT & FIELD);
-            if (second >= LAST) {
-                place = read_one(&next, codes, place, coefficients);
+            const uint32_t entry = codes->pairs[bits->bits >> (64 - HEADRACE_PAIR_BITS)];
+            const uint32_t first = place + (entry >> FIRST_SHIFT & FIELD);
+            const uint32_t both = place + (entry >> BOTH_SHIFT & BOTH_MASK);
+            if (both >= LAST) {
+                if (entry & ENDS << BOTH_SHIFT && both < ENDS + LAST) {
+                    take(bits, entry);
+                    if (first > place) store_pair(coefficients, entry, first, both - ENDS);
+                    return both;
+                }
+                place = read_one(bits, codes, place, coefficients);
+                if (place & ENDS) return place;
                 break;
             }
-            take(&next, entry);
-            /* where there are fewer than two values, one or both add 0 to what is there */
-            coefficients[headrace_zigzag[second]] += (int16_t)((int32_t)entry >> (32 - VALUE_BITS));
-            coefficients[headrace_zigzag[first]] += (int16_t)((int32_t)(entry << VALUE_BITS) >> (32 - VALUE_BITS));
-            place = second;
-            if (entry & END) {
-                *bits = next;
-                return place;
-            }
+            take(bits, entry);
+            store_pair(coefficients, entry, first, both);
+            place = both;
         }
     }
-    *bits = next;
-    return place < 0 ? place : place & LAST;
 }
 
-int headrace_skip_ac(headrace_bits *bits, const headrace_codes *codes) {
-    headrace_bits next = *bits;
-    int place = 0;
-    while (!(place & BLOCK_ENDS)) {
-        refill(&next);
+INLINE uint32_t skip_coefficients(headrace_bits *bits, const headrace_codes *codes) {
+    uint32_t place = 0;
+    for (;;) {
+        refill(bits);
         for (int i = 0; i < 56 / HEADRACE_SKIP_BITS; i++) {
-            const uint32_t entry = codes->skips[next.bits >> (64 - HEADRACE_SKIP_BITS)];
-            if (place + (int)(entry >> SKIP_SHIFT) >= LAST) {
-                place = read_one(&next, codes, place, NULL);
+            const uint32_t entry = codes->skips[bits->bits >> (64 - HEADRACE_SKIP_BITS)];
+            const uint32_t all = place + (entry >> SKIP_SHIFT);
+            if (all >= LAST) {
+                if (entry & ENDS << SKIP_SHIFT && all < ENDS + LAST) {
+                    take(bits, entry);
+                    return all;
+                }
+                place = read_one(bits, codes, place, NULL);
+                if (place & ENDS) return place;
                 break;
             }
-            take(&next, entry);
-            place += (int)(entry >> SKIP_SHIFT);
-            if (entry & END) {
-                *bits = next;
-                return place;
-            }
+            take(bits, entry);
+            place = all;
         }
     }
+}
+
+int headrace_read_block(headrace_bits *bits, const headrace_codes *dc, const headrace_codes *ac, int16_t *coefficients,
+                        int *last_dc) {
+    headrace_bits next = *bits;
+    const int difference = read_difference(&next, dc);
+    const uint32_t place = coefficients ? read_coefficients(&next, ac, coefficients) : skip_coefficients(&next, ac);
     *bits = next;
-    return place < 0 ? place : place & LAST;
+    *last_dc += difference;
+    return place == BROKEN || difference == WITHOUT_CODE ? -1 : (int)(place & LAST);
 }

@@ -5,11 +5,12 @@
 
 #ifndef HEADRACE_JPEG
 
-int headrace_decodes(void) { return 0; }
+int headrace_decodes(void) { return 1; }
 
 void headrace_decode_libjpeg(const headrace_encoded *all, headrace_scratch *scratch, int64_t row) {
     (void)scratch;
-    snprintf(all->messages + row * HEADRACE_MESSAGE, HEADRACE_MESSAGE, "no decoder was there when headrace was built");
+    snprintf(all->messages + row * HEADRACE_MESSAGE, HEADRACE_MESSAGE,
+             "it is damaged, or no baseline JPEG, and libjpeg was not there when headrace was built");
 }
 
 #else
@@ -23,7 +24,7 @@ enum {
     ODD = 8           /* bytes by which a row is not aligned */
 };
 
-int headrace_decodes(void) { return 1; }
+int headrace_decodes(void) { return 2; }
 
 /* How an image failed: where to go on, and why. */
 typedef struct {

@@ -127,7 +127,11 @@ class Kernels(Protocol):
 
     @property
     def decodes(self) -> bool:
-        """Whether `decode` has a decoder."""
+        """Whether `decode` decodes baseline JPEG images, which nearly all are."""
+
+    @property
+    def has_libjpeg(self) -> bool:
+        """Whether `decode` decodes all others, too, but for those of four components."""
 
     def jpeg_headers(self, files: Sequence[bytes]) -> NDArray[np.int32]:
         """Return what the headers of JPEG images say."""

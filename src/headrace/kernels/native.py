@@ -130,7 +130,8 @@ class NativeKernels:
         self._jpeg_headers = both("headrace_jpeg_headers", [c_void_p, c_void_p, c_int64, c_void_p])
         decode = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 3, c_int32, c_int32, *finish]
         self._decode = _declare(long.headrace_decode, decode)
-        self.decodes = bool(_declare(long.headrace_decodes, [], c_int)())
+        self.decodes = True
+        self.has_libjpeg = _declare(long.headrace_decodes, [], c_int)() > 1
 
     def philox(self, key: int, indices: NDArray[np.int64], stream: int, block: int = 0) -> NDArray[np.uint32]:
         """Return four random 32-bit words for each index."""

@@ -18,7 +18,7 @@ from headrace.kernels.checks import (
 )
 from headrace.kernels.moves import Kind, check_move
 from headrace.kernels.reference_example import find_features, read_features
-from headrace.kernels.reference_images import decode, decodes, jpeg_headers, scale, show
+from headrace.kernels.reference_images import decode, decodes, has_libjpeg, jpeg_headers, scale, show
 from headrace.kernels.reference_records import crc32c, crc32c_ranges, gather_ranges, scan_tfrecord, slice_ranges
 from headrace.kernels.reference_tar import scan_tar
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
@@ -40,6 +40,7 @@ __all__ = [
     "fisher_yates",
     "gather",
     "gather_ranges",
+    "has_libjpeg",
     "jpeg_headers",
     "move",
     "name",

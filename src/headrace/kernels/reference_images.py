@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from headrace.kernels.images import Interpolation
 
-__all__ = ["decode", "decodes", "jpeg_headers", "scale", "show"]
+__all__ = ["decode", "decodes", "has_libjpeg", "jpeg_headers", "scale", "show"]
 
-decodes = False
+decodes = has_libjpeg = False
 
 # Weights are fixed-point numbers of this many bits behind the point: sums are exact, in whichever order.
 _BITS = 22

@@ -128,8 +128,10 @@ def _kernels() -> list[_Row]:
 
 def _native_decoder() -> str:
     found = kernels.native.load()
-    built = not isinstance(found, str) and found.decodes
-    return "available" if built else "not built: install headrace where libjpeg-turbo and its headers are"
+    if not isinstance(found, str) and found.has_libjpeg:
+        return "available"
+    without = "" if isinstance(found, str) else "; baseline JPEG needs none"
+    return f"not built: install headrace where libjpeg-turbo and its headers are{without}"
 
 
 def _version(distribution: str) -> str | None:

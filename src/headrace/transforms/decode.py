@@ -84,9 +84,9 @@ class Decode(Transform):
     an animation or of several pages counts. 16-bit samples keep their upper 8 bits. Transparency is
     dropped, not blended, as in Pillow's `convert`. A truncated file is an error.
 
-    Pillow decodes. The native kernels do so for JPEG where libjpeg-turbo was when headrace was built,
-    or else simplejpeg where it is installed, faster and with the same result. `pip install
-    'headrace[images]'` installs what is needed.
+    Pillow decodes. Of JPEG the native kernels decode the baseline kind, and others where libjpeg-turbo was
+    when headrace was built, or else simplejpeg where it is installed, faster and with the same result.
+    `pip install 'headrace[images]'` installs what is needed.
 
     Args:
         mode: "RGB" for shape (height, width, 3), "L" for grey in shape (height, width), or None for
@@ -176,7 +176,7 @@ def decode_reduced(data: bytes, how: Decode, denominator: int, reason: str) -> A
     try:
         return _by_pillow(data, "JPEG", how.mode, how.max_pixels, denominator)
     except ImportError:
-        if not kernels.active().decodes:
+        if not kernels.active().has_libjpeg:
             raise
         raise DecodeError(f"a JPEG image of {len(data):,} bytes is broken or truncated: {reason}") from None
 

@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 12
+#define HEADRACE_ABI 13
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -145,15 +145,15 @@ HEADRACE_API int64_t headrace_cut(const uint8_t *source, int64_t image_stride, i
 #define HEADRACE_BILINEAR 1
 #define HEADRACE_BICUBIC 2
 
-/* headrace_cut of images that are scaled first. boxes: four numbers an image, sizes: two, turns: one; the places are
- * those of scaled images. A failure, one number an image, is 1 where memory was missing, else 0. */
+/* headrace_cut of images that are scaled first. boxes: four numbers an image, sizes: two, turns: one; the places, rows
+ * and columns are those of scaled images. A failure, one number an image, is 1 where memory was missing, else 0. */
 HEADRACE_API void headrace_scale(const uint8_t *source, int64_t image_stride, int64_t images,
                                  const int64_t *source_grid, const int64_t *indices, int64_t count,
                                  const double *boxes, const int32_t *turns, const int32_t *sizes,
                                  int32_t interpolation, int32_t antialias, const int32_t *places,
-                                 const void *table, const void *fill, const float *terms, int64_t item_bytes,
-                                 const int64_t *out_grid, int64_t out_stride, void *out, int32_t threads,
-                                 int32_t *failures);
+                                 const int32_t *rows, const int32_t *columns, const void *table, const void *fill,
+                                 const float *terms, int64_t item_bytes, const int64_t *out_grid,
+                                 int64_t out_stride, void *out, int32_t threads, int32_t *failures);
 
 /* Bytes of a message, its end included. */
 #define HEADRACE_MESSAGE 200
@@ -172,9 +172,9 @@ HEADRACE_API void headrace_decode(const uint8_t *const *files, const int64_t *le
                                   const int32_t *headers, const int32_t *denominators, int64_t channels,
                                   const double *boxes, const int32_t *turns, const int32_t *sizes,
                                   int32_t interpolation, int32_t antialias, const int32_t *places,
-                                  const void *table, const void *fill, const float *terms, int64_t item_bytes,
-                                  const int64_t *out_grid, int64_t out_stride, void *out, int32_t threads,
-                                  char *messages);
+                                  const int32_t *rows, const int32_t *columns, const void *table, const void *fill,
+                                  const float *terms, int64_t item_bytes, const int64_t *out_grid,
+                                  int64_t out_stride, void *out, int32_t threads, char *messages);
 
 /* Philox4x32-10 on one counter, in place. */
 static inline void headrace_philox_words(uint64_t key, uint32_t words[4]) {

@@ -40,6 +40,7 @@ typedef struct {
     const int64_t *out_grid;
     int64_t out_stride;
     void *out;
+    const int32_t *rows, *columns;
 } headrace_finish;
 
 typedef struct {
@@ -55,12 +56,19 @@ typedef struct {
     int32_t *weights;
 } headrace_axis;
 
+/* The lines of a scaled image, or those that stand for them, of which places speak: those that are shown. */
+typedef struct {
+    int64_t begin, count;
+    int32_t *lines; /* which ones stand for them, counted from the first one that is made; NULL: themselves */
+} headrace_shown;
+
 /* An image while it is scaled. Rows of the source come one after the other, and scaled rows are made of them. */
 typedef struct {
     const headrace_finish *finish;
     int64_t row;             /* of the batch */
     int copies;              /* whether the size stays as it is */
     headrace_axis rows, columns;
+    headrace_shown shown[2]; /* rows, and columns */
     int64_t came, made;      /* how many rows of the source, and of the scaled image */
     int64_t line_bytes;
     uint8_t *lines;          /* some rows of the source, scaled along their width: */

@@ -6,15 +6,42 @@
 enum { MORE_LINES = 16 /* than a row is made of */ };
 
 /* Slots of the scratch. */
-enum { ROWS, COLUMNS = ROWS + HEADRACE_AXIS_SLOTS, FOR_LINES = COLUMNS + HEADRACE_AXIS_SLOTS, LINES, SCALED, GATHERED };
+enum { ROWS, COLUMNS = ROWS + HEADRACE_AXIS_SLOTS, FOR_LINES = COLUMNS + HEADRACE_AXIS_SLOTS, LINES, SCALED, GATHERED,
+       SHOWN };
 
-/* Which lines [*begin, *end) of a scaled image are shown, where output line i shows line from + step * i of those in
+/* Which of the lines that places speak of are shown, where output line i shows line from + step * i of those in
  * [seen, seen_end). */
-static void find_seen(int64_t from, int64_t step, int64_t count, int64_t seen, int64_t seen_end, int64_t *begin,
-                      int64_t *end) {
+static void find_shown(headrace_shown *shown, int64_t from, int64_t step, int64_t count, int64_t seen, int64_t seen_end) {
     const int64_t last = from + step * (count - 1);
-    *begin = headrace_larger(headrace_smaller(from, last), seen);
-    *end = headrace_smaller(headrace_larger(from, last) + 1, seen_end);
+    shown->begin = headrace_larger(headrace_smaller(from, last), seen);
+    shown->count = headrace_larger(headrace_smaller(headrace_larger(from, last) + 1, seen_end) - shown->begin, 0);
+}
+
+/* Which lines of the scaled image are made for those that are shown; `memory` holds which is which. */
+static void find_made(headrace_axis *axis, headrace_shown *shown, const int32_t *lines, int32_t *memory) {
+    int32_t first = lines[shown->begin], last = first;
+    for (int64_t i = 0; i < shown->count; i++) {
+        const int32_t line = lines[shown->begin + i];
+        first = line < first ? line : first;
+        last = line > last ? line : last;
+    }
+    for (int64_t i = 0; i < shown->count; i++) memory[i] = lines[shown->begin + i] - first;
+    shown->lines = memory;
+    axis->begin = first;
+    axis->count = (int64_t)last + 1 - first;
+}
+
+static int begin_lines(headrace_scaling *scaling, headrace_scratch *scratch) {
+    const headrace_finish *finish = scaling->finish;
+    headrace_shown *rows = &scaling->shown[0], *columns = &scaling->shown[1];
+    scaling->rows.begin = rows->begin, scaling->rows.count = rows->count;
+    scaling->columns.begin = columns->begin, scaling->columns.count = columns->count;
+    if (!finish->rows) return 1;
+    int32_t *memory = headrace_memory(scratch, SHOWN, (size_t)(rows->count + columns->count) * sizeof *memory);
+    if (!memory) return 0;
+    find_made(&scaling->rows, rows, finish->rows, memory);
+    find_made(&scaling->columns, columns, finish->columns, memory + rows->count);
+    return 1;
 }
 
 static int stays(double low, double high, int32_t size) { return low == floor(low) && high - low == size; }
@@ -50,19 +77,18 @@ static int begin_memory(headrace_scaling *scaling, headrace_scratch *scratch) {
 int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_finish *finish,
                            int64_t row, const double *box, const int32_t *size, const headrace_filter *filter) {
     const int32_t *place = finish->places + row * 8;
-    int64_t end;
+    headrace_shown *rows = &scaling->shown[0], *columns = &scaling->shown[1];
     memset(scaling, 0, sizeof *scaling);
     scaling->finish = finish;
     scaling->row = row;
-    find_seen(place[0], place[2], finish->out_grid[0], place[4], place[5], &scaling->rows.begin, &end);
-    scaling->rows.count = end - scaling->rows.begin;
-    find_seen(place[1], place[3], finish->out_grid[1], place[6], place[7], &scaling->columns.begin, &end);
-    scaling->columns.count = end - scaling->columns.begin;
-    if (scaling->rows.count <= 0 || scaling->columns.count <= 0) {
-        scaling->rows.count = scaling->columns.count = 0;
+    find_shown(rows, place[0], place[2], finish->out_grid[0], place[4], place[5]);
+    find_shown(columns, place[1], place[3], finish->out_grid[1], place[6], place[7]);
+    if (!rows->count || !columns->count) {
+        rows->count = columns->count = 0;
         scaling->scaled = headrace_memory(scratch, SCALED, 0);
         return scaling->scaled ? 0 : -1;
     }
+    if (!begin_lines(scaling, scratch)) return -1;
     scaling->line_bytes = scaling->columns.count * finish->channels;
     return begin_axes(scaling, scratch, box, size, filter) && begin_memory(scaling, scratch) ? 1 : -1;
 }
@@ -127,14 +153,15 @@ int headrace_scale_rows(headrace_scaling *scaling, headrace_scratch *scratch, co
 
 void headrace_end_scaling(const headrace_scaling *scaling) {
     const headrace_finish *to = scaling->finish;
-    const int64_t rows = scaling->rows.count, columns = scaling->columns.count, zero = 0;
-    const int64_t grid[6] = {rows, columns, to->channels, columns * to->channels, to->channels, 1};
+    const headrace_shown *rows = &scaling->shown[0], *columns = &scaling->shown[1];
+    const int64_t width = scaling->columns.count, zero = 0;
+    const int64_t grid[6] = {scaling->rows.count, width, to->channels, width * to->channels, to->channels, 1};
     const int32_t *seen = to->places + scaling->row * 8;
     /* the same place, in the part of the scaled image that was made */
-    const int32_t place[8] = {seen[0] - (int32_t)scaling->rows.begin, seen[1] - (int32_t)scaling->columns.begin,
-                              seen[2], seen[3], 0, (int32_t)rows, 0, (int32_t)columns};
-    headrace_cut(scaling->scaled, 0, 1, grid, &zero, 1, place, NULL, rows, NULL, columns, to->table, to->fill, to->terms,
-                 to->item_bytes, to->out_grid, to->out_stride,
+    const int32_t place[8] = {seen[0] - (int32_t)rows->begin, seen[1] - (int32_t)columns->begin, seen[2], seen[3], 0,
+                              (int32_t)rows->count, 0, (int32_t)columns->count};
+    headrace_cut(scaling->scaled, 0, 1, grid, &zero, 1, place, rows->lines, rows->count, columns->lines, columns->count,
+                 to->table, to->fill, to->terms, to->item_bytes, to->out_grid, to->out_stride,
                  (char *)to->out + scaling->row * to->out_stride * to->item_bytes, 1);
 }
 
@@ -173,11 +200,13 @@ static void scale_image(void *context, headrace_scratch *scratch, int64_t row) {
 void headrace_scale(const uint8_t *source, int64_t image_stride, int64_t count_images, const int64_t *source_grid,
                     const int64_t *indices, int64_t count, const double *boxes, const int32_t *turns,
                     const int32_t *sizes, int32_t interpolation, int32_t antialias, const int32_t *places,
-                    const void *table, const void *fill, const float *terms, int64_t item_bytes,
-                    const int64_t *out_grid, int64_t out_stride, void *out, int32_t threads, int32_t *failures) {
+                    const int32_t *rows, const int32_t *columns, const void *table, const void *fill,
+                    const float *terms, int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out,
+                    int32_t threads, int32_t *failures) {
     images all = {.source = source, .image_stride = image_stride, .grid = source_grid, .indices = indices,
                   .boxes = boxes, .turns = turns, .sizes = sizes, .filter = {interpolation, antialias},
-                  .finish = {source_grid[2], places, table, fill, terms, item_bytes, out_grid, out_stride, out},
+                  .finish = {source_grid[2], places, table, fill, terms, item_bytes, out_grid, out_stride, out, rows,
+                             columns},
                   .failures = failures};
     /* No pixel lies behind this one, whichever of the strides is negative. */
     all.end = source + 1;

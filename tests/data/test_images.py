@@ -19,6 +19,7 @@ from headrace import (
     DataLoader,
     MapDataset,
     Normalize,
+    Pad,
     RandomCrop,
     RandomHorizontalFlip,
     RandomResizedCrop,
@@ -494,6 +495,10 @@ FORMS: dict[str, Callable[[Path], Any]] = {
     "maps of bytes": lambda root: ImageFolder(root, decode=None).map(Decode(), field=0).map(Compose(CROP), field=0),
     "subset": lambda root: ImageFolder(root).subset(range(1, 11)).map(Compose([*CROP, *PIXELS]), field=0),
     "evaluation": lambda root: ImageFolder(root, Compose([Resize(30), CenterCrop(24), *PIXELS])),
+    "lines repeated": lambda root: ImageFolder(root, Compose([Resize((20, 21)), Pad(3, 0, "reflect"), *PIXELS])),
+    "lines of several sizes": lambda root: ImageFolder(
+        root, Compose([Resize(20), RandomCrop((26, 24), 3, padding_mode="edge"), *PIXELS])
+    ),
     "and a function": lambda root: ImageFolder(root, Compose([*CROP, np.negative])),
     "maps of several fields": lambda root: (
         ImageFolder(root).map(Compose(CROP), field=0).map(noisy, field=1).map(Compose(PIXELS), field=0)

@@ -64,11 +64,15 @@ def scalings(draw: st.DrawFn) -> dict[str, Any]:
         places[:, 4 + 2 * axis : 6 + 2 * axis] = np.sort(np.transpose(ends), axis=1)
     dtype = draw(st.sampled_from([np.uint8, np.float16, np.float32]))
     table = rng.integers(0, 256, (channels, 256)).astype(dtype)
+    lines: Any = None
+    if count and draw(st.booleans()):
+        lines = tuple(rng.integers(0, least, draw(st.integers(1, 60))).astype(np.int32) for least in sizes.min(axis=0))
+        np.minimum(places[:, 4:], np.repeat([len(numbers) for numbers in lines], 2), out=places[:, 4:])
     return {
         "source": rng.integers(0, 256, (3, height, width, channels), np.uint8),
         "indices": rng.integers(0, 3, count),
         "scaling": Scaling(turns, boxes, sizes, draw(st.booleans()), draw(st.sampled_from(Interpolation))),
-        "pixels": Pixels(places, table, rng.integers(0, 256, channels).astype(dtype)),
+        "pixels": Pixels(places, table, rng.integers(0, 256, channels).astype(dtype), lines=lines),
         "out": np.zeros((count, draw(st.integers(1, 40)), draw(st.integers(1, 40)), channels), dtype),
     }
 
@@ -133,6 +137,18 @@ def test_cubic_weights_that_are_negative(kernels: Any) -> None:
         np.testing.assert_array_equal(found[..., 0], expected)
 
 
+def test_lines_that_stand_for_others(kernels: Any) -> None:
+    """As if the scaled image were made, and lines of it were taken from there."""
+    image, rows, columns = noise(9, 14, 3), np.array([5, 0, 0, 3, 5], np.int32), np.array([2, 1, 6, 6], np.int32)
+    whole = scaled(reference, image, (1, 2, 8, 13), (6, 7))
+    one = Scaling(np.zeros(1, np.int32), np.array([[1.0, 2, 8, 13]]), np.array([[6, 7]], np.int32))
+    out = np.empty((1, 4, 5, 3), np.uint8)
+    shown = bytes_shown([[4, -1, -1, 1, 0, 5, 0, 4]], 3)._replace(lines=(rows, columns))
+    kernels.scale(image[np.newaxis], np.zeros(1, np.int64), one, shown, out)
+    np.testing.assert_array_equal(out[0, :, 1:], whole[rows[4:0:-1]][:, columns])
+    assert (out[0, :, 0] == 9).all()
+
+
 @pytest.mark.parametrize("turn", range(8))
 def test_turns(kernels: Any, turn: int) -> None:
     image = noise(9, 14, 3)
@@ -162,10 +178,21 @@ def test_wrong_arrays(kernels: Any) -> None:
     one = Scaling(np.zeros(1, np.int32), np.array([[0.0, 0, 9, 14]]), np.array([[4, 4]], np.int32))
     shown, out = bytes_shown([[0, 0, 1, 1, 0, 4, 0, 4]], 3), np.empty((1, 4, 4, 3), np.uint8)
     image, first = noise(1, 9, 14, 3), np.zeros(1, np.int64)
+    long: Any = (first, first)
     with pytest.raises(OutOfRangeError):
         kernels.scale(image, first + 1, one, shown, out)
     with pytest.raises(ArgumentError, match="a place shows what lies outside"):
         kernels.scale(image, first, one, bytes_shown([[0, 0, 1, 1, 0, 5, 0, 4]], 3), out)
+    ok, wide = np.zeros(4, np.int32), np.array([0, 4], np.int32)
+    for lines, text in (
+        ((ok, wide), "a line lies outside"),
+        ((ok, -wide), "a line lies outside"),
+        ((ok, wide[:1]), "a place"),
+    ):
+        with pytest.raises(ArgumentError, match=text):
+            kernels.scale(image, first, one, shown._replace(lines=lines), out)
+    with pytest.raises(ArgumentError, match="lines are int64 of shape"):
+        kernels.scale(image, first, one, shown._replace(lines=long), out)
     with pytest.raises(ArgumentTypeError, match="three times the same"):
         kernels.scale(image, first, one, shown, out.astype(np.float32))
     with pytest.raises(ArgumentError, match="boxes is float32"):

@@ -20,6 +20,7 @@ from headrace.transforms import (
     Compose,
     Decode,
     Normalize,
+    Pad,
     RandomCrop,
     RandomHorizontalFlip,
     RandomResizedCrop,
@@ -100,6 +101,8 @@ CHAINS: dict[str, list[Any]] = {
     "nearest pixels": [RandomResizedCrop((21, 10), interpolation="nearest"), RandomHorizontalFlip()],
     "cubic": [RandomResizedCrop(20, interpolation="bicubic"), *PIXELS],
     "four pixels": [Resize((11, 7), antialias=False)],
+    "lines repeated": [Resize((30, 33)), RandomCrop(32, 3, padding_mode="reflect"), *PIXELS],
+    "lines repeated in a corner": [Resize((20, 18)), Pad((9, 0, 2, 7), 0, "symmetric"), CenterCrop(5), Pad(2), *PIXELS],
     "and a function": [RandomResizedCrop(20), ToFloat(), lambda image: image * 2],
 }
 

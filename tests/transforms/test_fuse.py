@@ -106,6 +106,14 @@ CHAINS: dict[str, list[Any]] = {
     "lines repeated": [RandomCrop((6, 8), 3, padding_mode="reflect"), FLIP, ToFloat(), Normalize(0.5, 0.25), ToCHW()],
     "repeated after flips": [FLIP, RandomVerticalFlip(), RandomCrop((11, 14), (1, 2, 3, 4), padding_mode="symmetric")],
     "repeated twice": [Pad((1, 2, 3, 0), padding_mode="edge"), FLIP, Pad(4, padding_mode="reflect"), CROP],
+    "repeated twice alike": [
+        FLIP,
+        Pad((1, 2), padding_mode="edge"),
+        FLIP,
+        Pad(4, padding_mode="reflect"),
+        Pad(2),
+        CROP,
+    ],
     "padded if needed": [RandomCrop((15, 10), padding=1, pad_if_needed=True, fill=3), FLIP],
     "a fill for each channel": [RandomCrop(9, padding=3, fill=(1, 2, 3)), ToFloat()],
     "scaled": [RandomResizedCrop(7), FLIP, ToFloat(), Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)), ToCHW()],
@@ -114,6 +122,13 @@ CHAINS: dict[str, list[Any]] = {
     "scaled by the nearest": [RandomResizedCrop(7, interpolation="nearest"), FLIP, ToFloat()],
     "scaled by a cubic": [FLIP, Resize(14, "bicubic"), CROP, ToCHW()],
     "scaled after a padding": [Pad(2), FLIP, Resize((5, 9)), CROP],
+    "lines repeated after scaling": [RandomResizedCrop(9), FLIP, RandomCrop(8, 3, padding_mode="reflect"), ToFloat()],
+    "repeated twice after scaling": [
+        Resize((5, 7)),
+        Pad(2, padding_mode="edge"),
+        Pad(3, padding_mode="symmetric"),
+        CROP,
+    ],
     "scaled twice": [RandomResizedCrop(9), FLIP, Resize(5), CenterCrop(3)],
     "scaled floats": [ToFloat(), RandomResizedCrop(9), ToCHW()],
     "in chains": [Compose([CROP, Compose([FLIP])]), ToFloat()],
@@ -166,6 +181,13 @@ def test_a_part_whose_edges_are_repeated(made: list[int]) -> None:
     """A recipe repeats the edges of whole images only; here that is done after it."""
     chain = Compose([CenterCrop((6, 4)), RandomCrop(7, padding=2, padding_mode="edge"), FLIP])
     check_fused(TensorDataset(images_of(LAYOUTS["HWC"])).map(chain, field=0), made)
+
+
+def test_edges_of_scaled_images_are_repeated_in_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (Pad, RandomCrop):
+        monkeypatch.setattr(kind, "transform", lambda *_: pytest.fail("this is no pass"))
+    chain = Compose([RandomResizedCrop(8), Pad(2, padding_mode="edge"), RandomCrop(9, 3, padding_mode="reflect")])
+    loaded(TensorDataset(images_of(LAYOUTS["HWC"])).map(chain, field=0))
 
 
 def test_two_fills(made: list[int]) -> None:

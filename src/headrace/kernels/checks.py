@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["MAX_FEISTEL_LENGTH", "MAX_SHUFFLE_LENGTH", "check_cut", "check_cut_values", "check_feistel", "check_gather"]
-__all__ += ["check_indices", "check_ranges", "check_room", "check_shuffle_length", "index_error", "range_error"]
+__all__ += [
+    "check_indices",
+    "check_lines",
+    "check_ranges",
+    "check_room",
+    "check_shuffle_length",
+    "index_error",
+    "range_error",
+]
 
 MAX_SHUFFLE_LENGTH = 2**32
 MAX_FEISTEL_LENGTH = 2**63
@@ -131,7 +139,13 @@ def check_cut(
         )
     if out.ndim != 4 or len(out) != count or out.shape[3] != channels or not out.flags.writeable:
         raise ArgumentError(f"out has shape {out.shape}, but ({count}, h, w, {channels}), writable, is needed")
-    for numbers in lines or ():
+    if lines is not None:
+        check_lines(lines)
+
+
+def check_lines(lines: tuple[NDArray[np.int32], NDArray[np.int32]]) -> None:
+    """Raise unless these are arrays that may say which lines stand for which; what they say is not looked at."""
+    for numbers in lines:
         if numbers.ndim != 1 or numbers.dtype != np.int32 or not numbers.flags.c_contiguous:
             raise ArgumentError(f"lines are {numbers.dtype} of shape {numbers.shape}, but int32, contiguous, is needed")
 

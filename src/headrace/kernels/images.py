@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.kernels.checks import check_indices, index_error
+from headrace.kernels.checks import check_indices, check_lines, index_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,12 +66,13 @@ class Scaling(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """What is shown of each image, and what its values become; see `headrace.kernels.reference.cut`."""
+    """What is shown of each image, scaled first, and what its values become; see `headrace.kernels.reference.cut`."""
 
     places: NDArray[np.int32]
     table: NDArray[Any]
     fill: NDArray[Any]
     terms: NDArray[np.float32] | None = None
+    lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
 
     def row(self, number: int) -> Pixels:
         """What is shown of one of the images."""
@@ -148,7 +149,7 @@ def _check_scaling(scaling: Scaling, extents: NDArray[Any], count: int) -> None:
 
 
 def _check_pixels(scaling: Scaling, pixels: Pixels, out: NDArray[Any], channels: int) -> None:
-    places, table, fill, _ = pixels
+    places, table, fill = pixels[:3]
     count = len(scaling.sizes)
     wanted = {"places": (count, 8), "table": (channels, 256), "fill": (channels,)}
     arrays: tuple[NDArray[Any], ...] = pixels[:3]
@@ -163,6 +164,16 @@ def _check_pixels(scaling: Scaling, pixels: Pixels, out: NDArray[Any], channels:
     if out.ndim != 4 or len(out) != count or out.shape[3] != channels or not out.flags.writeable:
         raise ArgumentError(f"out has shape {out.shape}, but ({count}, h, w, {channels}), writable, is needed")
     limits = places[:, 4:]
-    ends = np.repeat(scaling.sizes, 2, axis=1)
+    extents: NDArray[Any] = scaling.sizes if pixels.lines is None else _extents_of(pixels.lines, scaling.sizes)
+    ends = np.repeat(extents, 2, axis=1)
     if count and ((np.abs(places[:, 2:4]) != 1).any() or limits.min() < 0 or (limits > ends).any()):
         raise ArgumentError("a place shows what lies outside of its scaled image, or does not step by one")
+
+
+def _extents_of(lines: tuple[NDArray[np.int32], NDArray[np.int32]], sizes: NDArray[np.int32]) -> NDArray[np.int64]:
+    """How many rows and columns there are, shape (1, 2), each of which must stand for one of every scaled image."""
+    check_lines(lines)
+    for axis, numbers in enumerate(lines):
+        if len(numbers) and len(sizes) and (numbers.min() < 0 or numbers.max() >= sizes[:, axis].min()):
+            raise ArgumentError("a line lies outside of a scaled image")
+    return np.array([[len(numbers) for numbers in lines]])

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 12
+ABI = 13
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
@@ -124,7 +124,7 @@ class NativeKernels:
         places = [c_void_p, c_void_p, c_int64, c_void_p, c_int64]
         values = [c_void_p, c_void_p, c_void_p, c_int64]
         self._cut = both("headrace_cut", [*images, *places, *values, c_void_p, c_int64, c_void_p, c_int32], c_int64)
-        finish = [*[c_void_p] * 4, c_int64, c_void_p, c_int64, c_void_p, c_int32, c_void_p]
+        finish = [*[c_void_p] * 6, c_int64, c_void_p, c_int64, c_void_p, c_int32, c_void_p]
         scale = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64, *[c_void_p] * 3, c_int32, c_int32, *finish]
         self._scale = _declare(long.headrace_scale, scale)
         self._jpeg_headers = both("headrace_jpeg_headers", [c_void_p, c_void_p, c_int64, c_void_p])
@@ -425,10 +425,11 @@ def _scaling_arguments(scaling: Scaling) -> tuple[Any, ...]:
 
 
 def _pixels_arguments(pixels: Pixels, out: NDArray[Any], out_grid: Array[c_int64]) -> tuple[Any, ...]:
-    places, table, fill, terms = pixels
+    places, table, fill, terms, lines = pixels
+    rows, columns = (None, None) if lines is None else map(_address, lines)
     values = _address(table), _address(fill), None if terms is None else _address(terms)
     stride = out.strides[0] // out.itemsize
-    return _address(places), *values, out.itemsize, out_grid, stride, _address(out)
+    return _address(places), rows, columns, *values, out.itemsize, out_grid, stride, _address(out)
 
 
 def _files(files: Sequence[bytes]) -> tuple[Any, NDArray[np.int64]]:

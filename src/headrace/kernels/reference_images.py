@@ -70,7 +70,7 @@ def scale(
         image = _turned(source[index], int(scaling.turns[row]))
         filters = scaling.interpolation, scaling.antialias
         image = _scaled(image, scaling.boxes[row].tolist(), scaling.sizes[row].tolist(), filters)
-        show(image, pixels.places[row].tolist(), pixels.table, pixels.fill, out[row])
+        show(image, pixels.places[row].tolist(), pixels.table, pixels.fill, out[row], pixels.lines)
 
 
 def show(

@@ -76,7 +76,7 @@ def make_rows(recipe: Recipe, images: NDArray[np.uint8], rows: NDArray[np.int64]
     """
     pixels, last, active = recipe.pixels(), channels_last(out, recipe.axes), kernels.active()
     if recipe.scaling is None:
-        active.cut(images, rows, pixels.places, pixels.table, pixels.fill, last, pixels.terms, recipe.lines, threads())
+        active.cut(images, rows, pixels.places, pixels.table, pixels.fill, last, pixels.terms, pixels.lines, threads())
     else:
         active.scale(images, rows, recipe.scaling, pixels, last, threads())
 

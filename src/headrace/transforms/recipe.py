@@ -39,7 +39,7 @@ class Recipe:
         extents: the height and width of each image that makes up the batch, shape (n, 2), int64.
         channels: how many they have.
         axes: which of the dimensions of a batch are height, width and channels.
-        repeats: whether what makes the images can repeat lines of theirs around them.
+        repeats: whether lines of the images can be repeated around them before they are scaled.
 
     Attributes:
         size: height and width at this point of the chain: two integers, or arrays of shape (n,) where
@@ -61,6 +61,7 @@ class Recipe:
         self._draw: Draw | None = None  # with which the moves draw, if they do
         self._whole = True  # all of the image is seen, and nothing else
         self._repeats = repeats
+        self._is_part = False  # then lines stand for those of its own images alone
         self._scaling: Scaling | None = None
         self._lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
         self._values = unchanged(channels)
@@ -134,15 +135,17 @@ class Recipe:
     def part(self, rows: NDArray[np.int64]) -> Recipe:
         """The recipe of some of the images, to be written to and taken in again."""
         scaling = None if self._scaling is None else self._scaling.part(rows)
-        places, extents = self._settle()[rows], self._extents[rows]
-        return self._copy(size=_common(self.sizes[rows]), _extents=extents, _places=places, _scaling=scaling)
+        places, extents, size = self._settle()[rows], self._extents[rows], _common(self.sizes[rows])
+        part = self._copy(_extents=extents, _places=places, _scaling=scaling, size=size)
+        part._is_part, part._repeats = True, False  # noqa: SLF001 - of this class
+        return part
 
     def take_in(self, parts: list[tuple[NDArray[np.int64], Recipe]]) -> None:
         """Become what the parts, one for each of the images, have become."""
         order = np.argsort(np.concatenate([rows for rows, _ in parts]))
         recipes = [recipe for _, recipe in parts]
         places = np.concatenate([recipe._settle() for recipe in recipes])[order]  # noqa: SLF001 - of this class
-        self.__dict__.update(vars(recipes[-1]))
+        self.__dict__.update(vars(recipes[-1]), _is_part=self._is_part, _repeats=self._repeats)
         self._places = places
         self.size = _common(np.concatenate([recipe.sizes for recipe in recipes])[order])
         self._extents = np.concatenate([recipe._extents for recipe in recipes])[order]  # noqa: SLF001 - of this class
@@ -186,7 +189,10 @@ class Recipe:
             return False
         self._move(Kind.PAD, top, left, top + bottom, left + right)
         self.size = (height + top + bottom, width + left + right)
-        self._whole = False
+        self._whole = mode != "constant" and (left, top) == (
+            right,
+            bottom,
+        )  # then all lines are seen that there are now
         return True
 
     def _fill(self, value: Any) -> bool:
@@ -200,8 +206,8 @@ class Recipe:
         return True
 
     def _repeat(self, padding: tuple[int, int, int, int], mode: str) -> bool:
-        """Go on with images around which their own lines are repeated, if they are whole."""
-        if not self._whole or not self._repeats or self._scaling is not None or 0 in self.size:
+        """Go on with images around which their own lines are repeated, if they are whole and of one size."""
+        if not self._whole or not self._repeats or 0 in self.size:
             return False
         left, top, right, bottom = padding
         around = max(top, bottom), max(left, right)  # alike, for those that are mirrored
@@ -243,6 +249,7 @@ class Recipe:
         self._places = None
         self._move(Kind.WHOLE)
         self._whole = True
+        self._repeats = not self._is_part
 
     def change(self, pixels: Change, parameters: tuple[Any, ...], *terms: Any) -> bool:
         """Let the values become what they become in images that have them all; whether that can be.
@@ -269,15 +276,10 @@ class Recipe:
         """How the images are scaled; None where their size stays as it is."""
         return self._scaling
 
-    @property
-    def lines(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
-        """Which rows and columns of the images the places speak of; None for themselves."""
-        return self._lines
-
     def pixels(self) -> Pixels:
         """What is shown of the images, scaled if they are, and what its values become."""
         values = self._values
-        return Pixels(self._settle(), values.table, values.around, values.terms)
+        return Pixels(self._settle(), values.table, values.around, values.terms, self._lines)
 
     # ------------------------------------------------------------------ moves
 

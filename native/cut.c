@@ -37,6 +37,10 @@ static void find_inner(task *job, const int32_t *columns, int64_t count) {
         const grid *in = job->in, *shape = job->shape;                                                                 \
         const int64_t step = right * in->x_stride, stride = shape->x_stride, plane = shape->channel_stride;            \
         const ITEM *table = job->table;                                                                                \
+        if (sizeof(ITEM) == 1 && job->copies) {                                                                        \
+            job->copies(job, pixels, right, (uint8_t *)out, count);                                                    \
+            return;                                                                                                    \
+        }                                                                                                              \
         if (in->channels == 3 && in->channel_stride == 1 && stride == 1) {                                             \
             NAME##_look_up_3(pixels, step, table, out, out + plane, out + 2 * plane, count);                           \
             return;                                                                                                    \
@@ -152,11 +156,12 @@ int64_t headrace_cut(const uint8_t *source, int64_t image_stride, int64_t images
     if (!all_below(rows, height, in->height) || !all_below(columns, width, in->width)) return 0;
     for (int64_t i = 0; i < count; i++)
         if ((uint64_t)indices[i] >= (uint64_t)images || !is_sound(at + i, height, width)) return i;
-    batch all = {.job = {in, (const grid *)out_grid, rows, columns, 0, width, 0, table, fill, source, 0},
+    batch all = {.job = {in, (const grid *)out_grid, rows, columns, 0, width, 0, table, fill, source, 0, 0},
                  .image_stride = image_stride, .count = count, .item_bytes = item_bytes, .out_stride = out_stride,
                  .indices = indices, .places = at, .out = out};
     all.job.source_end = end_of(source, image_stride, images, in);
     if (columns) find_inner(&all.job, columns, width);
+    all.job.copies = item_bytes == 1 ? headrace_copies(&all.job) : 0;
     all.make = item_bytes == 4 && terms ? headrace_planes(&all.job, terms, &all.by) : 0;
     headrace_each((count + TOGETHER - 1) / TOGETHER, threads, cut_some, &all);
     return -1;

@@ -19,15 +19,21 @@ typedef struct {
     int64_t y_stride, x_stride, channel_stride; /* between neighbours, in items */
 } grid;
 
+typedef struct task task;
+
+/* Writes output columns that come from neighbours in the image, the first one from `pixels`, as they are. */
+typedef void (*copy_run)(const task *job, const uint8_t *pixels, int64_t right, uint8_t *out, int64_t count);
+
 /* What is the same for all images. */
-typedef struct {
+struct task {
     const grid *in, *shape;
     const int32_t *rows, *columns; /* which ones of the image stand for those that places speak of; null: themselves */
     int64_t inner, inner_end;      /* the columns that follow each other in the image as well, */
     int64_t shift;                 /* where they are so many further on */
     const void *table, *fill;
     const uint8_t *source, *source_end; /* all memory that may be read */
-} task;
+    copy_run copies;                    /* null where values change, or change places */
+};
 
 /* Which output columns of an image show what: [begin, end) the image, [inner, inner_end) neighbours in it as neighbours. */
 typedef struct {
@@ -74,6 +80,9 @@ static inline void prefetch(const task *job, const uint8_t *ahead, int64_t row) 
     if (!ahead || row >= job->in->height) return;
     for (int64_t byte = 0; byte < bytes; byte += LINE) HEADRACE_PREFETCH(ahead + row * job->in->y_stride + byte);
 }
+
+/* How bytes that no table changes are copied; null where it does, or where they lie in another way. */
+copy_run headrace_copies(const task *job);
 
 /* How values are computed instead of looked up: (v / d - m) / s. One over d and over s are a float, and the rest of it. */
 typedef struct {

@@ -1,4 +1,5 @@
 #include "cut.h"
+#include "sort.h"
 
 #if !defined(__x86_64__) || !defined(__GNUC__)
 
@@ -40,21 +41,6 @@ AVX2 INLINE __m256 computed_8(__m128i bytes, const formula *by, int colour) {
                            _mm256_mul_ps(less, _mm256_set1_ps(by->rest_s[colour])));
 }
 
-/* Bytes that lie from `bytes` on, sorted by colour: eight of red, of green, and in the second one of blue. */
-AVX2 INLINE void sort_8(const uint8_t *bytes, int right, __m128i *red_green, __m128i *blue) {
-    /* They are 24 bytes, read as bytes 0 to 15 and 8 to 23; each half becomes four of red, of green, of blue. */
-    const __m128i low = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
-    const __m128i high = _mm_setr_epi8(4, 7, 10, 13, 5, 8, 11, 14, 6, 9, 12, 15, -1, -1, -1, -1);
-    const __m128i low_back = _mm_setr_epi8(9, 6, 3, 0, 10, 7, 4, 1, 11, 8, 5, 2, -1, -1, -1, -1);
-    const __m128i high_back = _mm_setr_epi8(13, 10, 7, 4, 14, 11, 8, 5, 15, 12, 9, 6, -1, -1, -1, -1);
-    const __m128i begin = _mm_loadu_si128((const __m128i *)bytes);
-    const __m128i end = _mm_loadu_si128((const __m128i *)(bytes + 8));
-    const __m128i first = right > 0 ? _mm_shuffle_epi8(begin, low) : _mm_shuffle_epi8(end, high_back);
-    const __m128i second = right > 0 ? _mm_shuffle_epi8(end, high) : _mm_shuffle_epi8(begin, low_back);
-    *red_green = _mm_unpacklo_epi32(first, second);
-    *blue = _mm_unpackhi_epi32(first, second);
-}
-
 /* Write values to the columns from x on that are seen, and fill to the others. */
 AVX2 INLINE void store_8(__m256 values, float fill, const seen *columns, int64_t x, float *out) {
     if (columns) {
@@ -73,7 +59,7 @@ AVX2 INLINE void line_8(const formula *by, const uint8_t *pixels, int right, con
     for (int64_t next = 0; next < width; next += AVX2_LANES) {
         const int64_t x = at_most(next, width - AVX2_LANES);
         __m128i red_green, blue;
-        sort_8(bytes + COLOURS * right * x, right, &red_green, &blue);
+        headrace_sort_8(bytes + COLOURS * right * x, right, &red_green, &blue);
         store_8(computed_8(red_green, by, 0), by->fill[0], columns, x, out + x);
         store_8(computed_8(_mm_srli_si128(red_green, 8), by, 1), by->fill[1], columns, x, out + x + plane);
         store_8(computed_8(blue, by, 2), by->fill[2], columns, x, out + x + 2 * plane);

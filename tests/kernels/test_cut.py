@@ -96,6 +96,47 @@ def test_against_single_pixels(given_cut: dict[str, Any], from_planes: bool, to_
         np.testing.assert_array_equal(out, expected)
 
 
+@pytest.mark.parametrize("to_planes", [False, True])
+@pytest.mark.parametrize("from_planes", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_bytes_that_stay_as_they_are(kernels: Kernels, channels: int, from_planes: bool, to_planes: bool) -> None:
+    """They are copied, mirrored or not, and nothing is written beside them."""
+    table = np.tile(np.arange(256, dtype=np.uint8), (channels, 1))
+    for width in range(1, 41):
+        images = np.random.default_rng(width).integers(0, 256, (1, 3, width, channels), np.uint8)
+        places = np.array([[0, 0, 1, 1, 0, 3, 0, width], [2, width - 1, -1, -1, 0, 3, 0, width]], np.int32)
+        inside = np.concatenate([images, images[:, ::-1, ::-1]])
+        expected = np.pad(inside, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=77)
+        out = np.full(expected.shape, 77, np.uint8)
+        out = planes(out) if to_planes else out
+        source = planes(images) if from_planes else images
+        kernels.cut(source, np.zeros(2, np.int64), places, table, np.zeros(channels, np.uint8), out[:, 1:-1, 1:-1])
+        np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize(("channel", "value"), [(0, 0), (1, 77), (2, 255)])
+def test_one_byte_that_changes(kernels: Kernels, channel: int, value: int) -> None:
+    table = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
+    table[channel, value] ^= 1
+    images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    places, out = np.array([[0, 0, 1, 1, 0, 16, 0, 16]], np.int32), np.empty_like(images)
+    kernels.cut(images, np.zeros(1, np.int64), places, table, np.zeros(3, np.uint8), out)
+    assert [row.tolist() for row in out.reshape(256, 3).T] == table.tolist()
+
+
+@given(cuts(dtype=np.uint8), st.booleans(), st.booleans())
+def test_windows_of_bytes_that_stay_as_they_are(given_cut: dict[str, Any], from_planes: bool, to_planes: bool) -> None:
+    given_cut["table"] = np.tile(np.arange(256, dtype=np.uint8), (len(given_cut["table"]), 1))
+    expected = plainly(**given_cut)
+    del given_cut["size"]
+    given_cut["source"] = planes(given_cut["source"]) if from_planes else given_cut["source"]
+    for kernels in AVAILABLE:
+        out = np.full(expected.shape, 77, np.uint8)
+        out = planes(out) if to_planes else out
+        kernels.cut(**given_cut, out=out)
+        np.testing.assert_array_equal(out, expected)
+
+
 @given(cuts(channels=3, dtype=np.float32), st.integers(0, 2**32))
 def test_computed_as_looked_up(given_cut: dict[str, Any], seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -31,8 +31,9 @@ void headrace_each(int64_t count, int32_t threads, void (*work)(void *, headrace
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
-enum { MOST_THREADS = 256 };
+enum { MOST_THREADS = 256, WORTH = 500000 /* nanoseconds of work left, for which a thread more is worth what it costs */ };
 
 /* How many threads of this process are at work on rows, those of all calls together. */
 static atomic_int working;
@@ -87,6 +88,18 @@ static void start_helpers(call *of) {
     }
 }
 
+static int64_t nanoseconds(void) {
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Whether much is left, if the rows to come take as long as those taken since the call began. */
+static int takes_long(call *of, int64_t began) {
+    const int64_t taken = atomic_load(&of->next), left = of->count - taken;
+    return left > 0 && (nanoseconds() - began) / taken * left > WORTH;
+}
+
 void headrace_each(int64_t count, int32_t threads, void (*work)(void *, headrace_scratch *, int64_t), void *context) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     headrace_scratch scratch = {{NULL}, {0}};
@@ -94,8 +107,10 @@ void headrace_each(int64_t count, int32_t threads, void (*work)(void *, headrace
     pthread_once(&once, watch_forks);
     atomic_init(&of.next, 0);
     atomic_fetch_add(&working, 1);
-    do start_helpers(&of);
-    while (take_row(&of, &scratch));
+    start_helpers(&of);
+    const int64_t began = nanoseconds();
+    while (take_row(&of, &scratch))
+        if (takes_long(&of, began)) start_helpers(&of);
     atomic_fetch_sub(&working, 1);
     for (int i = 0; i < of.started; i++) pthread_join(of.helpers[i], NULL);
     free_scratch(&scratch);

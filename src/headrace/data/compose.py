@@ -166,6 +166,10 @@ class ConcatDataset(Dataset[Any]):
         """The batch of the samples at the indices, shape (n,), int64, read from each dataset at once."""
         return self.as_parts().read(self._locate(check_indices(indices, len(self))))
 
+    def encoded_fields(self) -> tuple[int | str | None, ...]:
+        """The fields that are made of encoded images in one of the datasets."""
+        return tuple(dict.fromkeys(field for dataset in self.datasets for field in encoded_fields(dataset)))
+
     def as_parts(self) -> Parts:
         """The datasets, each as it is read inside of this one."""
         return Parts(len(self.datasets), lambda number: Placed(self.datasets[number], number), self._locate)

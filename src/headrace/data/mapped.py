@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import get_field, replace_field
 from headrace.data.cache import CachedDataset
@@ -38,6 +36,7 @@ from headrace.transforms.fuse import Writer, apply_to_rows, flat_steps
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from headrace.transforms.fuse import Step
@@ -74,6 +73,8 @@ class MapDataset(Dataset[Any]):
         self.fn = fn
         self.field = field
         self._stage = _stages(dataset) + 1
+        below = encoded_fields(dataset)
+        self._encoded_fields = (*below, field) if begins_encoded([((), fn)]) else below
         self._writer = Writer()
 
     def __len__(self) -> int:
@@ -81,14 +82,13 @@ class MapDataset(Dataset[Any]):
 
     def __getitem__(self, index: int, /) -> Any:
         position = check_index(index, len(self))
-        encoded = self.as_encoded(self.field)
-        if encoded is not None and encoded.decodes:
-            return encoded.sample(position)
-        parts = self.as_parts()
-        if parts is not None:
-            (located,) = parts.locate(np.array([position]))
-            return parts.part(located.number)[int(located.indices[0])]
-        return self._apply(self.fn, self._source()[position])
+        if self._encoded_fields:
+            encoded, parts = self.as_encoded(self.field), self.as_parts()
+            if encoded is not None and encoded.decodes:
+                return encoded.sample(position)
+            if parts is not None:
+                return parts.sample(position)
+        return self._apply(self.fn, self._read(position))
 
     def reads_batches(self) -> bool:
         """Whether the dataset and the function both work on whole batches, or all functions of a field together."""
@@ -96,7 +96,7 @@ class MapDataset(Dataset[Any]):
             return True
         if self._encoded() is not None:
             return True
-        parts = self.as_parts()
+        parts = self.as_parts() if self._encoded_fields else None
         return parts is not None and any(reads_batches(parts.part(number)) for number in range(parts.length))
 
     def releases_gil(self) -> bool:
@@ -162,8 +162,7 @@ class MapDataset(Dataset[Any]):
 
     def encoded_fields(self) -> tuple[int | str | None, ...]:
         """The fields that are made of encoded images."""
-        below = encoded_fields(self.dataset)
-        return (*below, self.field) if begins_encoded([self._step()]) else below
+        return self._encoded_fields
 
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
         """Where the samples of a field lie, if the dataset knows, and what is done to them, if all works on batches."""
@@ -194,8 +193,7 @@ class MapDataset(Dataset[Any]):
 
     def _encoded(self) -> EncodedField | None:
         """The encoded images, of whichever field, that its functions make a batch of in one pass, if they do."""
-        fields = encoded_fields(self)
-        for field in dict.fromkeys((self.field, *fields)) if fields else ():
+        for field in dict.fromkeys((self.field, *self._encoded_fields)) if self._encoded_fields else ():
             encoded = self.as_encoded(field)
             if encoded is not None and encoded.reads_batches:
                 return encoded
@@ -229,6 +227,13 @@ class MapDataset(Dataset[Any]):
     def _apply(self, function: Callable[[Any], Any], value: Any) -> Any:
         with slot(_FUNCTIONS + self._stage):
             return replace_field(value, self.field, function(get_field(value, self.field)))
+
+    def _read(self, index: int) -> Any:
+        """The sample of the dataset, as `_source` has it, which would take longer."""
+        if _in_view(self.dataset):
+            return self.dataset[index]
+        with slot(0):
+            return self.dataset[index]
 
     def _source(self) -> Indexable[Any]:
         """The dataset, as it is read here.

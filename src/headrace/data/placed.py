@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from headrace.batch.merge import merge
 from headrace.data.encoded import EncodedField, annotate, as_encoded, encoded_fields
 from headrace.data.reading import Indexable, Rows, open_rows, read_batch, reads_batches
@@ -17,7 +19,6 @@ from headrace.keys import part, slot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Located", "Parts", "Placed", "as_parts"]
@@ -116,6 +117,11 @@ class Parts(NamedTuple):
     def over(self, wrap: Callable[[Indexable[Any]], Indexable[Any]]) -> Parts:
         """The same with something over each of the datasets."""
         return self._replace(part=lambda number: wrap(self.part(number)))
+
+    def sample(self, index: int) -> Any:
+        """The sample at an index of the whole."""
+        (located,) = self.locate(np.array([index]))
+        return self.part(located.number)[int(located.indices[0])]
 
     def read(self, located: list[Located]) -> Any:
         """The batch of samples that have been located, read from each part at once."""

@@ -177,8 +177,8 @@ static int begin_mcu(decoder *image) {
     return image->scan.bits.at < image->scan.limit || headrace_fill_scan(&image->scan);
 }
 
-static int read_mcu_row(decoder *image, int64_t row) {
-    for (int64_t column = 0; column < image->mcu_columns; column++) {
+static int read_mcu_row(decoder *image, int64_t row, int64_t column) {
+    for (; column < image->mcu_columns; column++) {
         const int needed = row >= image->first_row && column >= image->first_column && column < image->end_column;
         if (!begin_mcu(image)) return 0;
         if (!(needed ? read_mcu(image, column - image->first_column) : skip_mcu(image))) return 0;
@@ -263,9 +263,21 @@ static void give_rows(decoder *image, int64_t row, target *to) {
     if (image->lag) keep_rows(image);
 }
 
+/* Where a restart comes before the first MCU that is needed, all before it can be left out. Returns the MCU to go on
+ * with, or -1. */
+static int64_t skip_restarts(decoder *image) {
+    const int64_t needed = image->first_row * image->mcu_columns + image->first_column;
+    const int64_t count = image->frame.restart ? needed / image->frame.restart : 0;
+    while (image->restarts < count)
+        if (!headrace_skip_to_restart(&image->scan, (int)(image->restarts++ & 7))) return -1;
+    return count * image->frame.restart;
+}
+
 static int decode_rows(decoder *image, target *to) {
-    for (int64_t row = 0; row < image->end_row; row++) {
-        if (!read_mcu_row(image, row)) return 0;
+    const int64_t begin = skip_restarts(image);
+    if (begin < 0) return 0;
+    for (int64_t row = begin / image->mcu_columns; row < image->end_row; row++) {
+        if (!read_mcu_row(image, row, row * image->mcu_columns < begin ? begin % image->mcu_columns : 0)) return 0;
         if (row >= image->first_row) give_rows(image, row, to);
     }
     return 1;

@@ -1,8 +1,8 @@
 /* The parts of the decoder for baseline JPEGs: the frame, entropy-coded bits, transforms and colours.
  *
- * It knows what nearly all photographs are: 8 bits a sample, Huffman codes, one sequential scan, grey or YCbCr. It never
- * says what is wrong: whatever is rare, or not certainly as libjpeg-turbo would decode it without a warning, is left to
- * that, and what both decode has the same pixels. Sections are those of ITU-T T.81, which is ISO/IEC 10918-1.
+ * It knows what nearly all photographs are: 8 bits a sample, Huffman codes, one sequential scan, grey or YCbCr. It
+ * never says what is wrong: whatever is rare, or not certainly as libjpeg-turbo would decode it without a warning, is
+ * left to that, and what both decode has the same pixels. Sections are those of ITU-T T.81, which is ISO/IEC 10918-1.
  */
 #ifndef HEADRACE_BASELINE_H
 #define HEADRACE_BASELINE_H
@@ -29,7 +29,7 @@ typedef struct {
     uint16_t skips[1 << HEADRACE_SKIP_BITS];     /* as many as that many bits hold, without their values */
 } headrace_codes;
 
-/* The tables that a file may have, by class (0 for DC) and number. A thread keeps them: most files have the same ones. */
+/* The tables that a file may have, by class (0 for DC) and number. A thread keeps them: most files have the same. */
 typedef struct {
     headrace_codes codes[2][4];
 } headrace_tables;
@@ -72,7 +72,7 @@ typedef struct {
 typedef struct {
     headrace_bits bits;
     uint8_t *bytes;            /* a part of them, without what is stuffed into them */
-    const uint8_t *filled;     /* where that part ends */
+    uint8_t *filled;           /* where that part ends */
     const uint8_t *limit;      /* behind it there may not be enough bytes for an MCU */
     const uint8_t *from, *end; /* in the file: what was not yet read */
     int ended;                 /* whether the file or a marker comes next */
@@ -86,11 +86,14 @@ void headrace_begin_scan(headrace_scan *scan, uint8_t *bytes, const uint8_t *fro
 /* Have the bytes of an MCU at hand. Returns 0 where more was read than there was. */
 int headrace_fill_scan(headrace_scan *scan);
 
-/* Go on behind the restart marker of that number, 0 to 7. Returns 0 where another one comes, or there is more before. */
+/* Go on behind the restart marker of that number, 0 to 7. Returns 0 where another comes, or there is more before it. */
 int headrace_restart_scan(headrace_scan *scan, int number);
 
-/* The next block: its DC coefficient is added to the last one, the others to a block of zeros, in rows; NULL to skip them.
- * Returns the place of the last coefficient, or -1 where it is damaged. */
+/* The same without regard to what there is before. */
+int headrace_skip_to_restart(headrace_scan *scan, int number);
+
+/* The next block: its DC coefficient is added to the last one, the others to a block of zeros, in rows; NULL to skip
+ * them. Returns the place of the last coefficient, or -1 where it is damaged. */
 int headrace_read_block(headrace_bits *bits, const headrace_codes *dc, const headrace_codes *ac, int16_t *coefficients,
                         int *last_dc);
 
@@ -103,8 +106,8 @@ typedef struct {
     int64_t stride;
 } headrace_block;
 
-/* Transform two blocks, which may be one, to as many samples each way, 8, 4 or 2. Zeros are left of their coefficients.
- * Returns 0 where one has a coefficient that no image has. */
+/* Transform two blocks, which may be one, to as many samples each way, 8, 4 or 2. Of the coefficients zeros are left.
+ * Returns 0 where one is such that no image has it. */
 int headrace_transform(const headrace_block blocks[2], int size);
 
 /* The same for one block of which only the DC coefficient, dequantised, is not 0; size may be 1, too. */

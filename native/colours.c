@@ -5,7 +5,7 @@
 #include <immintrin.h>
 #endif
 
-/* YCbCr to RGB (ITU-R BT.601, as in the JFIF specification, section 7), with 16 bits behind the point as libjpeg has. */
+/* YCbCr to RGB (ITU-R BT.601, by section 7 of the JFIF specification), with 16 bits behind the point as libjpeg has. */
 enum { POINT = 16, ONE = 1 << POINT, HALF = ONE / 2, CENTRE = 128 };
 enum { RED_OF_RED = 91881, BLUE_OF_BLUE = 116130, GREEN_OF_BLUE = -22554, GREEN_OF_RED = -46802 };
 

@@ -11,7 +11,7 @@
 /* Factors have 13 bits behind the point; what the columns become keeps 2 of them. */
 enum { FACTOR_BITS = 13, KEPT_BITS = 2, SIDE = 8 };
 
-/* Above this the ways in which libjpeg-turbo transforms a block of but one row differ. No image has such coefficients. */
+/* Above this the ways in which libjpeg-turbo transforms a block of but one row differ. No image has so large ones. */
 enum { MOST_IN_ROW = 1 << 13 };
 
 /* Sums of c(k) * sqrt(2) * cos(k * pi / 16), named by their values. */

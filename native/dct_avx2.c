@@ -198,8 +198,4 @@ __attribute__((target("avx2"))) int headrace_transform_avx2(const headrace_block
     return usual;
 }
 
-#else
-
-typedef int nothing_here; /* a file of C may not be empty */
-
 #endif

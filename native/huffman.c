@@ -13,7 +13,8 @@
  * the code alone, those of the value, and how far behind the last coefficient its own is. */
 enum { BITS_MASK = 63, END = 1 << 6, CODE_SHIFT = 8, SIZE_SHIFT = 16, ADVANCE_SHIFT = 24, FIELD = 31 };
 
-/* A pair is two symbols: the bits of all, how far the first and both go, ENDS added where the block does, and the values. */
+/* A pair is two symbols: the bits of all, how far the first and both go, ENDS added where the block does, and the two
+ * values. */
 enum { FIRST_SHIFT = 6, BOTH_SHIFT = 11, BOTH_MASK = 127, ENDS = HEADRACE_BLOCK, VALUE_BITS = 7, MOST_SIZE = 6 };
 
 /* Some symbols that are skipped: the bits of all, and how far they go. */
@@ -69,7 +70,7 @@ static int make_singles(headrace_codes *codes, int is_ac) {
     return 1;
 }
 
-/* The single symbol that a word of `bits` bits begins with behind the first `at`; 0 where it does not hold all of it. */
+/* The single symbol that a word of `bits` bits has behind the first `at`; 0 where it does not hold all of it. */
 static uint32_t within(const headrace_codes *codes, uint32_t word, int bits, int at) {
     const uint32_t next = word << (32 - bits) << at;
     const uint32_t entry = codes->singles[next >> (32 - HEADRACE_SINGLE_BITS)];
@@ -191,11 +192,11 @@ INLINE int read_difference(headrace_bits *bits, const headrace_codes *codes) {
     return difference;
 }
 
-/* Where there is but one value, it is written over a 0. */
-INLINE void store_pair(int16_t *coefficients, uint32_t entry, uint32_t first, uint32_t both) {
-    coefficients[headrace_zigzag[both]] = (int16_t)((int32_t)entry >> (32 - VALUE_BITS));
-    coefficients[headrace_zigzag[first]] = (int16_t)((int32_t)(entry << VALUE_BITS) >> (32 - VALUE_BITS));
+/* The values of a pair. */
+INLINE int16_t first_value(uint32_t entry) {
+    return (int16_t)((int32_t)(entry << VALUE_BITS) >> (32 - VALUE_BITS));
 }
+INLINE int16_t second_value(uint32_t entry) { return (int16_t)((int32_t)entry >> (32 - VALUE_BITS)); }
 
 /* The AC coefficients, to their end. Returns as read_one. */
 INLINE uint32_t read_coefficients(headrace_bits *bits, const headrace_codes *codes, int16_t *coefficients) {
@@ -209,7 +210,8 @@ INLINE uint32_t read_coefficients(headrace_bits *bits, const headrace_codes *cod
             if (both >= LAST) {
                 if (entry & ENDS << BOTH_SHIFT && both < ENDS + LAST) {
                     take(bits, entry);
-                    if (first > place) store_pair(coefficients, entry, first, both - ENDS);
+                    /* there is at most one value, and perhaps none: a branch would be foreseen half of the time */
+                    coefficients[headrace_zigzag[first]] += first_value(entry);
                     return both;
                 }
                 place = read_one(bits, codes, place, coefficients);
@@ -217,7 +219,8 @@ INLINE uint32_t read_coefficients(headrace_bits *bits, const headrace_codes *cod
                 break;
             }
             take(bits, entry);
-            store_pair(coefficients, entry, first, both);
+            coefficients[headrace_zigzag[both]] = second_value(entry); /* or a 0, which the one value is written over */
+            coefficients[headrace_zigzag[first]] = first_value(entry);
             place = both;
         }
     }

@@ -11,7 +11,8 @@ size_t headrace_scan_bytes(void) { return AT_ONCE + 2 * MCU_BYTES; }
 void headrace_begin_scan(headrace_scan *scan, uint8_t *bytes, const uint8_t *from, const uint8_t *end) {
     memset(scan, 0, sizeof *scan);
     scan->bytes = bytes;
-    scan->bits.at = scan->filled = scan->limit = bytes;
+    scan->filled = bytes;
+    scan->bits.at = scan->limit = bytes;
     scan->from = from;
     scan->end = end;
 }
@@ -45,15 +46,30 @@ int headrace_fill_scan(headrace_scan *scan) {
         scan->bits.at = scan->bytes;
         scan->bits.at += (scan->bits.count & 63) >> 3;
         unstuff(scan, scan->bytes + rest, scan->bytes + AT_ONCE);
-        memset(scan->bytes + (scan->filled - scan->bytes), 0, MCU_BYTES);
+        memset(scan->filled, 0, MCU_BYTES);
         scan->limit = scan->ended ? scan->filled : scan->filled - MCU_BYTES;
     }
     return next_byte(scan) <= scan->filled;
 }
 
-int headrace_restart_scan(headrace_scan *scan, int number) {
-    if (!headrace_fill_scan(scan) || !scan->ended || next_byte(scan) != scan->filled) return 0;
+/* Begin behind the marker that comes next, if it is that restart. */
+static int begin_behind(headrace_scan *scan, int number) {
     if (scan->end - scan->from < 2 || scan->from[1] != 0xD0 + number) return 0;
     headrace_begin_scan(scan, scan->bytes, scan->from + 2, scan->end);
     return 1;
+}
+
+int headrace_restart_scan(headrace_scan *scan, int number) {
+    return headrace_fill_scan(scan) && scan->ended && next_byte(scan) == scan->filled && begin_behind(scan, number);
+}
+
+int headrace_skip_to_restart(headrace_scan *scan, int number) {
+    while (scan->end - scan->from >= 2) {
+        const uint8_t *ones = memchr(scan->from, 0xFF, (size_t)(scan->end - scan->from - 1));
+        if (!ones) return 0;
+        scan->from = ones;
+        if (ones[1]) return begin_behind(scan, number);
+        scan->from += 2;
+    }
+    return 0;
 }

@@ -108,8 +108,8 @@ int main(int count, char **arguments) {
             alone += of.ours && !of.libjpegs;
         }
     }
-    printf("%lld inputs, of which libjpeg decoded %lld; our decoder found the same pixels in %lld, and in %lld more, which "
-           "are damaged beyond the window\n",
+    printf("%lld inputs, of which libjpeg decoded %lld; our decoder found the same pixels in %lld, and in %lld more, "
+           "which are damaged beyond the window\n",
            (long long)done, (long long)by_libjpeg, (long long)by_both, (long long)alone);
     return 0;
 }

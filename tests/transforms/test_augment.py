@@ -146,7 +146,9 @@ def theirs(v2: Any, name: str, image: NDArray[Any], magnitude: float, interpolat
     torch = sys.modules["torch"]
     magnitude = round(magnitude) if name == "Posterize" else magnitude
     tensor, fill = torch.from_numpy(image), {torch.Tensor: None}
-    changed = v2.TrivialAugmentWide()._apply_image_or_video_transform(tensor, name, magnitude, interpolation, fill)
+    changed = v2.TrivialAugmentWide()._apply_image_or_video_transform(
+        tensor, name, magnitude, v2.InterpolationMode(interpolation), fill
+    )
     return np.asarray(changed)
 
 

@@ -155,7 +155,7 @@ def test_resize_bicubic(v2: Any, size: Any, dtype: str) -> None:
 def test_resize_to_the_nearest(v2: Any, size: Any, dtype: str) -> None:
     images = noise(2, 3, 23, 31, dtype=dtype)
     given = [size] if isinstance(size, int) else list(size)
-    expected = v2.functional.resize(torch.from_numpy(images), given, "nearest-exact")
+    expected = v2.functional.resize(torch.from_numpy(images), given, v2.InterpolationMode.NEAREST_EXACT)
     assert_same(Resize(size, v2.InterpolationMode.NEAREST, layout="CHW").apply_batch(images), expected)
 
 

@@ -1,0 +1,199 @@
+"""The kernels that make images, in C."""
+
+from __future__ import annotations
+
+from ctypes import Array, c_char_p, c_int, c_int32, c_int64, c_void_p
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.kernels.checks import check_cut, check_cut_values
+from headrace.kernels.images import Pixels, Scaling, check_decode, check_scale
+from headrace.kernels.moves import check_move
+from headrace.kernels.native.calls import LITTLE, address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.kernels.native.calls import Library
+
+__all__ = ["ImageKernels"]
+
+# Bytes of images that are made in several times as long as it takes to start a thread.
+_MUCH = 1 << 21
+
+# Headers of so many files are read in the time that it takes to hand the GIL over and back.
+_MANY = 32
+_MESSAGE = 200  # bytes, as native/headrace.h has it
+
+
+class ImageKernels:
+    """Windows, scaling and JPEG; `headrace.kernels.reference` documents each function."""
+
+    decodes = True
+
+    def __init__(self, library: Library) -> None:
+        self._move = library.both("headrace_move", [c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_void_p])
+        images = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64]
+        places = [c_void_p, c_void_p, c_int64, c_void_p, c_int64]
+        values = [c_void_p, c_void_p, c_void_p, c_int64]
+        cut = [*images, *places, *values, c_void_p, c_int64, c_void_p, c_int32]
+        self._cut = library.both("headrace_cut", cut, c_int64)
+        finish = [*[c_void_p] * 6, c_int64, c_void_p, c_int64, c_void_p, c_int32, c_void_p]
+        self._scale = library.long("headrace_scale", [*images, *[c_void_p] * 3, c_int32, c_int32, *finish])
+        self._jpeg_headers = library.both("headrace_jpeg_headers", [c_void_p, c_void_p, c_int64, c_void_p])
+        files = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64]
+        self._decode = library.long("headrace_decode", [*files, *[c_void_p] * 3, c_int32, c_int32, *finish])
+        self.has_libjpeg = library.brief("headrace_decodes", [], c_int)() > 1
+
+    def move(
+        self,
+        indices: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        moves: NDArray[np.int64],
+        places: NDArray[np.int32],
+    ) -> None:
+        """Find where images come from once they are moved."""
+        check_move(indices, sizes, moves, places)
+        indices = np.ascontiguousarray(indices)
+        stride = sizes.strides[0] // sizes.itemsize
+        start, count = address(indices), len(indices)
+        move = self._move[places.nbytes > LITTLE]
+        move(start, count, address(sizes), stride, address(moves), len(moves), address(places))
+
+    def cut(
+        self,
+        source: NDArray[np.uint8],
+        indices: NDArray[np.int64],
+        places: NDArray[np.int32],
+        table: NDArray[Any],
+        fill: NDArray[Any],
+        out: NDArray[Any],
+        terms: NDArray[np.float32] | None = None,
+        lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
+        threads: int = 1,
+    ) -> None:
+        """Cut windows out of images, mirror them, and look each value up in a table."""
+        check_cut(source, indices, places, table, fill, out, lines)
+        indices = np.ascontiguousarray(indices)
+        rows, columns = lines or (None, None)
+        source_grid, out_grid = _grid(source.shape, source.strides, 1), _grid(out.shape, out.strides, out.itemsize)
+        bad = self._cut[out.nbytes > LITTLE](
+            address(source),
+            source.strides[0],
+            len(source),
+            source_grid,
+            address(indices),
+            len(indices),
+            address(places),
+            None if rows is None else address(rows),
+            source.shape[1] if rows is None else len(rows),
+            None if columns is None else address(columns),
+            source.shape[2] if columns is None else len(columns),
+            address(table),
+            address(fill),
+            None if terms is None else address(terms),
+            out.itemsize,
+            out_grid,
+            out.strides[0] // out.itemsize,
+            address(out),
+            threads if out.nbytes > _MUCH else 1,
+        )
+        if bad >= 0:
+            check_cut_values(source, indices, places, lines)
+
+    def scale(
+        self,
+        source: NDArray[np.uint8],
+        indices: NDArray[np.int64],
+        scaling: Scaling,
+        pixels: Pixels,
+        out: NDArray[Any],
+        threads: int = 1,
+    ) -> None:
+        """Scale a part of each image, then cut windows out of these as `cut` does."""
+        check_scale(source, indices, scaling, pixels, out)
+        indices = np.ascontiguousarray(indices)
+        source_grid, out_grid = _grid(source.shape, source.strides, 1), _grid(out.shape, out.strides, out.itemsize)
+        failures = np.zeros(len(indices), np.int32)
+        self._scale(
+            address(source),
+            source.strides[0],
+            len(source),
+            source_grid,
+            address(indices),
+            len(indices),
+            *_scaling_arguments(scaling),
+            *_pixels_arguments(pixels, out, out_grid),
+            threads,
+            address(failures),
+        )
+        if failures.any():
+            raise MemoryError(f"there is no memory to scale an image of {source.shape[1]} x {source.shape[2]} pixels")
+
+    def jpeg_headers(self, files: Sequence[bytes]) -> NDArray[np.int32]:
+        """Return what the headers of JPEG images say."""
+        pointers, lengths = _files(files)
+        out = np.empty((len(files), 4), np.int32)
+        self._jpeg_headers[len(files) > _MANY](pointers, address(lengths), len(files), address(out))
+        return out
+
+    def decode(
+        self,
+        files: Sequence[bytes],
+        headers: NDArray[np.int32],
+        denominators: NDArray[np.int32],
+        scaling: Scaling,
+        pixels: Pixels,
+        out: NDArray[Any],
+        threads: int = 1,
+    ) -> list[tuple[int, str]]:
+        """Decode JPEG images, of each no more than the part that is scaled and shown; then as `scale`."""
+        check_decode(files, headers, denominators, scaling, pixels, out)
+        pointers, lengths = _files(files)
+        out_grid = _grid(out.shape, out.strides, out.itemsize)
+        messages = np.zeros((len(files), _MESSAGE), np.uint8)
+        self._decode(
+            pointers,
+            address(lengths),
+            len(files),
+            address(headers),
+            address(denominators),
+            len(pixels.table),
+            *_scaling_arguments(scaling),
+            *_pixels_arguments(pixels, out, out_grid),
+            threads,
+            address(messages),
+        )
+        return [(row, _text(messages[row])) for row in np.flatnonzero(messages[:, 0]).tolist()]
+
+
+def _scaling_arguments(scaling: Scaling) -> tuple[Any, ...]:
+    turns, boxes, sizes, antialias, interpolation = scaling
+    return address(boxes), address(turns), address(sizes), interpolation, antialias
+
+
+def _pixels_arguments(pixels: Pixels, out: NDArray[Any], out_grid: Array[c_int64]) -> tuple[Any, ...]:
+    places, table, fill, terms, lines = pixels
+    rows, columns = (None, None) if lines is None else map(address, lines)
+    values = address(table), address(fill), None if terms is None else address(terms)
+    stride = out.strides[0] // out.itemsize
+    return address(places), rows, columns, *values, out.itemsize, out_grid, stride, address(out)
+
+
+def _files(files: Sequence[bytes]) -> tuple[Any, NDArray[np.int64]]:
+    """Where the bytes of files lie, as C reads it, and how many there are of each."""
+    return (c_char_p * len(files))(*files), np.array([len(data) for data in files], np.int64)
+
+
+def _text(message: NDArray[np.uint8]) -> str:
+    return message.tobytes().partition(b"\0")[0].decode("utf-8", "replace")
+
+
+@lru_cache(64)
+def _grid(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Array[c_int64]:
+    """The height, width and channels of images, and the strides of each, in items."""
+    return (c_int64 * 6)(*shape[1:], *(stride // itemsize for stride in strides[1:]))

@@ -1,0 +1,171 @@
+"""The kernels that find and read records, in C."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref, c_int64, c_void_p, cast, py_object, pythonapi
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.kernels.checks import check_ranges, check_room, range_error
+from headrace.kernels.native.calls import LITTLE, address
+from headrace.kernels.scans import RECORD, VALUE_DTYPES, check_bounds, check_crc32c, check_data, check_spans
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.kernels.native.calls import Library
+    from headrace.kernels.scans import TarScan
+
+__all__ = ["RecordKernels"]
+
+_TAR_ARRAYS = ("out", "firsts", "key_text", "key_bounds", "field_text", "field_bounds", "last_sample")
+_TAR_ROOM = ("capacity", "key_room", "field_capacity", "field_room")
+_TAR_NUMBERS = ("position", "members", "samples", "fields", "skipped", "sample")
+
+
+class _Tar(ctypes.Structure):
+    """The headrace_tar of the header file."""
+
+    _fields_ = [*((name, c_void_p) for name in _TAR_ARRAYS), *((name, c_int64) for name in _TAR_ROOM + _TAR_NUMBERS)]
+
+
+class RecordKernels:
+    """Ranges of bytes, TFRecord, tar and tf.train.Example; `headrace.kernels.reference` documents each function."""
+
+    def __init__(self, library: Library) -> None:
+        ranges = [*[c_void_p] * 5, c_int64]
+        self._gather_ranges = library.both("headrace_gather_ranges", [*ranges, c_void_p], c_int64)
+        self._crc32c = library.both("headrace_crc32c", [*ranges, c_void_p], c_int64)
+        self._touch_ranges = library.long("headrace_touch_ranges", ranges, c_int64)
+        self._slice_ranges = library.brief("headrace_slice_ranges", [*ranges, c_void_p, c_void_p, py_object], c_int64)
+        makers = pythonapi.PyBytes_FromStringAndSize, pythonapi.PyList_SetItem
+        self._makers = [cast(function, c_void_p) for function in makers]
+        tfrecord = [c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
+        self._scan_tfrecord = library.long("headrace_scan_tfrecord", tfrecord, c_int64)
+        self._scan_tar = library.long("headrace_scan_tar", [c_void_p, c_int64, c_void_p], c_int64)
+        find = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
+        self._find_features = library.both("headrace_find_features", find, c_int64)
+        read = [c_void_p, c_void_p, *[c_int64] * 4, c_void_p]
+        self._read_features = library.both("headrace_read_features", read, c_int64)
+
+    def gather_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        out: NDArray[np.uint8],
+    ) -> None:
+        """Copy ranges of bytes of several sources into `out`, end to end."""
+        check_ranges(sources, which, offsets, lengths)
+        check_room(lengths, out)
+        arrays = _range_arrays(sources, which, offsets, lengths)
+        bad = self._gather_ranges[out.nbytes > LITTLE](*map(address, arrays), len(which), address(out))
+        if bad >= 0:
+            raise range_error(sources, which, offsets, lengths, bad)
+
+    def slice_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+    ) -> list[bytes]:
+        """Return ranges of bytes of several sources, each as an object of its own."""
+        check_ranges(sources, which, offsets, lengths)
+        arrays = _range_arrays(sources, which, offsets, lengths)
+        out: list[Any] = [None] * len(which)
+        addresses = [*map(address, arrays), len(which)]
+        # Objects are made under the GIL, under which nobody should wait for pages from a disk.
+        bad = self._touch_ranges(*addresses) if int(lengths.sum()) > LITTLE else -1
+        if bad < 0:
+            bad = self._slice_ranges(*addresses, *self._makers, out)
+        if bad >= 0:
+            raise range_error(sources, which, offsets, lengths, bad)
+        return out
+
+    def crc32c(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[np.uint32]:
+        """Return the CRC32C of ranges of bytes."""
+        check_crc32c(data, offsets, lengths)
+        return self.crc32c_ranges([data], np.zeros(len(offsets), np.int64), offsets, lengths)
+
+    def crc32c_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+    ) -> NDArray[np.uint32]:
+        """Return the CRC32C of ranges of bytes of several sources."""
+        check_ranges(sources, which, offsets, lengths)
+        arrays = _range_arrays(sources, which, offsets, lengths)
+        out = np.empty(len(which), np.uint32)
+        crc32c = self._crc32c[int(lengths.sum()) > LITTLE]
+        bad = crc32c(*map(address, arrays), len(which), address(out))
+        if bad >= 0:
+            raise range_error(sources, which, offsets, lengths, bad)
+        return out
+
+    def scan_tfrecord(self, data: NDArray[np.uint8], position: int, capacity: int) -> tuple[NDArray[Any], int, int]:
+        """List the records of a TFRecord file."""
+        check_data(data, position)
+        out = np.empty(capacity, RECORD)
+        at, problem = c_int64(position), c_int64(0)
+        count = self._scan_tfrecord(address(data), len(data), byref(at), address(out), capacity, byref(problem))
+        return out[:count], at.value, problem.value
+
+    def scan_tar(self, data: NDArray[np.uint8], scan: TarScan) -> int:
+        """List the members of a tar that are files of a sample."""
+        check_data(data, scan.position)
+        arrays = [getattr(scan, name) for name in _TAR_ARRAYS]
+        numbers = [getattr(scan, name) for name in _TAR_NUMBERS]
+        room = (scan.capacity, scan.key_room, len(scan.last_sample), len(scan.field_text))
+        state = _Tar(*map(address, arrays), *room, *numbers)
+        ended = int(self._scan_tar(address(data), len(data), byref(state)))
+        for name in _TAR_NUMBERS:
+            setattr(scan, name, getattr(state, name))
+        return ended
+
+    def find_features(
+        self, data: NDArray[np.uint8], bounds: NDArray[np.int64], names: Sequence[bytes]
+    ) -> tuple[NDArray[np.int64], int]:
+        """Find features by name in records that are tf.train.Example."""
+        check_bounds(data, bounds)
+        bounds = np.ascontiguousarray(bounds)
+        text = np.frombuffer(b"".join(names), np.uint8)
+        ends = np.array([0, *accumulate(map(len, names))], np.int64)
+        spans = np.empty((len(bounds) - 1, len(names), 4), np.int64)
+        find = self._find_features[len(data) > LITTLE]
+        bad = find(address(data), address(bounds), len(spans), address(text), address(ends), len(names), address(spans))
+        return spans, int(bad)
+
+    def read_features(self, data: NDArray[np.uint8], spans: NDArray[np.int64], kind: int) -> tuple[NDArray[Any], int]:
+        """Read the values of one feature of each record."""
+        check_spans(data, spans, kind)
+        if spans.strides[1] != spans.itemsize:
+            spans = np.ascontiguousarray(spans)
+        shape = (int(spans[:, 3].sum()), 2) if kind == 1 else (int(spans[:, 3].sum()),)
+        out = np.empty(shape, VALUE_DTYPES[kind])
+        read = self._read_features[out.nbytes > LITTLE]
+        stride, width = spans.strides[0] // spans.itemsize, out.itemsize * (2 if kind == 1 else 1)
+        bad = read(address(data), address(spans), stride, len(spans), kind, width, address(out))
+        return out, int(bad)
+
+
+def _range_arrays(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> list[NDArray[Any]]:
+    """Ranges of sources as C reads them: where each source lies and how large it is, then the ranges."""
+    addresses = np.array([address(source) for source in sources], np.uint64)
+    sizes = np.array([len(source) for source in sources], np.int64)
+    return [addresses, sizes, *map(np.ascontiguousarray, (which, offsets, lengths))]

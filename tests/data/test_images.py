@@ -518,6 +518,12 @@ END_TO_END: dict[str, Callable[[Path], Any]] = {
         Compose(PIXELS), field=0
     ),
     "subset": lambda root: (halves(root, ImageFolder) + ImageFolder(root)).subset(range(3, 18)).map(Compose(CROP), 0),
+    "decoded with another limit": lambda root: (
+        ImageFolder(root, decode=Decode(max_pixels=9999)) + ImageFolder(root)
+    ).map(Compose([*CROP, *PIXELS]), field=0),
+    "maps of bytes": lambda root: halves(root, lambda root: ImageFolder(root, decode=None)).map(
+        Compose([Decode(), *CROP]), field=0
+    ),
     "another field": lambda root: halves(root, lambda root: ImageFolder(root, Compose(CROP))).map(noisy, field=1),
 }
 
@@ -584,6 +590,35 @@ def test_one_pass_draws_and_changes_what_each_step_would(steps: Callable[[Any], 
     for field in range(2):
         expected = np.concatenate([batch[field] for batch in singly])
         check_same(np.concatenate([batch[field] for batch in found]), expected)
+
+
+def test_folders_that_are_decoded_alike_are_one_pass_together(
+    of_many_sizes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+    make: Any = vars(encoded)["make_batch"]
+
+    def counting(*arguments: Any) -> Any:
+        passes.append(len(arguments[0]))
+        return make(*arguments)
+
+    monkeypatch.setattr(encoded, "make_batch", counting)
+    for form, expected in (("maps of several fields", [6]), ("maps of bytes", [6]), ("transforms and a map", [3, 3])):
+        END_TO_END[form](of_many_sizes).get_batch(np.array([0, 6, 5, 1, 11, 4]))
+        assert passes == expected
+        passes.clear()
+
+
+@pytest.mark.parametrize("form", ["maps of several fields", "transforms and a map", "maps of bytes"])
+def test_an_error_of_one_of_several_folders_names_the_file(form: str, of_many_sizes: Path) -> None:
+    path = ImageFolder(of_many_sizes).paths[7]
+    Path(path).write_bytes(Path(path).read_bytes()[:300])
+    with pytest.raises(DecodeError) as caught:
+        END_TO_END[form](of_many_sizes).get_batch(np.arange(12)[::-1])
+    assert getattr(caught.value, "filename", None) == path
+    with pytest.raises(DecodeError) as caught:
+        END_TO_END[form](of_many_sizes)[7]
+    assert getattr(caught.value, "filename", None) == path
 
 
 def test_an_error_in_one_pass_names_the_file_and_the_sample(of_many_sizes: Path) -> None:

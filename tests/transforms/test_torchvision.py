@@ -156,7 +156,8 @@ def test_resize_to_the_nearest(v2: Any, size: Any, dtype: str) -> None:
     images = noise(2, 3, 23, 31, dtype=dtype)
     given = [size] if isinstance(size, int) else list(size)
     expected = v2.functional.resize(torch.from_numpy(images), given, v2.InterpolationMode.NEAREST_EXACT)
-    assert_same(Resize(size, v2.InterpolationMode.NEAREST, layout="CHW").apply_batch(images), expected)
+    for name in ("nearest-exact", v2.InterpolationMode.NEAREST_EXACT, v2.InterpolationMode.NEAREST):
+        assert_same(Resize(size, name, layout="CHW").apply_batch(images), expected)
 
 
 @pytest.mark.parametrize(("size", "max_size"), [(10, 12), (10, 20), (13, 14), (30, 41), (6, 8)])

@@ -166,6 +166,20 @@ class ConcatDataset(Dataset[Any]):
         """The batch of the samples at the indices, shape (n,), int64, read from each dataset at once."""
         return self.as_parts().read(self._locate(check_indices(indices, len(self))))
 
+    def as_encoded(self, field: int | str | None) -> EncodedField | None:
+        """The encoded images that a field is made of, if all of the datasets decode them alike, and do nothing else."""
+        first, *others = [as_encoded(dataset, field) for dataset in self.datasets]
+        if first is None or not all(first.is_like(other) for other in (first, *others)):
+            return None
+        whole = copy.copy(self)
+        whole.datasets = [encoded.dataset for encoded in (first, *others) if encoded is not None]
+        return first._replace(dataset=whole)
+
+    def annotate(self, error: Exception, index: int) -> None:
+        """Let an error say of which sample it is."""
+        ((number, _, (place,)),) = self._locate(np.array([index]))
+        annotate(error, self.datasets[number], int(place))
+
     def encoded_fields(self) -> tuple[int | str | None, ...]:
         """The fields that are made of encoded images in one of the datasets."""
         return tuple(dict.fromkeys(field for dataset in self.datasets for field in encoded_fields(dataset)))

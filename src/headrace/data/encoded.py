@@ -12,6 +12,7 @@ from headrace.batch.collate import default_collate
 from headrace.batch.structure import get_field, replace_field
 from headrace.data.reading import Indexable, read_batch, read_samples, reads_batches
 from headrace.faces import fast_face
+from headrace.transforms.decode import Decode
 from headrace.transforms.encoded import become_one_size, begins_encoded, make_batch, make_sample
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ class EncodedField(NamedTuple):
     def reads_batches(self) -> bool:
         """Whether images of any sizes become a batch in one pass."""
         return become_one_size(self.functions)
+
+    def is_like(self, other: EncodedField | None) -> bool:
+        """Whether another one is of the same field, and both are decoded alike and nothing else, so that none draws."""
+        if other is None or self.field != other.field:
+            return False
+        ours, theirs = ([function for _, function in each.functions] for each in (self, other))
+        return all(type(function) is Decode for function in (*ours, *theirs)) and [*map(vars, ours)] == [
+            *map(vars, theirs)
+        ]
 
     def sample(self, index: int) -> Any:
         """The sample at an index, with the image that the functions make of this field."""

@@ -83,11 +83,12 @@ class MapDataset(Dataset[Any]):
     def __getitem__(self, index: int, /) -> Any:
         position = check_index(index, len(self))
         if self._encoded_fields:
-            encoded, parts = self.as_encoded(self.field), self.as_parts()
-            if encoded is not None and encoded.decodes:
-                return encoded.sample(position)
+            parts = self.as_parts()
             if parts is not None:
                 return parts.sample(position)
+            encoded = self.as_encoded(self.field)
+            if encoded is not None and encoded.decodes:
+                return encoded.sample(position)
         return self._apply(self.fn, self._read(position))
 
     def reads_batches(self) -> bool:

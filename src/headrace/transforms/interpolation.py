@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["check_interpolation"]
 
 _PILLOWS = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as plain numbers
+_TORCHVISIONS = {"nearest-exact": "nearest"}  # its plain nearest is another one for tensors
 
 
 def check_interpolation(interpolation: Any, allowed: Sequence[str]) -> str:
     """The name of an interpolation.
 
     Args:
-        interpolation: that name, or a constant of torchvision's or of Pillow's.
+        interpolation: that name, or torchvision's name or constant, or Pillow's constant.
         allowed: the names that there may be.
 
     Raises:
@@ -30,9 +31,11 @@ def check_interpolation(interpolation: Any, allowed: Sequence[str]) -> str:
     """
     name = interpolation
     if isinstance(interpolation, Enum):
-        name = interpolation.name.lower()
+        name = interpolation.name.lower().replace("_", "-")
     elif isinstance(interpolation, int) and not isinstance(interpolation, bool):
         name = _PILLOWS.get(interpolation)
+    if isinstance(name, str):
+        name = _TORCHVISIONS.get(name, name)
     if not isinstance(name, str) or name not in allowed:
         raise ArgumentError(f"interpolation must be one of {', '.join(allowed)}, but got {interpolation!r}")
     return name

@@ -29,9 +29,11 @@ typedef struct {
     uint16_t skips[1 << HEADRACE_SKIP_BITS];     /* as many as that many bits hold, without their values */
 } headrace_codes;
 
-/* The tables that a file may have, by class (0 for DC) and number. A thread keeps them: most files have the same. */
+/* The tables that a baseline file may have, by class (0 for DC) and number (table B.5). A thread keeps them: most files
+ * have the same. */
+enum { HEADRACE_CODES_EACH = 2 };
 typedef struct {
-    headrace_codes codes[2][4];
+    headrace_codes codes[2][HEADRACE_CODES_EACH];
 } headrace_tables;
 
 /* Take over a table as stored, `length` bytes without its class and number. Returns how many bytes it has, or 0 where

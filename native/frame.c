@@ -21,7 +21,7 @@ typedef struct {
 static int read_codes(headrace_frame *frame, headrace_tables *tables, segment of) {
     while (of.length > 0) {
         const int class = of.data[0] >> 4, number = of.data[0] & 15;
-        if (class > CODES_AC || number > 3) return 0;
+        if (class > CODES_AC || number >= HEADRACE_CODES_EACH) return 0;
         const int64_t taken = headrace_read_codes(&tables->codes[class][number], class, of.data + 1, of.length - 1);
         if (!taken) return 0;
         frame->known[class] |= 1 << number;
@@ -81,7 +81,7 @@ static int read_scan(headrace_frame *frame, segment of) {
         const uint8_t *from = of.data + 1 + 2 * i;
         to->dc = from[1] >> 4;
         to->ac = from[1] & 15;
-        if (from[0] != to->id || to->dc > 3 || to->ac > 3 || to->quantisation > 3) return 0;
+        if (from[0] != to->id || to->quantisation > 3) return 0;
         if (!(frame->known[CODES_DC] >> to->dc & frame->known[CODES_AC] >> to->ac &
               frame->known[QUANTISATIONS] >> to->quantisation & 1))
             return 0;

@@ -46,6 +46,7 @@ __all__ = [
     "rival",
     "steady",
     "touch",
+    "use_cores",
 ]
 
 
@@ -102,6 +103,12 @@ def begin_with(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if options.smoke:
         print("smoke run: the figures mean nothing")
     return options
+
+
+def use_cores(count: int) -> None:
+    """Leave this process, and those that it starts, so many cores, where the system lets a process choose."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
 def machine() -> str:

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.common import Contender, begin, print_table, race, rate, rival, touch
+from benchmarks.common import Contender, begin, print_table, race, rate, rival, touch, use_cores
 
 from headrace import (
     Compose,
@@ -264,6 +264,7 @@ def print_memory(file: bytes, batches: int) -> None:
 
 def main() -> None:
     """Run all of it."""
+    use_cores(2)
     smoke = begin("photographs in JPEG files")
     rounds = 1 if smoke else 5
     for count, height, width in ((8, 90, 120), (4, 150, 200)) if smoke else ((2_000, 375, 500), (200, 1500, 2000)):

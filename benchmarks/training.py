@@ -5,7 +5,7 @@
 50,000 images of 32x32x3 bytes, shuffled, batches of 512: RandomCrop(32, padding=4), RandomHorizontalFlip, ToFloat,
 Normalize, ToCHW, in pinned memory, and copied to the GPU while the step before is computed. A small residual network in
 bfloat16 is trained for an epoch. The first contender loads nothing: it trains on one batch again and again. torch's
-DataLoader has torchvision's transforms, and a process for each core, but one.
+DataLoader makes the calls that torchvision makes, in a process for each core, but one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from benchmarks.common import Contender, begin, print_table, race, rate, rival
+from benchmarks.images import MEAN, STD, Photos
 
 from headrace import (
     Compose,
@@ -33,26 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH, CLASSES = 512, 10
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 torch: Any = rival("torch")
 data: Any = rival("torch.utils.data")
-vision: Any = rival("torchvision.transforms.v2")
 has_gpu = bool(torch) and torch.cuda.is_available()
-
-
-class Photos:
-    """A dataset as people write it for torch: bytes in planes, one at a time, with torchvision's transforms."""
-
-    def __init__(self, images: NDArray[Any]) -> None:
-        self.images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-        scaled = [vision.ToDtype(torch.float32, scale=True), vision.Normalize(MEAN, STD)]
-        self.augment = vision.Compose([vision.RandomCrop(32, padding=4), vision.RandomHorizontalFlip(), *scaled])
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.augment(self.images[index]), index % CLASSES
 
 
 def network() -> Any:
@@ -162,7 +146,7 @@ def main() -> None:
         "nothing loaded": (bool(torch), lambda: nothing_loaded(images)),
         "headrace, inline": (bool(torch), lambda: headrace_loader(images, 0)),
         "headrace, 2 threads": (bool(torch), lambda: headrace_loader(images, 2)),
-        f"torch DataLoader, {processes} processes": (bool(vision), lambda: torch_loader(images, processes)),
+        f"torch DataLoader, {processes} processes": (bool(torch), lambda: torch_loader(images, processes)),
     }
     trainer = Trainer() if has_gpu else None
     entries = [contender(name, make, trainer, is_there=is_there) for name, (is_there, make) in loaders.items()]

@@ -21,7 +21,6 @@ RIVALS = {
     "cache": [],
     "soak": [],
     "storage": ["tensorflow", "webdataset"],
-    "training": ["torch", "torchvision"],
 }  # the others are compared with torch alone
 
 

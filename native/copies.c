@@ -1,4 +1,4 @@
-#include "cut.h"
+#include "copies.h"
 #include "sort.h"
 
 #include <string.h>

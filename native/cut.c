@@ -1,4 +1,5 @@
-#include "cut.h"
+#include "copies.h"
+#include "planes.h"
 
 enum { AHEAD = 2, TOGETHER = 8 /* images that a thread takes at a time */ };
 

@@ -1,4 +1,4 @@
-#include "cut.h"
+#include "planes.h"
 #include "sort.h"
 
 #if !defined(__x86_64__) || !defined(__GNUC__)

@@ -1,6 +1,6 @@
 /* What is shared by the ways to cut windows out of images: how images lie, and which of their pixels are seen. */
-#ifndef HEADRACE_CUT_H
-#define HEADRACE_CUT_H
+#ifndef HEADRACE_GRID_H
+#define HEADRACE_GRID_H
 
 #include "images.h"
 
@@ -80,20 +80,5 @@ static inline void prefetch(const task *job, const uint8_t *ahead, int64_t row) 
     if (!ahead || row >= job->in->height) return;
     for (int64_t byte = 0; byte < bytes; byte += LINE) HEADRACE_PREFETCH(ahead + row * job->in->y_stride + byte);
 }
-
-/* How bytes that no table changes are copied; null where it does, or where they lie in another way. */
-copy_run headrace_copies(const task *job);
-
-/* How values are computed instead of looked up: (v / d - m) / s. One over d and over s are a float, and the rest of it. */
-typedef struct {
-    float over_d, rest_d, m[3], over_s[3], rest_s[3], fill[3];
-} formula;
-
-/* Make one image of floats in three planes from one of three interleaved colours. */
-typedef void (*make_planes)(const task *job, const formula *by, const uint8_t *image, const uint8_t *ahead,
-                            const place *at, const spans *of, float *out);
-
-/* The quickest way to compute such images here; null if there is none that gives the table to the last bit. */
-make_planes headrace_planes(const task *job, const float *terms, formula *by);
 
 #endif

@@ -8,16 +8,20 @@ typedef struct {
     const headrace_codes *dc, *ac;
     const int16_t *quantisation;
     int last_dc;
-    int size;            /* samples of a block each way */
-    uint8_t *rows;       /* the first sample; before it there are one row and MARGIN bytes a row */
+    int size;         /* samples of a block each way */
+    uint8_t *rows;    /* the first sample; before it there are one row and MARGIN bytes a row */
     int64_t stride;
-    uint8_t *doubled;    /* a row of as many samples as the image has */
+    uint8_t *doubled; /* a row of as many samples as the image has */
 } colour;
 
 /* How colours are brought to the size of the image. */
 enum { AS_IT_IS, COLUMNS_DOUBLED, BOTH_DOUBLED };
 
-enum { MARGIN = 32, WAITING = 2, PARTS_APART = 64 };
+enum {
+    MARGIN = 32,  /* bytes on either side of a row: samples beside the image, and what is read at once */
+    ALIGNED = 64, /* rows begin at multiples of it */
+    WAITING = 2   /* blocks are transformed together */
+};
 
 /* An image while it is decoded. Sizes are those of the decoded image, which may be a part of the stored one's. */
 typedef struct {
@@ -29,13 +33,13 @@ typedef struct {
     int64_t first_row, end_row, first_column, end_column; /* the MCUs that are needed */
     int64_t since_restart, restarts;
     int doubling;
-    int smooth;          /* whether doubled samples are mixed, and do not repeat */
-    int lag;             /* the row that waits for the next row of MCUs, if it is needed */
+    int smooth; /* whether doubled samples are mixed, and do not repeat */
+    int lag;    /* how many rows wait for the next row of MCUs: mixed samples need those above and below */
     int64_t colour_height, colour_width; /* of the colours that are doubled */
     colour colours[HEADRACE_COLOURS];
     int16_t *sums;
     int16_t coefficients[WAITING][HEADRACE_BLOCK]; /* zeros, but for blocks that wait */
-    headrace_block waiting[WAITING]; /* blocks that are transformed together */
+    headrace_block waiting[WAITING];
     int waits, waiting_size;
 } decoder;
 
@@ -83,7 +87,7 @@ static void find_mcus(decoder *image) {
 
 static int take_memory(decoder *image, headrace_scratch *scratch) {
     const int64_t columns = image->end_column - image->first_column, width = columns * image->mcu_width;
-    const size_t stride = (size_t)divided_up(width + 2 * MARGIN, PARTS_APART) * PARTS_APART;
+    const size_t stride = (size_t)divided_up(width + 2 * MARGIN, ALIGNED) * ALIGNED;
     const size_t rows = (size_t)image->mcu_height + 1, plane = rows * stride;
     const size_t sums = 2 * stride, all = HEADRACE_COLOURS * (plane + stride) + sums;
     uint8_t *memory = headrace_memory(scratch, HEADRACE_PLANES, all);
@@ -170,7 +174,7 @@ static int restart(decoder *image) {
     return 1;
 }
 
-/* Have the data of an MCU at hand. */
+/* Have the bytes of an MCU at hand. */
 static int begin_mcu(decoder *image) {
     if (image->frame.restart && image->since_restart == image->frame.restart && !restart(image)) return 0;
     image->since_restart++;
@@ -190,10 +194,10 @@ static int read_mcu_row(decoder *image, int64_t row, int64_t column) {
 
 /* Samples at the edge of the image stand for those beside it. */
 static void extend_rows(decoder *image) {
-    const int64_t rows = image->mcu_height, end = image->colour_width - image->first_column * image->mcu_width / 2;
+    const int64_t end = image->colour_width - image->first_column * image->mcu_width / 2;
     for (int32_t i = 1; i < image->frame.count; i++) {
         const colour *of = image->colours + i;
-        for (int64_t row = 0; row < rows; row++) {
+        for (int64_t row = 0; row < of->of->down * of->size; row++) {
             uint8_t *samples = of->rows + row * of->stride;
             if (!image->first_column) samples[-1] = samples[0];
             if (image->end_column == image->mcu_columns) samples[end] = samples[end - 1];

@@ -1,7 +1,6 @@
 #include "baseline.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(HEADRACE_PORTABLE)
-#define HAS_AVX2 1
+#ifdef HAS_AVX2
 #include <immintrin.h>
 #endif
 

@@ -4,10 +4,6 @@
 
 #include "baseline.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(HEADRACE_PORTABLE)
-#define HAS_AVX2 1
-#endif
-
 /* Factors have 13 bits behind the point; what the columns become keeps 2 of them. */
 enum { FACTOR_BITS = 13, KEPT_BITS = 2, SIDE = 8 };
 

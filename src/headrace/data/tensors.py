@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headrace import adapters, kernels
-from headrace.batch.arena import empty
+from headrace.batch.arena import empty, leases
 from headrace.batch.collate import default_collate
 from headrace.data.dataset import Dataset
 from headrace.data.reading import Rows, check_index, check_indices
-from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
+from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.storage.rows import rows_differ
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["TensorDataset"]
+
+_INT64 = np.dtype(np.int64)
 
 
 class TensorDataset(Dataset[tuple[Any, ...]]):
@@ -90,7 +93,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         """
         try:
             return tuple(column.gather(indices) for column in self._columns)
-        except OutOfRangeError:  # negative ones are told apart from wrong ones only here, for speed
+        except IndexError:  # negative ones are told apart from wrong ones only here, for speed
             rows = check_indices(indices, self._length)
         return tuple(column.gather(rows) for column in self._columns)
 
@@ -136,6 +139,10 @@ class _Column:
         if not self.shape:
             raise ArgumentError(f"Tensor {position} has shape () and so no first dimension to take samples from")
         self.length: int = self.shape[0]
+        # What NumPy takes rows from, quicker than a kernel is called; of others it would copy all rows first.
+        rows = None if self.array is None else np.asarray(self.array)
+        self._rows = None if rows is None or not (rows.flags.c_contiguous and rows.flags.aligned) else rows
+        self._row_bytes = 0 if rows is None or not self.length else rows[:1].nbytes
 
     @property
     def gathers(self) -> bool:
@@ -151,13 +158,20 @@ class _Column:
         return self._adapter.row(self._tensor, index)
 
     def gather(self, rows: NDArray[np.int64]) -> Any:
-        """The rows at the indices, in new memory; OutOfRangeError where there is none."""
+        """The rows at the indices, in new memory; an IndexError where there is none."""
         array = self.array
         if array is None:
             return self._adapter.take(self._tensor, check_indices(rows, self.length))
         if array.ndim == 1 and array is self._tensor and rows_differ(array.dtype):
             rows = check_indices(rows, self.length)
             return default_collate(list(array[rows]), rows)
+        if (
+            self._rows is not None
+            and rows.dtype == _INT64
+            and rows.ndim == 1
+            and not leases(len(rows) * self._row_bytes)
+        ):
+            return self.wrap(self._rows.take(rows, 0))
         out = empty((len(rows), *array.shape[1:]), array.dtype)
         kernels.active().gather(array, rows, out)
         return self.wrap(out)

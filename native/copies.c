@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { GROUP_BYTES = 16, SORTED = 8, COLOURS = 3 };
+enum { GROUP_BYTES = 16, SORTED = 8, COLOURS = 3, MOST_CHANNELS = 4 /* that groups are mirrored of */ };
 
 /* ---- lines of pixels that stay beside each other */
 
@@ -11,10 +11,11 @@ enum { GROUP_BYTES = 16, SORTED = 8, COLOURS = 3 };
 /* Groups of pixels with 16 bytes, of which those of three channels read and write one more, of a pixel before and after
  * them. Returns how many pixels are done, of which the first one must be. */
 HEADRACE_SSSE3 static int64_t mirror_groups(const uint8_t *last, int64_t channels, uint8_t *out, int64_t count) {
-    static const uint8_t orders[4][GROUP_BYTES] = {{15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0},
-                                                   {14, 15, 12, 13, 10, 11, 8, 9, 6, 7, 4, 5, 2, 3, 0, 1},
-                                                   {12, 13, 14, 9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2, 15},
-                                                   {12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3}};
+    static const uint8_t orders[MOST_CHANNELS][GROUP_BYTES] = {
+        {15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0},
+        {14, 15, 12, 13, 10, 11, 8, 9, 6, 7, 4, 5, 2, 3, 0, 1},
+        {12, 13, 14, 9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2, 15},
+        {12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3}};
     const __m128i order = _mm_loadu_si128((const __m128i *)orders[channels - 1]);
     const int64_t group = GROUP_BYTES / channels;
     int64_t x = 1;
@@ -38,7 +39,7 @@ static void copy_line(const uint8_t *pixels, int64_t right, int64_t channels, ui
         return;
     }
 #ifdef HEADRACE_SSSE3
-    if (count && __builtin_cpu_supports("ssse3")) {
+    if (count && channels <= MOST_CHANNELS && __builtin_cpu_supports("ssse3")) {
         mirror_some(pixels, channels, out, 0, 1);
         done = mirror_groups(pixels, channels, out, count);
     }

@@ -9,21 +9,23 @@
 #define AVX2_INLINE AVX2 __attribute__((always_inline)) static inline
 #endif
 
-enum { BITS = HEADRACE_WEIGHT_BITS, HALF = 1 << (BITS - 1) };
+enum { BITS = HEADRACE_WEIGHT_BITS, HALF = 1 << (BITS - 1), TOGETHER = 4 /* channels; for AVX2 no more */ };
 
 /* ---- for any processor */
 
 static uint8_t rounded(int32_t sum) { return (uint8_t)headrace_smaller(headrace_larger(sum >> BITS, 0), 255); }
 
 static void scale_columns(const headrace_axis *axis, int64_t channels, const uint8_t *pixels, uint8_t *line) {
-    for (int64_t i = 0; i < axis->count; i++) {
-        const uint8_t *source = pixels + (axis->first[i] - axis->source) * channels;
-        const int32_t *weights = axis->weights + i * axis->stride;
-        int32_t sums[4] = {HALF, HALF, HALF, HALF}; /* what is read and written too much is slack, or overwritten */
-        for (int64_t tap = 0; tap < axis->taps[i]; tap++, source += channels)
-            for (int c = 0; c < 4; c++) sums[c] += source[c] * weights[tap];
-        for (int c = 0; c < 4; c++) line[i * channels + c] = rounded(sums[c]);
-    }
+    for (int64_t i = 0; i < axis->count; i++)
+        for (int64_t from = 0; from < channels; from += TOGETHER) {
+            const uint8_t *source = pixels + (axis->first[i] - axis->source) * channels + from;
+            const int32_t *weights = axis->weights + i * axis->stride;
+            /* what is read and written too much is slack, or overwritten */
+            int32_t sums[TOGETHER] = {HALF, HALF, HALF, HALF};
+            for (int64_t tap = 0; tap < axis->taps[i]; tap++, source += channels)
+                for (int c = 0; c < TOGETHER; c++) sums[c] += source[c] * weights[tap];
+            for (int c = 0; c < TOGETHER; c++) line[i * channels + from + c] = rounded(sums[c]);
+        }
 }
 
 static void scale_rows(const uint8_t *lines, int64_t line_bytes, int64_t taps, const int32_t *weights,
@@ -226,7 +228,7 @@ AVX2 static void scale_rows_avx2(const uint8_t *lines, int64_t line_bytes, int64
 
 int headrace_begin_lines(headrace_scaling *scaling, headrace_scratch *scratch, int slot) {
 #ifdef HAS_AVX2
-    if (__builtin_cpu_supports("avx2")) {
+    if (scaling->finish->channels <= TOGETHER && __builtin_cpu_supports("avx2")) {
         headrace_axis *columns = &scaling->columns;
         shift_last(columns);
         split_weights(columns);

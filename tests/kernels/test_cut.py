@@ -56,7 +56,7 @@ def padded_lines(draw: st.DrawFn, mode: Any, *extents: int) -> tuple[NDArray[np.
 def cuts(draw: st.DrawFn, channels: Any = None, dtype: Any = None) -> dict[str, Any]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     height, width = draw(st.integers(1, 9)), draw(st.integers(1, 40))
-    channels = channels or draw(st.integers(1, 4))
+    channels = channels or draw(st.integers(1, 6))
     dtype = dtype or draw(st.sampled_from([np.uint8, np.float16, np.float32]))
     count = draw(st.integers(0, 4))
     places = np.empty((count, 8), np.int32)
@@ -98,7 +98,7 @@ def test_against_single_pixels(given_cut: dict[str, Any], from_planes: bool, to_
 
 @pytest.mark.parametrize("to_planes", [False, True])
 @pytest.mark.parametrize("from_planes", [False, True])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 17])
 def test_bytes_that_stay_as_they_are(kernels: Kernels, channels: int, from_planes: bool, to_planes: bool) -> None:
     """They are copied, mirrored or not, and nothing is written beside them."""
     table = np.tile(np.arange(256, dtype=np.uint8), (channels, 1))

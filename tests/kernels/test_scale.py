@@ -41,7 +41,7 @@ def noise(*shape: int) -> Any:
 def scalings(draw: st.DrawFn) -> dict[str, Any]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     height, width = draw(st.integers(1, 60)), draw(st.integers(1, 60))
-    channels, count = draw(st.integers(1, 4)), draw(st.integers(0, 4))
+    channels, count = draw(st.integers(1, 6)), draw(st.integers(0, 4))
     turns = rng.integers(0, 8, count).astype(np.int32)
     parts = draw(st.sampled_from([1, 2, 8]))
     boxes = np.empty((count, 4))

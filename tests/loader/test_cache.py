@@ -229,7 +229,7 @@ def _knows_shares() -> bool:
 
 @pytest.mark.skipif(not _knows_shares(), reason="the system does not say how memory is shared")
 def test_memory_is_held_once(tmp_path: Path) -> None:
-    length, size = 60, 400  # 480 KB each
+    length, size = 120, 400  # 480 KB each
     dataset = Logged(tmp_path / "log", size, length)
     cached = dataset.cache()
     before = shared_memory([os.getpid()])
@@ -241,7 +241,7 @@ def test_memory_is_held_once(tmp_path: Path) -> None:
     cached.get_batch(np.arange(length))
     stats = cached.stats()
     assert stats.bytes > length * size * size * 3
-    blocks = 3 * 4 * 4 * size * size * 3  # batches that workers have ready or are given back
+    blocks = 3 * 5 * 4 * size * size * 3  # batches that workers have ready or are given back
     assert shared_memory([os.getpid(), *workers]) - before < stats.bytes + blocks
     loader.close()
 

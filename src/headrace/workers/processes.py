@@ -66,7 +66,9 @@ class ProcessPool(Generic[T, R]):
         self._max_bytes = max_bytes
         self._in_order = in_order
         self._next = 0  # the number of the first task of the next run: no two runs have one in common
-        spare = -(-window // workers) + 1
+        # For its share of the window, the batch it writes, and two more: it may be ahead of the others, and blocks
+        # take their time to come back. New blocks cost more than batches do, since the system clears each page.
+        spare = -(-window // workers) + 3
         self.crew = Crew(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
         self._end = weakref.finalize(self, self.crew.end)
         try:

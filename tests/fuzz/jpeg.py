@@ -3,7 +3,8 @@
     python tests/fuzz/jpeg.py [--count 100000] [--seed 0]
 
 The C is built with AddressSanitizer and UndefinedBehaviorSanitizer, and leaks count, so that the first wrong access
-ends the run with a report. `decode` may give an array or raise DecodeError; anything else ends the run, too.
+ends the run with a report. So do pixels other than libjpeg's, or of rows in which it finds damage. `decode` may give
+an array or raise DecodeError; anything else ends the run, too.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def seeds(mode: str = "RGB") -> Iterator[tuple[str, bytes]]:
     kinds |= {"restarts": {"restart_marker_blocks": 3}, "optimised": {"optimize": True}}
     for name, options in kinds.items():
         yield f"{name}.jpg", _encoded(picture, "JPEG", **options)
+    for name, size in {"thin": (3, 61), "flat": (75, 1), "17x17": (17, 17)}.items():
+        yield f"{name}.jpg", _encoded(picture.crop((0, 0, *size)), "JPEG")
     yield "grey.jpg", _encoded(picture.convert("L"), "JPEG")
     yield "cmyk.jpg", _encoded(picture.convert("CMYK"), "JPEG")
     yield "grey-progressive.jpg", _encoded(picture.convert("L"), "JPEG", progressive=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -138,10 +139,9 @@ class WorkMaker:
 
 def _load_together(reader: BatchReader, task: SampleTask) -> list[Any]:
     """The batches of a task that has several; if they cannot be read at once, what becomes of each alone."""
-    try:
+    with suppress(Exception):  # it comes again, and then it is known of which batch
         return split(reader.read_at_once(task.selection, task.epoch.draws_key), task.parts)
-    except Exception:  # it comes again, and then it is known of which batch
-        return [_load_alone(reader, single) for single in task.singly()]
+    return [_load_alone(reader, single) for single in task.singly()]
 
 
 def _load_alone(reader: BatchReader, task: SampleTask) -> Any:

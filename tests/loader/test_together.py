@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from headrace import (
     Transform,
 )
 from headrace.data.reading import reads_together
+from headrace.errors import WorkerError
 from headrace.position import Epoch
 from headrace.reader import BatchReader
 from headrace.tasks import SampleTask
@@ -127,6 +130,7 @@ def test_an_error_is_of_one_of_them(backend: Any, workers: int) -> None:
         notes = caught.value.__notes__
         assert "while reading sample 42 of Broken" in notes
         assert sum("step 10 of epoch 0" in note for note in notes) == 1
+        assert caught.value.__context__ is None  # that the batches could not be read at once is no news
         found += [batch.tolist() for (batch,) in batches]
     assert found == [list(range(at, min(at + 4, LENGTH))) for at in range(0, LENGTH, 4) if at != 40]
 
@@ -139,6 +143,83 @@ def test_a_bad_sample_is_passed_over(backend: Any) -> None:
         assert [bad.index for bad in loader.bad_samples] == [42]
     assert found[10] == [40, 41, 43]
     assert [index for batch in found for index in batch] == [index for index in range(LENGTH) if index != 42]
+
+
+@pytest.mark.parametrize("backend", ["thread", "process"])
+def test_errors_of_batches_that_come_in_any_order(backend: Any) -> None:
+    """Each is of one batch, and where its neighbours went on shows in the state."""
+    with DataLoader(Broken(np.arange(LENGTH)), 4, num_workers=2, backend=backend, in_order=False) as loader:
+        batches, found = iter(loader), list[int]()
+        with pytest.raises(ValueError, match="a bad row"):
+            found.extend(index for (batch,) in batches for index in batch.tolist())
+        state = loader.state_dict()
+        rest = [index for (batch,) in batches for index in batch.tolist()]
+        loader.load_state_dict(state)
+        assert sorted(index for (batch,) in loader for index in batch.tolist()) == sorted(rest)
+    assert sorted(found + rest) == [index for index in range(LENGTH) if index not in range(40, 44)]
+
+
+def test_a_bad_sample_is_replaced() -> None:
+    def make(**options: Any) -> DataLoader[Any]:
+        return DataLoader(Broken(np.arange(LENGTH)), 4, seed=3, on_error="replace", **options)
+
+    with pytest.warns(HeadraceWarning, match="sample 42"):
+        expected = list(make())
+    with make(num_workers=2, backend="thread") as loader, pytest.warns(HeadraceWarning, match="sample 42"):
+        check_same(list(loader), expected)
+
+
+class Mortal(Broken):
+    """A row that is the death of its worker, once: then there is a file."""
+
+    def __init__(self, *tensors: Any, grave: str) -> None:
+        super().__init__(*tensors)
+        self.grave = grave
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        if self.bad in indices and not Path(self.grave).exists():
+            Path(self.grave).touch()
+            os._exit(1)
+        return TensorDataset.get_batch(self, indices)
+
+    def reads_together(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_worker_that_dies_has_them_done_by_another(tmp_path: Path, in_order: bool) -> None:
+    dataset = Mortal(np.arange(LENGTH), grave=str(tmp_path / "grave"))
+    options: dict[str, Any] = {"num_workers": 2, "backend": "process", "in_order": in_order}
+    with DataLoader(dataset, 4, on_worker_death="restart", **options) as loader:
+        found = [batch.tolist() for (batch,) in loader]
+    assert Path(dataset.grave).exists()
+    assert sorted(found) == [list(range(at, min(at + 4, LENGTH))) for at in range(0, LENGTH, 4)]
+
+
+def test_a_worker_that_dies_takes_no_batch_with_it(tmp_path: Path) -> None:
+    """The state after its death still has all that were not handed out."""
+    dataset = Mortal(np.arange(LENGTH), grave=str(tmp_path / "grave"))
+    with DataLoader(dataset, 4, num_workers=2, backend="process") as loader:
+        found = list[int]()
+        with pytest.raises(WorkerError, match="steps"):
+            found.extend(index for (batch,) in loader for index in batch.tolist())
+        state = loader.state_dict()
+    with DataLoader(dataset, 4, num_workers=2, backend="process") as loader:
+        loader.load_state_dict(state)
+        found += [index for (batch,) in loader for index in batch.tolist()]
+    assert found == list(range(LENGTH))
+
+
+@pytest.mark.parametrize("backend", ["thread", "process"])
+def test_workers_that_stay(at_once: list[int], backend: Any) -> None:
+    def make(**options: Any) -> DataLoader[Any]:
+        return DataLoader(rows().map(AUGMENT, field=0), 4, shuffle=True, seed=3, **options)
+
+    alone = make()
+    with make(num_workers=2, backend=backend, persistent_workers=True) as loader:
+        for _ in range(3):
+            check_same(list(loader), list(alone))
+    assert at_once or backend == "process"
 
 
 class Own(TensorDataset):

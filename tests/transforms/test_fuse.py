@@ -226,6 +226,41 @@ def test_a_transform_that_is_changed_between_batches() -> None:
     assert next(iter(loader))[0].shape == (10, 4, 9, 3)
 
 
+@pytest.mark.parametrize("numbers", [[0.0], np.zeros(1)])
+def test_numbers_that_are_changed_in_place_between_batches(numbers: Any) -> None:
+    dataset = TensorDataset(images_of((9, 9, 1))).map(Compose([ToFloat(), Normalize(numbers, [1.0])]), field=0)
+    batches = iter(DataLoader(dataset, 10))
+    first = next(batches)[0]
+    numbers[0] = 2
+    np.testing.assert_array_equal(next(batches)[0], np.float32(images_of((9, 9, 1))[10:] / np.float32(255)) - 2)
+    assert first.min() >= 0
+
+
+class Growing(CenterCrop):
+    """A transform whose window depends on more than it has as attributes."""
+
+    extent = 3
+
+    def lower(self, recipe: Recipe) -> bool:
+        recipe.window(0, 0, (self.extent, self.extent))
+        return True
+
+
+def test_a_derived_transform_writes_itself_for_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = iter(DataLoader(TensorDataset(images_of((9, 9, 3))).map(Growing(3), field=0), 10))
+    assert next(batches)[0].shape == (10, 3, 3, 3)
+    monkeypatch.setattr(Growing, "extent", 5)
+    assert next(batches)[0].shape == (10, 5, 5, 3)
+
+
+def test_a_chain_that_grows_between_batches() -> None:
+    chain = Compose([RandomHorizontalFlip(0.0)])
+    batches = iter(DataLoader(TensorDataset(images_of((9, 9, 3))).map(chain, field=0), 10))
+    assert next(batches)[0].shape == (10, 9, 9, 3)
+    chain.transforms.insert(0, CenterCrop(4))
+    assert next(batches)[0].shape == (10, 4, 4, 3)
+
+
 def test_one_chain_at_two_places_draws_twice(made: list[int]) -> None:
     part = TensorDataset(images_of(LAYOUTS["HWC"])).map(Compose([CROP, FLIP]), field=0)
     both = StackDataset(part, part)

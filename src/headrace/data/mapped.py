@@ -31,7 +31,7 @@ from headrace.errors import ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.keys import slot
 from headrace.transforms.encoded import begins_encoded
-from headrace.transforms.fuse import Writer, apply_to_rows, flat_steps
+from headrace.transforms.fuse import Writer, apply_to_rows, flat_steps, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ class MapDataset(Dataset[Any]):
     def reads_together(self) -> bool:
         """Whether the dataset reads several batches as one, and the function makes the same of a sample in each."""
         steps = flat_steps([((), self.fn)])
-        ours = all(type(step).__module__.startswith(_OURS) and batch_function(step) is not None for _, step in steps)
+        ours = all(is_own(step) and batch_function(step) is not None for _, step in steps)
         return ours and reads_together(self.dataset)
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
@@ -260,8 +260,6 @@ def _are_apart(one: int | str | None, other: int | str | None) -> bool:
 _IN_VIEW = (MapDataset, TensorDataset, Subset, ConcatDataset, StackDataset, CachedDataset, Placed)
 _ROWS = 8  # of a dataset, for which it is worth to read it by itself
 
-
-_OURS = "headrace.transforms."  # the modules of transforms that work on each sample by itself
 
 # Where mapped functions draw, by stage: far from the slots of the datasets in a ConcatDataset or StackDataset.
 _FUNCTIONS = 2**30

@@ -7,7 +7,6 @@ as they would have, with the same draws.
 from __future__ import annotations
 
 from functools import lru_cache
-from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,7 +27,10 @@ if TYPE_CHECKING:
 
     Step = tuple[tuple[int, ...], Callable[[Any], Any]]
 
-__all__ = ["Writer", "apply_to_rows", "flat_steps", "make_rows", "write_steps"]
+__all__ = ["Writer", "apply_to_rows", "flat_steps", "is_own", "make_rows", "write_steps"]
+
+_OWN = "headrace.transforms."  # the modules of transforms that work on each sample by itself
+_FIXED = (int, float, str, type(None), np.dtype, np.generic)
 
 
 def apply_to_rows(
@@ -120,7 +122,7 @@ class Writer:
         last = self._last
         if last is None or not last.holds(place, images, steps):
             recipe, number = _write_anew(images, count, steps)
-            if recipe is None or not recipe.is_general:
+            if recipe is None or not recipe.is_general or not all(is_own(function) for _, function in steps[:number]):
                 return recipe, number
             last = self._last = _Written(place, images.shape[1:], steps, _attributes(steps[:number]), recipe, number)
         height, width = last.recipe.source_size
@@ -145,17 +147,27 @@ class _Written(NamedTuple):
             and images.dtype == np.uint8
             and len(steps) == len(self.steps)
             and all(one[1] is other[1] and one[0] == other[0] for one, other in zip(steps, self.steps, strict=True))
-            and _are_same(_attributes(steps[: self.number]), self.attributes)
+            and _attributes(steps[: self.number]) == self.attributes
         )
 
 
+def is_own(function: object) -> bool:
+    """Whether it is one of headrace's transforms, not one derived from these: then its attributes are all it knows."""
+    return type(function).__module__.startswith(_OWN)
+
+
 def _attributes(steps: list[Step]) -> list[Any]:
-    """What the functions know; they write the same as long as that is the same."""
-    return [value for _, function in steps for value in vars(function).values()]
+    """What the functions know; they write the same as long as that is the same, also where lists are changed."""
+    return [_kept(value) for _, function in steps for value in vars(function).values()]
 
 
-def _are_same(one: list[Any], other: list[Any]) -> bool:
-    return len(one) == len(other) and all(map(is_, one, other))
+def _kept(value: Any) -> Any:
+    """What stays as it is, whatever becomes of the value, and equals itself alone."""
+    if isinstance(value, _FIXED):
+        return value
+    if isinstance(value, tuple | list):
+        return tuple(map(_kept, value))
+    return (value.dtype, value.tobytes()) if isinstance(value, np.ndarray) else object()
 
 
 def _write_anew(images: NDArray[Any], count: int, steps: list[Step]) -> tuple[Recipe | None, int]:

@@ -277,6 +277,14 @@ static int64_t skip_restarts(decoder *image) {
     return count * image->frame.restart;
 }
 
+/* Whether the marker follows that is due. Damage may look like a restart, and if all before it was left out, that is only
+ * seen by the one after it. */
+static int is_in_place(decoder *image) {
+    const int64_t end = (image->restarts + 1) * image->frame.restart;
+    const int is_last = end >= image->mcu_rows * image->mcu_columns;
+    return headrace_comes_next(&image->scan, is_last ? HEADRACE_END : HEADRACE_RESTART + (int)(image->restarts & 7));
+}
+
 static int decode_rows(decoder *image, target *to) {
     const int64_t begin = skip_restarts(image);
     if (begin < 0) return 0;
@@ -284,7 +292,7 @@ static int decode_rows(decoder *image, target *to) {
         if (!read_mcu_row(image, row, row * image->mcu_columns < begin ? begin % image->mcu_columns : 0)) return 0;
         if (row >= image->first_row) give_rows(image, row, to);
     }
-    return 1;
+    return !begin || is_in_place(image);
 }
 
 /* ---- images */

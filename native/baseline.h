@@ -85,6 +85,9 @@ typedef struct {
     int ended;                 /* whether the file or a marker comes next */
 } headrace_scan;
 
+/* Markers (table B.1): the first of the restarts, and the end of the image. */
+enum { HEADRACE_RESTART = 0xD0, HEADRACE_END = 0xD9 };
+
 /* How much memory a scan needs. */
 size_t headrace_scan_bytes(void);
 
@@ -98,6 +101,9 @@ int headrace_restart_scan(headrace_scan *scan, int number);
 
 /* The same without regard to what there is before. */
 int headrace_skip_to_restart(headrace_scan *scan, int number);
+
+/* Whether that marker is the next one. Nothing can be read after that. */
+int headrace_comes_next(headrace_scan *scan, int marker);
 
 /* The next block: its DC coefficient is added to the last one, the others to a block of zeros, in rows; NULL to skip
  * them. Returns the place of the last coefficient, or -1 where it is damaged. */

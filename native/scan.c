@@ -54,7 +54,7 @@ int headrace_fill_scan(headrace_scan *scan) {
 
 /* Begin behind the marker that comes next, if it is that restart. */
 static int begin_behind(headrace_scan *scan, int number) {
-    if (scan->end - scan->from < 2 || scan->from[1] != 0xD0 + number) return 0;
+    if (scan->end - scan->from < 2 || scan->from[1] != HEADRACE_RESTART + number) return 0;
     headrace_begin_scan(scan, scan->bytes, scan->from + 2, scan->end);
     return 1;
 }
@@ -63,13 +63,20 @@ int headrace_restart_scan(headrace_scan *scan, int number) {
     return headrace_fill_scan(scan) && scan->ended && next_byte(scan) == scan->filled && begin_behind(scan, number);
 }
 
-int headrace_skip_to_restart(headrace_scan *scan, int number) {
+/* Go on to the next marker. Returns 0 where there is none. */
+static int find_marker(headrace_scan *scan) {
     while (scan->end - scan->from >= 2) {
         const uint8_t *ones = memchr(scan->from, 0xFF, (size_t)(scan->end - scan->from - 1));
         if (!ones) return 0;
         scan->from = ones;
-        if (ones[1]) return begin_behind(scan, number);
+        if (ones[1]) return 1;
         scan->from += 2;
     }
     return 0;
 }
+
+int headrace_skip_to_restart(headrace_scan *scan, int number) {
+    return find_marker(scan) && begin_behind(scan, number);
+}
+
+int headrace_comes_next(headrace_scan *scan, int marker) { return find_marker(scan) && scan->from[1] == marker; }

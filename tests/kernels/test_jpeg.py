@@ -168,6 +168,18 @@ def test_what_lies_before_a_restart_is_left_out(baseline: Any, blocks: int) -> N
         )
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_damage_that_looks_like_a_restart_leads_nowhere(baseline: Any, more: int) -> None:
+    """What follows it would be taken for what follows the true one, which is the same up to its number."""
+    file = encoded(picture(np.random.default_rng(0), 64 + 32 * more, 80), restart_marker_blocks=10)
+    scan = file.index(b"\xff\xda")
+    begin = scan + 2 + int.from_bytes(file[scan + 2 : scan + 4], "big")
+    box = (34, 0, 62, 80)
+    np.testing.assert_array_equal(decoded(baseline, [file], box=box)[0], pillows(file)[34:62])
+    assert decoded(baseline, [file[:begin] + b"\xff\xd0" + file[begin:]], box=box) == [None]
+
+
+
 @pytest.mark.parametrize("denominator", [1, 2, 4, 8])
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_large_coefficients(baseline: Any, denominator: int, subsampling: int) -> None:

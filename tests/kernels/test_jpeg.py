@@ -179,7 +179,6 @@ def test_damage_that_looks_like_a_restart_leads_nowhere(baseline: Any, more: int
     assert decoded(baseline, [file[:begin] + b"\xff\xd0" + file[begin:]], box=box) == [None]
 
 
-
 @pytest.mark.parametrize("denominator", [1, 2, 4, 8])
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_large_coefficients(baseline: Any, denominator: int, subsampling: int) -> None:

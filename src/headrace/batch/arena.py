@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Arena", "Memory", "empty", "leases", "use_arena"]
+__all__ = ["Arena", "Memory", "empty", "use_arena"]
 
 # Cache lines; JAX shares memory without a copy only from such addresses.
 _ALIGNMENT = 64
@@ -140,16 +140,6 @@ class use_arena:  # noqa: N801 - a context manager reads like a function
     ) -> None:
         _arena.reset(self._token)
         self._arena.keep_at_least(self._arena.leased - self._before)
-
-
-def leases(nbytes: int) -> bool:
-    """Whether `empty` would lease a block for an array of so many bytes; else it may come from anywhere.
-
-    >>> leases(1 << 30)
-    False
-    """
-    arena = _arena.get()
-    return arena is not None and nbytes >= arena.leased_from
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

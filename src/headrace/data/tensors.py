@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace import adapters, kernels
-from headrace.batch.arena import empty, leases
+from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.data.dataset import Dataset
 from headrace.data.reading import Rows, check_index, check_indices
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["TensorDataset"]
 
 _INT64 = np.dtype(np.int64)
+# Bytes that NumPy has taken by the time that a kernel is called. More of them lie far apart, and only the kernel fetches
+# those ahead.
+_FEW = 1 << 12
 
 
 class TensorDataset(Dataset[tuple[Any, ...]]):
@@ -139,7 +142,7 @@ class _Column:
         if not self.shape:
             raise ArgumentError(f"Tensor {position} has shape () and so no first dimension to take samples from")
         self.length: int = self.shape[0]
-        # What NumPy takes rows from, quicker than a kernel is called; of others it would copy all rows first.
+        # What NumPy takes rows from; of others it would copy all rows first.
         rows = None if self.array is None else np.asarray(self.array)
         self._rows = None if rows is None or not (rows.flags.c_contiguous and rows.flags.aligned) else rows
         self._row_bytes = 0 if rows is None or not self.length else rows[:1].nbytes

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["TensorDataset"]
 
 _INT64 = np.dtype(np.int64)
-# Bytes that NumPy has taken by the time that a kernel is called. More of them lie far apart, and only the kernel fetches
-# those ahead.
+# Bytes that NumPy has taken by the time that a kernel is called. More of them lie far apart, and the kernel alone
+# fetches those ahead.
 _FEW = 1 << 12
 
 
@@ -168,12 +168,8 @@ class _Column:
         if array.ndim == 1 and array is self._tensor and rows_differ(array.dtype):
             rows = check_indices(rows, self.length)
             return default_collate(list(array[rows]), rows)
-        if (
-            self._rows is not None
-            and rows.dtype == _INT64
-            and rows.ndim == 1
-            and not leases(len(rows) * self._row_bytes)
-        ):
+        few = self._rows is not None and len(rows) * self._row_bytes <= _FEW
+        if few and rows.dtype == _INT64 and rows.ndim == 1:
             return self.wrap(self._rows.take(rows, 0))
         out = empty((len(rows), *array.shape[1:]), array.dtype)
         kernels.active().gather(array, rows, out)

@@ -168,8 +168,8 @@ class _Column:
         if array.ndim == 1 and array is self._tensor and rows_differ(array.dtype):
             rows = check_indices(rows, self.length)
             return default_collate(list(array[rows]), rows)
-        few = self._rows is not None and len(rows) * self._row_bytes <= _FEW
-        if few and rows.dtype == _INT64 and rows.ndim == 1:
+        few = len(rows) * self._row_bytes <= _FEW and rows.dtype == _INT64 and rows.ndim == 1
+        if few and self._rows is not None:
             return self.wrap(self._rows.take(rows, 0))
         out = empty((len(rows), *array.shape[1:]), array.dtype)
         kernels.active().gather(array, rows, out)

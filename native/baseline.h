@@ -7,7 +7,7 @@
 #ifndef HEADRACE_BASELINE_H
 #define HEADRACE_BASELINE_H
 
-#include "jpeg.h"
+#include "encoded.h"
 
 /* Tests define HEADRACE_PORTABLE, to hold what other processors have to the same pixels. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(HEADRACE_PORTABLE)
@@ -138,5 +138,9 @@ enum { HEADRACE_AT_ONCE = 32 };
 void headrace_colours_to_pixels(const uint8_t *luma, const uint8_t *blue, const uint8_t *red, int64_t count,
                                 uint8_t *out);
 void headrace_grey_to_pixels(const uint8_t *luma, int64_t count, uint8_t *out);
+
+/* The decoder of this library, for most JPEGs. Returns 0 where an image is none of these, or not certainly sound;
+ * nothing is written then. */
+int headrace_decode_baseline(const headrace_encoded *all, headrace_scratch *scratch, int64_t row);
 
 #endif

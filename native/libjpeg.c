@@ -1,4 +1,4 @@
-#include "jpeg.h"
+#include "libjpeg.h"
 
 #include <stdio.h>
 #include <string.h>

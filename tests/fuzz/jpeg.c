@@ -4,7 +4,8 @@
  * or from another one, and some bytes changed, cut off or repeated. Where both decoders find pixels, they are the same;
  * where only ours does, what is damaged lies behind the window, or before a restart.
  */
-#include "jpeg.h"
+#include "baseline.h"
+#include "libjpeg.h"
 
 #include <setjmp.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* What the decoders of JPEG share: the images of a batch, and the part of one that is decoded. */
-#ifndef HEADRACE_JPEG_H
-#define HEADRACE_JPEG_H
+#ifndef HEADRACE_ENCODED_H
+#define HEADRACE_ENCODED_H
 
 #include "images.h"
 
@@ -40,12 +40,5 @@ int headrace_scale_part(headrace_scaling *scaling, headrace_scratch *scratch, in
 /* Whether a marker that ends the image is among the bytes. Without it the file is cut off, perhaps behind what is
  * decoded. */
 int headrace_has_end(const uint8_t *bytes, size_t count);
-
-/* The decoder of this library, for most JPEGs. Returns 0 where an image is none of these, or not certainly sound;
- * nothing is written then. */
-int headrace_decode_baseline(const headrace_encoded *all, headrace_scratch *scratch, int64_t row);
-
-/* The decoder of libjpeg, for all JPEGs of known colours. What is wrong with an image is its message. */
-void headrace_decode_libjpeg(const headrace_encoded *all, headrace_scratch *scratch, int64_t row);
 
 #endif

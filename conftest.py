@@ -2,10 +2,12 @@
 
 import os
 import re
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -56,3 +58,11 @@ def pytest_report_header() -> str:
 def _numpy_in_doctests(doctest_namespace: dict[str, Any]) -> None:
     """Examples say `np` without importing it, as NumPy's own do."""
     doctest_namespace["np"] = np
+
+
+@pytest.fixture
+def by_value(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Send the datasets of a test file to workers as code: pytest may have imported it in a way that they cannot."""
+    cloudpickle.register_pickle_by_value(request.module)
+    yield
+    cloudpickle.unregister_pickle_by_value(request.module)

@@ -542,6 +542,7 @@ def noisy(label: Any) -> Any:
 @pytest.mark.parametrize(
     "form", [*FORMS.values(), *END_TO_END.values()], ids=[*FORMS, *(f"end to end: {each}" for each in END_TO_END)]
 )
+@pytest.mark.usefixtures("by_value")
 def test_a_batch_in_one_pass_is_what_samples_are(
     form: Callable[[Path], Any], workers: dict[str, Any], of_many_sizes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -643,6 +644,7 @@ def test_an_error_in_one_pass_names_the_file_and_the_sample(of_many_sizes: Path)
     ids=[*FORMS, "cache", "end to end"],
 )
 @pytest.mark.filterwarnings("ignore:sample .* This is the only warning:headrace.HeadraceWarning")
+@pytest.mark.usefixtures("by_value")
 def test_bad_samples_name_the_file(form: Callable[[Path], Any], workers: dict[str, Any], of_many_sizes: Path) -> None:
     path = ImageFolder(of_many_sizes).paths[4]
     Path(path).write_bytes(Path(path).read_bytes()[:300])

@@ -11,7 +11,6 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
 import pytest
 
 import headrace
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _PATIENCE = 30.0  # for what takes a moment, on a machine with much else to do
-
-
-@pytest.fixture
-def by_value(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Send the datasets of a test file to workers as code: pytest may have imported it in a way that they cannot."""
-    cloudpickle.register_pickle_by_value(request.module)
-    yield
-    cloudpickle.unregister_pickle_by_value(request.module)
 
 
 @pytest.fixture

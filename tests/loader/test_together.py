@@ -32,6 +32,8 @@ from headrace.testing import check_same
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.usefixtures("by_value", "forks_quietly")
+
 LENGTH = 103
 IMAGES = np.random.default_rng(0).integers(0, 256, (LENGTH, 6, 6, 3), np.uint8)
 AUGMENT = Compose([RandomCrop(6, padding=2), RandomHorizontalFlip(), ToFloat()])

@@ -55,6 +55,18 @@ static void check_scans(j_common_ptr codec) {
     if (((j_decompress_ptr)codec)->input_scan_number > MOST_SCANS) refuse((failure *)codec->err, "it has too many scans");
 }
 
+/* Whether all coefficients have come to their last bit. Where some are missing at the end of a progressive image, libjpeg
+ * guesses them from the blocks around: each version in its own way, and in a window otherwise than in the whole image. */
+static int is_complete(j_decompress_ptr codec) {
+    if (!codec->progressive_mode || !codec->coef_bits) return 1;
+    for (int component = 0; component < codec->num_components; component++)
+        for (int coefficient = 0; coefficient < DCTSIZE2; coefficient++)
+            if (codec->coef_bits[component][coefficient]) return 0;
+    return 1;
+}
+
+static int64_t parts(int64_t size, int64_t denominator) { return (size + denominator - 1) / denominator; }
+
 static void begin(j_decompress_ptr codec, const headrace_encoded *all, int64_t row) {
     failure *to = (failure *)codec->err;
     const int32_t *header = all->headers + row * 4;
@@ -69,6 +81,10 @@ static void begin(j_decompress_ptr codec, const headrace_encoded *all, int64_t r
     codec->scale_num = 1;
     codec->scale_denom = (unsigned)all->denominators[row];
     jpeg_start_decompress(codec);
+    if ((int64_t)codec->output_height != parts(header[0], all->denominators[row]) ||
+        (int64_t)codec->output_width != parts(header[1], all->denominators[row]))
+        refuse(to, "there are no parts of its size");
+    if (!is_complete(codec)) refuse(to, "it is progressive, and its last scans are missing");
 }
 
 /* Decode no column but those of the part and some beside it. Returns how many bytes of a row lie before the part. */

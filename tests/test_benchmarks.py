@@ -19,6 +19,7 @@ RIVALS = {
     "packing": ["tensorflow", "webdataset", "lmdb", "pyarrow"],
     "workers": ["torch", "grain", "spdl"],
     "cache": [],
+    "reduced": [],
     "soak": [],
     "storage": ["tensorflow", "webdataset"],
 }  # the others are compared with torch alone
@@ -62,6 +63,7 @@ def test_every_benchmark_is_there() -> None:
         "jpeg",
         "order",
         "packing",
+        "reduced",
         "samples",
         "soak",
         "startup",

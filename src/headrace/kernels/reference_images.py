@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace.kernels.exif import orientation, without_exif
+from headrace.kernels.exif import begins_frame, orientation, segments, without_exif
 from headrace.kernels.images import Pixels, Scaling, Turn, check_decode, check_scale
 from headrace.kernels.taps import taps
 
@@ -157,7 +157,7 @@ def jpeg_headers(files: Sequence[bytes]) -> NDArray[np.int32]:
         files: The encoded images, or as much of each as holds its header.
 
     Returns:
-        int32 of shape (n, 4): height and width as stored, components, and the EXIF orientation, 1 to
+        int32 of shape (n, 4): height and width as stored, components, and the orientation, 1 to
         8; zeros where no such header is found.
 
     >>> jpeg_headers([b"no image"]).tolist()
@@ -168,24 +168,15 @@ def jpeg_headers(files: Sequence[bytes]) -> NDArray[np.int32]:
 
 def _header(data: bytes) -> list[int]:
     frame = _frame(data) if data.startswith(b"\xff\xd8") else None
-    return [*frame, orientation(without_exif(data)[1])] if frame and all(frame[:2]) else [0, 0, 0, 0]
+    return [*frame, orientation(*without_exif(data)[1:])] if frame and all(frame[:2]) else [0, 0, 0, 0]
 
 
 def _frame(data: bytes) -> list[int] | None:
     """Height, width and components in the first frame before the pixels."""
-    position = 2
-    while data[position : position + 1] == b"\xff":
-        marker = data[position + 1] if position + 1 < len(data) else 0xD9
-        if marker == 0xFF:  # a byte of filling
-            position += 1
-            continue
-        if marker in (0xDA, 0xD9):  # the pixels begin, or it ends
-            break
-        stop = position + 2 + max(int.from_bytes(data[position + 2 : position + 4], "big"), 2)
+    for marker, position, stop in segments(data):
         content = data[position + 4 : stop]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and len(content) >= 6 and content[5]:
+        if begins_frame(marker) and len(content) >= 6 and content[5]:
             return [int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big"), content[5]]
-        position = stop
     return None
 
 

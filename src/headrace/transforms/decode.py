@@ -1,6 +1,6 @@
 """Encoded images become arrays: JPEG by the native kernels or by simplejpeg, all else by Pillow.
 
-All give the same array, turned as the image's EXIF orientation says. What the first two cannot read
+All give the same array, turned as the image's EXIF or XMP orientation says. What the first two cannot read
 without a warning goes to Pillow, which thus decides everywhere what an image is.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from headrace import kernels
 from headrace.errors import ArgumentError, ArgumentTypeError, DecodeError
-from headrace.kernels.exif import orientation, without_exif
+from headrace.kernels.exif import is_lossless, orientation, without_exif
 from headrace.kernels.images import Pixels, Scaling
 from headrace.transforms.base import Transform
 
@@ -74,13 +74,15 @@ _TURBO = {
 # The mode of Pillow's that keeps what is stored, by the mode that it reads; all others become RGB.
 _AS_STORED = {"1": "L", "L": "L", "RGBA": "RGBA", "RGBa": "RGBA", "LA": "RGBA", "La": "RGBA", "PA": "RGBA"}
 
+_RAW_EXIF = "Raw profile type exif"  # a text of PNG
+
 _WIDTH, _HEIGHT, _DEPTH = 0x0100, 0x0101, 0x0102  # tags of TIFF
 
 
 class Decode(Transform):
     """Turn an encoded image into a uint8 array: JPEG, PNG, WebP, GIF, BMP, TIFF and PPM.
 
-    The array is as a person sees the image: turned as its EXIF orientation says. The first image of
+    The array is as a person sees the image: turned as its EXIF or XMP orientation says. The first image of
     an animation or of several pages counts. 16-bit samples keep their upper 8 bits. Transparency is
     dropped, not blended, as in Pillow's `convert`. A truncated file is an error.
 
@@ -153,7 +155,7 @@ def decode(data: Any, mode: str | None = "RGB", max_pixels: int = MAX_PIXELS) ->
 
 
 def decode_reduced(data: bytes, how: Decode, denominator: int, reason: str) -> Array:
-    """A JPEG that the native kernels did not decode, at a part of its size; see decode.
+    """A JPEG that the native kernels did not decode, at a part of its size, or where none can be had at its size.
 
     Args:
         data: the encoded image.
@@ -174,7 +176,12 @@ def decode_reduced(data: bytes, how: Decode, denominator: int, reason: str) -> A
     if pixels is not None:
         return pixels
     try:
-        return _by_pillow(data, "JPEG", how.mode, how.max_pixels, denominator)
+        try:
+            return _by_pillow(data, "JPEG", how.mode, how.max_pixels, denominator)
+        except DecodeError:
+            if denominator == 1:
+                raise
+            return _by_pillow(data, "JPEG", how.mode, how.max_pixels)
     except ImportError:
         if not kernels.active().has_libjpeg:
             raise
@@ -193,7 +200,7 @@ def is_jpeg(data: bytes) -> bool:
 def read_header(data: Any) -> tuple[str, int, int]:
     """The format, width and height of an encoded image, which is not decoded.
 
-    Width and height are as stored, before the image is turned as its EXIF orientation says.
+    Width and height are as stored, before the image is turned as its EXIF or XMP orientation says.
 
     Args:
         data: the encoded image, or as much of it as holds the header: bytes, or a uint8 array.
@@ -312,7 +319,7 @@ _NO_HEADER = np.zeros((1, 4), np.int32)
 def _by_simplejpeg(data: bytes, mode: str | None, max_pixels: int, denominator: int = 1) -> Array | None:
     """A JPEG as an array; None if simplejpeg is not there, or Pillow must decide."""
     turbo = _simplejpeg()
-    if turbo is None:
+    if turbo is None or is_lossless(data):  # it writes a part of the size of a lossless one past its memory
         return None
     try:
         height, width, colours, _ = turbo.decode_jpeg_header(data)
@@ -327,7 +334,7 @@ def _by_simplejpeg(data: bytes, mode: str | None, max_pixels: int, denominator: 
         pixels = turbo.decode_jpeg(data, wanted, **(least if denominator > 1 else {}))
     except ValueError:
         return None
-    return _turned(pixels[..., 0] if wanted == "GRAY" else pixels, orientation(without_exif(data)[1]))
+    return _turned(pixels[..., 0] if wanted == "GRAY" else pixels, orientation(*without_exif(data)[1:]))
 
 
 @cache
@@ -343,7 +350,7 @@ def _reader(form: str) -> Any:
 
 def _by_pillow(data: bytes, form: str, mode: str | None, max_pixels: int, denominator: int = 1) -> Array:
     # Pillow warns of JPEGs whose EXIF data are broken, whose pixels may be sound.
-    data, exif = without_exif(data) if form == "JPEG" else (data, b"")
+    data, exif, xmp = without_exif(data) if form == "JPEG" else (data, b"", b"")
     image = _opened(data, form)
     width, height = _stored_size(image)
     check_size(form, width, height, max_pixels)
@@ -352,8 +359,20 @@ def _by_pillow(data: bytes, form: str, mode: str | None, max_pixels: int, denomi
             image.draft(image.mode, (max(1, width // denominator), max(1, height // denominator)))
         image.load()
         pixels = _converted(image, form, mode)
-        exif = exif or image.info.get("exif", b"")  # of TIFF images, which Pillow turns itself, there are none here
-    return _turned(pixels, orientation(exif))
+        if form not in ("JPEG", "TIFF"):  # TIFF images are turned by Pillow itself
+            exif, xmp = _metadata(image.info)
+    return _turned(pixels, orientation(exif, xmp))
+
+
+def _metadata(info: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Return the EXIF and the XMP data of an image that is loaded, where Pillow looks for them."""
+    exif, xmp = info.get("exif"), info.get("XML:com.adobe.xmp") or info.get("xmp")
+    if exif is None and _RAW_EXIF in info:  # as ImageMagick writes it: its name, its length, and hexadecimal lines
+        try:
+            exif = bytes.fromhex("".join(info[_RAW_EXIF].split("\n")[3:]))
+        except ValueError:
+            exif = b""
+    return exif or b"", xmp.encode() if isinstance(xmp, str) else xmp or b""
 
 
 def _opened(data: bytes, form: str) -> Any:
@@ -409,7 +428,7 @@ def _stored_size(image: Any) -> tuple[int, int]:
 
 
 def _turned(pixels: Array, which: int) -> Array:
-    """The image as a person sees it, by the EXIF orientation of what is stored; contiguous."""
+    """The image as a person sees it, by the orientation of what is stored; contiguous."""
     if which >= 5:  # rows of the image are columns of what is stored
         pixels = np.swapaxes(pixels, 0, 1)
     if which in (3, 4, 7, 8):

@@ -270,19 +270,21 @@ class _Jpegs:
         failures = kernels.active().decode(files, self._headers, denominators, reduced, pixels, last, threads())
         for number, reason in failures:
             image = self._decode_otherwise(number, int(denominators[number]), reason)
-            upright = scaling._replace(boxes=boxes).row(number)
+            is_whole = image.shape[1:3] == tuple(self._extents[number])
+            upright = scaling._replace(boxes=scaling.boxes if is_whole else boxes).row(number)
             one = slice(number, number + 1)
             kernels.active().scale(image, np.zeros(1, np.int64), upright, pixels.row(number), last[one])
 
     def _decode_otherwise(self, number: int, denominator: int, reason: str) -> NDArray[np.uint8]:
-        """An image that the kernel could not decode, upright, as (1, height, width, channels)."""
-        height, width = (-(-self._extents[number] // denominator)).tolist()
+        """An image that the kernel could not decode, upright, as (1, height, width, channels): reduced or whole."""
+        extent = self._extents[number]
+        whole, reduced = tuple(extent.tolist()), tuple((-(-extent // denominator)).tolist())
         with self._work.noted(self._rows[number]):
             file = self._work.file(self._rows[number])
             image = decode_reduced(file, self._work.decode, denominator, reason)
-            if image.shape[:2] != (height, width):
-                raise DecodeError(f"a JPEG image has two sizes: {image.shape[:2]} and {(height, width)}")
-        return image.reshape(1, height, width, -1)
+            if image.shape[:2] not in (whole, reduced):
+                raise DecodeError(f"a JPEG image has two sizes: {image.shape[:2]} and {reduced}")
+        return image.reshape(1, *image.shape[:2], -1)
 
 
 def _as_it_is(extents: NDArray[np.int64]) -> Scaling:

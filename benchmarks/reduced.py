@@ -1,0 +1,58 @@
+"""How far the pixels of JPEGs that are decoded at a part of their size are from those of decoding all and scaling.
+
+    python -m benchmarks.reduced [--smoke] [PHOTO ...]
+
+Each photo is scaled to just under 1/2, 1/4 and 1/8 of its size, by headrace and, from all of its pixels, by Pillow.
+Values are 0 ... 255. Without a photo the image is noise, which is sharper than any photograph.
+"""
+
+from __future__ import annotations
+
+import argparse
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from benchmarks.common import begin_with
+from PIL import Image
+
+from headrace import Compose, Decode, Resize
+
+DENOMINATORS = (2, 4, 8)
+
+
+def noise(size: int) -> bytes:
+    """A JPEG whose neighbouring pixels have nothing to do with each other."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90, subsampling=0)
+    return file.getvalue()
+
+
+def print_differences(name: str, data: bytes) -> None:
+    """Print the differences of one image, a line for each part of its size."""
+    pixels = Decode()(data)
+    print(f"\nheadrace and Pillow: {name}, {pixels.shape[1]} x {pixels.shape[0]}")
+    print(f"  {'decoded at':>10}  {'mean':>6}  {'99 % within':>11}  {'largest':>7}")
+    for denominator in DENOMINATORS:
+        height, width = (max(1, extent // denominator - 1) for extent in pixels.shape[:2])
+        reduced = Compose([Decode(), Resize((height, width))])(data).astype(int)
+        whole = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+        difference = np.abs(reduced - whole)
+        percentile = np.percentile(difference, 99)
+        print(f"  {f'1/{denominator}':>10}  {difference.mean():6.2f}  {percentile:11.0f}  {difference.max():7}")
+
+
+def main() -> None:
+    """Run all of it."""
+    parser = argparse.ArgumentParser(description="pixels of JPEGs that are decoded at a part of their size")
+    parser.add_argument("photos", nargs="*", type=Path, metavar="PHOTO", help="JPEG files")
+    options = begin_with(parser)
+    for photo in options.photos:
+        print_differences(photo.name, photo.read_bytes())
+    if not options.photos:
+        print_differences("noise", noise(64 if options.smoke else 512))
+
+
+if __name__ == "__main__":
+    main()

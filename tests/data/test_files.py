@@ -93,3 +93,10 @@ def test_an_error_of_decode_names_the_file(folder: Path) -> None:
         dataset[2]
     assert getattr(caught.value, "filename", None) == dataset.paths[2]
     assert caught.value.__notes__ == [f"while decoding sample 2: {dataset.paths[2]}"]
+
+
+def test_indexes_are_no_data(tmp_path: Path) -> None:
+    for name in ("a.tfrecord", ".a.tfrecord.headrace-index.npy", ".headrace-1.tmp", ".mine", "x.headrace-index.npy"):
+        (tmp_path / name).write_bytes(b"")
+    found = [path.rpartition("/")[2] for path in FilesDataset(tmp_path).paths]
+    assert found == [".mine", "a.tfrecord", "x.headrace-index.npy"]

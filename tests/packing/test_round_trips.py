@@ -154,3 +154,12 @@ def test_what_cannot_be_told(name: str, tmp_path: Path) -> None:
         open_dataset(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         open_dataset(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("form", RICH)
+def test_a_folder_of_shards_is_opened_again_and_again(form: str, tmp_path: Path) -> None:
+    for library in ("PIL", "lmdb", "msgpack", "pyarrow"):
+        pytest.importorskip(library)
+    pack(samples(), tmp_path / "a", format=form, shard_samples=20)
+    for _ in range(3):  # the first time, indexes are kept in the folder
+        assert len(open_dataset(tmp_path / "a")) == COUNT

@@ -248,3 +248,10 @@ def test_a_file_that_vanishes(text: Path, build: Counting) -> None:
 def test_progress(text: Path, build: Counting, capsys: pytest.CaptureFixture[str]) -> None:
     open_indexes([LocalSource(text)], IndexFormat("bytes", 1, DTYPES, build), progress=True)
     assert "\rheadrace: 0 of 0 MB of bytes indexed" in capsys.readouterr().err
+
+
+def test_names_are_cut_by_their_bytes(tmp_path: Path) -> None:
+    path = tmp_path / ("年" * 80 + ".bin")
+    kept = index_paths(str(path))[-1].name
+    assert len(kept.encode()) < 200
+    assert kept.startswith("年" * 33)

@@ -10,6 +10,7 @@ from headrace.data.paths import PackedPaths, check_endings, walk
 from headrace.data.records import RecordDataset
 from headrace.failures import name_file
 from headrace.storage.files import read_files
+from headrace.storage.index import is_index
 from headrace.storage.paths import find_paths
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class FilesDataset(RecordDataset):
     and path.
 
     Args:
-        paths: a folder, whose files at any depth are taken, folder by folder and in each by name; or a pattern such as
+        paths: a folder, whose files at any depth are taken, folder by folder and in each by name, but for the hidden
+            indexes that headrace keeps beside other formats; or a pattern such as
             "raw/*.wav", or several paths, which are taken in their order and looked at only when they are read.
         extensions: how the names of files end that are taken, in any case, such as ".wav"; by default all are.
         decode: takes the bytes of a file and returns the sample; None for the bytes themselves.
@@ -83,6 +85,6 @@ def _files_of(path: str | bytes | os.PathLike[Any]) -> Iterator[str]:
     for found in find_paths(path):
         if Path(found).is_dir():
             for _, files in sorted(walk(found)):
-                yield from sorted(files)
+                yield from sorted(file for file in files if not is_index(os.path.basename(file)))  # noqa: PTH119 - of millions
         else:
             yield found

@@ -114,7 +114,9 @@ def format_at(path: str | os.PathLike[str]) -> tuple[str, list[str]]:
 
 def _format_of_file(path: Path) -> str | None:
     if path.is_dir():
-        return "lmdb" if (path / "data.mdb").exists() else "npy" if any(path.glob("*.npy")) else None
+        if (path / "data.mdb").exists():
+            return "lmdb"
+        return "npy" if any(not entry.name.startswith(".") for entry in path.glob("*.npy")) else None
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
     return _ENDINGS.get(suffixes[-1]) if suffixes else None
 

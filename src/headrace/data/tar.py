@@ -12,7 +12,7 @@ from headrace.data.reading import check_index, check_indices, read_samples
 from headrace.errors import ArgumentError, StorageError
 from headrace.storage.paths import find_paths
 from headrace.storage.tar_files import KEY, TarFiles
-from headrace.storage.unpacking import compression
+from headrace.storage.unpacking import check_readable, compression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -144,6 +144,7 @@ def _check_plain(paths: Sequence[str]) -> None:
     """
     for path in paths:
         kind = None if "://" in path else compression(path)
+        check_readable(path, kind)
         if kind is not None:
             raise StorageError(
                 f"{path} is compressed with {kind}, so a sample can only be reached through all that is before it: "

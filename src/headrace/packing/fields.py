@@ -45,13 +45,8 @@ class Fields:
 
     def __init__(self, names: Sequence[str] | None, sample: Any) -> None:
         self._positions = None if names is None else list(names)
-        self._paths: list[tuple[str, tuple[Any, ...]]] = []
-        for name, path, _ in self._walk(sample, "", ()):
-            if any(name == known for known, _ in self._paths):
-                raise ArgumentError(
-                    f"two fields of a sample would be called {name!r}; rename one with dataset.map(...)"
-                )
-            self._paths.append((name, path))
+        self._row(sample)
+        self._paths = [(name, path) for name, path, _ in self._walk(sample, "", ())]
 
     @property
     def names(self) -> list[str]:
@@ -62,7 +57,7 @@ class Fields:
         """The columns of some samples."""
         if set(map(type, samples)) <= _PLAIN:
             return {"": _column(list(samples))}
-        rows = [{name: value for name, _, value in self._walk(sample, "", ())} for sample in samples]
+        rows = list(map(self._row, samples))
         return {name: _column([row.get(name) for row in rows]) for name in dict.fromkeys(chain(*rows))}
 
     def of_batch(self, batch: Any, count: int) -> Columns:
@@ -72,12 +67,29 @@ class Fields:
             raise ArgumentError(f"a batch of {count} samples has fields of other lengths")
         return columns
 
+    def _row(self, sample: Any) -> dict[str, Any]:
+        """The values of a sample by name."""
+        row: dict[str, Any] = {}
+        for name, _, value in self._walk(sample, "", ()):
+            if name in row:
+                raise ArgumentError(
+                    f"two fields of a sample would be called {name!r}; rename one with dataset.map(...)"
+                )
+            row[name] = value
+        return row
+
     def _walk(self, value: Any, name: str, path: tuple[Any, ...]) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
         """The name, the path and the value of each field."""
         pairs = _children(value)
         if pairs is None:
-            yield name, path, _value(value, name)
+            yield _checked(name), path, _value(value, name)
             return
+        if not pairs:
+            what = f"field {name!r}" if name else "a sample"
+            raise ArgumentError(
+                f"{what} is an empty {type(value).__name__}, of which a file would "
+                "keep nothing; leave it out, or give it a value, with dataset.map(...)"
+            )
         for (key, item), called in zip(pairs, self._called(pairs, value, path), strict=True):
             yield from self._walk(item, f"{name}.{called}" if name else called, (*path, key))
 
@@ -105,6 +117,17 @@ def _follow(batch: Any, path: tuple[Any, ...]) -> Any:
     return batch
 
 
+def _checked(name: str) -> str:
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ArgumentError(
+                f"field {name!r} has a name that is no Unicode; rename it with dataset.map(...)"
+            ) from error
+    return name
+
+
 def _value(value: Any, name: str) -> Any:
     """A field of a sample as a writer takes it."""
     if type(value) in _PLAIN or isinstance(value, int | float | complex):
@@ -113,9 +136,7 @@ def _value(value: Any, name: str) -> Any:
         return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
-    if isinstance(value, list) and not any(isinstance(item, str | bytes) for item in value):
-        return np.asarray(value)
-    array = _array(value)
+    array = _of_list(value) if isinstance(value, list) else _array(value)
     if array is None or array.dtype.hasobject:
         raise ArgumentTypeError(
             f"field {name!r} is a {type(value).__module__}.{type(value).__qualname__}, which no format stores; allowed "
@@ -129,7 +150,19 @@ def _array(value: Any) -> Any:
     if isinstance(value, np.generic):
         return np.asarray(value)
     adapter = adapters.find(value)
-    return None if adapter is None else adapter.to_numpy(value)
+    array = None if adapter is None else adapter.to_numpy(value)
+    if (
+        array is not None and not array.dtype.isnative
+    ):  # the order of bytes is no content, and half of the formats have one
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def _of_list(values: list[Any]) -> Any:
+    """A list of numbers as an array; an array of objects where that would change one of them."""
+    array = np.asarray(values)
+    is_rounded = array.dtype.kind == "f" and all(isinstance(value, int | np.integer) for value in values) and values
+    return array.astype(object) if is_rounded else array
 
 
 def _batch_column(value: Any, name: str) -> Column:
@@ -139,7 +172,7 @@ def _batch_column(value: Any, name: str) -> Column:
     array = _array(value)
     if array is None or array.ndim == 0:
         raise ArgumentError(f"field {name!r} of a batch is a {type(value).__name__}, not an array or a list")
-    return array.tolist() if array.dtype.kind in "OSU" else array
+    return array.tolist() if array.dtype.kind in "OSU" and array.ndim == 1 else array
 
 
 def _column(values: list[Any]) -> Column:
@@ -152,4 +185,9 @@ def _column(values: list[Any]) -> Column:
     if values[0] is None:
         return values
     array = np.array(values)
-    return values if array.dtype.hasobject else array
+    is_same = (
+        array.dtype.kind in "iu"
+        if kind is int
+        else all(np.dtype(value.dtype) == array.dtype for value in values if isinstance(value, np.generic))
+    )
+    return array if is_same and not array.dtype.hasobject else values

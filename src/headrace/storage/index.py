@@ -35,11 +35,15 @@ if TYPE_CHECKING:
 
     from headrace.storage.source import Source
 
-__all__ = ["Index", "IndexFormat", "cache_folder", "index_paths", "open_index", "open_indexes", "short_digest"]
+__all__ = ["Index", "IndexFormat", "cache_folder", "file_name", "index_paths", "is_index", "open_index", "open_indexes"]
+__all__ += ["short_digest"]
 
 _VERSION = 1  # of the file, whatever its tables hold
 _ALIGNMENT = 64
 _LONGEST_TEXT = 1 << 16
+_LONGEST_NAME = 100  # bytes of a name that is part of another one
+_ENDING = ".headrace-index.npy"
+_DRAFT = ".headrace-"
 _SMALL = 1 << 20  # an index of fewer bytes is read: a mapping would take a descriptor
 
 # What reading an index may raise that is damaged, or of another kind.
@@ -109,11 +113,24 @@ def index_paths(path: str) -> list[Path]:
     """Where the index of a file may be kept, the better place first."""
     is_far = "://" in path
     name = (path.rpartition("/")[2] if is_far else Path(path).name) or "data"
-    digest = short_digest(path)
-    places = [cache_folder("index") / f"{name[:100]}.{digest}.npy"]
+    places = [cache_folder("index") / file_name(name, short_digest(path), ".npy")]
     if not is_far:
-        places.insert(0, Path(path).with_name(f".{name}.headrace-index.npy"))
+        places.insert(0, Path(path).with_name(f".{name}{_ENDING}"))
     return places
+
+
+def is_index(name: str) -> bool:
+    """Whether a file of that name is an index, or one that is being written, and no data of a user.
+
+    >>> is_index(".train.tar.headrace-index.npy"), is_index("train.tar")
+    (True, False)
+    """
+    return name.startswith(".") and (name.endswith(_ENDING) or (name.startswith(_DRAFT) and name.endswith(".tmp")))
+
+
+def file_name(name: str, digest: str, ending: str = "") -> str:
+    """The name of a file that belongs to another one: that one's name, cut to what file systems take, and a digest."""
+    return f"{os.fsencode(name)[:_LONGEST_NAME].decode(errors='ignore')}.{digest}{ending}"
 
 
 def cache_folder(name: str) -> Path:
@@ -227,7 +244,7 @@ def _write(path: Path, content: list[Any], source: str) -> None:
     """Write to a name of its own, which becomes the right one when all is there: several may do so at once."""
     if path.parent.name == "index":
         path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(".tmp", ".headrace-", path.parent)
+    descriptor, name = tempfile.mkstemp(".tmp", _DRAFT, path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             for part in content:

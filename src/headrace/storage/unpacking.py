@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from headrace.errors import CorruptDataError, HeadraceWarning, StorageError
-from headrace.storage.index import cache_folder, short_digest
+from headrace.storage.index import cache_folder, file_name, short_digest
 from headrace.storage.window import Window
 
 if TYPE_CHECKING:
@@ -25,16 +25,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Unpacked", "compression", "unpack"]
+__all__ = ["Unpacked", "check_readable", "compression", "unpack"]
 
 _AT_ONCE = 1 << 22
 
 _KINDS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_KINDS |= {b"\x04\x22\x4d\x18": "lz4", b"\x1f\x9d": "compress", b"LZIP": "lzip", b"PK\x03\x04": "zip"}
+_UNPACKERS = {"zstd": "unzstd", "lz4": "unlz4", "compress": "gzip -d", "lzip": "lzip -d", "zip": "unzip"}
 _READERS = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 
 
 def compression(path: str) -> str | None:
     """How a file is compressed, by its first bytes; None if it is not.
+
+    Raises:
+        StorageError: it is a folder.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -43,9 +48,27 @@ def compression(path: str) -> str | None:
     ...     compression(str(path))
     'gzip'
     """
+    if Path(path).is_dir():
+        raise StorageError(
+            f"{path} is a folder, but a file is needed; give a pattern such as {Path(path, '*')}, or let "
+            "headrace.open_dataset tell what is in it"
+        )
     with Path(path).open("rb") as file:
         begin = file.read(8)
     return next((kind for magic, kind in _KINDS.items() if begin.startswith(magic)), None)
+
+
+def check_readable(path: str, kind: str | None) -> None:
+    """Refuse a kind of compression for which Python has no reader.
+
+    Raises:
+        StorageError: with the program that unpacks it.
+    """
+    if kind is not None and kind not in _READERS:
+        raise StorageError(
+            f"{path} is compressed with {kind}, but only gzip, bzip2 and xz can be read; unpack it first, as "
+            f"{_UNPACKERS[kind]} does"
+        )
 
 
 class Unpacked:
@@ -61,8 +84,7 @@ class Unpacked:
 
     def __init__(self, path: str) -> None:
         kind = compression(path)
-        if kind is not None and kind not in _READERS:
-            raise StorageError(f"{path} is compressed with {kind}, but only gzip, bzip2 and xz can be read; unpack it")
+        check_readable(path, kind)
         self.path = path
         opens: Any = open if kind is None else _READERS[kind]
         self._file: BinaryIO = opens(path, "rb")
@@ -124,7 +146,7 @@ def unpack(path: str, show: Callable[[], None]) -> str:
         return path
     folder = cache_folder("unpacked")
     status = Path(path).stat()
-    name = f"{Path(path).name[:100]}.{short_digest(str(Path(path).absolute()))}"
+    name = file_name(Path(path).name, short_digest(str(Path(path).absolute())))
     target = folder / f"{name}.{status.st_size}-{status.st_mtime_ns}"
     if not target.exists():
         warnings.warn(

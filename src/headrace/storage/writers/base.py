@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from headrace.errors import ArgumentError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["Chunk", "Column", "Columns", "FileWriter", "Format", "Records", "State", "Table", "Writer", "payload"]
+__all__ = ["Chunk", "Column", "Columns", "FileWriter", "Format", "Records", "State", "Table", "Writer"]
+__all__ += ["call_lone_values_data", "check_dtype", "payload"]
 
 # A column holds a field of some samples: an array, shape (n, ...), or a list of n values, each bytes,
 # str, an array, a number, or None where a sample does not have the field. The name of a sample that
@@ -189,6 +192,37 @@ class FileWriter:
             written = self._file.write(view)
             self._size += written
             view = view[written:]
+
+
+def call_lone_values_data(columns: Columns) -> Columns:
+    """The columns under the names that they have in files: a value without a name is called "data".
+
+    Raises:
+        ArgumentError: another field is called so.
+    """
+    if "" in columns and "data" in columns:
+        raise ArgumentError(
+            "a sample has a field '' and a field 'data', which would both be called 'data'; rename one of them with "
+            "dataset.map(...)"
+        )
+    return {name or "data": column for name, column in columns.items()}
+
+
+def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    """Refuse arrays whose dtype a file does not tell, so that they would come back as something else.
+
+    Raises:
+        ArgumentError: the field's dtype is none of NumPy's own.
+    """
+    try:
+        is_told = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype)) == dtype
+    except (TypeError, ValueError):
+        is_told = False
+    if not is_told:
+        raise ArgumentError(
+            f"field {name!r} holds arrays of {dtype}, a dtype that a .npy file cannot tell; convert it with "
+            "dataset.map(...), for example to float32"
+        )
 
 
 def payload(columns: Columns) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from headrace.errors import ArgumentError
-from headrace.storage.writers.base import Table, payload
+from headrace.storage.writers.base import Table, call_lone_values_data, check_dtype, payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from headrace.storage.writers.base import Columns, State
 
 __all__ = ["NpyFormat"]
+
+_LONGEST_NAME = 255 - len(".npy")  # bytes
 
 
 class NpyFormat:
@@ -34,11 +36,25 @@ class NpyFormat:
         for name, column in columns.items():
             if not isinstance(column, np.ndarray) or column.dtype.hasobject:
                 raise ArgumentError(_refusal(name, column, first))
-        return Table(first, payload(columns), {name or "data": column for name, column in columns.items()})
+            check_dtype(name, column.dtype)
+        named = call_lone_values_data(columns)
+        for name in named:
+            _check_name(name)
+        return Table(first, payload(columns), named)
 
     def open(self, path: Path, state: State | None) -> _FolderWriter:
         """Begin a folder, or continue one."""
         return _FolderWriter(path, state)
+
+
+def _check_name(name: str) -> None:
+    """Refuse a field that would not be a file of its own in the folder, or not be read from it."""
+    if name.startswith(".") or any(mark in name for mark in "/\\\0") or len(os.fsencode(name)) > _LONGEST_NAME:
+        raise ArgumentError(
+            f"field {name!r} would be the file {name + '.npy'!r}, but a field of format 'npy' is a file in the folder "
+            f"itself: its name begins with no dot, holds no slash, and takes {_LONGEST_NAME} bytes at most; rename it "
+            "with dataset.map(...), or take another format"
+        )
 
 
 def _refusal(name: str, column: Any, first: int) -> str:
@@ -98,7 +114,7 @@ class _Column:
         self._dtype = dtype
         self._shape = shape
         self._path = path
-        self._file = path.open("wb" if rows is None else "r+b")
+        self._file = _create(path) if rows is None else path.open("r+b")
         self._file.write(self._header(0))
         if rows is not None:
             self._file.truncate(self._file.tell() + rows * dtype.itemsize * int(np.prod(shape, dtype=np.int64)))
@@ -119,7 +135,7 @@ class _Column:
                 f"field {self._path.stem!r} is {self._dtype} of shape {self._shape}, but from sample {first} on "
                 f"{column.dtype} of shape {column.shape[1:]}; crop, pad or convert the samples with dataset.map(...)"
             )
-        self._file.write(np.ascontiguousarray(column).data if column.size else b"")
+        self._file.write(np.ascontiguousarray(column).view(np.uint8).data if column.size else b"")
 
     def sync(self) -> None:
         """Make what is written survive."""
@@ -144,3 +160,13 @@ class _Column:
         description = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": (rows, *self._shape)}
         npy.write_array_header_1_0(file, description)
         return file.getvalue()
+
+
+def _create(path: Path) -> Any:
+    try:
+        return path.open("xb")
+    except FileExistsError:  # the folder of a shard was empty before
+        raise ArgumentError(
+            f"field {path.stem!r} would be the same file as another one, since the file system of {path.parent} does "
+            "not tell their names apart; rename it with dataset.map(...), or take another format"
+        ) from None

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from headrace.errors import ArgumentError
-from headrace.storage.writers.base import Table, payload
+from headrace.storage.writers.base import Table, call_lone_values_data, payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ class ParquetFormat:
 
     def encode(self, columns: Columns, first: int) -> Table:
         """The columns in Arrow's types."""
-        arrays = {name or "data": _arrow(name, column, first) for name, column in columns.items()}
+        arrays = {name: _arrow(name, column, first) for name, column in call_lone_values_data(columns).items()}
         return Table(first, payload(columns), arrays)
 
     def open(self, path: Path, state: State | None) -> _TableWriter:  # noqa: ARG002 - it is always None
@@ -49,7 +49,7 @@ def _arrow(name: str, column: Column, first: int) -> pa.Array:
         if isinstance(column, np.ndarray):
             return _array(column)
         return _list(column)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(
             f"field {name!r} of the samples from {first} on has no column in Parquet: {error}; convert it with "
             "dataset.map(...), or take 'tar' or 'lmdb'"
@@ -59,7 +59,7 @@ def _arrow(name: str, column: Column, first: int) -> pa.Array:
 def _array(column: Any) -> pa.Array:
     if column.ndim == 1:
         return pa.array(column)
-    if 0 in column.shape[2:]:
+    if column.ndim > 2 and 0 in column.shape[1:]:  # pyarrow divides by the size of such an array
         raise ValueError(f"its arrays, of shape {column.shape[1:]}, are empty")
     flat = pa.array(np.ascontiguousarray(column).reshape(-1))
     if column.ndim == 2:  # always of any length, since those of the next samples may have another
@@ -70,9 +70,20 @@ def _array(column: Any) -> pa.Array:
 
 def _list(column: list[Any]) -> pa.Array:
     """Bytes, texts, numbers and arrays of one axis; None where there is none."""
-    if any(isinstance(value, np.ndarray) and value.ndim > 1 for value in column):
+    found = [value for value in column if value is not None]
+    if any(isinstance(value, np.ndarray) and value.ndim > 1 for value in found):
         raise TypeError("it holds arrays of different shapes")
+    kinds = {_kind(value) for value in found}
+    if len(kinds) > 1:
+        raise TypeError(f"it holds {' and '.join(sorted(kinds))}")
     return pa.array(column)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"arrays of {value.dtype}"
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return "numbers" if is_number else f"values of {type(value).__name__}"
 
 
 class _TableWriter:

@@ -85,7 +85,7 @@ class DataLoader(Generic[B_co]):
         timeout: seconds to wait for a batch of a worker; 0 waits for ever.
         worker_init_fn: called in each worker with its number, before it loads anything.
         multiprocessing_context: how worker processes are started: "fork", "forkserver", "spawn" or a
-            context of `multiprocessing`. By default they are clean interpreters, which need no
+            context of `multiprocessing`. By default they are as clean as new interpreters, need no
             `if __name__ == "__main__"` and take lambdas and classes of a script or notebook.
         generator: where the seeds of epochs come from: a NumPy Generator, a random.Random or a
             torch.Generator. By default they come from Python's `random`.

@@ -27,6 +27,7 @@ from headrace.errors import (
     WorkerTimeoutError,
     WorkerTraceback,
 )
+from headrace.workers.template import prepare_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -656,6 +657,7 @@ class Footprint:
 @pytest.fixture
 def before() -> Footprint:
     gc.collect()  # of what other tests have left
+    prepare_template()  # it stays
     return Footprint()
 
 
@@ -877,6 +879,9 @@ def test_ctrl_c_that_is_caught(backend: str, run_script: RunScript) -> None:
         import os, signal, sys, threading, time
         from headrace import DataLoader
 
+        def children(process):
+            return open(f"/proc/{process}/task/{process}/children").read().split()
+
         def collate(samples):
             time.sleep(0 if samples[0] else 1 if sys.argv[1] == "thread" else 1000)
             return samples
@@ -892,7 +897,8 @@ def test_ctrl_c_that_is_caught(backend: str, run_script: RunScript) -> None:
         except RuntimeError as error:
             print(error)
         if sys.argv[1] == "process":
-            print(len(open(f"/proc/self/task/{os.getpid()}/children").read().split()), "workers")
+            template, = children(os.getpid())
+            print(len(children(template)), "workers")
         print(len(list(DataLoader(range(1, 8), num_workers=1, backend=sys.argv[1], collate_fn=collate))))
         """,
         backend,
@@ -918,12 +924,12 @@ def test_ctrl_c_while_a_batch_is_taken_in() -> None:
         next(batches)
 
 
-def test_ctrl_c_while_interpreters_start(run_script: RunScript, eventually: Eventually, tmp_path: Path) -> None:
-    """Before a worker can deal with it."""
+def test_ctrl_c_while_the_template_starts(run_script: RunScript, eventually: Eventually, tmp_path: Path) -> None:
+    """Before there is a worker that could deal with it."""
     slow_start = "import os, sys, time; '-c' in sys.orig_argv and (open(f'up {os.getpid()}', 'x'), time.sleep(1))"
     (tmp_path / "sitecustomize.py").write_text(slow_start)
     script = run_script(INTERRUPTED.replace("del batch", "pass"), "process", path=tmp_path)
-    eventually(lambda: len(list(tmp_path.glob("up *"))) == 2)
+    eventually(lambda: len(list(tmp_path.glob("up *"))) == 1)
     os.killpg(script.process.pid, signal.SIGINT)
     code, out, err = script.finish()
     assert (code, out) == (-signal.SIGINT, "")

@@ -21,9 +21,12 @@ from headrace.workers.channel import Channel
 from headrace.workers.memory import place_once
 from headrace.workers.pickling import dump_work
 from headrace.workers.serve import NUMBER_BYTES
+from headrace.workers.template import prepare_template
 from headrace.workers.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from headrace.batch.shared import SharedFile
     from headrace.workers.base import MakeWork
     from headrace.workers.window import Window
@@ -83,17 +86,21 @@ class Crew:
         self._backlog: deque[tuple[int, bytes]] = deque()  # tasks that found no room in their connection
         self._poll = select.poll()
         self._watched: dict[int, Worker] = {}
+        self._modules: Collection[str] = ()  # that the work needs
         self._setup: tuple[int, list[tuple[int, int, bool]], list[SharedFile]] | None = None
         self._deaths: dict[int | None, int] = {}  # of each task; None for those between tasks
 
     # ------------------------------------------------------------------ starting
 
     def start(self) -> None:
-        """Start all workers, then send them the work, which takes longer than starting."""
+        """Start all workers, and send them the work."""
+        if self._context is None:
+            prepare_template()  # it gets ready while the work is pickled
+        pickled = None if self._forks else dump_work(self._make_work, "loader")
+        self._modules = () if pickled is None else pickled.modules
         for number in range(self.size):
             self._workers.append(self._start(number))
-        if not self._forks:
-            pickled = dump_work(self._make_work, "loader")
+        if pickled is not None:
             self._setup = *place_once(pickled.payload, pickled.buffers), pickled.files
             for worker in self._workers:
                 worker.send_setup(*self._setup)
@@ -106,7 +113,7 @@ class Crew:
         worker = Worker(number, max(1, _most_held() // self.size))
         tasks = self._tasks[number % len(self._tasks)][1]
         try:
-            worker.start(tasks, self._context, self._make_work if self._forks else None)
+            worker.start(tasks, self._context, self._make_work if self._forks else None, self._modules)
         except BaseException:
             worker.close()
             raise

@@ -62,6 +62,7 @@ class Pickled:
         buffers: the memory that it refers to, in order. Each is contiguous and at least 4 KiB; what
             was read-only is so again after `load`.
         files: the shared files that it refers to, in order.
+        modules: names of the modules that `load` imports, and maybe of others.
 
     >>> Pickled(pickle.dumps([1]), []).buffers
     []
@@ -70,6 +71,7 @@ class Pickled:
     payload: bytes
     buffers: list[pickle.PickleBuffer]
     files: list[SharedFile] = field(default_factory=list)
+    modules: frozenset[str] = frozenset()
 
 
 def dump_work(work: object, name: str = "work") -> Pickled:
@@ -100,7 +102,7 @@ def dump_work(work: object, name: str = "work") -> Pickled:
         except Exception as error:
             trial = _Trial(kind, lambda: _WorkReducer(kind))
             raise NotPicklableError(_explain(find_culprit(work, name, error, trial), _TO_A_WORKER)) from error
-        return Pickled(file.getvalue(), buffers, reducer.shared)
+        return Pickled(file.getvalue(), buffers, reducer.shared, frozenset(reducer.modules))
 
 
 def dump_result(result: object, name: str = "batch") -> Pickled:
@@ -290,6 +292,7 @@ class _WorkReducer:
         self._by_reference = kind is _ByReference
         self._files: dict[int, MappedFile] = {}
         self.shared: list[SharedFile] = []
+        self.modules: set[str] = set()
 
     def __call__(self, value: Any) -> Any:
         if type(value) in (np.ndarray, np.memmap):
@@ -301,7 +304,10 @@ class _WorkReducer:
                 raise pickle.PicklingError(f"it is one of more than {MOST_FILES} shared files")
             self.shared.append(value)
             return _take_shared, (len(self.shared) - 1, value.first_nbytes)
-        elif isinstance(value, type | types.FunctionType):
+        elif isinstance(value, types.ModuleType):
+            self.modules.add(value.__name__)
+        elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+            self.modules.add(str(value.__module__))
             # Pickle alone would send a name that means something else, or nothing, in the worker.
             if self._by_reference and value.__module__ in ("__main__", _RENAMED_MAIN):
                 raise pickle.PicklingError(f"{value.__qualname__} is defined in __main__")

@@ -15,15 +15,26 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import WorkerError
+from headrace.workers.process_state import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["WorkerProcess", "start_clean", "start_in_context"]
+__all__ = [
+    "CODE_UNKNOWN",
+    "Descriptor",
+    "WorkerProcess",
+    "check_executable",
+    "interpreter_flags",
+    "start_clean",
+    "start_in_context",
+    "without_interrupts",
+]
 
-# A worker is one of several; libraries that would take all cores for each are told so, unless the
-# user has told them something else.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# In place of an exit code, all of which are smaller, where nobody has been told of it.
+CODE_UNKNOWN = 1 << 10
+
+
 _PROGRAM = """
 import sys
 sys.path[:] = {path!r}
@@ -59,11 +70,35 @@ class WorkerProcess(Protocol):
         """Give up what this process holds of it, once it has ended."""
 
 
-def start_clean(descriptors: Sequence[int]) -> WorkerProcess:
+def start_clean(descriptors: Sequence[int], parent: int, streams: tuple[int, int] | None = None) -> WorkerProcess:
     """Start a clean interpreter.
 
     Args:
         descriptors: open files for `serve_descriptors`.
+        parent: the number of the process that it must not outlive.
+        streams: open files for its output and its errors; None for those of this process.
+
+    Raises:
+        WorkerError: this interpreter does not know its own program.
+    """
+    check_executable()
+    path = [str(entry) for entry in sys.path]
+    program = _PROGRAM.format(path=path, descriptors=tuple(descriptors), parent=parent)
+    output, errors = (None, None) if streams is None else streams
+    with without_interrupts():
+        process = subprocess.Popen(  # noqa: S603 - this interpreter
+            [sys.executable, *interpreter_flags(), "-c", program],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            env=environment(),
+            pass_fds=descriptors,
+        )
+    return _CleanProcess(process)
+
+
+def check_executable() -> None:
+    """Refuse to start interpreters where that cannot be.
 
     Raises:
         WorkerError: this interpreter does not know its own program.
@@ -73,17 +108,12 @@ def start_clean(descriptors: Sequence[int]) -> WorkerProcess:
             "this interpreter does not know its own program (sys.executable is empty), so it cannot start worker "
             'processes; set it, or take multiprocessing_context="fork" or backend="thread"'
         )
-    path = [str(entry) for entry in sys.path]
-    program = _PROGRAM.format(path=path, descriptors=tuple(descriptors), parent=os.getpid())
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as multiprocessing does
-    with _without_interrupts():
-        process = subprocess.Popen(  # noqa: S603 - this interpreter
-            [sys.executable, *flags, "-c", program],
-            stdin=subprocess.DEVNULL,
-            env=_ONE_THREAD | os.environ,
-            pass_fds=descriptors,
-        )
-    return _CleanProcess(process)
+
+
+def interpreter_flags() -> list[str]:
+    """Return the options that this interpreter was started with."""
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 - as multiprocessing does
+    return flags
 
 
 def start_in_context(context: Any, serve: Callable[..., None], arguments: tuple[Any, ...]) -> WorkerProcess:
@@ -97,7 +127,7 @@ def start_in_context(context: Any, serve: Callable[..., None], arguments: tuple[
     from multiprocessing import process as registry
 
     process = context.Process(target=serve, args=arguments, name="headrace worker", daemon=False)
-    with _without_interrupts():
+    with without_interrupts():
         process.start()
     # Its end is the pool's business. multiprocessing would see to that, too, where a fork of this process
     # exits; and it allows a daemon, as it calls those that it ends, no processes of its own.
@@ -106,7 +136,7 @@ def start_in_context(context: Any, serve: Callable[..., None], arguments: tuple[
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
+def without_interrupts() -> Iterator[None]:
     """Hold Ctrl-C back, for the child too: it inherits this until it can deal with it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

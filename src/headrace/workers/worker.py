@@ -15,9 +15,12 @@ from headrace.workers.channel import Channel
 from headrace.workers.memory import MappedBlocks, Place
 from headrace.workers.report import Report
 from headrace.workers.serve import serve_context
-from headrace.workers.start import Descriptor, WorkerProcess, start_clean, start_in_context
+from headrace.workers.start import CODE_UNKNOWN, Descriptor, WorkerProcess, start_in_context
+from headrace.workers.template import start_from_template
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from headrace.batch.shared import SharedFile
     from headrace.workers.base import MakeWork
 
@@ -63,17 +66,20 @@ class Worker:
         assert self._process is not None  # noqa: S101 - a crew has only workers that have
         return self._process
 
-    def start(self, tasks: Channel, context: Any, forked: MakeWork[Any, Any] | None) -> None:
+    def start(
+        self, tasks: Channel, context: Any, forked: MakeWork[Any, Any] | None, modules: Collection[str] = ()
+    ) -> None:
         """Start the process.
 
         Args:
             tasks: where it takes tasks from.
-            context: of `multiprocessing`; None for a clean interpreter.
+            context: of `multiprocessing`; None for a process as clean as a new interpreter.
             forked: makes its work, where it inherits that.
+            modules: names of those that its work needs.
         """
         files = self._theirs.fileno(), tasks.fileno(), self.report.file
         if context is None:
-            self._process = start_clean(files)
+            self._process = start_from_template(files, modules)
         else:
             arguments = (*map(Descriptor, files), os.getpid(), forked, self.number)
             self._process = start_in_context(context, serve_context, arguments)
@@ -162,6 +168,8 @@ class Worker:
 def _end_text(code: int | None) -> str:
     if code is None:
         return "closed its connection"
+    if code == CODE_UNKNOWN:
+        return "ended, of what is not known"
     if code >= 0:
         return f"ended with exit code {code}"
     by_system = ", as the system does when memory runs out," if -code == signal.SIGKILL else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import repeat
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,8 @@ __all__ = ["SampledBatches", "StreamedBatches"]
 # How many batches before its turn a dataset hears of one, if it wants to. A user's own sampler may wait to see
 # what becomes of a batch before it decides on the next one, so it is not asked early.
 _READ_AHEAD = 8
+# The numbers of the runs of stream tasks.
+_RUNS = count()
 
 
 class SampledBatches:
@@ -237,13 +239,16 @@ class _StreamTasks(Iterator[StreamTask]):
         self._readers = readers
         self._handed_out = frozenset(range(cursor.step - cursor.step % readers, cursor.step)) | cursor.ahead
         self._step = cursor.step - cursor.step % readers
+        self._run = next(_RUNS)
+        self._first = self._step // readers
         self._ended: set[int] = set()
 
     def __next__(self) -> StreamTask:
         if len(self._ended) == self._readers:
             raise StopIteration
         step, self._step = self._step, self._step + 1
-        return StreamTask(self._epoch, step, step // self._readers, skip=step in self._handed_out)
+        skip = step in self._handed_out
+        return StreamTask(self._epoch, step, step // self._readers, skip, self._run, self._first)
 
     def end(self, task: StreamTask) -> None:
         """Take note that there was no batch for the task, nor will there be for its reader."""

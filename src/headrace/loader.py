@@ -33,7 +33,7 @@ from headrace.order.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlock
 from headrace.order.permutation import Sequential, Shuffled
 from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
 from headrace.plan import Order, Plan
-from headrace.pools import PoolKeeper, make_pool
+from headrace.pools import PoolKeeper, make_pool, uses_threads
 from headrace.position import Cursor, Epoch, Epochs
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
@@ -107,8 +107,8 @@ class DataLoader(Generic[B_co]):
         prefetch_bytes: how large the batches loaded ahead may be together, in bytes; None for no bound
             but that of `prefetch_factor`.
         shard: deal the batches of an IterableDataset out to the workers, so that none is seen twice and
-            they are those of a loader without workers. Otherwise each worker has the whole stream, and
-            `get_worker_info()` to read its share of it, as in torch.
+            they are those of a loader without workers. Otherwise each worker process has the whole stream, and
+            `get_worker_info()` to read its share of it, as in torch; threads have one stream, which is dealt out.
         block_size: samples a block for shuffle="block"; by default what the dataset's `blocks()` says, or
             else 1024.
         window: how many blocks are shuffled among each other for shuffle="block"; default 8.
@@ -426,7 +426,9 @@ class DataLoader(Generic[B_co]):
 
     def _readers(self) -> int | None:
         """How many workers read a stream in turns; None where the number makes no difference."""
-        return self.num_workers if self._streams and self.num_workers > 1 and not self.shard else None
+        if not self._streams or self.num_workers < 2 or self.shard or uses_threads(self, streams=True):
+            return None
+        return self.num_workers
 
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
         """Workers for an iterator that begins with this epoch."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headrace.work import WorkMaker
     from headrace.workers import Pool
 
-__all__ = ["PoolKeeper", "make_pool"]
+__all__ = ["PoolKeeper", "make_pool", "uses_threads"]
 
 
 def make_pool(loader: DataLoader[Any], maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
@@ -42,8 +42,8 @@ def make_pool(loader: DataLoader[Any], maker: WorkMaker, arena: Arena, *, turns:
         timeout=loader.timeout,
         turns=turns,
     )
-    if _uses_threads(loader, streams=maker.streams):
-        return ThreadPool(replace(maker, arena=arena), **options)
+    if uses_threads(loader, streams=maker.streams):
+        return ThreadPool(maker.in_threads(arena), **options)
     from headrace.workers.processes import ProcessPool  # what it needs is imported with it
 
     restart = loader.on_worker_death == "restart"
@@ -51,12 +51,23 @@ def make_pool(loader: DataLoader[Any], maker: WorkMaker, arena: Arena, *, turns:
     return ProcessPool(maker, **options, context=loader.multiprocessing_context, restart=restart)
 
 
-def _uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:
+def uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:
+    """Whether the workers of a loader are threads.
+
+    Args:
+        loader: says what they are.
+        streams: whether its dataset is a stream. Threads have one stream together, so where it is left to headrace
+            it has processes, if there are any, for its share of it is the same in every interpreter.
+    """
     if loader.backend != "auto" or loader.multiprocessing_context is not None:
         return loader.backend == "thread"
-    if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return True  # there are no processes, or no need of them
-    return loader.collate_fn is None and not streams and releases_gil(loader.dataset)
+    if os.name != "posix":
+        return True  # there are no processes
+    if streams:
+        return False
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return True  # there is no need of processes
+    return loader.collate_fn is None and releases_gil(loader.dataset)
 
 
 class PoolKeeper:

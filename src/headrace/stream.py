@@ -1,9 +1,10 @@
-"""Reading batches of a stream, one after the other."""
+"""Reading batches of a stream, one after the other: by one reader, or by threads that have one together."""
 
 from __future__ import annotations
 
+from threading import Lock
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +21,18 @@ if TYPE_CHECKING:
     from headrace.position import Epoch
     from headrace.tasks import StreamTask
 
-__all__ = ["StreamReader"]
+__all__ = ["DealtStream", "StreamReader"]
 
 # A stream that fails this often in a row, with no sample in between, is taken to be at its end.
 _PATIENCE = 100
+
+
+class _Samples(NamedTuple):
+    """The samples of a batch, fewer at the end of the stream, and what was raised among them."""
+
+    samples: list[Any]
+    errors: list[Exception]  # those that are told
+    failures: list[Failure]  # those of samples that are passed over
 
 
 class StreamReader:
@@ -85,13 +94,20 @@ class StreamReader:
 
     def __call__(self, task: StreamTask) -> Loaded:
         """The batch of a task, with what was raised on the way from the batch before it."""
-        epoch = task.epoch
-        with naming_step(epoch, task.step):
-            if epoch != self._epoch or task.number < self._number:
+        return self.load(task, self.read(task.epoch, task.step, task.number))
+
+    def read(self, epoch: Epoch, step: int, number: int) -> _Samples:
+        """Read the samples of the batch of that number, which has its place at a step of an epoch."""
+        with naming_step(epoch, step):
+            if epoch != self._epoch or number < self._number:
                 self.begin(epoch)
-        while self._number < task.number and not self._ended:
+        while self._number < number and not self._ended:
             self._read_samples(epoch)  # what fails there is told by who loads that batch
-        samples, errors, failures = self._read_samples(epoch)
+        return self._read_samples(epoch)
+
+    def load(self, task: StreamTask, read: _Samples) -> Loaded:
+        """Make the batch of a task of its samples. Several threads may do that at the same time."""
+        samples, errors, failures = read
         if task.skip:
             return Loaded(0)
         if not samples or (self._drop_last and len(samples) < self._size):
@@ -108,11 +124,8 @@ class StreamReader:
         with naming_step(task.epoch, task.step), use_keys(task.epoch.draws_key, self._numbers(indices)):
             return collate(samples, indices, self._collate_fn, single=self._single)
 
-    def _read_samples(self, epoch: Epoch) -> tuple[list[Any], list[Exception], list[Failure]]:
-        """The samples of the next batch, fewer at the end of the stream.
-
-        Also what was raised among them: the errors that are told, and those of samples passed over.
-        """
+    def _read_samples(self, epoch: Epoch) -> _Samples:
+        """The samples of the next batch."""
         number, self._number = self._number, self._number + 1
         step = number * self._workers + self._worker
         if self._seeds_globals:
@@ -141,7 +154,7 @@ class StreamReader:
             samples.append(sample)
             self._position += 1
             in_a_row = 0
-        return samples, errors, failures
+        return _Samples(samples, errors, failures)
 
     def _goes_on_after(self, error: Exception) -> bool:
         """Whether the stream can be asked for the sample after one that failed; if not, say why."""
@@ -161,3 +174,43 @@ class StreamReader:
     def _numbers(self, positions: Sequence[int]) -> NDArray[np.int64]:
         """The numbers that tell the samples apart from all others of the epoch."""
         return np.array(positions, np.int64) * self._workers + self._worker
+
+
+class DealtStream:
+    """One stream whose batches are dealt out to threads.
+
+    Copies of a stream for each thread would share what the stream holds (a file, a cursor) and lose samples.
+    So one thread reads at a time, in the order of the batches, and all of them make batches of samples.
+
+    Args:
+        reader: reads the stream.
+    """
+
+    def __init__(self, reader: StreamReader) -> None:
+        self._reader = reader
+        self._lock = Lock()
+        self._run = -1
+        self._next = 0  # the number of the batch that is read next
+        self._waiting: dict[int, _Samples | BaseException] = {}  # what is read before the thread that has the task asks
+
+    def __call__(self, task: StreamTask) -> Loaded:
+        """The batch of a task, with what was raised on the way from the batch before it."""
+        with self._lock:
+            read = self._take(task)
+        if isinstance(read, BaseException):
+            raise read
+        return self._reader.load(task, read)
+
+    def _take(self, task: StreamTask) -> _Samples | BaseException:
+        if task.run < self._run:  # it has been given up, and nobody hears of it
+            return _Samples([], [], [])
+        if task.run > self._run:
+            self._run, self._next = task.run, task.first
+            self._waiting.clear()
+        while task.number not in self._waiting:
+            number, self._next = self._next, self._next + 1
+            try:
+                self._waiting[number] = self._reader.read(task.epoch, number, number)
+            except BaseException as error:
+                self._waiting[number] = error
+        return self._waiting.pop(task.number)

@@ -81,12 +81,16 @@ class StreamTask:
         number: which batch of the stream that its reader reads; other than the step where readers
             take turns.
         skip: pass it over.
+        run: of which run of tasks, each of which has a higher number than those begun before it.
+        first: with which batch of the stream that run begins.
     """
 
     epoch: Epoch
     step: int
     number: int
     skip: bool = False
+    run: int = 0
+    first: int = 0
 
     def __str__(self) -> str:
         return _name(self.epoch, self.step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,9 +15,9 @@ from headrace.errors import HeadraceWarning
 from headrace.kernels.cores import share_cores
 from headrace.keys import epoch_key
 from headrace.reader import BatchReader
-from headrace.stream import StreamReader
-from headrace.tasks import Loaded, SampleTask, Several, StreamTask, naming_step, seed_globals
-from headrace.workers.info import WorkerInfo, use_worker_info
+from headrace.stream import DealtStream, StreamReader
+from headrace.tasks import Loaded, SampleTask, Several, naming_step, seed_globals
+from headrace.workers.info import WorkerInfo, be_worker_process, be_worker_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +49,7 @@ class WorkMaker:
         own_process: whether a worker has a process for itself.
         on_error: what a sample does that cannot be read: "raise", "skip" or "replace".
         from_batch: replace it with another sample of its batch, not of the whole dataset.
+        dealt: the stream that all threads read together.
     """
 
     dataset: Any
@@ -66,35 +66,56 @@ class WorkMaker:
     own_process: bool = False
     on_error: str = "raise"
     from_batch: bool = False
+    dealt: DealtStream | None = None
+
+    def in_threads(self, arena: Arena) -> WorkMaker:
+        """Make the one for workers that are threads, which have a stream and an arena together."""
+        dealt = DealtStream(self._stream_reader(0)) if self.streams else None
+        return replace(self, arena=arena, dealt=dealt)
 
     def __call__(self, worker: int) -> Callable[[Any], Any]:
         """Make worker number `worker` ready, and give what it does for a task."""
-        dataset = (
-            copy.copy(self.dataset) if self.streams and self.num_workers and not self.own_process else self.dataset
-        )
         if self.num_workers:
-            self._begin_worker(worker, dataset)
-        work = self._stream_work(worker, dataset) if self.streams else self._sample_work()
-        if self.own_process and has_counters(dataset):
-            work = _counting(work, dataset)
+            self._begin_worker(worker)
+        work = self._sample_work() if not self.streams else self.dealt or self._stream_reader(worker)
+        if self.own_process and has_counters(self.dataset):
+            work = _counting(work, self.dataset)
         return work if self.arena is None else _in_arena(work, self.arena)
 
-    def _begin_worker(self, worker: int, dataset: Any) -> None:
-        info = WorkerInfo(worker, self.num_workers, epoch_key(self.seed, worker, "worker"), dataset)
-        use_worker_info(info)
+    def _begin_worker(self, worker: int) -> None:
+        seed = epoch_key(self.seed, worker, "worker")
+        # Code that asks where one stream is dealt out would leave out samples that are dealt out already.
+        deals = self.shard or self.dealt is not None
+        info = None if deals else WorkerInfo(worker, self.num_workers, seed, self.dataset)
         if self.own_process:
             share_cores(self.num_workers)
-            adapters.seed_globals(info.seed)
-            adapters.enter_worker(worker, self.num_workers, info.seed, dataset)
+            adapters.seed_globals(seed)
+            be_worker_process(info)
+        else:
+            be_worker_thread(info)
         if self.worker_init_fn is not None:
-            self.worker_init_fn(worker)
-        if self.shard:
-            use_worker_info(None)  # who asks would leave out samples that are dealt out already
+            self._call_init_fn(self.worker_init_fn, worker, deals=deals)
 
-    def _stream_work(self, worker: int, stream: Any) -> Callable[[StreamTask], Loaded]:
-        turns = self.num_workers > 1 and not self.shard
+    def _call_init_fn(self, init_fn: Callable[[int], None], worker: int, *, deals: bool) -> None:
+        try:
+            init_fn(worker)
+        except Exception as error:
+            if deals:
+                error.add_note(
+                    "worker_init_fn is told of no worker (get_worker_info() is None), since the stream is dealt out; "
+                    "with backend='process' and shard=False each reads a part of its own"
+                )
+            elif not self.own_process:
+                error.add_note(
+                    "worker_init_fn ran in a thread, where torch.utils.data.get_worker_info() is None; "
+                    "ask headrace.get_worker_info(), or take backend='process'"
+                )
+            raise
+
+    def _stream_reader(self, worker: int) -> StreamReader:
+        turns = self.own_process and self.num_workers > 1 and not self.shard
         return StreamReader(
-            stream,
+            self.dataset,
             self.batch_size,
             self.collate_fn,
             drop_last=self.drop_last,

@@ -1,4 +1,4 @@
-"""Streams that workers read: each its own copy and share, or all of them one stream that is dealt out."""
+"""Streams that workers read: each process its own copy and share, or all of them one stream that is dealt out."""
 
 from __future__ import annotations
 
@@ -95,20 +95,18 @@ def walk(batches: Any) -> list[Any]:
 # ------------------------------------------------------------------ whole streams
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_each_worker_has_the_whole_stream(backend: str) -> None:
+def test_each_worker_process_has_the_whole_stream() -> None:
     """They take turns, batch by batch, each with randomness of its own."""
-    loader = DataLoader(Numbers(5, shared=False), 2, num_workers=2, backend=backend, seed=1)
-    batches = list(loader)
+    options: dict[str, Any] = {"batch_size": 2, "num_workers": 2, "seed": 1}
+    batches = list(DataLoader(Numbers(5, shared=False), backend="process", **options))
     assert numbers(batches) == [[0, 1], [0, 1], [2, 3], [2, 3], [4], [4]]
     assert len({value for _, drawn in batches for value in drawn.tolist()}) == 10
-    check_same(batches, list(DataLoader(Numbers(5, shared=False), 2, num_workers=2, backend="thread", seed=1)))
+    check_same(batches, list(DataLoader(Numbers(5, shared=False), multiprocessing_context="fork", **options)))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_worker_reads_its_share(backend: str) -> None:
+def test_a_worker_reads_its_share() -> None:
     stream = Numbers(11)
-    loader = DataLoader(stream, 2, num_workers=3, backend=backend, persistent_workers=True)
+    loader = DataLoader(stream, 2, num_workers=3, backend="process", persistent_workers=True)
     for epoch in range(3):
         expected = [[0, 3], [1, 4], [2, 5], [6, 9], [7, 10], [8]]
         assert numbers(loader) == [[1000 * epoch + number for number in batch] for batch in expected]
@@ -116,18 +114,17 @@ def test_a_worker_reads_its_share(backend: str) -> None:
     assert numbers(loader)[0] == [7000, 7003]
     assert stream.epoch == -1, "the user's own stream is not read"
     loader.close()
-    whole = DataLoader(Numbers(11), 2, num_workers=3, drop_last=True, backend=backend)
+    whole = DataLoader(Numbers(11), 2, num_workers=3, drop_last=True, backend="process")
     assert numbers(whole) == [[0, 3], [1, 4], [2, 5], [6, 9], [7, 10]]
-    single = DataLoader(Numbers(4), None, num_workers=2, backend=backend)
+    single = DataLoader(Numbers(4), None, num_workers=2, backend="process")
     assert [number for number, _ in single] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_streams_of_different_lengths(backend: str) -> None:
+def test_streams_of_different_lengths() -> None:
     """A worker whose stream has ended is passed over; one may have nothing at all."""
-    loader = DataLoader(Uneven(None), 2, num_workers=3, backend=backend)
+    loader = DataLoader(Uneven(None), 2, num_workers=3, backend="process")
     assert numbers(loader) == [[100, 101], [200, 201], [102], [202, 203], [204, 205]]
-    assert numbers(DataLoader(Uneven(None), 2, num_workers=1, backend=backend)) == []
+    assert numbers(DataLoader(Uneven(None), 2, num_workers=1, backend="process")) == []
 
 
 @pytest.mark.parametrize("shard", [False, True])
@@ -188,6 +185,36 @@ def test_sharded_it_is_as_without_workers(backend: str, num_workers: int, drop_l
     loader.close()
 
 
+def test_threads_have_one_stream_together() -> None:
+    """The user's own, with what it holds, which copies would share; it is read as if there were no workers."""
+
+    class Queue(IterableDataset[int]):
+        def __init__(self) -> None:
+            self.left = list(range(50))
+
+        def __iter__(self) -> Iterator[int]:
+            assert get_worker_info() is None
+            while self.left:
+                number = self.left.pop(0)
+                sleep(0.0002)
+                yield number
+
+    stream = Queue()
+    loader = DataLoader(stream, 3, num_workers=4, backend="thread", collate_fn=lambda samples: samples)
+    assert [number for batch in loader for number in batch] == list(range(50))
+    stream.left = list(range(7))
+    assert list(loader) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_a_run_that_is_given_up_takes_nothing_from_the_next() -> None:
+    loader = DataLoader(Numbers(None), 1, num_workers=4, backend="thread", persistent_workers=True)
+    for epoch in range(30):
+        batches = iter(loader)
+        first = [next(batches)[0].item() for _ in range(3)]
+        assert first == [1000 * epoch, 1000 * epoch + 1, 1000 * epoch + 2]
+    loader.close()
+
+
 def test_one_worker_is_as_none() -> None:
     for backend in BACKENDS:
         loader = DataLoader(Numbers(7), 3, num_workers=1, backend=backend, seed=2)
@@ -229,18 +256,16 @@ class Held(IterableDataset[int]):
             self.mark.touch()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_slow_stream_does_not_change_the_order(tmp_path: Path, backend: str) -> None:
+def test_a_slow_stream_does_not_change_the_order(tmp_path: Path) -> None:
     stream = Held(tmp_path / "mark", by_itself=True)
-    loader = DataLoader(stream, 1, num_workers=2, prefetch_factor=5, backend=backend)
+    loader = DataLoader(stream, 1, num_workers=2, prefetch_factor=5, backend="process")
     assert [batch.item() for batch in loader] == [0, 10, 1, 11, 2, 12, 3, 13]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_slow_stream_out_of_order(tmp_path: Path, backend: str) -> None:
+def test_a_slow_stream_out_of_order(tmp_path: Path) -> None:
     """What the other worker was ahead is not lost, nor doubled, by a resume."""
     stream = Held(tmp_path / "mark", by_itself=False)
-    loader = DataLoader(stream, 1, num_workers=2, prefetch_factor=5, backend=backend, in_order=False)
+    loader = DataLoader(stream, 1, num_workers=2, prefetch_factor=5, backend="process", in_order=False)
     batches = iter(loader)
     assert {next(batches).item() for _ in range(4)} <= {0, 10, 11, 12, 13}
     found = next(batches).item()
@@ -278,20 +303,20 @@ def check_resumes_everywhere(make: Callable[[], DataLoader[Any]]) -> None:
 
 
 STREAMS: list[tuple[type[Numbers], dict[str, Any]]] = [
-    (Numbers, {"num_workers": 2}),
-    (Numbers, {"num_workers": 3, "drop_last": True}),
-    (Numbers, {"num_workers": 2, "shard": True}),
-    (Uneven, {"num_workers": 3}),
-    (Uneven, {"num_workers": 4, "drop_last": True}),
+    (Numbers, {"num_workers": 2, "backend": "thread"}),
+    (Numbers, {"num_workers": 3, "backend": "thread", "drop_last": True}),
+    (Numbers, {"num_workers": 2, "backend": "thread", "shard": True}),
+    (Numbers, {"num_workers": 2, "backend": "process"}),
+    (Numbers, {"num_workers": 3, "backend": "process", "drop_last": True}),
+    (Numbers, {"num_workers": 2, "backend": "process", "shard": True}),
+    (Uneven, {"num_workers": 3, "backend": "process"}),
+    (Uneven, {"num_workers": 4, "backend": "process", "drop_last": True}),
 ]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("kind", "options"), STREAMS)
-def test_a_state_taken_anywhere_goes_on_there(kind: type[Numbers], options: dict[str, Any], backend: str) -> None:
-    check_resumes_everywhere(
-        lambda: DataLoader(kind(11), 2, seed=3, backend=backend, persistent_workers=True, **options)
-    )
+def test_a_state_taken_anywhere_goes_on_there(kind: type[Numbers], options: dict[str, Any]) -> None:
+    check_resumes_everywhere(lambda: DataLoader(kind(11), 2, seed=3, persistent_workers=True, **options))
 
 
 def test_a_sharded_state_goes_on_with_any_workers() -> None:
@@ -311,13 +336,28 @@ def test_a_sharded_state_goes_on_with_any_workers() -> None:
 
 def test_a_state_of_shares_belongs_to_as_many_workers() -> None:
     """Other workers would have other shares: there is no place among them that is the same."""
-    batches = iter(DataLoader(Numbers(17), 3, num_workers=2, seed=2, backend="thread"))
+    batches = iter(DataLoader(Numbers(17), 3, num_workers=2, seed=2, backend="process"))
     next(batches)
     state = batches.state_dict()
-    for num_workers, there in ((0, None), (3, 3)):
+    others: list[tuple[dict[str, Any], int | None]] = [
+        ({"num_workers": 0}, None),
+        ({"num_workers": 2, "backend": "thread"}, None),
+        ({"num_workers": 3, "backend": "process"}, 3),
+    ]
+    for options, there in others:
         text = f"the number of workers that read the stream was 2 and is {there} here"
         with pytest.raises(StateError, match=re.escape(text)):
-            DataLoader(Numbers(17), 3, num_workers=num_workers, seed=2, backend="thread").load_state_dict(state)
+            DataLoader(Numbers(17), 3, seed=2, **options).load_state_dict(state)
+
+
+def test_a_state_of_threads_goes_on_with_any_number_of_them() -> None:
+    expected = list(DataLoader(Numbers(17), 3, seed=2))
+    for saved, resumed in ((2, 3), (3, 0), (0, 2)):
+        batches = iter(DataLoader(Numbers(17), 3, seed=2, num_workers=saved, backend="thread"))
+        first = [next(batches), next(batches)]
+        loader = DataLoader(Numbers(17), 3, seed=2, num_workers=resumed, backend="thread")
+        loader.load_state_dict(json.loads(json.dumps(batches.state_dict())))
+        check_same(first + list(loader), expected)
 
 
 @pytest.mark.parametrize("shard", [False, True])
@@ -344,15 +384,21 @@ def test_out_of_order_nothing_is_lost_or_doubled(backend: str, shard: bool) -> N
 # ------------------------------------------------------------------ errors
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_an_error_loses_no_sample(backend: str) -> None:
+def test_an_error_loses_no_sample() -> None:
     """Each error comes once, before the batch in which it happened, and that is whole."""
-    loader = DataLoader(Flaky(16, {0, 5, 7, 8}), 2, num_workers=2, backend=backend)
+    loader = DataLoader(Flaky(16, {0, 5, 7, 8}), 2, num_workers=2, backend="process")
     for _ in range(2):
         assert walk(iter(loader)) == [
             "0 is broken", [0, 2], [1, 3], [4, 6], "5 is broken", "7 is broken", [5, 7],
             "8 is broken", [8, 10], [9, 11], [12, 14], [13, 15],
         ]  # fmt: skip
+
+
+def test_an_error_in_threads_is_as_without_workers() -> None:
+    stream = Flaky(16, {0, 5, 7, 8})
+    expected = walk(iter(DataLoader(stream, 2)))
+    loader = DataLoader(stream, 2, num_workers=3, backend="thread")
+    assert [walk(iter(loader)) for _ in range(2)] == [expected, expected]
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])
@@ -373,14 +419,14 @@ def test_an_error_of_a_sharded_stream_is_told_once(backend: str, num_workers: in
     assert walk(iter(loader)) == expected
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_errors_name_step_and_epoch(backend: str) -> None:
+@pytest.mark.parametrize(("backend", "before"), [("thread", 2), ("process", 3)])
+def test_errors_name_step_and_epoch(backend: str, before: int) -> None:
     batches = iter(DataLoader(Flaky(8, {5}), 2, num_workers=2, backend=backend, seed=4))
-    for _ in range(3):
+    for _ in range(before):
         next(batches)
     with pytest.raises(OSError, match="5 is broken") as caught:
         next(batches)
-    assert caught.value.__notes__ == ["in step 3 of epoch 0 (seed 4)"]
+    assert caught.value.__notes__ == [f"in step {before} of epoch 0 (seed 4)"]
 
 
 @pytest.mark.parametrize("shard", [False, True])
@@ -415,12 +461,12 @@ def test_an_error_of_collation_passes_the_batch_over(backend: str) -> None:
     assert [batch.tolist() for batch in loader] == [[[4], [5]]]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_state_taken_at_an_error(backend: str) -> None:
+@pytest.mark.parametrize(("backend", "before"), [("thread", 2), ("process", 3)])
+def test_a_state_taken_at_an_error(backend: str, before: int) -> None:
     """The samples around it come after the resume."""
     loader = DataLoader(Flaky(12, {5}), 2, num_workers=2, backend=backend, seed=1)
     batches = iter(loader)
-    found = [next(batches).tolist() for _ in range(3)]
+    found = [next(batches).tolist() for _ in range(before)]
     with pytest.raises(OSError, match="5 is broken"):
         next(batches)
     state = batches.state_dict()

@@ -14,6 +14,7 @@ from headrace.adapters.base import (
     pin,
     rebuild,
     reduce,
+    worker_info,
 )
 from headrace.adapters.generators import check_generator, draw_seed, global_states, restore_globals, seed_globals
 
@@ -32,4 +33,5 @@ __all__ = [
     "reduce",
     "restore_globals",
     "seed_globals",
+    "worker_info",
 ]

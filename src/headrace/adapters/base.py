@@ -6,13 +6,17 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.adapters import boxed, numpy
+from headrace.adapters.late import when_imported
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Adapter", "can_pin", "enter_worker", "find", "framework_of", "is_iterable_dataset", "pin", "rebuild"]
-__all__ += ["reduce"]
+__all__ += ["reduce", "worker_info"]
+
+# Where torch keeps what its `get_worker_info` returns.
+_TORCH_WORKER = "torch.utils.data._utils.worker"
 
 
 class Adapter(Protocol):
@@ -136,16 +140,32 @@ def is_iterable_dataset(dataset: object) -> bool:
     return torch_data is not None and isinstance(dataset, torch_data.IterableDataset)
 
 
-def enter_worker(number: int, count: int, seed: int, dataset: object) -> None:
-    """Let a framework that is in use know that this process is a worker.
+def worker_info() -> Any:
+    """Return what a framework that is in use says of the worker that this code runs in; None outside of workers."""
+    if not _is_imported("torch.utils.data"):
+        return None
+    from headrace.adapters import torch
+
+    return torch.worker_info()
+
+
+def enter_worker(info: Any) -> None:
+    """Let a framework know that this process is a worker, also one that is imported later.
 
     Args:
-        number: which worker.
-        count: of how many.
-        seed: its own seed.
-        dataset: what it reads.
+        info: the worker's `id`, `num_workers`, `seed` and `dataset`; None if the code in it is to see no workers.
     """
-    if _is_imported("torch.utils.data"):
+
+    def tell() -> None:
         from headrace.adapters import torch
 
-        torch.enter_worker(number, count, seed, dataset)
+        torch.tell_worker(info)
+
+    if _is_imported("torch"):
+        from headrace.adapters import torch
+
+        torch.use_one_thread()
+    if _is_imported(_TORCH_WORKER):
+        tell()
+    else:
+        when_imported(_TORCH_WORKER, tell)

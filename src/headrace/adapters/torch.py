@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = [
     "can_pin",
     "draw_seed",
-    "enter_worker",
     "from_numpy",
     "is_generator",
     "owns",
@@ -25,7 +24,10 @@ __all__ = [
     "seed",
     "stack",
     "take",
+    "tell_worker",
     "to_numpy",
+    "use_one_thread",
+    "worker_info",
 ]
 
 # NumPy has no such type. Its memory is read as bytes without a meaning, so that nobody takes it for
@@ -122,9 +124,19 @@ def restore(found: bytes) -> None:
     torch.set_rng_state(torch.from_numpy(np.frombuffer(found, np.uint8).copy()))
 
 
-def enter_worker(number: int, count: int, seed: int, dataset: Any) -> None:
-    """Let torch know that this process is a worker: one thread for it, and what its own loader says."""
+def use_one_thread() -> None:
+    """Let torch compute in one thread in this process, as it does in workers of its own."""
     torch.set_num_threads(1)
+
+
+def worker_info() -> Any:
+    """Return what torch says of the worker that this code runs in; None outside of workers."""
+    return torch.utils.data.get_worker_info()
+
+
+def tell_worker(info: Any) -> None:
+    """Let `torch.utils.data.get_worker_info` give the worker of this process; None for no worker."""
     worker: Any = importlib.import_module("torch.utils.data._utils.worker")
-    info = worker.WorkerInfo(id=number, num_workers=count, seed=seed, dataset=dataset)
+    if info is not None:
+        info = worker.WorkerInfo(id=info.id, num_workers=info.num_workers, seed=info.seed, dataset=info.dataset)
     worker._worker_info = info  # noqa: SLF001 - torch has no other way to be told

@@ -5,7 +5,7 @@ A pool knows nothing of datasets or batches. Every pool has the face of `Pool` a
 """
 
 from headrace.workers.base import MakeWork, Pool, PoolOptions, Results
-from headrace.workers.info import WorkerInfo, get_worker_info, use_worker_info
+from headrace.workers.info import WorkerInfo, be_worker_process, be_worker_thread, get_worker_info
 from headrace.workers.inline import InlinePool
 from headrace.workers.threads import ThreadPool
 
@@ -17,6 +17,7 @@ __all__ = [
     "Results",
     "ThreadPool",
     "WorkerInfo",
+    "be_worker_process",
+    "be_worker_thread",
     "get_worker_info",
-    "use_worker_info",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import headrace
 from headrace import DataLoader, Dataset, ImageDataset, Resize, Subset, TensorDataset, ToFloat, default_collate
 from headrace.data.fingerprint import fingerprint
 from headrace.errors import ArgumentError, CacheError
+from headrace.storage.kept import HEAD
 from headrace.testing import check_dataset, check_same
 
 if TYPE_CHECKING:
@@ -182,6 +184,111 @@ def test_no_pickle_is_read_from_disk(tmp_path: Path) -> None:
     cached = TensorDataset(np.arange(3)).map(lambda row: (row[0], {1, 2})).cache(tmp_path)
     with pytest.raises(CacheError, match=r"a sample holds a builtins\.set, which would have to be pickled"):
         cached[0]
+
+
+# ---------------------------------------------------------------------- what others put there
+
+
+def with_layout(folder: Path, text: str) -> None:
+    """Write a cache whose file says that samples are something else."""
+    TensorDataset(np.arange(10).reshape(10, 1)).cache(folder, key="k").get_batch(np.arange(10))
+    path = folder / "samples.npy"
+    content = bytearray(path.read_bytes())
+    content[128 : 144 + len(text)] = HEAD.pack(0, len(text)) + text.encode()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "text", ['["array", "|O", [9]]', '["array", "<i8", [1152921504606846976, 16]]', "[" * 5000, "\xff", '["pickle"]']
+)
+def test_a_layout_that_no_writer_wrote(text: str, tmp_path: Path) -> None:
+    with_layout(tmp_path, text)
+    with pytest.raises(CacheError, match="a cache is damaged, or was not written by headrace"):
+        TensorDataset(np.arange(10).reshape(10, 1)).cache(tmp_path, key="k")
+
+
+@pytest.mark.parametrize("text", ['["array", "<i8", [100000]]', '["array", "|u1", [1152921504606846976]]'])
+def test_rows_longer_than_the_file(text: str, tmp_path: Path) -> None:
+    with_layout(tmp_path, f'["tuple", [{text}], []]')
+    cached = TensorDataset(np.arange(10).reshape(10, 1)).cache(tmp_path, key="k")
+    with pytest.raises(CacheError, match="a cache is damaged"):
+        cached.get_batch(np.arange(10))
+    with pytest.raises(CacheError, match="a cache is damaged"):
+        cached[3]
+
+
+def test_a_head_that_says_too_much(tmp_path: Path) -> None:
+    with_layout(tmp_path, "[]")
+    for nbytes in (1 << 40, -1):
+        with (tmp_path / "samples.npy").open("r+b") as file:
+            file.seek(128)
+            file.write(HEAD.pack(0, nbytes))
+        with pytest.raises(CacheError, match="is damaged: what it has at 144 is not in its"):
+            TensorDataset(np.arange(10).reshape(10, 1)).cache(tmp_path, key="k")
+
+
+@pytest.mark.parametrize("name", ["samples.npy", "table.npy", "lock", "about.json", "about.json.new"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "pipe", "open to all"])
+def test_planted_files(name: str, kind: str, tmp_path: Path) -> None:
+    victim, folder = tmp_path / "victim", tmp_path / "cache"
+    victim.write_text("precious")
+    folder.mkdir()
+    path = folder / name
+    if kind == "link":
+        path.symlink_to(victim)
+    elif kind == "dangling link":
+        path.symlink_to(tmp_path / "new")
+    elif kind == "hard link":
+        path.hardlink_to(victim)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.touch()
+        path.chmod(0o666)
+    if name == "about.json.new":  # which is made anew
+        Counting().cache(folder)
+    else:
+        with pytest.raises(CacheError):
+            Counting().cache(folder)
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_is_open_to_all(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(CacheError, match="cannot be trusted: anybody may write to"):
+        Counting().cache(folder)
+
+
+# ---------------------------------------------------------------------- a disk that is full for a while
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room cannot be asked for here")
+@pytest.mark.filterwarnings("ignore:no more samples are cached")
+def test_room_that_was_taken_in_vain_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = TensorDataset(np.zeros((LENGTH, 1000))).cache(tmp_path, limit=8100 * LENGTH, key="k")
+    free = [40_000]
+    allocate = os.posix_fallocate
+
+    def on_a_small_disk(descriptor: int, offset: int, length: int) -> None:
+        if length > free[0]:
+            os.ftruncate(descriptor, offset + length // 2)  # as some systems leave it
+            raise OSError(errno.ENOSPC, "No space left on device")
+        free[0] -= length
+        allocate(descriptor, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", on_a_small_disk)
+    for _ in range(5):
+        for start in range(0, LENGTH, 3):
+            cached.get_batch(np.arange(start, start + 3))
+    assert cached.stats().samples == 3
+    assert cached.stats().bytes == (tmp_path / "samples.npy").stat().st_size - 128 < 40_000
+    free[0] = 1 << 20
+    for start in range(0, LENGTH, 3):
+        cached.get_batch(np.arange(start, start + 3))
+    assert cached.stats().samples == LENGTH
 
 
 # ---------------------------------------------------------------------- whose samples

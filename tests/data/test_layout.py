@@ -126,7 +126,7 @@ def test_fields_lie_aligned() -> None:
 
 def test_texts_and_strangers_are_the_rest() -> None:
     layout = Layout(Layout.describe((1, "a", {"b": b"x", "c": Point(1, 2)})))
-    assert layout.has_rest
+    assert layout.rests == 3
     assert layout.take_apart((2, "bc", {"b": b"", "c": Record(1)})) is not None
     taken = layout.take_apart((2, "bc", {"b": b"", "c": 3}))
     assert taken is not None
@@ -160,3 +160,57 @@ def test_without_pickles() -> None:
 def test_what_cannot_be_pickled() -> None:
     with pytest.raises(CacheError, match=r"a sample holds a builtins\.generator, which cannot be pickled"):
         encode((each for each in [1]), pickles=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["array", "|O", [9]]',  # whose values would be addresses
+        '["array", [["x", "|O"]], [1]]',
+        '["array", "O8", [1]]',
+        '["array", "<i8", [-1]]',
+        '["array", "<i8", [4611686018427387904, 4611686018427387904]]',
+        '["array", "<i8", [0, 4611686018427387904]]',
+        '["array", "<i8", ["a"]]',
+        '["array", "<i8", [true]]',
+        '["array", "<i8", 3]',
+        '["array", "<i8"]',
+        f'["array", "<i8", {[1] * 64}]',
+        '["array", "|V0", [9]]',
+        '["array", "i8", [1]]',
+        '["int", "<f8", []]',
+        '["int", "<i8", [2]]',
+        '["scalar", "<i8", [2]]',
+        '["str", "<i8", [2]]',
+        '["bytes", "|u1", []]',
+        '["pickle", "|O", [2]]',
+        '["module", "<i8", [2]]',
+        '["tuple", [["none"]], ["key"]]',
+        '["tuple", 7, []]',
+        '["dict", [["none"], ["none"]], ["a", "a"]]',
+        '["dict", [["none"]], [[]]]',
+        '["dict", [["none"]], ["a", "b"]]',
+        '["dict", "ab", ["a", "b"]]',
+        '{"array": 1}',
+        "[]",
+        "[[]]",
+        "7",
+        "null",
+        "",
+        "[" * 100_000,
+        '["tuple", [' * 5_000 + '["none"]' + "], []]" * 5_000,
+    ],
+)
+def test_a_layout_that_no_writer_wrote(text: str) -> None:
+    with pytest.raises(CacheError, match="damaged, or was not written by headrace"):
+        Layout(text)
+    content = len(text).to_bytes(4, "little") + text.encode()
+    with pytest.raises(CacheError):
+        decode(np.frombuffer(content, np.uint8), pickles=True)
+
+
+def test_bytes_that_end_too_early() -> None:
+    content = joined(encode((np.arange(5), "text"), pickles=False))
+    for length in range(len(content)):
+        with pytest.raises(CacheError):
+            decode(content[:length], pickles=False)

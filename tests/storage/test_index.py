@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
 import sys
+import tarfile
 import tempfile
 import threading
 from pathlib import Path
@@ -14,10 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from headrace import TarDataset, TFRecordDataset
 from headrace.errors import CorruptDataError, FileChangedError, HeadraceWarning
 from headrace.storage import index as indexing
+from headrace.storage import safe_open
 from headrace.storage.index import IndexFormat, index_paths, open_index, open_indexes
 from headrace.storage.source import LocalSource
+from headrace.storage.tar import TAR
+from headrace.storage.tfrecord import TFRECORD, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,3 +261,83 @@ def test_names_are_cut_by_their_bytes(tmp_path: Path) -> None:
     kept = index_paths(str(path))[-1].name
     assert len(kept.encode()) < 200
     assert kept.startswith("年" * 33)
+
+
+# ---------------------------------------------------------------------- what others put there
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "folder", "endless"])
+def test_what_is_no_index_is_not_read(text: Path, build: Counting, kind: str) -> None:
+    opened(text, build)
+    kept = index_paths(str(text))[0]
+    other = kept.rename(kept.with_name("other"))
+    if kind == "pipe":
+        os.mkfifo(kept)
+    elif kind == "device":
+        kept.symlink_to("/dev/zero")
+    elif kind == "link":
+        kept.symlink_to(other)
+    elif kind == "folder":
+        kept.mkdir()
+    else:
+        kept.touch()
+        os.truncate(kept, 1 << 40)
+    assert opened(text, build) == b"headrace"
+    assert len(build.built) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="users and modes are POSIX's")
+def test_the_index_of_another_user(text: Path, build: Counting, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(text, build)
+    monkeypatch.setattr(safe_open, "_ROOT", 123_456)
+    monkeypatch.setattr(os, "geteuid", lambda: 123_457)
+    text.parent.chmod(0o1777)
+    opened(text, build)  # of the one whose the file is
+    assert len(build.built) == 1
+    monkeypatch.setattr(indexing, "is_planted", lambda path, folder, *trusted: safe_open.is_planted(path, folder))
+    opened(text, build)
+    assert len(build.built) == 2
+    text.parent.chmod(0o755)
+
+
+def forged(path: Path, kind: IndexFormat, change: Callable[[dict[str, Any]], None]) -> None:
+    """Keep an index whose tables were changed, with sums that are right."""
+    source = LocalSource(path)
+    tables = {name: table.copy() for name, table in open_index(source, kind).tables.items()}
+    change(tables)
+    index_paths(str(path))[0].write_bytes(b"".join(map(bytes, indexing._encode(tables, source, kind))))
+
+
+@pytest.mark.parametrize(("field", "value"), [("offset", -1), ("offset", 1 << 62), ("length", -1), ("length", 1 << 62)])
+def test_records_outside_of_the_file(tmp_path: Path, field: str, value: int) -> None:
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(frame(b"one") + frame(b"two"))
+    forged(path, TFRECORD, lambda tables: tables["records"][field].__setitem__(1, value))
+    dataset = TFRecordDataset(path)
+    assert dataset.get_batch(np.arange(2)) == [b"one", b"two"]
+
+
+TAR_LIES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "samples": lambda tables: tables["samples"].__setitem__(1, 1 << 40),
+    "key_bounds": lambda tables: tables["key_bounds"].__setitem__(1, -5),
+    "fewer keys": lambda tables: tables.update(key_bounds=tables["key_bounds"][:-1]),
+    "keys": lambda tables: tables["keys"].__setitem__(0, 0),
+    "key_room": lambda tables: tables.update(key_room=np.array([7])),
+    "pattern": lambda tables: tables.update(pattern=np.array([9])),
+    "field": lambda tables: tables["records"]["field"].__setitem__(0, 77),
+    "ending_bounds": lambda tables: tables["ending_bounds"].__setitem__(-1, 1 << 40),
+    "no samples": lambda tables: tables.update(samples=tables["samples"][:0]),
+}
+
+
+@pytest.mark.parametrize("lie", TAR_LIES)
+def test_tables_that_do_not_fit_together(tmp_path: Path, lie: str) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("0.txt", "1.txt"):
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            archive.addfile(member, io.BytesIO(name[:1].encode()))
+    forged(path, TAR, TAR_LIES[lie])
+    assert TarDataset(path).get_batch(np.arange(2)) == {"__key__": ["0", "1"], "txt": [b"0", b"1"]}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pickle
 import re
 import threading
 import time
+import tracemalloc
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ import pytest
 
 from headrace import DataLoader, NpyDataset, RemoteOptions
 from headrace.errors import ArgumentError, FileChangedError, StorageError
+from headrace.storage import remote
 from headrace.storage.blocks import BLOCK, BlockCache
 from headrace.storage.paths import find_paths
 from headrace.storage.remote import RemoteSource, _joined
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 fsspec = pytest.importorskip("fsspec")
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3 * BLOCK + 12345, np.uint8).tobytes()
+BOMB = gzip.compress(bytes(1 << 26))
 
 
 class Server(ThreadingHTTPServer):
@@ -40,6 +45,7 @@ class Server(ThreadingHTTPServer):
         self.tag = '"first"'
         self.faults: list[str] = []  # one a request for bytes
         self.ranges: list[tuple[int, int]] = []
+        self.sent = 0  # of bytes that nobody asked for
 
     @property
     def url(self) -> str:
@@ -71,13 +77,26 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "whole":  # the range is not heeded
             self._begin(200, len(server.content))
             self.wfile.write(server.content)
-        elif fault == "short":  # and says so
+        else:
+            self._send(fault, body)
+
+    def _send(self, fault: str, body: bytes) -> None:
+        if fault == "short":  # and says so
             self._begin(206, len(body) // 2)
             self.wfile.write(body[: len(body) // 2])
         elif fault == "cut":  # fewer than were promised
             self._begin(206, len(body))
             self.wfile.write(body[: len(body) // 2])
             self.connection.close()
+        elif fault == "endless":
+            self._begin(206, None)
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(bytes(1 << 16))
+                    self.server.sent += 1 << 16
+        elif fault == "compressed":
+            self._begin(206, len(BOMB), "gzip")
+            self.wfile.write(BOMB)
         elif fault == "slow":
             self._begin(206, len(body))
             for byte in body[:100]:
@@ -87,9 +106,12 @@ class Handler(BaseHTTPRequestHandler):
             self._begin(206, len(body))
             self.wfile.write(body)
 
-    def _begin(self, code: int, length: int) -> None:
+    def _begin(self, code: int, length: int | None, encoding: str = "") -> None:
         self.send_response(code)
-        self.send_header("Content-Length", str(length))
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
         self.send_header("ETag", self.server.tag)
         self.send_header("Accept-Ranges", "bytes")
         self.end_headers()
@@ -160,6 +182,38 @@ def test_faults_that_go_on_are_told(fault: str, server: Server) -> None:
     with pytest.raises(StorageError, match=rf"^{server.url} could not be read: .* \(3 attempts, of 3 in 20 seconds"):
         source.read(10, 1000)
     assert len(server.ranges) == (6 if fault == "reset" else 3)  # after a reset aiohttp asks again by itself
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("endless", "more bytes came than the 10 at 5000 that were asked for"),
+        ("whole", "more bytes came than the 10 at 5000 that were asked for"),
+        ("compressed", r"the server sent the bytes compressed \(gzip\), which nobody asked for"),
+    ],
+)
+def test_no_more_is_taken_than_was_asked_for(fault: str, text: str, server: Server) -> None:
+    source = RemoteSource(server.url, options(retries=0))
+    server.faults = [fault]
+    tracemalloc.start()
+    with pytest.raises(StorageError, match=text):
+        source.read(5_000, 10)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 24
+    assert server.sent < 1 << 26
+    assert source.read(5_000, 10).tobytes() == CONTENT[5_000:5_010]
+
+
+def test_a_size_that_no_memory_has_room_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = RemoteSource(server.url, options(retries=0))
+    monkeypatch.setattr(remote, "_AHEAD", 1 << 20)
+    monkeypatch.setattr(remote, "total_memory", lambda: 1 << 21)
+    assert len(source.read(0, 1 << 21)) == 1 << 21
+    with pytest.raises(StorageError, match=r"3,158,073 bytes would be read at once, .* memory for 2,097,152"):
+        source.read(0, len(CONTENT))
+    source.will_need(np.array([0]), np.array([len(CONTENT)]))
+    assert not source._ahead
 
 
 def test_what_is_forbidden_is_not_asked_for_again(server: Server) -> None:

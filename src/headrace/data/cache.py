@@ -113,7 +113,10 @@ class CachedDataset(Dataset[Any]):
         identity = fingerprint(self.dataset) if key is None else None
         about = {"version": 1, "dataset": name, "length": self._length, "key": key, "fingerprint": identity}
         table, data, lock = open_folder(os.path.abspath(where), self._length, about)  # noqa: PTH100 - as LocalSource
-        return KeptSamples(SampleStore(table, data, lock, limit, SharedFile(max(1, self._length))), pickles=False)
+        store = SampleStore(table, data, lock, limit, SharedFile(max(1, self._length)))
+        kept = KeptSamples(store, pickles=False)
+        kept.check()
+        return kept
 
     def __len__(self) -> int:
         return self._length

@@ -12,6 +12,7 @@ from headrace.batch.collate import default_collate
 from headrace.data.layout import Container, Field, Layout, decode, encode
 from headrace.data.reading import Rows
 from headrace.data.unbatch import unbatch
+from headrace.errors import CacheError
 from headrace.storage.kept import HEAD, UNIT, Bytes
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class KeptSamples:
     def knows_samples(self) -> bool:
         """Whether it is known what samples are like."""
         return self._known is not None or self.store.nbytes > 0
+
+    def check(self) -> None:
+        """Raise CacheError if there are samples, and it cannot be told what they are like."""
+        if self.knows_samples:
+            _ = self._layout
 
     def learn(self, sample: Any) -> None:
         """Take the samples to be like this one, unless it is known what they are like."""
@@ -86,7 +92,7 @@ class KeptSamples:
             entries: where they are, all positive.
             given: a field, and what the batch has in its place.
         """
-        rests = [self._rest(self.store.read(entry)) for entry in entries.tolist()] if self._layout.has_rest else []
+        rests = [self._rest(self.store.read(entry)) for entry in entries.tolist()] if self._layout.rests else []
         columns = iter(list(zip(*rests, strict=True)))
 
         def make(part: Any) -> Any:
@@ -136,24 +142,29 @@ class KeptSamples:
         if taken is None:
             return Bytes(encode(sample, pickles=self._pickles), row=False)
         row, rest = taken
-        return Bytes([*row, *encode(rest, pickles=self._pickles)] if self._layout.has_rest else row, row=True)
+        return Bytes([*row, *encode(rest, pickles=self._pickles)] if self._layout.rests else row, row=True)
 
     def _rest(self, content: NDArray[np.uint8]) -> list[Any]:
         """What follows behind a row."""
-        if not self._layout.has_rest:
+        if not self._layout.rests:
             return []
-        rest: list[Any] = decode(content[self._layout.nbytes :], pickles=self._pickles)
-        return rest
+        rest: Any = decode(content[self._layout.nbytes :], pickles=self._pickles)
+        if not isinstance(rest, list) or len(rest) != self._layout.rests:
+            raise CacheError(f"a cache is damaged: a sample has {rest!r} for {self._layout.rests} parts; delete it")
+        return list(rest)
 
     def _gather(self, field: Field, entries: NDArray[np.int64]) -> Any:
+        column = self._column(field, entries)
         out = empty((len(entries), *field.shape), field.dtype)
-        kernels.active().gather(self._column(field, entries), entries, out)
+        kernels.active().gather(column, entries, out)
         return field.wrap(out)
 
     def _column(self, field: Field, entries: NDArray[np.int64]) -> NDArray[Any]:
         """The field as it were in a row at each unit of the store: those that overlap are not meant."""
         data = self.store.data(entries)
         start = HEAD.size + field.offset
+        if HEAD.size + field.end > len(data):
+            raise CacheError(f"a cache is damaged: its rows of {field.end} bytes are not in its {len(data)}; delete it")
         one = np.ndarray(field.shape, field.dtype, data, start)
         places = (len(data) - start - one.nbytes) // UNIT + 1
         return np.ndarray((places, *one.shape), one.dtype, data, start, (UNIT, *one.strides))

@@ -9,6 +9,7 @@ form that describes itself, and so does the whole of a sample that is unlike the
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import struct
 from functools import lru_cache
@@ -28,7 +29,8 @@ __all__ = ["Container", "Field", "Layout", "decode", "encode"]
 
 _CONTAINERS: dict[str, type] = {"tuple": tuple, "list": list, "dict": dict}
 _NUMBERS: dict[type, str] = {bool: "|b1", int: "<i8", float: "<f8", complex: "<c16"}
-_PYTHON = {kind.__name__ for kind in _NUMBERS}
+_NUMBER_CODES = {kind.__name__: code for kind, code in _NUMBERS.items()}
+_ARRAYS = ("array", "scalar", "torch", "jax")  # kinds of fields that may be of any dtype
 _LENGTH = struct.Struct("<I")
 _ALIGNMENT = 16
 
@@ -55,12 +57,12 @@ class Field(NamedTuple):
     @property
     def is_array(self) -> bool:
         """Whether one sample has an array there, NumPy's or a framework's."""
-        return self.kind not in _PYTHON and self.kind not in ("scalar", *_FROM_BYTES)
+        return self.kind not in _NUMBER_CODES and self.kind not in ("scalar", *_FROM_BYTES)
 
     @property
     def end(self) -> int:
         """Where it ends in the row."""
-        return self.offset + self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+        return self.offset + self.dtype.itemsize * math.prod(self.shape)
 
     def read(self, row: bytearray) -> Any:
         """The field of one sample; an array has the row's own memory."""
@@ -69,7 +71,7 @@ class Field(NamedTuple):
             return _FROM_BYTES[self.kind](array.tobytes())
         if self.kind == "scalar":
             return array[()]
-        return array.item() if self.kind in _PYTHON else self.wrap(array)
+        return array.item() if self.kind in _NUMBER_CODES else self.wrap(array)
 
     def wrap(self, array: NDArray[Any]) -> Any:
         """The array, of one sample or of a batch, as an array of the field's framework."""
@@ -114,13 +116,17 @@ class Layout:
     """Where the parts of a sample lie in a row.
 
     Args:
-        text: what `describe` said of a sample.
+        text: what `describe` said of a sample. It may come from a file that anybody has written, so nothing is
+            taken from it that `describe` does not say.
 
     Attributes:
         root: the sample as a Container, or as such has it among its items.
         fields: all of them, in order.
         nbytes: the length of a row.
-        has_rest: whether a sample has parts that have no place in the row.
+        rests: how many parts of a sample have no place in the row.
+
+    Raises:
+        CacheError: it is no such text.
 
     >>> layout = Layout(Layout.describe((np.zeros((2, 2), np.uint8), 7, "name")))
     >>> row, rest = layout.take_apart((np.ones((2, 2), np.uint8), 8, "other"))
@@ -132,8 +138,14 @@ class Layout:
     def __init__(self, text: str) -> None:
         self.fields: list[Field] = []
         self.nbytes = 0
-        self.has_rest = False
-        self.root = self._build(json.loads(text))
+        self.rests = 0
+        try:
+            self.root = self._build(json.loads(text))
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            raise CacheError(
+                f"a cache is damaged, or was not written by headrace: it has {text[:200]!r} where it should tell what "
+                f"samples are like ({error}); delete it"
+            ) from error
 
     @staticmethod
     def describe(sample: Any) -> str:
@@ -157,6 +169,8 @@ class Layout:
 
     def read(self, row: bytearray, rest: list[Any]) -> Any:
         """The sample. Its arrays have the row's own memory."""
+        if len(row) < self.nbytes:
+            raise CacheError(f"a cache is damaged: {len(row)} bytes are there where {self.nbytes} should be; delete it")
         others = iter(rest)
         return self.rebuild(lambda part: next(others) if part is ... else part and part.read(row))
 
@@ -167,17 +181,43 @@ class Layout:
     def _build(self, description: Description) -> Any:
         kind = description[0]
         if kind in _CONTAINERS:
-            return Container(kind, [self._build(part) for part in description[1]], description[2])
+            _, parts, keys = description
+            _check_keys(kind, parts, keys)
+            return Container(kind, [self._build(part) for part in parts], keys)
         if kind == "none":
             return None
         if kind == "rest":
-            self.has_rest = True
+            self.rests += 1
             return ...
-        dtype = np.dtype(description[1])
+        _, code, shape = description
+        dtype = np.dtype(code)
+        _check_field(kind, dtype, code, shape)
         offset = -(-self.nbytes // dtype.alignment) * dtype.alignment
-        self.fields.append(Field(kind, dtype, tuple(description[2]), offset))
+        self.fields.append(Field(kind, dtype, tuple(shape), offset))
         self.nbytes = self.fields[-1].end
         return self.fields[-1]
+
+
+def _check_keys(kind: str, parts: Any, keys: Any) -> None:
+    """Raise ValueError unless a container may have these parts and keys."""
+    count = len(parts) if kind == "dict" else 0
+    are_keys = isinstance(keys, list) and all(type(key) in (str, int) for key in keys)
+    if not isinstance(parts, list) or not are_keys or len(set(keys)) != len(keys) or len(keys) != count:
+        raise ValueError(f"a {kind} cannot have the keys {keys!r}")
+
+
+def _check_field(kind: str, dtype: np.dtype[Any], code: Any, shape: Any) -> None:
+    """Raise ValueError unless a field of this kind may be such an array."""
+    if kind in _NUMBER_CODES:
+        good = code == _NUMBER_CODES[kind] and shape == []
+    elif kind in _FROM_BYTES:
+        good = code == "|u1" and len(shape) == 1
+    else:
+        # A dtype with objects would take the bytes of the file for addresses.
+        good = kind in _ARRAYS and dtype.str == code and _is_plain(dtype) and (kind != "scalar" or shape == [])
+    if not good or not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"no field is {kind!r} of dtype {code!r} and shape {shape!r}")
+    np.broadcast_to(np.empty((), dtype), (1, *shape))  # which takes no memory, and fails where there is no such shape
 
 
 def encode(value: Any, *, pickles: bool) -> list[Any]:
@@ -204,21 +244,24 @@ def decode(content: NDArray[np.uint8], *, pickles: bool) -> Any:
         pickles: whether they may hold pickles.
 
     Raises:
-        CacheError: they do, and may not.
+        CacheError: they do, and may not; or they were not made by `encode`.
 
     >>> decode(np.frombuffer(b"".join(encode(["a", 1.5, b"c"], pickles=False)), np.uint8), pickles=False)
     ['a', 1.5, b'c']
     """
-    end = _LENGTH.size + _LENGTH.unpack(content[: _LENGTH.size].tobytes())[0]
+    end = _LENGTH.size + int.from_bytes(content[: _LENGTH.size].tobytes(), "little")
     layout = _layout(content[_LENGTH.size : end].tobytes())
     if not pickles and any(field.kind == "pickle" for field in layout.fields):
         raise CacheError("a cache on disk holds a pickle, which could run any code; delete it: it was not made here")
-    return layout.read(bytearray(content[end + -end % _ALIGNMENT :]), [])
+    try:
+        return layout.read(bytearray(content[end + -end % _ALIGNMENT :]), [])
+    except UnicodeDecodeError as error:
+        raise CacheError(f"a cache is damaged: a text in it is no text ({error}); delete it") from error
 
 
 @lru_cache(1024)
 def _layout(text: bytes) -> Layout:
-    return Layout(text.decode())
+    return Layout(text.decode("utf-8", "replace"))
 
 
 def _describe(value: Any, contents: list[NDArray[Any]] | None = None, *, pickles: bool = False) -> Description:

@@ -8,19 +8,21 @@ import mmap
 import os
 import threading
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import CacheError
+from headrace.errors import CacheError, StorageError
 from headrace.storage.kept import FIRST
+from headrace.storage.safe_open import make_folder, open_own, read_regular
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 __all__ = ["FolderLock", "NpyMemory", "open_folder"]
 
 _ABOUT = "about.json"
 _LARGEST_WRITE = 1 << 24
+_LONGEST_ABOUT = 1 << 20
 
 
 def open_folder(path: str, length: int, about: dict[str, Any]) -> tuple[NpyMemory, NpyMemory, FolderLock]:
@@ -32,19 +34,25 @@ def open_folder(path: str, length: int, about: dict[str, Any]) -> tuple[NpyMemor
         about: what tells them from others, as JSON has it.
 
     Raises:
-        CacheError: the folder keeps other samples, is damaged, or is no such folder.
+        CacheError: the folder keeps other samples, is damaged, or is no such folder; or somebody else may have made it,
+            or can write to it.
         OSError: it cannot be made.
     """
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _open_folder(make_folder(path), length, about)
+    except StorageError as error:
+        raise CacheError(f"the cache in {path} cannot be trusted: {error}") from error
+
+
+def _open_folder(folder: Path, length: int, about: dict[str, Any]) -> tuple[NpyMemory, NpyMemory, FolderLock]:
     table, data = (NpyMemory(str(folder / name), code) for name, code in (("table.npy", "<i8"), ("samples.npy", "|u1")))
     lock = FolderLock(str(folder / "lock"))
     with lock:
-        if not (folder / _ABOUT).exists():
+        if not os.path.lexists(folder / _ABOUT):
             _make(folder, table, data, length, about)
     _check(folder, about)
     if table.nbytes != FIRST + 8 * length or data.nbytes < FIRST:
-        raise CacheError(f"the cache in {path} is damaged: its files have other sizes than they should; delete it")
+        raise CacheError(f"the cache in {folder} is damaged: its files have other sizes than they should; delete it")
     return table, data, lock
 
 
@@ -55,14 +63,16 @@ def _make(folder: Path, table: NpyMemory, data: NpyMemory, length: int, about: d
     table.begin(FIRST + 8 * length)
     data.begin(FIRST)
     new = folder / f"{_ABOUT}.new"
-    new.write_text(json.dumps(about), encoding="utf-8")
+    new.unlink(missing_ok=True)  # of one that was killed, or a link that leads elsewhere
+    with open(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as file:  # noqa: PTH123
+        json.dump(about, file)
     new.replace(folder / _ABOUT)  # the last: where it is, all is there
 
 
 def _check(folder: Path, about: dict[str, Any]) -> None:
     try:
-        found = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = json.loads(read_regular(folder / _ABOUT, _LONGEST_ABOUT))
+    except (ValueError, RecursionError) as error:
         raise CacheError(f"the cache in {folder} is damaged: {_ABOUT} is no JSON; delete the folder") from error
     if found != about:
         differing = [name for name in about if not isinstance(found, dict) or found.get(name) != about[name]]
@@ -110,8 +120,15 @@ class NpyMemory:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
 
     def grow(self, nbytes: int) -> None:
-        """Make it larger; what is new are zeros."""
-        os.ftruncate(self.descriptor, nbytes)
+        """Make it larger; what is new are zeros, for which the disk has room."""
+        before = self.nbytes
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self.descriptor, before, nbytes - before)
+            os.ftruncate(self.descriptor, nbytes)
+        except OSError:
+            os.ftruncate(self.descriptor, before)  # the rest of the room, which would count as used
+            raise
         os.pwrite(self.descriptor, self._header(nbytes), 0)
 
     def map(self) -> mmap.mmap:
@@ -171,6 +188,6 @@ class FolderLock:
 
 def _open(owner: object, path: str) -> int:
     """A descriptor that is closed with its owner."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     weakref.finalize(owner, os.close, descriptor)
     return descriptor

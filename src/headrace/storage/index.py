@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace import kernels
-from headrace.errors import CorruptDataError, HeadraceError, HeadraceWarning
+from headrace.errors import CorruptDataError, HeadraceError, HeadraceWarning, StorageError
 from headrace.progress import Progress
+from headrace.storage.safe_open import check_owner, is_planted, make_folder, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
     from headrace.storage.source import Source
 
-__all__ = ["Index", "IndexFormat", "cache_folder", "file_name", "index_paths", "is_index", "open_index", "open_indexes"]
-__all__ += ["short_digest"]
+__all__ = ["Index", "IndexFormat", "are_bounds", "cache_folder", "file_name", "index_paths", "is_index", "open_index"]
+__all__ += ["open_indexes", "short_digest"]
 
 _VERSION = 1  # of the file, whatever its tables hold
 _ALIGNMENT = 64
@@ -45,6 +46,7 @@ _LONGEST_NAME = 100  # bytes of a name that is part of another one
 _ENDING = ".headrace-index.npy"
 _DRAFT = ".headrace-"
 _SMALL = 1 << 20  # an index of fewer bytes is read: a mapping would take a descriptor
+_MOST, _AT_LEAST = 16, 1 << 16  # bytes of an index for each of its file, and those that it may have in any case
 
 # What reading an index may raise that is damaged, or of another kind.
 _UNUSABLE = (OSError, HeadraceError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -62,12 +64,15 @@ class IndexFormat:
         dtypes: of each table; all have one dimension.
         build: makes the tables of a source; it calls what it is given with the number of bytes that
             it has read, now and then.
+        check: says whether tables that were read fit together, as those do that `build` makes. That records lie in
+            the file is seen to without it.
     """
 
     name: str
     version: int
     dtypes: dict[str, np.dtype[Any]]
     build: Callable[[Source, Callable[[int], None]], Tables]
+    check: Callable[[Tables], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,15 @@ def is_index(name: str) -> bool:
 def file_name(name: str, digest: str, ending: str = "") -> str:
     """The name of a file that belongs to another one: that one's name, cut to what file systems take, and a digest."""
     return f"{os.fsencode(name)[:_LONGEST_NAME].decode(errors='ignore')}.{digest}{ending}"
+
+
+def are_bounds(bounds: NDArray[np.int64], length: int) -> bool:
+    """Return whether these are the bounds of parts that follow each other, from 0 up to a length.
+
+    >>> are_bounds(np.array([0, 2, 5]), 5), are_bounds(np.array([0, 5, 2]), 5)
+    (True, False)
+    """
+    return len(bounds) > 0 and bounds[0] == 0 and bounds[-1] == length and bool((bounds[1:] >= bounds[:-1]).all())
 
 
 def cache_folder(name: str) -> Path:
@@ -242,8 +256,8 @@ def _npy_header(array: NDArray[Any], position: int) -> bytes:
 
 def _write(path: Path, content: list[Any], source: str) -> None:
     """Write to a name of its own, which becomes the right one when all is there: several may do so at once."""
-    if path.parent.name == "index":
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.parent == cache_folder("index"):
+        make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(".tmp", _DRAFT, path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -279,7 +293,8 @@ def _find(source: Source, index_format: IndexFormat) -> Index | None:
 
 def _read(path: Path, source: Source, index_format: IndexFormat) -> Tables:
     """The tables of an index file; whatever it raises, they cannot be used."""
-    content = _content(path)
+    _check_place(path, source.path)
+    content = _content(path, _MOST * source.identity.size + _AT_LEAST)
     begin = content[:_LONGEST_TEXT].tobytes()
     start = 10 + int.from_bytes(begin[8:10], "little")
     stop = begin.index(b"\n", start) + 1
@@ -294,12 +309,33 @@ def _read(path: Path, source: Source, index_format: IndexFormat) -> Tables:
         if _sum(part) != crc:
             raise CorruptDataError(f"{path} is damaged in its table {name!r}")
         tables[name] = np.ndarray((length,), dtype, part)
+    check = index_format.check
+    if not _lie_within(tables.get("records"), source.identity.size) or (check is not None and not check(tables)):
+        raise CorruptDataError(f"{path} tells of something that its file cannot have in it")
     return tables
 
 
-def _content(path: Path) -> NDArray[np.uint8]:
-    with path.open("rb") as file:
+def _check_place(path: Path, source: str) -> None:
+    """Refuse an index that somebody else may have put there than whom the file is from."""
+    if path.parent == cache_folder("index"):
+        check_owner(path.parent)
+    elif is_planted(path, path.parent, Path(source).stat().st_uid):
+        raise StorageError(f"{path} belongs to another user than its file")
+
+
+def _lie_within(records: NDArray[Any] | None, size: int) -> bool:
+    """Whether records, if there are any, are bytes of a file of that size."""
+    if records is None or not len(records):
+        return True
+    offsets, lengths = records["offset"], records["length"]
+    return bool(offsets.min() >= 0 and lengths.min() >= 0 and (offsets <= size - lengths).all())
+
+
+def _content(path: Path, most: int) -> NDArray[np.uint8]:
+    with open(open_regular(path, links=False), "rb") as file:  # noqa: PTH123 - a descriptor
         size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise StorageError(f"{path} has {size} bytes, which is more than its file can need")
         if size < _SMALL:
-            return np.frombuffer(file.read(), np.uint8)
+            return np.frombuffer(file.read(size), np.uint8)
         return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)

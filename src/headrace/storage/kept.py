@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from headrace import kernels
-from headrace.errors import HeadraceWarning
+from headrace.errors import CacheError, HeadraceWarning
 
 if TYPE_CHECKING:
     import mmap
@@ -35,6 +35,7 @@ FIRST = 128
 # The CRC32C of the bytes, with the sample's number on top, or 0 where none is needed; and how many there are.
 HEAD = struct.Struct("<Ixxxxq")
 _WORD = 2**32 - 1
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a share of it, or the largest file that is allowed
 
 
 class Bytes(NamedTuple):
@@ -66,7 +67,11 @@ class Memory(Protocol):
         """Its size at present, in bytes."""
 
     def grow(self, nbytes: int) -> None:
-        """Make it larger; what is new are zeros."""
+        """Make it larger; what is new are zeros.
+
+        Raises:
+            OSError: there is no room for them; its size is what it was.
+        """
 
     def map(self) -> mmap.mmap:
         """All of it as it is now, as memory that is written to for all."""
@@ -166,10 +171,12 @@ class SampleStore:
     def read(self, entry: int) -> NDArray[np.uint8]:
         """The bytes of an entry, read-only."""
         data = self.data(np.array([entry]))
-        start = UNIT * abs(entry)
-        begin = start + HEAD.size
-        _, nbytes = HEAD.unpack(data[start:begin].tobytes())
-        return data[begin : begin + nbytes]
+        begin = UNIT * abs(entry) + HEAD.size
+        if len(data) >= begin:
+            _, nbytes = HEAD.unpack(data[begin - HEAD.size : begin].tobytes())
+            if 0 <= nbytes <= len(data) - begin:
+                return data[begin : begin + nbytes]
+        raise CacheError(f"a cache is damaged: what it has at {begin} is not in its {len(data)} bytes; delete it")
 
     def describe(self, text: str) -> str:
         """Say what the rows are, if nobody has said it yet; what has been said first."""
@@ -178,7 +185,7 @@ class SampleStore:
                 content = text.encode()
                 end = bytes(-len(content) % UNIT)
                 _write(self._files[1].descriptor, [HEAD.pack(0, len(content)), content, end], FIRST)
-        return self.read(FIRST // UNIT).tobytes().decode()
+        return self.read(FIRST // UNIT).tobytes().decode("utf-8", "replace")
 
     def add(self, indices: NDArray[np.int64], samples: Sequence[Bytes]) -> tuple[NDArray[np.int64], int]:
         """Keep samples, as far as there is room.
@@ -210,9 +217,20 @@ class SampleStore:
         fits = sizes > 0
         if self.limit is not None:
             fits &= ends <= (FIRST + self.limit) // UNIT
-        if fits.any():
-            self._files[1].grow(UNIT * int(ends[fits].max()))
+        if fits.any() and not self._grow(UNIT * int(ends[fits].max())):
+            fits[:] = False
         return np.where(fits, ends - sizes, 0)
+
+    def _grow(self, nbytes: int) -> bool:
+        """Make the data larger; whether there was room."""
+        try:
+            self._files[1].grow(nbytes)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            warnings.warn(f"no more samples are cached: {error.strerror}", HeadraceWarning, stacklevel=4)
+            return False
+        return True
 
     def _write(self, unit: int, index: int, sample: Bytes) -> bool:
         """Write the bytes of a sample; whether there was room for them."""
@@ -224,7 +242,7 @@ class SampleStore:
         try:
             _write(self._files[1].descriptor, [HEAD.pack(crc, sample.nbytes), *parts], UNIT * unit)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in _FULL:
                 raise
             warnings.warn(f"no more samples are cached: {error.strerror}", HeadraceWarning, stacklevel=2)
             return False

@@ -18,7 +18,7 @@ import numpy as np
 from headrace import kernels
 from headrace.errors import CorruptDataError, StorageError
 from headrace.kernels.scans import RECORD
-from headrace.storage.index import IndexFormat
+from headrace.storage.index import IndexFormat, are_bounds
 from headrace.storage.source import read_ranges
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _DUPLICATES = 4  # flag of a database: keys may have several values
 _NOTHING = 2**64 - 1  # the root of an empty tree
 _HEAD = 16  # bytes at the start of a page
 _NODE = 8  # bytes of a node before its key
+_DEEPEST = 32  # levels of a tree, of which the library itself can walk no more
 _PAGES_AT_ONCE = 1 << 14
 
 _TREE = np.dtype(
@@ -81,7 +82,11 @@ class _Nodes(NamedTuple):
 
 
 class _Pages:
-    """The pages of a file."""
+    """The pages of a file.
+
+    Each belongs to one place of the tree, and its nodes have room in it one beside the other. So all that is read of
+    a file, however damaged, is not more than the file.
+    """
 
     def __init__(self, content: NDArray[np.uint8], size: int, path: str) -> None:
         self.size = size
@@ -89,6 +94,7 @@ class _Pages:
         self.count = len(content) // size
         self.content = content[: self.count * size]
         self._words = self.content.view("<u2")
+        self._taken = np.zeros(self.count, np.bool_)
 
     def nodes(self, pages: NDArray[np.int64], kind: int) -> _Nodes:
         """The nodes of pages.
@@ -101,6 +107,7 @@ class _Pages:
             CorruptDataError: they are not.
         """
         self.check(pages, kind)
+        self.take(pages, np.ones(len(pages), np.int64))
         begins = pages * self.size
         lower = self._words[begins // 2 + 6].astype(np.int64)
         self.refuse((lower < _HEAD) | (lower > self.size) | (lower % 2 == 1), pages, "has a wrong number of nodes")
@@ -112,7 +119,31 @@ class _Pages:
         self.refuse(wrong, begins // self.size, "has a node outside of itself")
         starts = begins + offsets
         words = self._words[(starts // 2)[:, None] + np.arange(4)].astype(np.int64)
-        return _Nodes(starts, words[:, :3], words[:, 3])
+        nodes = _Nodes(starts, words[:, :3], words[:, 3])
+        ends = offsets + _nbytes(nodes, kind)
+        self.refuse(ends > self.size, begins // self.size, "has a record that is longer than itself")
+        ends = np.concatenate([[0], np.cumsum(ends - offsets)])
+        rooms = np.diff(ends[np.concatenate([[0], np.cumsum(counts)])])
+        self.refuse(rooms > self.size - lower, pages, "has records that overlap")
+        return nodes
+
+    def take(self, firsts: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        """Note that pages belong to a place of the tree.
+
+        Args:
+            firsts: the first of some pages that follow each other, shape (n,), int64.
+            counts: how many these are, shape (n,), int64; all are pages of the file.
+
+        Raises:
+            CorruptDataError: one of them belongs to another place already.
+        """
+        order = np.argsort(firsts, kind="stable")
+        starts, stops = firsts[order], (firsts + counts)[order]
+        self.refuse(starts[1:] < stops[:-1], starts[1:], "is in its tree twice")
+        before = np.repeat(np.cumsum(counts[order]) - counts[order], counts[order])
+        pages = np.arange(len(before)) - before + np.repeat(starts, counts[order])
+        self.refuse(self._taken[pages], pages, "is in its tree twice")
+        self._taken[pages] = True
 
     def check(self, pages: NDArray[np.int64], kind: int) -> None:
         """Raise unless the pages are in the file, and of this kind."""
@@ -203,13 +234,25 @@ def _find_leaves(pages: _Pages, tree: Any) -> NDArray[np.int64]:
         )
     if tree["root"] == _NOTHING:
         return np.empty(0, np.int64)
+    if tree["depth"] > _DEEPEST:
+        raise CorruptDataError(
+            f"{pages.path} tells of a tree of {tree['depth']} levels, but {_DEEPEST} are the most that LMDB has; "
+            "get it anew"
+        )
     level = np.array([tree["root"]]).astype(np.int64)
     for _ in range(int(tree["depth"]) - 1):
         words = pages.nodes(level, _BRANCH).words
         level = words[:, 0] | words[:, 1] << 16 | words[:, 2] << 32
-        if len(level) > pages.count:
-            raise CorruptDataError(f"{pages.path} has more pages in its tree than in the file; get it anew")
     return level
+
+
+def _nbytes(nodes: _Nodes, kind: int) -> NDArray[np.int64]:
+    """How many bytes nodes take in their pages."""
+    sizes = _NODE + nodes.keys
+    if kind == _LEAF:
+        in_page = nodes.words[:, 0] | nodes.words[:, 1] << 16
+        sizes = sizes + np.where(nodes.words[:, 2] & _BIG, 8, in_page)
+    return sizes
 
 
 def _locate_values(pages: _Pages, nodes: _Nodes) -> NDArray[Any]:
@@ -224,15 +267,13 @@ def _locate_values(pages: _Pages, nodes: _Nodes) -> NDArray[Any]:
     records["length"] = nodes.words[:, 0] | nodes.words[:, 1] << 16
     records["offset"] = nodes.starts + _NODE + nodes.keys
     big = (flags & _BIG) != 0
-    ends = records["offset"] + np.where(big, 8, records["length"])
-    page = nodes.starts // pages.size
-    pages.refuse(ends > (page + 1) * pages.size, page, "has a record that is longer than itself")
     if big.any():
         overflow = pages.longs(records["offset"][big])
         pages.check(overflow, _OVERFLOW)
         records["offset"][big] = overflow * pages.size + _HEAD
         ends = records["offset"][big] + records["length"][big]
         pages.refuse(ends > len(pages.content), overflow, "has a value that goes beyond the end")
+        pages.take(overflow, -(-(_HEAD + records["length"][big].astype(np.int64)) // pages.size))
     records["crc"] = kernels.active().crc32c(
         pages.content, np.ascontiguousarray(records["offset"]), np.ascontiguousarray(records["length"])
     )
@@ -244,4 +285,11 @@ def _read_keys(pages: _Pages, nodes: _Nodes) -> NDArray[np.uint8]:
     return read_ranges([pages.content], np.zeros(len(nodes.keys), np.int64), nodes.starts + _NODE, nodes.keys).buffer
 
 
-LMDB = IndexFormat("LMDB", 1, {"records": RECORD, "keys": np.dtype(np.uint8), "key_bounds": np.dtype(np.int64)}, build)
+def _fit(tables: dict[str, NDArray[Any]]) -> bool:
+    """Whether tables of an index are such as `build` makes."""
+    bounds = tables["key_bounds"]
+    return len(bounds) == len(tables["records"]) + 1 and are_bounds(bounds, len(tables["keys"]))
+
+
+_DTYPES = {"records": RECORD, "keys": np.dtype(np.uint8), "key_bounds": np.dtype(np.int64)}
+LMDB = IndexFormat("LMDB", 1, _DTYPES, build, _fit)

@@ -22,10 +22,11 @@ import numpy as np
 
 from headrace.errors import ArgumentError, FileChangedError, StorageError
 from headrace.storage.blocks import BLOCK, BlockCache
+from headrace.storage.ram import total_memory
 from headrace.storage.ranges import Identity, Packed, read_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -78,6 +79,9 @@ class RemoteOptions:
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise ArgumentError(f"{name} must be at least {least}, but got {name}={value!r}")
+        if self.cache_dir is not None:
+            absolute = os.path.abspath(self.cache_dir)  # noqa: PTH100 - no link is to be resolved
+            object.__setattr__(self, "cache_dir", absolute)
         if self.cache_limit is not None and self.cache_dir is None:
             raise ArgumentError("cache_limit bounds a cache_dir, but there is none; give both or neither")
 
@@ -169,6 +173,7 @@ class RemoteSource:
         deadline = monotonic() + self._options.timeout
         self._check(deadline)
         spans = _joined(offsets, lengths)
+        self._refuse_too_much(sum(stop - start for start, stop in spans))
         pieces = [self._ask(start, stop, deadline) for start, stop in spans]
         parts = [np.frombuffer(self._result(piece, deadline), np.uint8) for piece in pieces]
         if not spans:
@@ -187,7 +192,7 @@ class RemoteSource:
         """Begin to fetch ranges that will be read soon."""
         for start, stop in _joined(offsets, lengths):
             with self._lock:
-                if any(first <= start and stop <= last for first, last in self._ahead):
+                if stop - start > _AHEAD or any(first <= start and stop <= last for first, last in self._ahead):
                     continue
                 self._ahead[start, stop] = self._submit(start, stop, monotonic() + self._options.timeout)
                 while len(self._ahead) > 1 and sum(last - first for first, last in self._ahead) > _AHEAD:
@@ -199,6 +204,14 @@ class RemoteSource:
             for future in self._ahead.values():
                 future.cancel()
             self._ahead.clear()
+
+    def _refuse_too_much(self, nbytes: int) -> None:
+        """Raise StorageError for what cannot be held, if the size that the server told is true at all."""
+        if nbytes > _AHEAD and nbytes > total_memory():
+            raise StorageError(
+                f"{self.path}: {nbytes:,} bytes would be read at once, of the {self.identity.size:,} that it has, but "
+                f"there is memory for {total_memory():,}; get the file first, or write it in smaller parts"
+            )
 
     # ------------------------------------------------------------------ one span of bytes
 
@@ -340,14 +353,36 @@ class _Connection:
         except ValueError as error:
             raise ArgumentError(f"fsspec knows no {scheme}://: {error}") from error
         self.pool = ThreadPoolExecutor(options.concurrency, "headrace remote")
-        self._takes_headers = scheme in ("http", "https")
+        self._is_http = scheme in ("http", "https")
 
     def read(self, path: str, start: int, stop: int, tag: str, timeout: float) -> bytes:
         """The bytes of a span."""
-        strong = self._takes_headers and tag.startswith('"')
-        extra = {"headers": {"If-Match": tag}} if strong else {}
-        content: bytes = self._call("cat_file", timeout, path, start=start, end=stop, **extra)
+        if self._is_http:
+            headers = {"If-Match": tag} if tag.startswith('"') else {}
+            found: bytes = self._wait(self._read_http(path, start, stop, headers), timeout)
+            return found
+        content: bytes = self._call("cat_file", timeout, path, start=start, end=stop)
         return content
+
+    async def _read_http(self, path: str, start: int, stop: int, headers: dict[str, str]) -> bytes:
+        """The bytes of a span, of a server that may send more than it was asked for, or something else."""
+        system = self.system
+        given = {**system.kwargs, "headers": {**system.kwargs.get("headers", {}), **headers}}
+        given["headers"] |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        session = await system.set_session()
+        async with session.get(system.encode_url(path), **given) as answer:
+            system._raise_not_found_for_status(answer, path)  # noqa: SLF001 - as fsspec tells what is not there
+            encoding = answer.headers.get("Content-Encoding", "identity")
+            if encoding != "identity":
+                answer.close()
+                raise StorageError(f"the server sent the bytes compressed ({encoding}), which nobody asked for")
+            content = bytearray()
+            async for part in answer.content.iter_any():
+                content += part
+                if len(content) > stop - start:
+                    answer.close()  # there may be no end of it
+                    raise StorageError(f"more bytes came than the {stop - start} at {start} that were asked for")
+        return bytes(content)
 
     def info(self, path: str, timeout: float) -> dict[str, Any]:
         """What there is to say of a file."""
@@ -359,8 +394,11 @@ class _Connection:
         if not getattr(self.system, "async_impl", False):
             return getattr(self.system, name)(path, **arguments)
         stripped = self.system._strip_protocol(path)  # noqa: SLF001 - fsspec's own face for file systems
-        work = asyncio.wait_for(getattr(self.system, f"_{name}")(stripped, **arguments), timeout)
-        return asyncio.run_coroutine_threadsafe(work, self.system.loop).result()
+        return self._wait(getattr(self.system, f"_{name}")(stripped, **arguments), timeout)
+
+    def _wait(self, work: Coroutine[Any, Any, Any], timeout: float) -> Any:
+        """What the file system's own thread makes of it."""
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self.system.loop).result()
 
 
 @lru_cache(16)

@@ -14,7 +14,7 @@ import numpy as np
 from headrace import kernels
 from headrace.errors import CorruptDataError, HeadraceWarning, StorageError
 from headrace.kernels.scans import RECORD, TarMembers, TarScan
-from headrace.storage.index import IndexFormat
+from headrace.storage.index import IndexFormat, are_bounds
 from headrace.storage.window import records_at_once, windows
 
 if TYPE_CHECKING:
@@ -148,6 +148,25 @@ def _pattern(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> NDArray[
     return rows[0].astype(np.int64) if count and is_regular else np.empty(0, np.int64)
 
 
+def _fit(tables: dict[str, NDArray[Any]]) -> bool:
+    """Whether tables of an index are such as `build` makes."""
+    records, samples, keys, bounds = (tables[name] for name in ("records", "samples", "keys", "key_bounds"))
+    endings, pattern, room = tables["ending_bounds"], tables["pattern"], tables["key_room"]
+    count, fields = len(samples) - 1, len(endings) - 1
+    if not (are_bounds(samples, len(records)) and are_bounds(endings, len(tables["endings"]))):
+        return False
+    if not (are_bounds(bounds, len(keys)) and len(bounds) == count + 1 and (bounds[1:] > bounds[:-1]).all()):
+        return False
+    ends_of_keys = np.array_equal(np.flatnonzero(keys == 0), bounds[1:] - 1)
+    same_room = not len(room) or (len(room) == 1 and np.array_equal(bounds, np.arange(count + 1) * room[0]))
+    return (
+        ends_of_keys
+        and same_room
+        and not (records["field"] >= fields).any()
+        and (not len(pattern) or np.array_equal(pattern, _pattern(records["field"], samples)))
+    )
+
+
 TAR = IndexFormat(
     "tar",
     4,
@@ -162,4 +181,5 @@ TAR = IndexFormat(
         "ending_bounds": np.dtype(np.int64),
     },
     build,
+    _fit,
 )

@@ -457,6 +457,43 @@ def test_what_numpy_cannot_see_goes_torchs_way(torch: Any, dump: Dump) -> None:
     assert torch.equal(there_and_back(conjugate, dump), conjugate)
 
 
+FOREIGN = ["float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "complex32", "bits16", "uint4", "float4_e2m1fn_x2"]
+
+
+@dumps
+@pytest.mark.parametrize("name", FOREIGN)
+def test_dtypes_that_numpy_lacks(torch: Any, name: str, dump: Dump) -> None:
+    dtype = getattr(torch, name, None)
+    if dtype is None:
+        pytest.skip("this torch has no such dtype")
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32}[dtype.itemsize]
+    tensor = torch.arange(8192, dtype=torch.int32).to(integers).reshape(64, 128).view(dtype)
+    for sent in (tensor, tensor.T, tensor[:, ::2], tensor[0, 0], tensor[:0]):
+        back = there_and_back(sent, dump)
+        assert (back.dtype, back.shape) == (dtype, sent.shape)
+        assert torch.equal(back.view(integers), sent.view(integers))
+    assert apart(tensor, dump) == [tensor.nbytes]
+
+
+@dumps
+def test_such_tensors_keep_what_torch_knows_of_them(torch: Any, dump: Dump) -> None:
+    weights = torch.ones(3).to(torch.float8_e5m2).requires_grad_()
+    assert there_and_back(weights, dump).requires_grad
+    numbers = torch.tensor([1 + 2j]).to(torch.complex32).conj()
+    assert there_and_back(numbers, dump).to(torch.complex64).tolist() == [1 - 2j]
+
+
+@dumps
+def test_tensors_with_a_graph_are_refused(torch: Any, dump: Dump) -> None:
+    weights = torch.ones(3, requires_grad=True)
+    for tensor in (weights * 2, torch.nn.Parameter(torch.ones(3)).sum(), weights.to(torch.float8_e5m2)):
+        with pytest.raises(
+            NotPicklableError, match=r"\['x'\] .* a torch.Tensor .*was computed from others.*detach\(\)"
+        ):
+            dump({"x": tensor})
+        assert there_and_back(tensor.detach(), dump).shape == tensor.shape
+
+
 @dumps
 def test_jax_arrays_lie_apart(jax: Any, dump: Dump) -> None:
     for dtype in ("float32", "int8", "bfloat16", "float8_e4m3fn"):

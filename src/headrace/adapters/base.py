@@ -93,6 +93,12 @@ def reduce(value: object) -> tuple[Any, ...] | None:
 
 def framework_of(value: object) -> tuple[str, NDArray[Any]] | None:
     """The name of the framework of an array that `rebuild` can make again, and its memory; None for others."""
+    if _is_imported("torch"):
+        from headrace.adapters import torch
+
+        if torch.owns(value):
+            array = torch.memory(value)
+            return None if array is None else ("torch", array)
     reduced = reduce(value)
     return None if reduced is None else (reduced[0].__module__.rpartition(".")[2], reduced[1][0])
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from headrace.errors import NotPicklableError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ __all__ = [
     "draw_seed",
     "from_numpy",
     "is_generator",
+    "memory",
     "owns",
     "pin",
     "rebuild",
@@ -33,6 +36,10 @@ __all__ = [
 # NumPy has no such type. Its memory is read as bytes without a meaning, so that nobody takes it for
 # numbers of another type.
 _BFLOAT16 = np.dtype("V2")
+# Integers of the size of dtypes that NumPy lacks, and those dtypes of the same sizes that it has.
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
+_NAMES = ("bool", "uint8", "int8", "int16", "uint16", "float16", "bfloat16", "int32", "uint32", "float32")
+_NUMPYS_OWN = {getattr(torch, name, None) for name in _NAMES}
 
 
 def owns(value: object) -> bool:
@@ -58,12 +65,45 @@ def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:  # noqa
     return rebuild(array)
 
 
+def memory(value: torch.Tensor) -> NDArray[Any] | None:
+    """Return the memory of a tensor that is nothing but that; None for others."""
+    return None if type(value) is not torch.Tensor or vars(value) else to_numpy(value)
+
+
 def reduce(value: torch.Tensor) -> tuple[Any, ...] | None:
-    """How pickle takes the tensor apart, so that its memory may lie apart; None for torch's own way."""
-    if type(value) is not torch.Tensor or vars(value):
+    """How pickle takes the tensor apart, so that its memory may lie apart; None for torch's own way.
+
+    Raises:
+        NotPicklableError: the tensor belongs to a graph.
+    """
+    if value.requires_grad and not value.is_leaf:
+        raise NotPicklableError(
+            "it requires a gradient and was computed from others, and a gradient cannot go back to another process; "
+            "detach() it"
+        )
+    array = memory(value)
+    if array is not None:
+        return rebuild, (array,)
+    return None if type(value) is not torch.Tensor or vars(value) else _reduce_foreign(value)
+
+
+def _reduce_foreign(value: torch.Tensor) -> tuple[Any, ...] | None:
+    """Take apart a dense tensor on the host whose dtype NumPy lacks: as integers of that size."""
+    if value.device.type != "cpu" or value.layout is not torch.strided or value.is_quantized:
         return None
-    array = to_numpy(value)
-    return None if array is None else (rebuild, (array,))
+    integers = _INTEGERS.get(value.element_size())
+    if integers is None or value.dtype in _NUMPYS_OWN:
+        return None
+    array = value.detach().resolve_conj().view(integers).numpy()
+    return _rebuild_foreign, (array, value.dtype, value.requires_grad)
+
+
+def _rebuild_foreign(
+    array: NDArray[Any],
+    dtype: torch.dtype,
+    requires_grad: bool,  # noqa: FBT001 - pickle calls it by position
+) -> torch.Tensor:
+    return torch.from_numpy(array).view(dtype).requires_grad_(requires_grad)
 
 
 def rebuild(array: NDArray[Any]) -> torch.Tensor:

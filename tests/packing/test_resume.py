@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,78 @@ def test_two_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match=r"another process is packing in .*; wait for it, or choose another path"):
         pack(digits(), tmp_path / "a", progress=pack_too)
+
+
+def test_a_packing_under_way_is_not_called_stopped(tmp_path: Path) -> None:
+    def pack_too(*_: Any) -> None:
+        for overwrite in (False, True):
+            with pytest.raises(StorageError, match=r"another process is packing in .*; wait for it"):
+                pack(digits(), tmp_path / "a", overwrite=overwrite)
+
+    pack(digits(), tmp_path / "a", progress=pack_too)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+class _Slow:
+    """Samples of a value; the first one is read again and again until an event is set."""
+
+    def __init__(self, value: int, begun: threading.Event, may_end: threading.Event) -> None:
+        self._value = value
+        self._begun = begun
+        self._may_end = may_end
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int, /) -> dict[str, int]:
+        self._begun.set()
+        assert self._may_end.wait(60)
+        return {"a": self._value}
+
+
+def test_a_second_packing_does_not_replace_the_first(tmp_path: Path) -> None:
+    begun, first_ended = threading.Event(), threading.Event()
+    errors: list[BaseException] = []
+
+    def second() -> None:
+        try:
+            pack(_Slow(2, begun, first_ended), tmp_path / "a")
+        except DestinationExistsError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert begun.wait(60)
+    pack([{"a": 1}] * 5, tmp_path / "a")
+    first_ended.set()
+    thread.join()
+    assert len(errors) == 1
+    assert np.load(tmp_path / "a" / "a.npy").tolist() == [1] * 5
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_came_meanwhile_stays_and_so_does_the_packing(tmp_path: Path) -> None:
+    def come(done: int, *_: Any) -> None:
+        if done == 300:
+            (tmp_path / "a.tfrecord").write_bytes(b"mine")
+
+    with pytest.raises(DestinationExistsError) as caught:
+        pack(digits(), tmp_path / "a.tfrecord", progress=come)
+    assert "put it in place of what is there with resume=True, overwrite=True" in caught.value.__notes__[0]
+    with pytest.raises(DestinationExistsError):
+        pack(digits(), tmp_path / "a.tfrecord", resume=True)
+    assert (tmp_path / "a.tfrecord").read_bytes() == b"mine"
+    pack(digits(), tmp_path / "a.tfrecord", resume=True, overwrite=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.tfrecord"]
+    assert (tmp_path / "a.tfrecord").stat().st_size > 4
+
+
+def test_other_files_in_the_folder_of_a_packing_are_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "a.packing").mkdir()
+    (tmp_path / "a.packing" / "mine").touch()
+    with pytest.raises(DestinationExistsError, match=r"holds other files \(mine\)"):
+        pack(digits(), tmp_path / "a", overwrite=True)
+    assert (tmp_path / "a.packing" / "mine").exists()
 
 
 def test_a_damaged_journal(tmp_path: Path) -> None:

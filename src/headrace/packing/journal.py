@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,12 +15,14 @@ from headrace.errors import DestinationExistsError, StateError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from typing import BinaryIO
 
     from headrace.storage.writers.base import State
 
-__all__ = ["Journal", "Mark", "is_complete", "make_folder"]
+__all__ = ["Journal", "Mark", "is_moving"]
 
 _FILE = "journal"
+_OURS = re.compile(r"shard-\d{5,}|shards|old-.*")  # what `Places` makes in the folder
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Mark:
         state: what its writer continues from; None at its beginning.
         total: bytes of the shards before it.
         complete: whether all samples are packed, so that `shard` is the number of all shards.
+        moving: whether shards may stand under their final names already.
     """
 
     shard: int = 0
@@ -43,32 +47,38 @@ class Mark:
     state: State | None = None
     total: int = 0
     complete: bool = False
+    moving: bool = False
 
 
 class Journal:
     """Marks, one a line, behind a line that says what is being packed, and how.
 
-    One process at a time has it open.
+    One process at a time has it open, and with it the folder: what is looked at and done meanwhile is one step for
+    every other packing to the same path.
 
     Args:
-        folder: where its file is.
+        folder: where its file is; made if it is not there.
         identity: what must be the same when the packing is continued.
         resume: continue a journal that is there.
+        overwrite: give up a packing that was stopped.
 
     Raises:
+        DestinationExistsError: a packing was stopped there, and is neither to be resumed nor to be given up.
         StateError: the journal that is there is of something else.
-        StorageError: another process is packing there.
+        StorageError: another packing is under way there.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
-        self._file = (folder / _FILE).open("a+b")
+    def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        self._file = _hold(folder)
         try:
-            _lock(self._file.fileno(), folder)
             lines = self._read() if resume else []
+            if not resume:
+                self._clear(folder, overwrite=overwrite)
             if lines:
                 _check(lines[0], identity, folder)
             else:
                 self._append(dict(identity))
+                self._sync()
             self.mark = Mark(**lines[-1]) if len(lines) > 1 else Mark()
         except BaseException:
             self._file.close()
@@ -77,7 +87,8 @@ class Journal:
     def put(self, mark: Mark) -> None:
         """Add a mark; what it speaks of must be on disk."""
         self._append(asdict(mark))
-        self.mark = mark
+        self.mark = mark  # before the disk is waited for, since Ctrl-C may come then
+        self._sync()
 
     def close(self) -> None:
         """Close the file."""
@@ -89,9 +100,28 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _clear(self, folder: Path, *, overwrite: bool) -> None:
+        """Remove what a packing that was stopped has left."""
+        left = [entry for entry in folder.iterdir() if entry.name != _FILE]
+        if (left or self._file.tell()) and not overwrite:  # the file is open at its end
+            raise DestinationExistsError(
+                f"a packing that was stopped is in {folder}; go on with resume=True, or begin anew with overwrite=True"
+            )
+        strangers = [entry.name for entry in left if not _OURS.fullmatch(entry.name)]
+        if strangers:
+            raise DestinationExistsError(
+                f"{folder}, where packings lie until they are whole, holds other files ({min(strangers)}); move them "
+                "away, or choose another path"
+            )
+        self._file.truncate(0)
+        for entry in left:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
     def _append(self, entry: dict[str, Any]) -> None:
         self._file.write(json.dumps(entry).encode() + b"\n")
         self._file.flush()
+
+    def _sync(self) -> None:
         os.fsync(self._file.fileno())
 
     def _read(self) -> list[dict[str, Any]]:
@@ -106,29 +136,11 @@ class Journal:
             raise StateError(f"{self._file.name} is damaged: {error}; begin anew with overwrite=True") from error
 
 
-def is_complete(folder: Path) -> bool:
-    """Whether a packing in the folder was stopped when nothing was left but to rename its shards."""
+def is_moving(folder: Path) -> bool:
+    """Whether a packing in the folder was stopped while its shards were renamed."""
     with suppress(OSError, ValueError, IndexError):
-        return bool(json.loads((folder / _FILE).read_bytes().splitlines()[-1]).get("complete"))
+        return bool(json.loads((folder / _FILE).read_bytes().splitlines()[-1]).get("moving"))
     return False
-
-
-def make_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder of a packing, or see to it that one which was stopped is treated as wanted.
-
-    Raises:
-        DestinationExistsError: there is one, and it is neither to be resumed nor to be given up.
-        StorageError: it has not stopped.
-    """
-    if folder.exists() and not resume:
-        if not overwrite:
-            raise DestinationExistsError(
-                f"a packing that was stopped is in {folder}; go on with resume=True, or begin anew with overwrite=True"
-            )
-        with (folder / _FILE).open("a+b") as file:
-            _lock(file.fileno(), folder)
-            shutil.rmtree(folder)
-    folder.mkdir(exist_ok=resume)
 
 
 def _check(found: dict[str, Any], identity: Mapping[str, Any], folder: Path) -> None:
@@ -141,8 +153,37 @@ def _check(found: dict[str, Any], identity: Mapping[str, Any], folder: Path) -> 
             )
 
 
+def _hold(folder: Path) -> BinaryIO:
+    """Open the journal of a folder, made if it is not there, and keep other packings out while it is open.
+
+    Raises:
+        StorageError: another packing holds it.
+    """
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            file = (folder / _FILE).open("a+b")
+        except FileNotFoundError:  # another packing has just moved in, and removed the folder
+            continue
+        try:
+            _lock(file.fileno(), folder)
+            if _is_at(file, folder / _FILE):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is still the one at its path, which the packing that held it before may have removed."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
 def _lock(descriptor: int, folder: Path) -> None:
-    """Keep other processes out, where the system can; the lock ends with the process."""
+    """Keep other packings out, where the system can; the lock ends with the process."""
     with suppress(ImportError):
         import fcntl
 

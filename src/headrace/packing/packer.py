@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.data.reading import check_dataset
-from headrace.errors import ArgumentError
+from headrace.errors import ArgumentError, DestinationExistsError
 from headrace.loader import DataLoader
 from headrace.packing.encoding import EncodedChunks
 from headrace.packing.fields import Fields
-from headrace.packing.journal import Journal, Mark, is_complete, make_folder
+from headrace.packing.journal import Journal, Mark, is_moving
 from headrace.packing.places import Places
 from headrace.packing.shards import Shards
 from headrace.packing.sizes import parse_size
@@ -121,12 +121,12 @@ def pack(
     limits = parse_size("shard_size", shard_size), parse_size("shard_samples", shard_samples)
     path = Path(path).expanduser()
     places = Places(path, get_format(_format_name(path, format)), sharded=limits != (None, None))
-    places.check_free(overwrite=overwrite or (resume and is_complete(places.work)))
+    places.check_free(overwrite=overwrite or (resume and is_moving(places.work)))  # before anything is read
     chunks, identity = _describe(dataset, fields, places.format)
     identity |= {"shard_size": limits[0], "shard_samples": limits[1]}
-    make_folder(places.work, resume=resume, overwrite=overwrite)
-    with Journal(places.work, identity, resume=resume) as journal:
+    with Journal(places.work, identity, resume=resume, overwrite=overwrite) as journal:
         try:
+            places.check_free(overwrite=overwrite or journal.mark.moving)
             loader = DataLoader(chunks, None, seed=0, num_workers=workers, backend=backend)
             with loader, closing(Shards(places, journal, *limits)) as shards:
                 _write(loader, shards, len(dataset), progress)
@@ -135,7 +135,23 @@ def pack(
             if journal.mark == Mark():  # there is nothing to go on from
                 shutil.rmtree(places.work)
             raise
+        _check_still_free(places, journal, overwrite=overwrite)
         return Packed(places.move_in(count), len(dataset), journal.mark.total)
+
+
+def _check_still_free(places: Places, journal: Journal, *, overwrite: bool) -> None:
+    """See that nothing came to the path since the packing began, and note that the shards go there now."""
+    if journal.mark.moving:
+        return
+    try:
+        places.check_free(overwrite=overwrite)
+    except DestinationExistsError as error:
+        error.add_note(
+            f"it was not there when the packing began, which is whole in {places.work}: put it in place of what is "
+            "there with resume=True, overwrite=True, or move that away and go on with resume=True"
+        )
+        raise
+    journal.put(replace(journal.mark, moving=True))
 
 
 def _format_name(path: Path, given: str | None) -> str:

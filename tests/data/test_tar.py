@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import headrace
-from headrace import DataLoader, TarDataset, TarStream
+from headrace import DataLoader, TarDataset, TarStream, open_dataset
 from headrace.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -381,3 +381,67 @@ def tar_ranges(data: Any, offsets: Any, lengths: Any) -> Any:
     from headrace.storage.source import read_ranges
 
     return read_ranges([data], np.zeros(len(offsets), np.int64), offsets, lengths)
+
+
+def _archive(*names: str) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            archive.addfile(member, io.BytesIO(name.encode()))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("between", [b"", bytes(512), bytes(512 * 200)])
+def test_archives_one_behind_the_other(between: bytes, tmp_path: Path) -> None:
+    content = between.join([_archive("0.a", "0.b"), _archive("0.a", "1.c"), _archive(), _archive("1.c", "2.a")])
+    (tmp_path / "a.tar").write_bytes(content)
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(content[:15_000]) + gzip.compress(content[15_000:]))
+    expected = [
+        {"__key__": "0", "a": b"0.a", "b": b"0.b"},
+        {"__key__": "0", "a": b"0.a"},
+        {"__key__": "1", "c": b"1.c"},
+        {"__key__": "1", "c": b"1.c"},
+        {"__key__": "2", "a": b"2.a"},
+    ]
+    dataset = TarDataset(tmp_path / "a.tar")
+    assert [dataset[index] for index in range(len(dataset))] == expected
+    assert list(TarStream(tmp_path / "a.tar")) == list(TarStream(tmp_path / "a.tar.gz")) == expected
+
+
+def test_an_archive_behind_another_that_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(_archive("0.a") + _archive("1.a")[:513])
+    with pytest.raises(CorruptDataError, match="cut short"):
+        TarDataset(tmp_path / "a.tar")
+
+
+def test_what_is_no_tar_behind_an_archive_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(_archive("0.a") + b"signed by me" * 100)
+    with pytest.warns(HeadraceWarning, match=r"from byte 10240 on, with something that is no tar"):
+        dataset = TarDataset(tmp_path / "a.tar")
+    assert len(dataset) == 1
+
+
+def test_class_names_in_cls(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(_archive("n01440764.cls"))
+    with pytest.raises(ValueError, match=r"n01440764.*; where such files hold no integers, .*fields=False"):
+        open_dataset(tmp_path / "a.tar")[0]
+    assert open_dataset(tmp_path / "a.tar", fields=False)[0]["cls"] == b"n01440764.cls"
+
+
+@pytest.mark.parametrize(
+    ("begin", "text"),
+    [(b"\x28\xb5\x2f\xfd", "zstd.*unzstd"), (b"\x04\x22\x4d\x18", "lz4.*unlz4"), (b"PK\x03\x04", "zip.*unzip")],
+)
+def test_compressions_that_cannot_be_read(begin: bytes, text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.x").write_bytes(begin + bytes(100))
+    for read in (TarDataset, lambda path: list(TarStream(path))):
+        with pytest.raises(StorageError, match=text):
+            read(tmp_path / "a.tar.x")
+
+
+def test_a_folder_is_no_tar(tmp_path: Path) -> None:
+    for read in (TarDataset, lambda path: list(TarStream(path))):
+        with pytest.raises(StorageError, match="is a folder, but a file is needed; give a pattern"):
+            read(tmp_path)

@@ -83,3 +83,73 @@ def test_dtypes_of_npy(dtype: Any, tmp_path: Path) -> None:
     found = open_dataset(tmp_path / "a")[1]
     assert found["x"].dtype == np.dtype(dtype).newbyteorder("=")
     np.testing.assert_array_equal(found["x"], samples[0]["x"])
+
+
+@pytest.mark.parametrize(
+    ("samples", "text"),
+    [
+        ([{"a/b": 1}], "field 'a/b' has a slash or a zero in its name"),
+        ([{"a\0b": 1}], "field 'a.*b' has a slash or a zero in its name"),
+        ([{"A": b"x", "a": b"y"}], r"two fields that would be files 000000000\.a\.bin"),
+        ([{"a.BIN": b"x", "a": b"y"}], r"two fields that would be files 000000000\.a\.bin"),
+        ([{"": 1, "json": 2}], r"two fields that would be files 000000000\.json"),
+        ([{"__key__": "k", "txt": "1"}, {"__key__": "k", "txt": "2"}], "sample 1 has the same __key__"),
+        ([{"__key__": "k", "txt": "1"}, {"__key__": "k", "cls": 2}], "sample 1 has the same __key__"),
+        ([{"__key__": "v1.5/img.1", "txt": "1"}], "has no dots"),
+        ([{"__key__": "", "txt": "1"}], "a name that is not empty"),
+        ([{"__key__": "a/", "txt": "1"}], "a name that is not empty"),
+        ([{"__key__": ".a", "txt": "1"}], "has no dots"),
+        ([{"__key__": "a\0", "txt": "1"}], "has no dots"),
+        ([{"__key__": "../a", "txt": "1"}], "outside of the folder"),
+        ([{"__key__": "/a", "txt": "1"}], "outside of the folder"),
+        ([{"__key__": 7, "txt": "1"}], "a key is a str"),
+        ([{"__key__": "\ud800", "txt": "1"}], "no Unicode"),
+        ([{"__key__": "a"}], "no value that would be a file"),
+        ([{"x": 1}, {"x": None}], "sample 1 has no value that would be a file"),
+        ([{f"f{number}": number} for number in range(4097)], "more fields, of different names"),
+    ],
+)
+def test_samples_that_no_tar_gives_back(samples: list[Any], text: str, tmp_path: Path) -> None:
+    _refused(samples, tmp_path / "a.tar", text)
+
+
+@pytest.mark.parametrize("between", [1, 1023, 1024, 5000])
+def test_a_key_twice_in_a_row_wherever_it_is(between: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.packing.packer._MOST", 128)
+    keys = [f"k{number}" for number in range(between)]
+    samples = [{"__key__": key, "x": 1} for key in [*keys, keys[-1], "end"]]
+    _refused(samples, tmp_path / "a.tar", f"sample {between} has the same __key__")
+
+
+def test_a_key_twice_in_a_row_over_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.packing.packer._MOST", 16)
+    monkeypatch.setattr("headrace.packing.shards._SAMPLES_BETWEEN", 16)
+
+    class Stopping(list[Any]):
+        stops = True
+
+        def __getitem__(self, index: Any) -> Any:
+            if self.stops and index == 20:
+                raise RuntimeError("stopped")
+            return super().__getitem__(index)
+
+    samples = Stopping({"__key__": f"k{number - (number == 16)}", "x": 1} for number in range(40))
+    with pytest.raises(RuntimeError, match="stopped"):
+        pack(samples, tmp_path / "a.tar")
+    samples.stops = False
+    with pytest.raises(ArgumentError, match="sample 16 has the same __key__"):
+        pack(samples, tmp_path / "a.tar", resume=True)
+
+
+def test_keys_that_are_given_back(tmp_path: Path) -> None:
+    keys = ["a", "v1.5/a", "a b", "é" * 120, "x" * 300, "./a", "back\\slash", "line\nbreak", "a"]
+    pack([{"__key__": key, "txt": key} for key in keys], tmp_path / "a.tar")
+    dataset = open_dataset(tmp_path / "a.tar")
+    assert [dataset[index] for index in range(len(keys))] == [{"__key__": key, "txt": key} for key in keys]
+
+
+def test_a_field_that_has_the_ending_of_an_image(tmp_path: Path) -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    for names in (["image", "png"], ["png", "image"]):
+        pack([dict.fromkeys(names, png)], tmp_path / "a.tar", overwrite=True)
+        assert set(open_dataset(tmp_path / "a.tar", images=False)[0]) == {"__key__", "png", "image.png"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from headrace.data.tfrecords import TFRecordDataset
 from headrace.data.vision import CIFAR10, CIFAR100, MNIST
 from headrace.errors import ArgumentError, CorruptDataError, DecodeError
 from headrace.storage.paths import find_paths
+from headrace.storage.tar_fields import decoder
 from headrace.transforms.decode import Decode, read_header
 
 if TYPE_CHECKING:
@@ -43,18 +42,6 @@ _ENDINGS = {
     ".tsv": "arrow",
 }
 _ORIGINALS = {"mnist": MNIST, "cifar10": CIFAR10, "cifar100": CIFAR100}
-
-
-def _array(content: bytes) -> Any:
-    return np.load(BytesIO(content), allow_pickle=False)
-
-
-_ENCODED: dict[str, Callable[[bytes], Any]] = {
-    **dict.fromkeys(("cls", "cls2", "index", "inx", "id"), int),
-    **dict.fromkeys(("txt", "text", "transcript"), bytes.decode),
-    **dict.fromkeys(("json", "jsn"), json.loads),
-    "npy": _array,
-}
 
 
 def open_dataset(
@@ -155,13 +142,8 @@ def _has(folder: Path, kind: Any) -> bool:
 
 def _open_tar(paths: list[str], fields: bool) -> Dataset[Any]:  # noqa: FBT001 - of `_OPENERS`
     dataset = TarDataset(paths)
-    decode = {name: function for name in dataset.names if (function := _decoder(name)) is not None}
+    decode = {name: function for name in dataset.names if (function := decoder(name)) is not None}
     return TarDataset(paths, decode) if fields and decode else dataset
-
-
-def _decoder(name: str) -> Callable[[bytes], Any] | None:
-    """What makes a value of a file whose name ends so."""
-    return _ENCODED.get(name.rpartition(".")[2])
 
 
 def _open_tfrecord(paths: list[str], fields: bool) -> Dataset[Any]:  # noqa: FBT001

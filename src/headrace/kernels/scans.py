@@ -105,6 +105,10 @@ class TarScan:
         self.members = 0
         return found
 
+    def begin_archive(self) -> None:
+        """Let the next file begin a sample, whatever its key. Only what was taken before counts."""
+        self.samples = self._carried = 0
+
     def endings(self) -> list[bytes]:
         """The endings found."""
         bounds = self.field_bounds[: self.fields + 1].tolist()

@@ -18,9 +18,9 @@ __all__ = ["with_png"]
 def with_png(columns: Columns) -> Columns:
     """The columns, a field "image" of pixels among them as PNG: uint8 of shape (h, w), (h, w, 3) or (h, w, 4)."""
     images = columns.get("image")
-    if images is None or not all(map(_is_picture, images)):
+    if images is None:
         return columns
-    return columns | {"image": [_encoded(pixels) for pixels in images]}
+    return columns | {"image": [_encoded(value) if _is_picture(value) else value for value in images]}
 
 
 def _is_picture(value: Any) -> bool:

@@ -29,7 +29,9 @@ __all__ = ["TAR", "TarPart", "scan"]
 
 _AT_ONCE = 1 << 16  # members
 _KEY_ROOM = 1 << 22
-_DONE, _FULL, _CUT = range(3)
+_DONE, _FULL, _CUT, _WRONG_SUM = range(4)
+_BLOCK = 512
+_ZEROS_AT_ONCE = 1 << 24
 _PROBLEMS = {
     3: "has a header with a wrong sum: the file is no tar, or compressed, or damaged there; get it anew",
     4: "has a size that is no number: the file is damaged there; get it anew",
@@ -56,7 +58,7 @@ class TarPart(NamedTuple):
 
 
 def scan(path: str, steps: Iterator[Window]) -> Iterator[TarPart]:
-    """Go through an archive, from its begin to its end.
+    """Go through an archive, from its begin to its end, and through others that were appended to it.
 
     Args:
         path: of the archive, for the texts of errors.
@@ -66,7 +68,7 @@ def scan(path: str, steps: Iterator[Window]) -> Iterator[TarPart]:
         CorruptDataError: it is no tar, or a damaged one.
         StorageError: a file in it cannot be read in place, or its name fits no sample.
     """
-    state, count = TarScan(_AT_ONCE, _KEY_ROOM), 0
+    state, count, end = TarScan(_AT_ONCE, _KEY_ROOM), 0, -1
     for window in steps:
         state.position = window.position
         state.capacity = records_at_once(_AT_ONCE, count, window.start + window.position)
@@ -76,6 +78,13 @@ def scan(path: str, steps: Iterator[Window]) -> Iterator[TarPart]:
         count += len(members.records)
         yield TarPart(window, members, state.endings())
         if ended == _DONE:
+            if not _skip_zeros(window):
+                return
+            state.begin_archive()
+            end = window.start + window.position
+            continue
+        if ended == _WRONG_SUM and window.start + window.position == end:
+            _note_rest(path, end)
             return
         if ended in _PROBLEMS:
             raise _error(path, window, _PROBLEMS[ended])
@@ -89,6 +98,28 @@ def scan(path: str, steps: Iterator[Window]) -> Iterator[TarPart]:
 def _error(path: str, window: Window, problem: str) -> StorageError:
     sort = StorageError if problem in (_PROBLEMS[6], _PROBLEMS[7], _PROBLEMS[8]) else CorruptDataError
     return sort(f"{path}: the member at byte {window.start + window.position} {problem}")
+
+
+def _skip_zeros(window: Window) -> bool:
+    """Go on behind the zeros that end an archive, and say whether anything follows."""
+    while True:
+        blocks = window.data[window.position : window.position + _ZEROS_AT_ONCE]
+        blocks = blocks[: len(blocks) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
+        used = np.flatnonzero(blocks.any(axis=1))
+        window.move_to(window.position + _BLOCK * int(used[0] if len(used) else len(blocks)))
+        if len(used):
+            return True
+        if not len(blocks) and not window.more():
+            return False
+
+
+def _note_rest(path: str, end: int) -> None:
+    warnings.warn(
+        f"{path} goes on behind the end of the archive, from byte {end} on, with something that is no tar and is not "
+        "read",
+        HeadraceWarning,
+        stacklevel=2,
+    )
 
 
 def _note_end(path: str, state: TarScan) -> None:
@@ -169,7 +200,7 @@ def _fit(tables: dict[str, NDArray[Any]]) -> bool:
 
 TAR = IndexFormat(
     "tar",
-    4,
+    5,
     {
         "records": RECORD,
         "samples": np.dtype(np.int64),

@@ -64,7 +64,7 @@ ROOMS = {
     "argparse": {"headrace.cli"},
     "pyarrow": {"headrace.storage.arrow", "headrace.storage.arrow_columns", "headrace.storage.writers.parquet"},
     "fsspec": {"headrace.storage.remote"},
-    "cloudpickle": {"headrace.workers.pickling"},
+    "cloudpickle": {"headrace.workers.by_value"},
     "multiprocessing": {"headrace.workers"},
     "lmdb": {"headrace.storage.writers.lmdb"},
     "msgpack": {"headrace.storage.msgpack"},

@@ -460,6 +460,7 @@ def test_what_numpy_cannot_see_goes_torchs_way(torch: Any, dump: Dump) -> None:
 FOREIGN = ["float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "complex32", "bits16", "uint4", "float4_e2m1fn_x2"]
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 @dumps
 @pytest.mark.parametrize("name", FOREIGN)
 def test_dtypes_that_numpy_lacks(torch: Any, name: str, dump: Dump) -> None:
@@ -475,6 +476,7 @@ def test_dtypes_that_numpy_lacks(torch: Any, name: str, dump: Dump) -> None:
     assert apart(tensor, dump) == [tensor.nbytes]
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 @dumps
 def test_such_tensors_keep_what_torch_knows_of_them(torch: Any, dump: Dump) -> None:
     weights = torch.ones(3).to(torch.float8_e5m2).requires_grad_()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from headrace.workers.by_value import CACHING, DISPATCHING
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -118,6 +120,9 @@ def _items_of(values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 
 def _function_parts(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     code, cells = function.__code__, function.__closure__ or ()
+    if code is DISPATCHING:
+        yield from ((f".registry[{kind.__name__}]", item) for kind, item in function.registry.items())  # type: ignore[attr-defined]
+        return
     for name, cell in zip(code.co_freevars, cells, strict=True):
         with suppress(ValueError):  # an empty cell
             yield f".__closure__[{name!r}]", cell.cell_contents
@@ -144,6 +149,8 @@ _PARTS: dict[type, Callable[[Any], Iterable[tuple[str, Any]]]] = {
     frozenset: lambda value: (("{...}", item) for item in value),
     types.FunctionType: _function_parts,
     types.MethodType: lambda value: ((".__self__", value.__self__), (".__func__", value.__func__)),
+    CACHING: lambda value: ((".__wrapped__", value.__wrapped__),),
+    functools.cached_property: lambda value: ((".func", value.func),),
     functools.partial: lambda value: ((".func", value.func), (".args", value.args), (".keywords", value.keywords)),
     staticmethod: lambda value: ((".__func__", value.__func__),),
     classmethod: lambda value: ((".__func__", value.__func__),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import weakref
 from typing import Any
@@ -57,16 +58,17 @@ def _class_of(token: str, name: str) -> type:
 
 
 class Delivery:
-    """Work with the classes that it brings by value."""
+    """Work with the classes that it brings by value, and the lines of their code that are in no file."""
 
-    def __init__(self, work: object, classes: dict[str, type]) -> None:
-        self._work = work
-        self._classes = classes
+    def __init__(self, work: object, classes: dict[str, type], sources: dict[str, list[str]]) -> None:
+        self._parts = work, classes, sources  # in this order: pickling the work fills the others
 
     def __reduce__(self) -> Any:
-        return _deliver, (self._work, self._classes)  # in this order: the work's pickling fills the classes
+        return _deliver, self._parts
 
 
-def _deliver(work: object, classes: dict[str, type]) -> object:
+def _deliver(work: object, classes: dict[str, type], sources: dict[str, list[str]]) -> object:
     passports.receive(classes)
+    for name, lines in sources.items():
+        linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
     return work

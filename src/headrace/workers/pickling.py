@@ -13,13 +13,11 @@ puts each array where the other process reads it, and no array is copied into a 
 
 from __future__ import annotations
 
-import functools
 import io
 import pickle
-import sys
 import traceback
 import types
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,13 +27,14 @@ import numpy as np
 from headrace import adapters
 from headrace.batch.shared import SharedFile
 from headrace.errors import NotPicklableError, WorkerError, WorkerTraceback
+from headrace.workers.by_value import CACHING, PROTOCOL, RENAMED_MAIN, main_by_value, value_pickler
 from headrace.workers.channel import MOST_FILES
 from headrace.workers.culprit import Culprit, find_culprit, parts_of
 from headrace.workers.mapped import MappedFile, dtype_name, mapped_root, reduce_view
 from headrace.workers.passports import Delivery, passports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
     from typing_extensions import Buffer
@@ -46,9 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Pickled", "dump_error", "dump_result", "dump_work", "load", "load_error"]
 
-_PROTOCOL = 5
-_RENAMED_MAIN = "__mp_main__"
-_FIRST_CLOUDPICKLE = 3  # those before send dataclasses without their fields
 # Below this the bookkeeping of a buffer costs more than the copy into the pickle.
 _APART_FROM = 1 << 12
 
@@ -84,21 +80,22 @@ def dump_work(work: object, name: str = "work") -> Pickled:
     Raises:
         NotPicklableError: something in it cannot travel; the text says where it is and what helps.
 
-    >>> work = functools.partial(np.multiply, np.ones((64, 64)))
+    >>> from functools import partial
+    >>> work = partial(np.multiply, np.ones((64, 64)))
     >>> sent = dump_work(work)
     >>> [buffer.raw().nbytes for buffer in sent.buffers]
     [32768]
     >>> load(sent.payload, sent.buffers)(2).sum()
     np.float64(8192.0)
     """
-    kind = _by_value() or _ByReference
+    kind = value_pickler() or _ByReference
     buffers: list[pickle.PickleBuffer] = []
     reducer = _WorkReducer(kind)
     with io.BytesIO() as file:
         pickler = kind(file, reducer, _keep_large(buffers))
         try:
-            with _main_by_value(kind):
-                pickler.dump(Delivery(work, pickler.classes))
+            with nullcontext() if kind is _ByReference else main_by_value():
+                pickler.dump(Delivery(work, pickler.classes, pickler.sources))
         except Exception as error:
             trial = _Trial(kind, lambda: _WorkReducer(kind))
             raise NotPicklableError(_explain(find_culprit(work, name, error, trial), _TO_A_WORKER)) from error
@@ -125,7 +122,7 @@ def dump_result(result: object, name: str = "batch") -> Pickled:
     try:
         return _dump_apart(result, _ByReference)
     except Exception as error:
-        kind = _by_value()
+        kind = value_pickler()
         if kind is None:
             raise _refusal(result, name, error, _ByReference) from error
     try:
@@ -174,59 +171,10 @@ class _ByReference(pickle.Pickler):
     """Pickles functions and classes as names. `reduce` is asked first for all that is no plain Python value."""
 
     def __init__(self, file: io.BytesIO, reduce: _Reduce, keep: _Keep | None = None) -> None:
-        super().__init__(file, _PROTOCOL, buffer_callback=keep)
+        super().__init__(file, PROTOCOL, buffer_callback=keep)
         self.reducer_override = reduce  # type: ignore[method-assign] # a method would cost a call more a value
         self.classes: dict[str, type] = {}  # that went by value, by their tokens
-
-
-def _by_value() -> _Kind | None:
-    """The pickler that sends what cannot be imported elsewhere as code, where cloudpickle is installed."""
-    try:
-        import cloudpickle
-    except ImportError:
-        return None
-    if int(cloudpickle.__version__.partition(".")[0]) < _FIRST_CLOUDPICKLE:
-        return None
-    kind: _Kind = _make_by_value(cloudpickle)
-    return kind
-
-
-@functools.cache
-def _make_by_value(cloudpickle: Any) -> Any:
-    class ByValue(cloudpickle.Pickler):  # type: ignore[misc] # the face of _ByReference
-        def __init__(self, file: io.BytesIO, reduce: _Reduce, keep: _Keep | None = None) -> None:
-            super().__init__(file, _PROTOCOL, buffer_callback=keep)
-            self.reduce = reduce
-            self.classes: dict[str, type] = {}
-
-        def reducer_override(self, value: Any) -> Any:
-            reduced = self.reduce(value)
-            if reduced is not NotImplemented:
-                return reduced
-            if isinstance(value, io.TextIOWrapper) and value not in (sys.stdout, sys.stderr):
-                return value.__reduce_ex__(_PROTOCOL)  # raises; cloudpickle would send the text of the whole file
-            reduced = super().reducer_override(value)
-            if isinstance(value, type) and reduced is not NotImplemented and len(reduced) > 2:  # it has a state
-                self.classes[passports.issue(value)] = value
-            return reduced
-
-    return ByValue
-
-
-@contextmanager
-def _main_by_value(kind: _Kind) -> Iterator[None]:
-    """Send the main script by value also where this process was started by `multiprocessing`, which renames it."""
-    main = sys.modules.get(_RENAMED_MAIN)
-    if main is None or kind is _ByReference:
-        yield
-        return
-    import cloudpickle
-
-    cloudpickle.register_pickle_by_value(main)
-    try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(main)
+        self.sources: dict[str, list[str]] = {}  # lines of their code, by file, where there is no such file
 
 
 def _dump(value: object, kind: _Kind, reduce: _Reduce | None = None, keep: _Keep | None = None) -> bytes:
@@ -240,7 +188,7 @@ def _dump_anyhow(value: object) -> bytes:
     try:
         return _dump(value, _ByReference)
     except Exception:
-        kind = _by_value()
+        kind = value_pickler()
         if kind is None:
             raise
         return _dump(value, kind)
@@ -306,10 +254,10 @@ class _WorkReducer:
             return _take_shared, (len(self.shared) - 1, value.first_nbytes)
         elif isinstance(value, types.ModuleType):
             self.modules.add(value.__name__)
-        elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+        elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType | CACHING):
             self.modules.add(str(value.__module__))
             # Pickle alone would send a name that means something else, or nothing, in the worker.
-            if self._by_reference and value.__module__ in ("__main__", _RENAMED_MAIN):
+            if self._by_reference and value.__module__ in ("__main__", RENAMED_MAIN):
                 raise pickle.PicklingError(f"{value.__qualname__} is defined in __main__")
             return NotImplemented
         return _reduce(value)
@@ -459,7 +407,7 @@ def _rebuild_error(form: bytes) -> BaseException:
 
 
 def _own_parts(error: BaseException) -> tuple[Any, ...]:
-    reduced: Any = error.__reduce_ex__(_PROTOCOL)
+    reduced: Any = error.__reduce_ex__(PROTOCOL)
     make, args, *rest = reduced
     state = rest[0] if rest else None
     return make, args, _picklable_items(state), {} if state is vars(error) else _picklable_items(vars(error))
@@ -569,7 +517,7 @@ _stub = (list, ())
 
 def _explain(culprit: Culprit, journey: _Journey) -> str:
     path, value, holder, error = culprit
-    if isinstance(value, type | types.FunctionType) and _by_value() is None:
+    if isinstance(value, type | types.FunctionType | CACHING) and value_pickler() is None:
         return (
             f"{path}: {value.__qualname__} is defined in __main__ (or locally), "
             f"which {journey.receiver} cannot import; pip install 'headrace[processes]', or move it to a module"

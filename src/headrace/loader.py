@@ -83,7 +83,8 @@ class DataLoader(Generic[B_co]):
         pin_memory: put torch tensors into page-locked memory, if there is a GPU.
         drop_last: leave out the last samples of an epoch if they do not fill a batch.
         timeout: seconds to wait for a batch of a worker; 0 waits for ever.
-        worker_init_fn: called in each worker with its number, before it loads anything.
+        worker_init_fn: called in each worker with its number, before it loads anything. They then load
+            in turns, so a generator that it makes for a worker gives the same batches in each run.
         multiprocessing_context: how worker processes are started: "fork", "forkserver", "spawn" or a
             context of `multiprocessing`. By default they are as clean as new interpreters, need no
             `if __name__ == "__main__"` and take lambdas and classes of a script or notebook.

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from headrace import adapters
 from headrace.data.reading import releases_gil
 from headrace.workers import InlinePool, PoolOptions, ThreadPool
 
@@ -30,7 +31,8 @@ def make_pool(loader: DataLoader[Any], maker: WorkMaker, arena: Arena, *, turns:
         loader: says what they are, and how far ahead they load.
         maker: makes what they do.
         arena: where batches are written that are loaded in this process.
-        turns: give task i to worker i mod `num_workers`, for workers that go on from task to task.
+        turns: give task i to worker i mod `num_workers`, for workers that go on from task to task. So it is, too,
+            where workers are made ready by a function of the user's.
     """
     if loader.num_workers == 0:
         return InlinePool(replace(maker, arena=arena))
@@ -40,15 +42,31 @@ def make_pool(loader: DataLoader[Any], maker: WorkMaker, arena: Arena, *, turns:
         max_bytes=loader.prefetch_bytes,
         in_order=loader.in_order,
         timeout=loader.timeout,
-        turns=turns,
+        turns=turns or loader.worker_init_fn is not None,  # a generator that it makes gives the same in each run
     )
     if uses_threads(loader, streams=maker.streams):
-        return ThreadPool(maker.in_threads(arena), **options)
+        return _make_threads(maker.in_threads(arena), options)
     from headrace.workers.processes import ProcessPool  # what it needs is imported with it
 
     restart = loader.on_worker_death == "restart"
     maker = replace(maker, own_process=True)
     return ProcessPool(maker, **options, context=loader.multiprocessing_context, restart=restart)
+
+
+def _make_threads(maker: WorkMaker, options: PoolOptions) -> ThreadPool[Any, Any]:
+    """Make threads, and put the program's generators back after a `worker_init_fn` that seeds those of a process."""
+    if maker.worker_init_fn is None:
+        return ThreadPool(maker, **options)
+    states = adapters.global_states()
+    pool: ThreadPool[Any, Any] = ThreadPool(maker, **options)
+    try:
+        pool.wait_for_workers()
+    except BaseException:
+        pool.close()
+        raise
+    finally:
+        adapters.restore_globals(states)
+    return pool
 
 
 def uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:

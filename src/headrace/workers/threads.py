@@ -81,11 +81,12 @@ class ThreadPool(Generic[T, R]):
         self._in_order = in_order
         self._timeout = timeout or None
         self._home = os.getpid()
+        self._made: SimpleQueue[int] = SimpleQueue()  # the workers that are ready, or could not be made so
         self._queues: list[SimpleQueue[_Job | None]] = [SimpleQueue() for _ in range(workers if turns else 1)]
         self._threads = [
             Thread(
                 target=_serve,
-                args=(number, make_work, self._queues[number % len(self._queues)]),
+                args=(number, make_work, self._queues[number % len(self._queues)], self._made),
                 name=f"headrace worker {number}",
                 daemon=True,  # an interpreter that ends asks them to, and waits only so long
             )
@@ -99,6 +100,18 @@ class ThreadPool(Generic[T, R]):
     def closed(self) -> bool:
         """Whether it has no threads: they have ended, or belong to a process that this one was forked from."""
         return not self._end.alive or os.getpid() != self._home
+
+    def wait_for_workers(self) -> None:
+        """Wait until `make_work` has been called in all threads.
+
+        Raises:
+            WorkerTimeoutError: one of them has not come back from it in time.
+        """
+        for _ in self._threads:
+            try:
+                self._made.get(timeout=self._timeout)
+            except Empty:
+                raise self._timed_out() from None
 
     def run(self, tasks: Iterator[T]) -> _ThreadResults[T, R]:
         """Begin to do the tasks."""
@@ -133,10 +146,13 @@ class ThreadPool(Generic[T, R]):
                 if self.closed:
                     raise have_ended() from None
             if deadline is not None and monotonic() >= deadline:
-                raise WorkerTimeoutError(
-                    f"no worker thread gave a result within {self._timeout} seconds (timeout={self._timeout}); they "
-                    f"are at\n{_stacks(self._threads)}"
-                )
+                raise self._timed_out()
+
+    def _timed_out(self) -> WorkerTimeoutError:
+        return WorkerTimeoutError(
+            f"no worker thread gave a result within {self._timeout} seconds (timeout={self._timeout}); they "
+            f"are at\n{_stacks(self._threads)}"
+        )
 
 
 class _ThreadResults(Generic[T, R]):
@@ -196,12 +212,13 @@ class _ThreadResults(Generic[T, R]):
             self._pool.submit(_Job(number, task, self._results))
 
 
-def _serve(number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job | None]) -> None:
+def _serve(number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job | None], made: SimpleQueue[int]) -> None:
     """What a worker thread does, until it is given None."""
     try:
         work = make_work(number)
     except BaseException as error:
         work = _failing(error)
+    made.put(number)
     while (job := queue.get()) is not None:
         job.results.put(_do(work, job))
         del job  # or the batch would be kept while there is nothing to do

@@ -14,7 +14,17 @@ from headrace.errors import HeadraceWarning, TooManyErrorsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BadSample", "BadSamples", "Failure", "name_file", "without_frames"]
+__all__ = [
+    "BadSample",
+    "BadSamples",
+    "Failure",
+    "add_note",
+    "name_file",
+    "notes_of",
+    "set_cause",
+    "text_of",
+    "without_frames",
+]
 
 # So many bad samples are listed, or as many as are allowed, if that is more; the others are only counted.
 _MOST_LISTED = 10_000
@@ -36,15 +46,51 @@ def without_frames(error: Exception) -> Exception:
     while chain:
         link = chain.pop()
         if link is not None and link.__traceback__ is not None:
-            link.__traceback__ = None
+            BaseException.with_traceback(link, None)  # also where the class lets nobody set anything
             chain += link.__cause__, link.__context__
     return error
 
 
+# The methods of an exception are its author's: its text may raise anything, SystemExit included, and a class whose
+# instances are frozen takes no attributes. Neither may take the place of the error that is to be told.
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, or a remark that it has none.
+
+    >>> text_of(KeyError("label"))
+    "'label'"
+    """
+    try:
+        return str.__str__(str(error))  # text, not a subclass of it, which may be as hard to send to another process
+    except BaseException as failure:
+        return f"(its text raised {type(failure).__name__})"
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an error, if its class allows that."""
+    try:
+        error.add_note(note)
+    except Exception:
+        with suppress(Exception):
+            vars(error).setdefault("__notes__", []).append(note)
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """Return the notes of an error that are text: anyone may set them to anything."""
+    notes = vars(error).get("__notes__")
+    return [note for note in notes if type(note) is str] if isinstance(notes, list) else []
+
+
+def set_cause(error: BaseException, cause: BaseException) -> None:
+    """Let an error say what caused it."""
+    BaseException.__setattr__(error, "__cause__", cause)
+
+
 def name_file(error: Exception, path: str) -> None:
     """Let an error say in `filename`, as those of the system do, in which file it arose, unless it does already."""
-    if getattr(error, "filename", None) is None:
-        with suppress(AttributeError):  # of a class that lets nobody set it
+    with suppress(Exception):  # of a class that lets nobody ask for it or set it
+        if getattr(error, "filename", None) is None:
             error.filename = path  # type: ignore[attr-defined]
 
 
@@ -158,8 +204,10 @@ def _level_of_user() -> int:
 
 def _describe(failure: Failure, epoch: int, step: int) -> BadSample:
     error = failure.error
-    text = "; ".join([str(error), *getattr(error, "__notes__", [])])
-    path = getattr(error, "filename", None)
+    text = "; ".join([text_of(error), *notes_of(error)])
+    path = None
+    with suppress(Exception):  # of a class that lets nobody ask for it
+        path = getattr(error, "filename", None)
     return BadSample(
         index=failure.index,
         error=type(error).__name__,

@@ -11,7 +11,7 @@ from headrace.batch.collate import default_collate
 from headrace.data.reading import read_batch, read_readable, read_samples, reads_batches
 from headrace.errors import HeadraceWarning, TooManyErrorsError
 from headrace.faces import fast_face
-from headrace.failures import Failure
+from headrace.failures import Failure, text_of
 from headrace.keys import replacement, slot, use_keys
 from headrace.tasks import Loaded
 
@@ -74,7 +74,7 @@ class BatchReader:
             with use_keys(key, numbers):
                 return fast(selection)
         except Exception as error:
-            failure = f"{type(error).__name__}: {error}"
+            failure = f"{type(error).__name__}: {text_of(error)}"
         # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
         # or else it gives the batch, and the fast face is what is wrong.
         batch = self._read_singly(selection, numbers, key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace.failures import Failure, without_frames
+from headrace.failures import Failure, add_note, without_frames
 from headrace.keys import use_keys
 from headrace.reader import collate
 from headrace.tasks import Loaded, name_step, naming_step, seed_globals
@@ -161,11 +161,12 @@ class StreamReader:
         if isinstance(error, MemoryError):  # it says nothing of the sample
             return False
         if self._ended:
-            error.add_note(f"{_PATIENCE} samples in a row failed, so the stream is taken to be at its end")
+            add_note(error, f"{_PATIENCE} samples in a row failed, so the stream is taken to be at its end")
         elif isinstance(self._samples, GeneratorType):
-            error.add_note(
+            add_note(
+                error,
                 "a generator ends when it raises, so nothing comes after this and on_error='skip' cannot pass over it; "
-                "catch the error in the generator"
+                "catch the error in the generator",
             )
         else:
             return True

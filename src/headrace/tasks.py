@@ -10,6 +10,7 @@ import numpy as np
 
 from headrace import adapters
 from headrace.errors import UnexpectedStopIterationError
+from headrace.failures import add_note
 from headrace.keys import epoch_key
 from headrace.position import Epoch
 
@@ -150,7 +151,7 @@ class naming_step:  # noqa: N801 - a context manager reads like a function
 
 def name_step(error: Exception, epoch: Epoch, step: int) -> None:
     """Add to an error which batch it came from."""
-    error.add_note(f"in {_name(epoch, step)}")
+    add_note(error, f"in {_name(epoch, step)}")
 
 
 def _name(epoch: Epoch, step: int, last: int | None = None) -> str:

@@ -12,6 +12,7 @@ from headrace.batch.arena import use_arena
 from headrace.batch.together import split
 from headrace.data.hints import counters, has_counters, will_need
 from headrace.errors import HeadraceWarning
+from headrace.failures import text_of
 from headrace.kernels.cores import share_cores
 from headrace.keys import epoch_key
 from headrace.reader import BatchReader
@@ -152,7 +153,7 @@ class WorkMaker:
         except Exception as error:
             warnings.warn(
                 f"{type(self.dataset).__name__}.will_need failed, so samples are not asked for early: "
-                f"{type(error).__name__}: {error}",
+                f"{type(error).__name__}: {text_of(error)}",
                 HeadraceWarning,
                 stacklevel=2,
             )

@@ -12,6 +12,7 @@ from headrace.batch.collate import default_collate
 from headrace.batch.structure import get_field, replace_field
 from headrace.data.reading import Indexable, read_batch, read_samples, reads_batches
 from headrace.faces import fast_face
+from headrace.failures import add_note
 from headrace.transforms.decode import Decode
 from headrace.transforms.encoded import become_one_size, begins_encoded, make_batch, make_sample
 
@@ -100,6 +101,6 @@ def annotate(error: Exception, dataset: object, index: int) -> None:
     """Let an error say of which image it is: in the words of the dataset, if it has an `annotate(error, index)`."""
     face = fast_face(dataset, "annotate", "__getitem__")
     if face is None:
-        error.add_note(f"while decoding sample {index} of {type(dataset).__name__}")
+        add_note(error, f"while decoding sample {index} of {type(dataset).__name__}")
     else:
         face(error, index)

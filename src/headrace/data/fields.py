@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.batch.collate import default_collate
 from headrace.errors import ArgumentTypeError
 from headrace.faces import batch_function
+from headrace.failures import add_note
 from headrace.keys import each_sample, slot
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class FieldDecoders:
         try:
             return self.functions[name](value)
         except Exception as error:
-            error.add_note(f"while decoding {name!r} of {where()}")
+            add_note(error, f"while decoding {name!r} of {where()}")
             raise
 
     def _all(self, name: str, values: Sequence[Any], indices: NDArray[np.int64], where: Callable[[int], str]) -> Any:

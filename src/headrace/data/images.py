@@ -16,7 +16,7 @@ from headrace.data.encoded import EncodedField
 from headrace.data.paths import PackedPaths, check_endings, walk
 from headrace.data.reading import check_dataset, check_index, check_indices, read_samples
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.failures import name_file
+from headrace.failures import add_note, name_file
 from headrace.progress import Progress
 from headrace.storage.files import read_files
 from headrace.transforms.decode import Decode
@@ -134,7 +134,7 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
 
     def annotate(self, error: Exception, index: int) -> None:
         """Let an error say of which file it is: in a note, and as `filename`."""
-        error.add_note(f"while reading the image {self.paths[index]!r}")
+        add_note(error, f"while reading the image {self.paths[index]!r}")
         name_file(error, self.paths[index])
 
     def _read(self, path: str) -> Any:

@@ -16,7 +16,7 @@ from headrace.batch.collate import default_collate
 from headrace.data.hugging_face import collate_columns, gives_columns
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.faces import fast_face
-from headrace.failures import without_frames
+from headrace.failures import add_note, without_frames
 from headrace.keys import each_sample, notice_unnamed
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def read_samples(
     except StopIteration as error:
         raise _unexpected_stop(dataset, keys[len(samples)]) from error
     except Exception as error:
-        error.add_note(_reading(dataset, keys[len(samples)]))
+        add_note(error, _reading(dataset, keys[len(samples)]))
         raise
     return samples
 
@@ -239,7 +239,7 @@ def read_readable(
             except StopIteration as error:
                 raise _unexpected_stop(dataset, index) from error
             except (MemoryError, UnexpectedStopIterationError) as error:
-                error.add_note(_reading(dataset, index))
+                add_note(error, _reading(dataset, index))
                 raise
             except Exception as error:
                 errors[position] = without_frames(error)

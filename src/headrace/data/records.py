@@ -12,6 +12,7 @@ from headrace.data.dataset import Dataset
 from headrace.data.reading import check_index, check_indices
 from headrace.errors import ArgumentTypeError
 from headrace.faces import batch_function
+from headrace.failures import add_note
 from headrace.keys import each_sample
 from headrace.storage.source import split
 
@@ -92,7 +93,7 @@ class RecordDataset(Dataset[Any]):
 
     def annotate(self, error: Exception, index: int) -> None:
         """Let an error say of which record it is."""
-        error.add_note(f"while decoding sample {index}: {self.where(index)}")
+        add_note(error, f"while decoding sample {index}: {self.where(index)}")
 
 
 def check_decode(decode: Any) -> Any:

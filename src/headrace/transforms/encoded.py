@@ -18,6 +18,7 @@ from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.errors import DecodeError
 from headrace.faces import batch_function, fast_face
+from headrace.failures import add_note
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Scaling, Turn
 from headrace.keys import each_sample, part, slot
@@ -73,7 +74,7 @@ def become_one_size(functions: Sequence[Step]) -> bool:
 
 
 def _say_which(error: Exception, row: int) -> None:
-    error.add_note(f"image {row} of the batch")
+    add_note(error, f"image {row} of the batch")
 
 
 def make_batch(

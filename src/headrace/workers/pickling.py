@@ -27,6 +27,7 @@ import numpy as np
 from headrace import adapters
 from headrace.batch.shared import SharedFile
 from headrace.errors import NotPicklableError, WorkerError, WorkerTraceback
+from headrace.failures import add_note, notes_of, set_cause, text_of
 from headrace.workers.by_value import CACHING, PROTOCOL, RENAMED_MAIN, main_by_value, value_pickler
 from headrace.workers.channel import MOST_FILES
 from headrace.workers.culprit import Culprit, find_culprit, parts_of
@@ -324,10 +325,11 @@ class _Wreck(NamedTuple):
 
 
 def dump_error(error: BaseException) -> bytes:
-    """An exception, for the process that waits for the result. This never fails.
+    """Pickle an exception for the process that waits for the result. This never fails.
 
     Type, arguments, attributes and notes travel; what of them cannot be pickled is left out, and an
-    exception whose class cannot comes back as a WorkerError. The traceback travels as text.
+    exception whose class cannot comes back as a WorkerError. The traceback travels as text. Whatever
+    the exception's own methods raise, SystemExit included, is taken for a part that cannot be pickled.
 
     Args:
         error: the exception.
@@ -339,7 +341,7 @@ def dump_error(error: BaseException) -> bytes:
     token = _dumped.set(known)
     try:
         return _dump_error(error, known)
-    except Exception as failure:
+    except BaseException as failure:
         text = f"it could not be sent: {type(failure).__name__}"
         return pickle.dumps(tuple(_Wreck(None, _name_of(type(error)), text, [], "")))
     finally:
@@ -359,38 +361,42 @@ def load_error(data: bytes) -> BaseException:
     try:
         wreck = _Wreck(*pickle.loads(data))  # noqa: S301 - written by `dump_error`
     except Exception as failure:
-        return WorkerError(f"the error of a worker could not be read: {failure!r}")
+        return WorkerError(f"the error of a worker could not be read: {type(failure).__name__}: {text_of(failure)}")
     error = _salvage(wreck)
-    error.__cause__ = WorkerTraceback(wreck.trace)
+    set_cause(error, WorkerTraceback(wreck.trace))
     return error
 
 
 def _dump_error(error: BaseException, known: dict[int, tuple[BaseException, bytes]]) -> bytes:
     if id(error) not in known:
-        wreck = _Wreck(None, _name_of(type(error)), _text_of(error), _notes_of(error), _trace_of(error))
+        wreck = _Wreck(None, _name_of(type(error)), text_of(error), notes_of(error), _trace_of(error))
         known[id(error)] = error, pickle.dumps(tuple(wreck))  # stands for it inside of itself
         known[id(error)] = error, pickle.dumps(tuple(wreck._replace(form=_form_of(error))))
     return known[id(error)][1]
 
 
 def _salvage(wreck: _Wreck) -> BaseException:
-    with suppress(Exception):
+    try:
         if wreck.form is not None:
             return _rebuild_error(wreck.form)
+    except KeyboardInterrupt:  # the user's: where the error raised it itself, it did so in the worker, too
+        raise
+    except BaseException:  # noqa: S110 - its text and its traceback are there
+        pass
     error = WorkerError(f"{wreck.name}: {wreck.text}" if wreck.text else wreck.name)
     for note in wreck.notes:
-        error.add_note(note)
+        add_note(error, note)
     return error
 
 
 def _form_of(error: BaseException) -> bytes | None:
     """How to make the error again: as it says itself if that gives the same, else past its `__init__`."""
-    with suppress(Exception):
+    with suppress(BaseException):
         form = _dump_anyhow(_own_parts(error))
         copy = _rebuild_error(form)
         if type(copy) is type(error) and repr(copy.args) == repr(error.args):
             return form
-    with suppress(Exception):
+    with suppress(BaseException):
         form = _dump_anyhow(_plain_parts(error))
         if type(_rebuild_error(form)) is type(error):
             return form
@@ -416,8 +422,8 @@ def _own_parts(error: BaseException) -> tuple[Any, ...]:
 def _plain_parts(error: BaseException) -> tuple[Any, ...]:
     cls = type(error)
     _, args, *rest = _built_in(cls).__reduce__(error)
-    args = tuple(value if _is_picklable(value) else repr(value) for value in args)
-    return _new_error, (cls, args), _picklable_items(rest[0] if rest else None), {}
+    args = tuple(value if _is_picklable(value) else _repr_of(value) for value in args)
+    return _new_error, (cls, args), None, _picklable_items(rest[0]) if rest else {}
 
 
 def _new_error(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
@@ -441,28 +447,23 @@ def _picklable_items(state: Any) -> Any:
 def _is_picklable(value: object) -> bool:
     try:
         _dump_anyhow(value)
-    except Exception:
+    except BaseException:
         return False
     return True
 
 
-def _text_of(error: BaseException) -> str:
+def _repr_of(value: object) -> str:
     try:
-        return str.__str__(str(error))  # text, not a subclass of it, which may be as hard to send
-    except Exception as failure:
-        return f"(its text raised {type(failure).__name__})"
-
-
-def _notes_of(error: BaseException) -> list[str]:
-    notes = vars(error).get("__notes__")  # anyone may set it to anything
-    return [note for note in notes if type(note) is str] if isinstance(notes, list) else []
+        return repr(value)
+    except BaseException:
+        return object.__repr__(value)
 
 
 def _trace_of(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception as failure:
-        return f"{_name_of(type(error))}: {_text_of(error)} (its traceback raised {type(failure).__name__})\n"
+    except BaseException as failure:
+        return f"{_name_of(type(error))}: {text_of(error)} (its traceback raised {type(failure).__name__})\n"
 
 
 def _name_of(cls: type) -> str:

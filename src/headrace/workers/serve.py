@@ -97,7 +97,7 @@ class _Server:
             with suppress(EOFError, BrokenPipeError, ConnectionError):  # nobody is there any more
                 work = self._make_work(make)
                 with use_arena(self._arena):
-                    while True:
+                    while not self._stopping:  # a dataset that catches everything has caught the order to end, too
                         self._do_next(work)
         finally:
             self._leaving = True
@@ -143,6 +143,14 @@ class _Server:
             if self._stopping:
                 raise
             answer = pickle.dumps((number, False, dump_error(error), []))
+        try:
+            self._send(answer)
+        except ConnectionError:
+            raise
+        except OSError as error:  # no descriptor or no memory is left for a long one
+            self._control.send(pickle.dumps((number, False, dump_error(error), [])))
+
+    def _send(self, answer: bytes) -> None:
         for block in self._arena.announce():
             self._announce(*block)
         self._control.send(answer)

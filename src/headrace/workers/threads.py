@@ -11,14 +11,17 @@ import sys
 import traceback
 import weakref
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread, current_thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from headrace.batch.structure import count_bytes
-from headrace.errors import WorkerError, WorkerTimeoutError
+from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
+from headrace.failures import set_cause, text_of
 from headrace.workers.base import check_home, have_ended, interrupted
+from headrace.workers.interrupts import hold_signals
 from headrace.workers.window import Window
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ R = TypeVar("R")
 class _Job(NamedTuple):
     number: int
     task: Any
-    results: SimpleQueue[_Result]
+    results: _Results
 
 
 class _Result(NamedTuple):
@@ -43,6 +46,18 @@ class _Result(NamedTuple):
     value: Any
     error: BaseException | None
     nbytes: int
+
+
+# What comes from the threads: results, and why a thread has ended that nobody asked to.
+_Results: TypeAlias = SimpleQueue["_Result | WorkerDiedError"]
+
+
+class _Desk:
+    """Where threads say what is not the result of a task."""
+
+    def __init__(self) -> None:
+        self.made: SimpleQueue[int] = SimpleQueue()  # the workers that are ready, or could not be made so
+        self.results: _Results = SimpleQueue()  # of the run that is going on: a thread has ended unasked
 
 
 class ThreadPool(Generic[T, R]):
@@ -81,20 +96,26 @@ class ThreadPool(Generic[T, R]):
         self._in_order = in_order
         self._timeout = timeout or None
         self._home = os.getpid()
-        self._made: SimpleQueue[int] = SimpleQueue()  # the workers that are ready, or could not be made so
         self._queues: list[SimpleQueue[_Job | None]] = [SimpleQueue() for _ in range(workers if turns else 1)]
-        self._threads = [
-            Thread(
-                target=_serve,
-                args=(number, make_work, self._queues[number % len(self._queues)], self._made),
-                name=f"headrace worker {number}",
-                daemon=True,  # an interpreter that ends asks them to, and waits only so long
-            )
-            for number in range(workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._desk = _Desk()
+        self._threads: list[Thread] = []
         self._end = weakref.finalize(self, _end, self._threads, self._queues)
+        try:
+            for number in range(workers):
+                self._start(number, make_work)
+        except BaseException:
+            self._end()
+            raise
+
+    def _start(self, number: int, make_work: MakeWork[T, R]) -> None:
+        thread = Thread(
+            target=_serve,
+            args=(number, make_work, self._queues[number % len(self._queues)], self._desk),
+            name=f"headrace worker {number}",
+            daemon=True,  # an interpreter that ends asks them to, and waits only so long
+        )
+        thread.start()
+        self._threads.append(thread)
 
     @property
     def closed(self) -> bool:
@@ -109,14 +130,15 @@ class ThreadPool(Generic[T, R]):
         """
         for _ in self._threads:
             try:
-                self._made.get(timeout=self._timeout)
+                self._desk.made.get(timeout=self._timeout)
             except Empty:
                 raise self._timed_out() from None
 
     def run(self, tasks: Iterator[T]) -> _ThreadResults[T, R]:
         """Begin to do the tasks."""
         window: Window[T, _Result] = Window(tasks, self._window, self._max_bytes, in_order=self._in_order, first=0)
-        return _ThreadResults(self, window)
+        self._desk.results = SimpleQueue()  # a run's own: late results of another are not mixed in
+        return _ThreadResults(self, window, self._desk.results)
 
     def close(self) -> None:
         """End the threads, and wait for the tasks that they have begun."""
@@ -131,20 +153,27 @@ class ThreadPool(Generic[T, R]):
         for queue in self._queues:
             _drain(queue)
 
-    def wait(self, results: SimpleQueue[_Result]) -> _Result:
-        """The next result to come.
+    def wait(self, results: _Results) -> _Result:
+        """Return the next result to come.
 
         Raises:
             WorkerTimeoutError: none came in time; the text says where each thread is.
+            WorkerDiedError: a thread has ended, though nobody asked it to.
             WorkerError: the pool has been closed meanwhile, by another thread.
         """
         deadline = None if self._timeout is None else monotonic() + self._timeout
         while True:
-            try:
-                return results.get(timeout=_LOOK if deadline is None else min(_LOOK, max(0.0, deadline - monotonic())))
-            except Empty:
-                if self.closed:
-                    raise have_ended() from None
+            found: _Result | WorkerDiedError | None = None
+            with suppress(Empty):
+                found = results.get(timeout=_LOOK if deadline is None else min(_LOOK, max(0.0, deadline - monotonic())))
+            if isinstance(found, _Result):
+                return found
+            if found is not None:
+                try:
+                    raise found
+                finally:
+                    del found  # it refers to this frame, which must not refer to it
+            self._look_after_threads()
             if deadline is not None and monotonic() >= deadline:
                 raise self._timed_out()
 
@@ -154,17 +183,25 @@ class ThreadPool(Generic[T, R]):
             f"are at\n{_stacks(self._threads)}"
         )
 
+    def _look_after_threads(self) -> None:
+        """Refuse to wait for threads that are there no more."""
+        if self.closed:
+            raise have_ended()
+        for number, thread in enumerate(self._threads):
+            if not thread.is_alive():  # and could not even say so
+                raise _death(number, "without a word")
+
 
 class _ThreadResults(Generic[T, R]):
     """The results of one run."""
 
-    def __init__(self, pool: ThreadPool[T, R], window: Window[T, _Result]) -> None:
+    def __init__(self, pool: ThreadPool[T, R], window: Window[T, _Result], results: _Results) -> None:
         self._pool = pool
         self._window = window
-        self._results: SimpleQueue[_Result] = SimpleQueue()  # a run's own: late results of another are not mixed in
+        self._results = results
         self.task: T | None = None
         self._home = os.getpid()
-        self._error: WorkerError | None = None  # why it cannot go on
+        self._ending: Callable[[], WorkerError] | None = None  # makes the error that says why it cannot go on
         self._submit()
 
     def __iter__(self) -> _ThreadResults[T, R]:
@@ -172,18 +209,23 @@ class _ThreadResults(Generic[T, R]):
 
     def __next__(self) -> R:
         self.task = None
-        if self._error is not None:
-            raise self._error
+        if self._ending is not None:
+            raise self._ending()
         check_home(self._home)
         try:
             number = self._wait()
-        except KeyboardInterrupt:
-            self.close()
-            self._error = interrupted()
+        except WorkerDiedError as error:
+            self._stop(partial(WorkerDiedError, *error.args))
+            self._pool.close()
+            raise
+        except (StopIteration, WorkerError):
+            raise
+        except BaseException:  # Ctrl-C, or what the handler of another signal raised
+            self._stop(interrupted)
             raise
         self.task, outcome = self._window.hand_out(number)
         if isinstance(outcome, BaseException):
-            raise outcome
+            outcome = _Result(number, None, outcome, 0)
         if outcome.error is not None:
             try:
                 raise outcome.error
@@ -191,6 +233,10 @@ class _ThreadResults(Generic[T, R]):
                 del outcome  # the error refers to this frame, which must not refer to it
         value: R = outcome.value
         return value
+
+    def _stop(self, ending: Callable[[], WorkerError]) -> None:
+        self._ending = ending
+        self.close()
 
     def _wait(self) -> int:
         """The number of the task whose result comes next, once it is there."""
@@ -212,8 +258,20 @@ class _ThreadResults(Generic[T, R]):
             self._pool.submit(_Job(number, task, self._results))
 
 
-def _serve(number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job | None], made: SimpleQueue[int]) -> None:
-    """What a worker thread does, until it is given None."""
+def _serve(number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job | None], desk: _Desk) -> None:
+    """Do tasks in a worker thread until it is given None."""
+    try:
+        _do_tasks(number, make_work, queue, desk.made)
+    except BaseException as error:  # raised by other than the work: memory has run out, or someone ended the thread
+        death = _death(number, f"by {type(error).__name__}: {text_of(error)}")
+        set_cause(death, error)
+        desk.results.put(death)
+        desk.made.put(number)  # or its start would be waited for
+
+
+def _do_tasks(
+    number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job | None], made: SimpleQueue[int]
+) -> None:
     try:
         work = make_work(number)
     except BaseException as error:
@@ -227,9 +285,13 @@ def _serve(number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job |
 def _do(work: Callable[[Any], Any], job: _Job) -> _Result:
     try:
         value = work(job.task)
+        return _Result(job.number, value, None, count_bytes(value))
     except BaseException as error:  # it is the consumer's
         return _Result(job.number, None, error, 0)
-    return _Result(job.number, value, None, count_bytes(value))
+
+
+def _death(number: int, how: str) -> WorkerDiedError:
+    return WorkerDiedError(f"worker thread {number} ended {how}; begin a new iterator")
 
 
 def _failing(error: BaseException) -> Callable[[Any], Any]:
@@ -242,10 +304,11 @@ def _failing(error: BaseException) -> Callable[[Any], Any]:
 
 
 def _end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
-    for queue in queues:
-        _drain(queue)
-    for number in range(len(threads)):
-        queues[number % len(queues)].put(None)
+    with hold_signals():  # or none would tell the threads
+        for queue in queues:
+            _drain(queue)
+        for number in range(len(threads)):
+            queues[number % len(queues)].put(None)
     deadline = monotonic() + _PATIENCE
     for thread in threads:
         if thread is not current_thread():

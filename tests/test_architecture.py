@@ -27,7 +27,7 @@ LAYERS = [
     ["batch"],
     ["order", "storage", "transforms", "workers"],
     ["data"],
-    ["arguments", "pools", "position"],
+    ["arguments", "pools", "position", "sampling"],
     ["tasks"],
     ["reader"],
     ["stream"],

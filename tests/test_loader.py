@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import random
 import sys
@@ -15,7 +16,7 @@ import pytest
 import headrace
 from headrace import Compose, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, TensorDataset, sample_rng
 from headrace import loader as module
-from headrace.errors import ArgumentError, HeadraceError
+from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceError, HeadraceWarning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +101,7 @@ def test_repr() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(module._FIXED))
-def test_what_batches_depend_on_is_fixed(name: str) -> None:
+def test_what_torch_fixes_is_fixed(name: str) -> None:
     loader = DataLoader(range(10))
     with pytest.raises(
         ArgumentError, match=rf"^{name} cannot be changed after the DataLoader is made; make a new DataLoader$"
@@ -108,8 +109,47 @@ def test_what_batches_depend_on_is_fixed(name: str) -> None:
         setattr(loader, name, getattr(loader, name))
 
 
+@pytest.mark.parametrize("name", sorted(module._FIXED_LATER))
+def test_what_batches_depend_on_is_fixed_by_the_first_iterator(name: str) -> None:
+    loader = DataLoader(range(10), shuffle="block")
+    setattr(loader, name, None if name in ("rank", "world_size") else getattr(loader, name))
+    iter(loader)
+    with pytest.raises(
+        ArgumentError, match=rf"^{name} cannot be changed after the first iteration; make a new DataLoader$"
+    ):
+        setattr(loader, name, getattr(loader, name))
+
+
+def test_attributes_set_before_the_first_iterator_are_heeded() -> None:
+    loader = DataLoader(range(10), 4, seed=1)
+    loader.shuffle, loader.num_workers, loader.backend, loader.collate_fn = True, 2, "thread", list  # type: ignore[assignment]
+    loader.seed = 3
+    expected = list(DataLoader(range(10), 4, True, seed=3, collate_fn=list))
+    assert list(loader) == expected
+    assert loader.prefetch_factor == 2
+
+
+def test_a_generator_set_before_the_first_iterator_is_heeded() -> None:
+    loader = DataLoader(range(10), 4, shuffle=True)
+    loader.generator = np.random.default_rng(3)
+    expected = list(DataLoader(range(10), 4, shuffle=True, generator=np.random.default_rng(3)))
+    np.testing.assert_equal(list(loader), expected)
+
+
+def test_attributes_are_checked_when_they_are_set() -> None:
+    loader = DataLoader(range(10), 4, shuffle=True, num_workers=1, backend="thread")
+    for name, value in (("num_workers", -1), ("seed", "x"), ("timeout", -1), ("collate_fn", 3), ("shuffle", "yes")):
+        before = getattr(loader, name)
+        with pytest.raises((ArgumentError, ArgumentTypeError), match=rf"^{name} must be"):
+            setattr(loader, name, value)
+        assert getattr(loader, name) == before
+    loader.num_workers = 0  # the prefetch_factor that went with workers goes with them
+    assert loader.prefetch_factor is None
+
+
 def test_other_attributes_are_free() -> None:
-    loader = DataLoader(range(10))
+    loader = DataLoader(range(10), num_workers=1, backend="thread")
+    iter(loader)
     loader.timeout = 3
     loader.my_note = "mine"
 
@@ -228,7 +268,201 @@ def test_a_loader_over_a_loaders_batches() -> None:
     np.testing.assert_equal(whole[1].ravel(), DataLoader(Noisy(12), 12, seed=0).batch(0)[1])
 
 
+# ------------------------------------------------------------------ looks at the data
+
+
+def stands(loader: Any) -> tuple[int, int]:
+    state = loader.state_dict()
+    return state["epoch"], state["step"]
+
+
+KINDS: list[dict[str, Any]] = [{}, {"num_workers": 2, "backend": "thread"}]
+
+
+@pytest.mark.parametrize("workers", KINDS)
+def test_an_iterator_alone_begins_no_epoch(workers: dict[str, Any]) -> None:
+    loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0, **workers)
+    expected = epochs(loader, 3)
+    iter(loader)
+    kept = iter(loader)
+    assert stands(loader) == (0, 0)
+    np.testing.assert_equal(list(loader), expected[0])
+    assert stands(loader) == (1, 0)
+    np.testing.assert_equal(list(kept), expected[1])
+    np.testing.assert_equal(list(loader), expected[2])
+
+
+@pytest.mark.parametrize("workers", KINDS)
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_looks_before_each_epoch(looks: int, workers: dict[str, Any]) -> None:
+    loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0, **workers)
+    expected = epochs(loader, 3)
+    for epoch in range(3):
+        for _ in range(looks):
+            np.testing.assert_equal(next(iter(loader)), expected[epoch][0])
+            assert stands(loader) == (epoch, 0)
+        np.testing.assert_equal(list(loader), expected[epoch])
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_look_in_the_midst_of_an_epoch_is_not_the_state(at: int, kept: bool) -> None:
+    loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0)
+    expected = epochs(loader, 2)
+    looks = []
+    for number, _ in enumerate(loader):
+        if number == at:
+            batches = iter(loader)
+            next(batches)
+            if kept:
+                looks.append(batches)
+            del batches
+            assert stands(loader) == (0, at + 1)
+            state = loader.state_dict()
+    resumed = DataLoader(Noisy(12), 3, shuffle=True, seed=0)
+    resumed.load_state_dict(state)
+    np.testing.assert_equal(list(resumed), expected[0][at + 1 :])
+
+
+def test_a_look_that_is_kept_is_not_the_state_of_later_epochs() -> None:
+    loader = DataLoader(range(12), 3, seed=0)
+    look = iter(loader)
+    next(look)
+    assert stands(loader) == (0, 1)
+    found = []
+    for _ in loader:
+        found.append(stands(loader))
+    assert found == [(1, 1), (1, 2), (1, 3), (1, 4)]
+    assert stands(loader) == (2, 0)
+    next(look)  # it goes on, so it is more
+    assert stands(loader) == (0, 2)
+
+
+def test_an_epoch_within_an_epoch_leaves_the_state() -> None:
+    """Such as the accuracy on the training data, measured on the way."""
+    loader = DataLoader(range(12), 3, seed=0)
+    found = []
+    for number, _ in enumerate(loader):
+        if number == 2:
+            found = [stands(loader) for _ in loader]
+            assert stands(loader) == (0, 3)
+    assert found[1:] == [(1, 2), (1, 3), (1, 4)]
+    assert stands(loader) == (2, 0)
+
+
+def test_a_loop_that_is_broken_off_counts() -> None:
+    loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0)
+    expected = epochs(loader, 4)
+    for epoch in range(4):
+        for batch in loader:
+            np.testing.assert_equal(batch, expected[epoch][0])
+            break
+        assert stands(loader) == (epoch, 1)
+    next(iter(loader))
+    assert stands(loader) == (3, 1)
+
+
+def test_two_iterators_in_step() -> None:
+    loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0)
+    expected = epochs(loader, 3)
+    np.testing.assert_equal(list(zip(loader, loader, strict=True)), list(zip(*expected[:2], strict=True)))
+    np.testing.assert_equal(list(loader), expected[2])
+
+
+def test_a_look_leaves_a_loaded_state() -> None:
+    loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0)
+    loader.load_state_dict({**loader.state_dict(), "epoch": 5, "step": 2})
+    first = next(iter(loader))
+    rest = list(loader)
+    np.testing.assert_equal(first, rest[0])
+    np.testing.assert_equal(rest, [loader.batch(step, 5) for step in (2, 3)])
+
+
+def test_a_look_that_fails_counts() -> None:
+    loader = DataLoader([1, "x"], 2, seed=0, collate_fn=sum)
+    with pytest.raises(TypeError):
+        next(iter(loader))
+    assert stands(loader) == (0, 1)
+
+
+def test_training_by_looks_alone_is_noticed() -> None:
+    loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0)
+    expected = epochs(loader, 4)
+    for _ in range(10):
+        np.testing.assert_equal(next(iter(loader)), expected[0][0])
+    with pytest.warns(HeadraceWarning, match=r"^next\(iter\(loader\)\) has given the first batch of epoch 0 10 times"):
+        np.testing.assert_equal(next(iter(loader)), expected[0][0])
+    np.testing.assert_equal(next(iter(loader)), expected[1][0])
+    np.testing.assert_equal(next(iter(loader)), expected[2][0])
+    np.testing.assert_equal(list(loader), expected[3])
+
+
+def test_looks_without_a_seed_differ() -> None:
+    """Each draws a seed, as in torch."""
+    random.seed(0)
+    loader = DataLoader(range(1000), 10, shuffle=True)
+    assert len({tuple(next(iter(loader)).tolist()) for _ in range(20)}) == 20
+    assert stands(loader) == (0, 0)
+
+
+def test_asking_for_batches_changes_nothing() -> None:
+    def run(ask: bool) -> list[Any]:
+        random.seed(3)
+        loader = DataLoader(range(20), 4, shuffle=True)
+        if ask:
+            loader.batch(0)
+        found = [batch.tolist() for batch in loader]
+        if ask:
+            loader.batch(0)
+            loader.batch(2, 1)
+        return [*found, *(batch.tolist() for batch in loader), random.getstate()]
+
+    assert run(ask=True) == run(ask=False)
+
+
+def test_threads_share_an_iterator() -> None:
+    loader = DataLoader(Noisy(400), 2, shuffle=True, seed=0)
+    expected = [tuple(batch[0].tolist()) for batch in loader]
+    loader.set_epoch(0)
+    batches = iter(loader)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            parts = list(pool.map(lambda _: [tuple(batch[0].tolist()) for batch in batches], range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(batch for part in parts for batch in part) == sorted(expected)
+
+
 # ------------------------------------------------------------------ seeds
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_same_draw_gives_the_same_epoch(seed: int) -> None:
+    """As TinyTorch has it: the number of the epoch does not matter."""
+    loader = DataLoader(Noisy(10), 3, shuffle=True)
+    found = []
+    for _ in range(3):
+        random.seed(seed)
+        found.append(list(loader))
+    np.testing.assert_equal(found[1:], [found[0]] * 2)
+
+
+def test_an_epoch_of_an_earlier_release_goes_on_as_it_was() -> None:
+    """There the number decided beside the drawn seed."""
+    loader = DataLoader(Noisy(10), 3, shuffle=True)
+    state = DataLoader(Noisy(10), 3, shuffle=True).state_dict()
+    old = {name: value for name, value in state.items() if name not in ("numbered", "epoch_length", "generator")}
+    del old["sampler"]
+    loader.load_state_dict({**old, "headrace": 3, "epoch": 4, "step": 1, "epoch_seed": 11})
+    expected = [DataLoader(Noisy(10), 3, shuffle=True, seed=11).batch(step, 4) for step in (1, 2, 3)]
+    batches = iter(loader)
+    np.testing.assert_equal(next(batches), expected[0])
+    again = DataLoader(Noisy(10), 3, shuffle=True)
+    again.load_state_dict(json.loads(json.dumps(loader.state_dict())))
+    np.testing.assert_equal(list(batches), expected[1:])
+    np.testing.assert_equal(list(again), expected[1:])
 
 
 def test_pythons_random_decides_without_a_seed() -> None:
@@ -284,6 +518,23 @@ def augmented(length: int) -> Dataset[Any]:
 
 def pickled(loader: DataLoader[Any]) -> Any:
     return pickle.loads(pickle.dumps(loader))
+
+
+@pytest.mark.parametrize("duplicate", [pickled, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("seed", [0, None])
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_a_copy_stands_where_the_loader_stands(duplicate: Any, seed: int | None, steps: int) -> None:
+    loader = DataLoader(augmented(20), 3, shuffle=True, seed=seed)
+    list(loader)
+    batches = iter(loader)
+    for _ in range(steps):
+        next(batches)
+    state = loader.state_dict()
+    other = duplicate(loader)
+    assert other.state_dict() == state
+    rest = list(batches)
+    np.testing.assert_equal(list(other), rest)
+    np.testing.assert_equal(other.batch(2), rest[2 - steps] if steps < 3 else loader.batch(2))
 
 
 @pytest.mark.parametrize("duplicate", [pickled, copy.copy, copy.deepcopy])

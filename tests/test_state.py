@@ -43,6 +43,10 @@ STATES = st.builds(
     blocks=st.none() | COUNT,
     window=st.none() | COUNT,
     sampler_epoch=st.none() | COUNT,
+    numbered=st.booleans(),
+    epoch_length=st.none() | COUNT,
+    generator=st.none() | st.dictionaries(st.text(), COUNT | st.text()),
+    sampler=st.none() | st.dictionaries(st.text(), COUNT),
 )
 
 
@@ -71,6 +75,21 @@ def test_the_dict() -> None:
     }
 
 
+def test_a_state_with_more_to_say_is_of_version_4() -> None:
+    """One that has nothing new to say stays readable for earlier releases."""
+    for name, value in (("numbered", False), ("epoch_length", 90), ("generator", {"kind": "x"}), ("sampler", {})):
+        state = replace(STATE, **{name: value}).to_dict()  # type: ignore[arg-type]
+        assert state == {
+            **STATE.to_dict(),
+            "numbered": True,
+            "epoch_length": None,
+            "generator": None,
+            "sampler": None,
+            "headrace": 4,
+            name: value,
+        }
+
+
 @pytest.mark.parametrize(
     ("version", "unknown"), [(1, ("ahead", "readers", "blocks", "window")), (2, ("blocks", "window"))]
 )
@@ -97,9 +116,9 @@ def test_garbage_is_shown_in_short() -> None:
         LoaderState.from_dict({"model": list(range(10_000))})
 
 
-@pytest.mark.parametrize("version", [0, 4, "1", None])
+@pytest.mark.parametrize("version", [0, 5, "1", None])
 def test_another_version(version: Any) -> None:
-    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 3$"):
+    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 4$"):
         LoaderState.from_dict({**STATE.to_dict(), "headrace": version})
 
 
@@ -142,13 +161,15 @@ def test_unknown_and_missing_keys_of_several_types() -> None:
         ],
         *[(name, value) for name in ("blocks", "window") for value in (-1, 1.0, "1", False)],
         *[("ahead", value) for value in (None, 3, [1, -1], ["1"], [True])],
-        *[(name, value) for name in ("shuffle", "drop_last") for value in (None, 0, "true")],
+        *[(name, value) for name in ("shuffle", "drop_last", "numbered") for value in (None, 0, "true")],
+        *[(name, value) for name in ("generator", "sampler") for value in (0, "state", [1])],
         ("drop_last", "block"),
     ],
 )
 def test_damaged_value(name: str, value: Any) -> None:
+    whole = replace(STATE, numbered=False).to_dict()
     with pytest.raises(StateError, match=f"^the state is damaged: {name} is {re.escape(repr(value))}$"):
-        LoaderState.from_dict({**STATE.to_dict(), name: value})
+        LoaderState.from_dict({**whole, name: value})
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ class SampledBatches:
         pool: who loads them.
         dataset: any object with `__getitem__`.
         sampling: which samples make up each batch.
-        length: the number of samples that the sampling was made for; None if it does not depend on it.
-        cursor: the epoch and the first batch; it moves on with each batch that is handed out.
+        cursor: the epoch, the number of samples that the sampling was made for, if it depends on it, and the first
+            batch; it moves on with each batch that is handed out.
         note: takes in what is told beside a batch; it raises where that is too much.
         together: bytes of batches that may be loaded together; 0 loads each alone.
     """
@@ -52,7 +52,6 @@ class SampledBatches:
         pool: Pool[SampleTask, Any],
         dataset: Any,
         sampling: Sampling,
-        length: int | None,
         cursor: Cursor,
         note: Note,
         together: int = 0,
@@ -62,7 +61,7 @@ class SampledBatches:
         self._together = together
         # What comes next, each with its step and how many samples were asked for.
         self._waiting: deque[tuple[Any, int, int]] = deque()
-        self._tasks = _SampleTasks(dataset, sampling, length, cursor)
+        self._tasks = _SampleTasks(dataset, sampling, cursor)
         self._results = pool.run(self._tasks)
 
     def read(self) -> tuple[Any, int]:
@@ -72,7 +71,7 @@ class SampledBatches:
 
         Raises:
             StopIteration: the epoch is over.
-            DatasetChangedError: the dataset is not as long as it was when the epoch began.
+            DatasetChangedError: the dataset has become shorter than it was when the epoch began.
         """
         epoch = self._cursor.epoch
         while True:
@@ -122,10 +121,10 @@ class _SampleTasks(Iterator[SampleTask]):
         together: how many; it may be set on the way.
     """
 
-    def __init__(self, dataset: Any, sampling: Sampling, length: int | None, cursor: Cursor) -> None:
+    def __init__(self, dataset: Any, sampling: Sampling, cursor: Cursor) -> None:
         self.together = 1
         self._dataset = dataset
-        self._length = length
+        self._length = cursor.length
         self._epoch = cursor.epoch
         self._step = cursor.step
         self._handed_out = frozenset(cursor.ahead)
@@ -156,10 +155,12 @@ class _SampleTasks(Iterator[SampleTask]):
         return SampleTask(self._epoch, first, np.concatenate(selections), parts=tuple(map(len, selections)))
 
     def _check_length(self) -> None:
-        if self._length is not None and len(self._dataset) != self._length:
+        """Refuse a dataset that has become shorter; of one that has grown the epoch's order takes what there was."""
+        if self._length is not None and len(self._dataset) < self._length:
             raise DatasetChangedError(
                 f"the dataset had {self._length} samples when epoch {self._epoch.number} began and has "
-                f"{len(self._dataset)} at step {self._step}; change it between epochs only"
+                f"{len(self._dataset)} at step {self._step}; samples may be added in the midst of an epoch, but taken "
+                "away between epochs only"
             )
 
 

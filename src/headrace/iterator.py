@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Iterator
+from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.batch.structure import count_bytes
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from headrace.epoch import SampledBatches, StreamedBatches
     from headrace.loader import DataLoader
     from headrace.pools import PoolKeeper
+    from headrace.position import Cursor, Epochs
     from headrace.workers import Pool
 
 __all__ = ["BatchIterator"]
@@ -21,25 +26,41 @@ B_co = TypeVar("B_co", covariant=True)
 
 
 class BatchIterator(Iterator[B_co]):
-    """The batches of one epoch. Several iterators of one loader do not disturb each other."""
+    """The batches of one epoch. Several iterators of one loader do not disturb each other.
+
+    Threads may share one: each batch goes to one of them.
+    """
 
     def __init__(self, loader: DataLoader[B_co]) -> None:
         self._loader = loader
-        self._cursor = loader._epochs.begin()
-        epoch = self._cursor.epoch
-        pool = loader._pools.take(lambda: loader._make_pool(epoch))
-        try:
-            self._batches = loader._batches(pool, self._cursor)
-        except BaseException:
-            pool.close()
-            raise
-        # Whoever drops the iterator half-way leaves no worker behind.
-        self._end = weakref.finalize(self, _end, loader._pools, pool, self._batches)
+        self._lock = RLock()  # what is loaded in the consumer's thread may come back here, which must not hang
+        self._begun = False
         self._handed_out_at: float | None = None
+        self._start(loader._epochs.reserve(loader._length()))
+
+    def _start(self, cursor: Cursor) -> None:
+        """Let the loader's workers load from the cursor on."""
+        loader, self._cursor = self._loader, cursor
+        self._place = _Place()
+        epoch = cursor.epoch
+        try:
+            pool = loader._pools.take(lambda: loader._make_pool(epoch))
+            try:
+                self._batches = loader._batches(pool, cursor)
+            except BaseException:
+                pool.close()
+                raise
+        except BaseException:
+            loader._epochs.drop(cursor, look=False)
+            raise
+        # An iterator that is dropped half-way leaves no worker behind.
+        self._end = weakref.finalize(
+            self, _end, loader._pools, pool, self._batches, loader._epochs, cursor, self._place
+        )
 
     def __len__(self) -> int:
-        """Return the number of batches in the epoch, as len(loader) does."""
-        return len(self._loader)
+        """Return the number of batches in its epoch."""
+        return self._loader._steps(self._cursor.length)
 
     def __next__(self) -> B_co:
         """Load the next batch.
@@ -49,6 +70,24 @@ class BatchIterator(Iterator[B_co]):
             Exception: what the dataset raised, with notes that name the sample, the step and the
                 epoch. Iteration can go on after it.
         """
+        with self._lock:
+            if self._begun:
+                self._loader._epochs.ask(self._cursor)
+                return self._take()
+            self._begin()
+            batch = self._take()
+            self._place.asked = _place(sys._getframe(1))
+            return batch
+
+    def _begin(self) -> None:
+        """Begin the epoch, perhaps another one than was expected when the iterator was made."""
+        cursor = self._loader._epochs.begin(self._cursor)
+        self._begun = True
+        if cursor is not self._cursor:
+            self._end()
+            self._start(cursor)
+
+    def _take(self) -> B_co:
         began = perf_counter()
         loader = self._loader
         if self._handed_out_at is not None:
@@ -67,16 +106,46 @@ class BatchIterator(Iterator[B_co]):
         try:
             return self._batches.read()
         except StopIteration:
-            self._cursor.finished = True
+            self._loader._epochs.finish(self._cursor)
             self._end()
             raise
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this iterator stands, for `DataLoader.load_state_dict`."""
+        """Return where this iterator stands, for `DataLoader.load_state_dict`. It begins an epoch if it has none."""
         loader = self._loader
-        return loader._state(loader._epochs.position() if self._cursor.finished else self._cursor).to_dict()
+        if not self._begun:
+            with self._lock:
+                if not self._begun:
+                    self._begin()
+        at = loader._epochs.position() if self._cursor.finished else self._cursor.reached()
+        return loader._state(at).to_dict()
 
 
-def _end(pools: PoolKeeper, pool: Pool[Any, Any], batches: SampledBatches | StreamedBatches) -> None:
+class _Place:
+    """The place in the program where an iterator was asked for its first batch."""
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        self.asked: tuple[int, int] | None = None
+
+
+def _place(frame: FrameType) -> tuple[int, int]:
+    """A frame and the instruction that it is at, without keeping the frame."""
+    return id(frame), frame.f_lasti
+
+
+def _end(
+    pools: PoolKeeper,
+    pool: Pool[Any, Any],
+    batches: SampledBatches | StreamedBatches,
+    epochs: Epochs,
+    cursor: Cursor,
+    place: _Place,
+) -> None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") == weakref.__name__:
+        frame = frame.f_back
+    epochs.drop(cursor, look=frame is not None and place.asked == _place(frame))
     batches.close()
     pools.give_back(pool)

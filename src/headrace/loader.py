@@ -7,15 +7,14 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import numpy as np
-
 from headrace import adapters
 from headrace.arguments import check_arguments, check_count, check_kind, is_stream
 from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
 from headrace.batch.together import LARGE
-from headrace.data.hints import add_counters, blocks, counters
+from headrace.data.hints import add_counters, counters
+from headrace.data.randomness import is_of_torch
 from headrace.data.reading import reads_together
 from headrace.epoch import SampledBatches, StreamedBatches
 from headrace.errors import (
@@ -28,13 +27,10 @@ from headrace.errors import (
 )
 from headrace.failures import BadSample, BadSamples
 from headrace.iterator import BatchIterator
-from headrace.keys import epoch_key
-from headrace.order.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
-from headrace.order.permutation import Sequential, Shuffled
-from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
-from headrace.plan import Order, Plan
+from headrace.order.samplers import PlanSampling, Sampling
 from headrace.pools import PoolKeeper, make_pool, uses_threads
-from headrace.position import Cursor, Epoch, Epochs
+from headrace.position import Cursor, Epoch, Epochs, Start
+from headrace.sampling import SampleOrder
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
 from headrace.tasks import Loaded, naming_step
@@ -55,12 +51,24 @@ if TYPE_CHECKING:  # a loader is one of Any batches unless it says more
 else:
     B_co = TypeVar("B_co", covariant=True)
 
-# What the batches depend on: set once, by the constructor.
-_FIXED = {"dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "collate_fn", "generator"}
-_FIXED |= {"seed", "rank", "world_size", "num_workers", "persistent_workers", "backend", "shard"}
-_FIXED |= {"on_error", "max_errors", "block_size", "window"}
-# Where neither the user nor the dataset says how the samples lie.
-_BLOCK_SIZE, _WINDOW = 1024, 8
+# Never changed, as in torch.
+_FIXED = {"dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "persistent_workers"}
+# What the batches depend on, and the workers: fixed by the first iterator.
+_FIXED_LATER = {"shuffle", "collate_fn", "generator", "seed", "rank", "world_size", "num_workers", "backend", "shard"}
+_FIXED_LATER |= {"on_error", "max_errors", "block_size", "window"}
+# The order of the samples follows from these.
+_ORDER = (
+    "batch_size",
+    "shuffle",
+    "drop_last",
+    "rank",
+    "world_size",
+    "block_size",
+    "window",
+    "sampler",
+    "batch_sampler",
+)
+_WINDOW = 8  # blocks, where the user does not say
 
 
 class DataLoader(Generic[B_co]):
@@ -133,6 +141,37 @@ class DataLoader(Generic[B_co]):
     (2,) [8 9]
     """
 
+    # The arguments as `_configure` takes them, and as they were given.
+    _given: dict[str, Any]
+    dataset: Any
+    batch_size: int | None
+    shuffle: bool | str
+    sampler: Iterable[Any] | None
+    batch_sampler: Iterable[Sequence[Any]] | None
+    num_workers: int
+    collate_fn: Callable[[Any], B_co] | None
+    pin_memory: bool
+    drop_last: bool
+    timeout: float
+    worker_init_fn: Callable[[int], None] | None
+    multiprocessing_context: Any
+    generator: Any
+    prefetch_factor: int | None
+    persistent_workers: bool
+    pin_memory_device: str
+    in_order: bool
+    seed: int | None
+    backend: str
+    rank: int
+    world_size: int
+    on_error: str
+    on_worker_death: str
+    prefetch_bytes: int | None
+    shard: bool
+    block_size: int | None
+    window: int | None
+    max_errors: int | None
+
     def __init__(
         self,
         dataset: Any,
@@ -168,38 +207,36 @@ class DataLoader(Generic[B_co]):
         given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
         self._streams = is_stream(dataset)
         check_kind(dataset, streams=self._streams, needs_length=sampler is None and batch_sampler is None)
-        check_arguments(given, stream=self._streams)
         self.dataset = dataset
-        self.batch_size = None if batch_size is None or batch_sampler is not None else int(batch_size)
-        self.shuffle = shuffle if isinstance(shuffle, str) else bool(shuffle)
-        self.sampler = sampler
-        self.batch_sampler = batch_sampler
-        self.num_workers = int(num_workers)
-        self.collate_fn = collate_fn
-        self.pin_memory = bool(pin_memory)
-        self.drop_last = bool(drop_last)
-        self.timeout = timeout
-        self.worker_init_fn = worker_init_fn
-        self.multiprocessing_context = multiprocessing_context
-        self.generator = generator
-        self.prefetch_factor = 2 if prefetch_factor is None and self.num_workers else prefetch_factor
-        self.persistent_workers = bool(persistent_workers)
-        self.pin_memory_device = pin_memory_device
-        self.in_order = bool(in_order)
-        self.seed = None if seed is None else int(seed)
-        self.backend = backend
-        self.rank = 0 if rank is None else int(rank)
-        self.world_size = 1 if world_size is None else int(world_size)
-        self.on_error = on_error
-        self.max_errors = None if max_errors is None else int(max_errors)
-        self.on_worker_death = on_worker_death
-        self.prefetch_bytes = prefetch_bytes
-        self.shard = bool(shard)
-        self.block_size = block_size
-        self.window = (_WINDOW if window is None else int(window)) if shuffle == "block" else None
-        self._given_sampling = self._sampling_of_samplers()
-        self._epochs = Epochs(self.seed, generator)
+        self._iterated = False
+        self._configure(given)
+        self._epochs = Epochs(self.seed, generator, of_torch=is_of_torch(dataset))
         self._make_resources()
+
+    def _configure(self, given: dict[str, Any]) -> None:
+        """Check all arguments together and take them.
+
+        Args:
+            given: the constructor's arguments by name, as they were given.
+        """
+        check_arguments(given, stream=self._streams)
+        batch_size, num_workers = given["batch_size"], int(given["num_workers"])
+        shuffle, prefetch_factor, window = given["shuffle"], given["prefetch_factor"], given["window"]
+        taken = dict(given)
+        taken["batch_size"] = None if batch_size is None or given["batch_sampler"] is not None else int(batch_size)
+        taken["shuffle"] = shuffle if isinstance(shuffle, str) else bool(shuffle)
+        taken["num_workers"] = num_workers
+        taken["prefetch_factor"] = 2 if prefetch_factor is None and num_workers else prefetch_factor
+        taken["window"] = (_WINDOW if window is None else int(window)) if shuffle == "block" else None
+        taken["rank"] = int(given["rank"] or 0)
+        taken["world_size"] = int(given["world_size"] or 1)
+        for name in ("pin_memory", "drop_last", "persistent_workers", "in_order", "shard"):
+            taken[name] = bool(given[name])
+        for name in ("seed", "max_errors"):
+            taken[name] = None if given[name] is None else int(given[name])
+        self.__dict__.update(taken, _given=given)
+        self._order = SampleOrder(self.dataset, **{name: taken[name] for name in _ORDER})
+        self._given_sampling = self._order.sampling_of_samplers()
 
     def _make_resources(self) -> None:
         self._arena = Arena()
@@ -209,14 +246,23 @@ class DataLoader(Generic[B_co]):
         self._closed = False
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in _FIXED and "_closed" in self.__dict__:
+        if "_closed" not in self.__dict__ or not (name in self._given or name == "dataset"):
+            super().__setattr__(name, value)
+            return
+        if name in _FIXED:
             raise ArgumentError(f"{name} cannot be changed after the DataLoader is made; make a new DataLoader")
-        super().__setattr__(name, value)
+        if name in _FIXED_LATER and self._iterated:
+            raise ArgumentError(f"{name} cannot be changed after the first iteration; make a new DataLoader")
+        self._configure({**self._given, name: value})
+        if name in ("on_error", "max_errors"):
+            self._bad = BadSamples(self.on_error, self.max_errors)
+        if name in ("seed", "generator"):
+            self._epochs.draw_from(self.seed, self.generator)
 
     def __getstate__(self) -> dict[str, Any]:
         left_out = ("_arena", "_meter", "_bad", "_pools", "_closed")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
-        return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way
+        return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way, from the same place
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -237,7 +283,7 @@ class DataLoader(Generic[B_co]):
             TypeError: the dataset is a stream, or the sampler an iterable, that has no length.
         """
         if not self._streams:
-            return self._sampling().steps()
+            return self._steps(self._length())
         try:
             length = len(self.dataset)
         except TypeError:
@@ -248,8 +294,13 @@ class DataLoader(Generic[B_co]):
         return length // size if self.drop_last else -(-length // size)
 
     def __iter__(self) -> BatchIterator[B_co]:
-        """Begin the next epoch, or go on with the one of a loaded state."""
+        """Return an iterator over the next epoch, or over the rest of the one of a loaded state.
+
+        The epoch begins with the iterator's first batch. `next(iter(loader))` is a look at the data: it gives the
+        first batch, and the next iterator begins the same epoch.
+        """
         self._check_open()
+        self._iterated = True
         if self.pin_memory and not adapters.can_pin():
             warnings.warn("pin_memory=True has no effect: no GPU is found", HeadraceWarning, stacklevel=2)
         return BatchIterator(self)
@@ -257,9 +308,11 @@ class DataLoader(Generic[B_co]):
     def batch(self, step: int, epoch: int | None = None) -> B_co:
         """The batch at a step of an epoch, without loading any other.
 
+        This is how to look at the data: no epoch begins, and nothing that comes after is changed.
+
         Args:
             step: 0 ... len(loader) - 1.
-            epoch: the number of the epoch; by default the one begun last, or else the next one.
+            epoch: the number of the epoch; by default the one that the loader stands in, or else the next one.
 
         Raises:
             OutOfRangeError: there is no such step (also an IndexError).
@@ -277,8 +330,8 @@ class DataLoader(Generic[B_co]):
         if self._streams:
             raise ArgumentTypeError("a stream has no batch to be asked for; batch(step) needs a dataset with indices")
         step = check_count("step", step)
-        known = self._epochs.epoch(None if epoch is None else check_count("epoch", epoch))
-        sampling = self._sampling()
+        cursor = self._epochs.find(None if epoch is None else check_count("epoch", epoch), self._length())
+        known, sampling = cursor.epoch, self._sampling(cursor.length)
         if isinstance(sampling, PlanSampling) and step >= sampling.steps():
             raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
         with naming_step(known, step), use_arena(self._arena):
@@ -306,12 +359,14 @@ class DataLoader(Generic[B_co]):
         """
         epoch = check_count("epoch", epoch)
         self._epochs.go_to(epoch)
-        self._tell_sampler(epoch)
+        self._order.tell_sampler(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the latest iterator stands, as a dict of a few integers that `json.dumps` takes.
+        """Return where the loader stands, as a dict of a few integers that `json.dumps` takes.
 
-        It may be taken at any time; the batches handed out so far are counted, nothing is loaded.
+        That is where the iterator stands that was asked for a batch last; one that was asked for its
+        first batch only does not count while another one goes through its epoch. The state may be
+        taken at any time; the batches handed out so far are counted, nothing is loaded.
         Between epochs it is the start of the next one, whose seed is then drawn if there is none.
         Taken after the last batch of an epoch, while its iterator has not yet ended, it is that
         place: the iterator that goes on from it ends at once.
@@ -340,11 +395,17 @@ class DataLoader(Generic[B_co]):
         """
         saved = LoaderState.from_dict(state)
         saved.check_belongs_to(self._identity())
-        if saved.length is not None and saved.step > len(self):
-            raise StateError(f"the state is damaged: step {saved.step} of an epoch of {len(self)} steps")
-        self._epochs.resume(saved.epoch, saved.step, saved.ahead, saved.epoch_seed)
+        length = saved.length if saved.epoch_length is None else saved.epoch_length
+        if length is not None and saved.step > self._steps(length):
+            raise StateError(f"the state is damaged: step {saved.step} of an epoch of {self._steps(length)} steps")
+        if self.generator is not None:
+            adapters.restore_generator(self.generator, saved.generator)
+        ahead = frozenset(saved.ahead)
+        length = length if saved.step or ahead else saved.epoch_length  # an epoch that begins takes what there is
+        start = Start(saved.epoch, saved.epoch_seed, saved.numbered, saved.step, ahead, length, saved.sampler)
+        self._epochs.resume(start)
         if saved.sampler_epoch is not None:
-            self._tell_sampler(saved.sampler_epoch)
+            self._order.tell_sampler(saved.sampler_epoch)
 
     # ------------------------------------------------------------------ resources
 
@@ -395,8 +456,8 @@ class DataLoader(Generic[B_co]):
     def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> SampledBatches | StreamedBatches:
         if self._streams:
             return StreamedBatches(pool, self._readers() or 1, cursor, self._note)
-        length = len(self.dataset) if self._given_sampling is None else None
-        return SampledBatches(pool, self.dataset, self._sampling(), length, cursor, self._note, self._together())
+        sampling = self._sampling(cursor.length)
+        return SampledBatches(pool, self.dataset, sampling, cursor, self._note, self._together())
 
     def _together(self) -> int:
         """Bytes of batches that workers may load together."""
@@ -433,7 +494,7 @@ class DataLoader(Generic[B_co]):
 
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
         """Workers for an iterator that begins with this epoch."""
-        maker = replace(self._maker(), seed=epoch_key(epoch.seed, epoch.number, "workers"))
+        maker = replace(self._maker(), seed=epoch.key("workers"))
         return make_pool(self, maker, self._arena, turns=self._readers() is not None)
 
     def _maker(self) -> WorkMaker:
@@ -454,68 +515,44 @@ class DataLoader(Generic[B_co]):
     def _deliver(self, batch: Any) -> Any:
         return map_fields(adapters.pin, batch) if self.pin_memory and adapters.can_pin() else batch
 
-    def _sampling(self) -> Sampling:
-        """Which samples make up each batch, for the dataset's present length."""
+    def _length(self) -> int | None:
+        """The number of samples now, where the order depends on it."""
+        return None if self._streams or self._given_sampling is not None else len(self.dataset)
+
+    def _sampling(self, length: int | None) -> Sampling:
+        """Which samples make up each batch, of so many samples."""
         if self._given_sampling is not None:
             return self._given_sampling
-        length = len(self.dataset)
-        plan = Plan(length, self.batch_size or 1, self._order(length), self.drop_last, self.rank, self.world_size)
-        return PlanSampling(plan)
+        return self._order.sampling(len(self.dataset) if length is None else length)
 
-    def _order(self, length: int) -> Order:
-        if self.window is not None:
-            return BlockShuffled(self._blocks(length), self.window)
-        return Shuffled(length) if self.shuffle else Sequential()
+    def _steps(self, length: int | None) -> int:
+        """The number of batches in an epoch of so many samples."""
+        return len(self) if self._streams else self._sampling(length).steps()
 
-    def _blocks(self, length: int) -> Blocks:
-        """How the samples lie, for a block shuffle."""
-        found = blocks(self.dataset) if self.block_size is None else int(self.block_size)
-        if isinstance(found, np.ndarray):
-            return GivenBlocks(found)
-        return EqualBlocks(length, _BLOCK_SIZE if found is None else found)
-
-    def _sampling_of_samplers(self) -> Sampling | None:
-        if self.batch_sampler is not None:
-            return BatchSampling(self.batch_sampler)
-        if self.sampler is not None:
-            return SingleSampling(self.sampler, self.batch_size, drop_last=self.drop_last)
-        return None
-
-    def _state(self, at: Cursor) -> LoaderState:
+    def _state(self, at: Start) -> LoaderState:
+        identity = self._identity()
         return LoaderState(
-            epoch=at.epoch.number,
+            epoch=at.number,
             step=at.step,
             ahead=sorted(at.ahead),
-            epoch_seed=at.epoch.seed if self.seed is None else None,
-            sampler_epoch=self._sampler_epoch(),
-            **self._identity(),
+            epoch_seed=at.seed if self.seed is None else None,
+            numbered=at.numbered,
+            epoch_length=None if at.length == identity["length"] else at.length,
+            generator=None if self.generator is None else adapters.generator_state(self.generator),
+            sampler=at.sampler,
+            sampler_epoch=self._order.sampler_epoch(),
+            **identity,
         )
 
     def _identity(self) -> dict[str, Any]:
         """What a state and the loader that goes on from it must have in common."""
         return {
-            "length": None if self._streams or self._given_sampling is not None else len(self.dataset),
+            "length": self._length(),
             "seed": self.seed,
             "global_batch_size": None if self.batch_sampler is not None else (self.batch_size or 1) * self.world_size,
             "shuffle": self.shuffle,
             "drop_last": self.drop_last,
             "readers": self._readers(),
-            "blocks": None if self.window is None else self._blocks(len(self.dataset)).identity,
+            "blocks": self._order.blocks_identity(),
             "window": self.window,
         }
-
-    def _sampler_epoch(self) -> int | None:
-        for sampler in self._samplers():
-            epoch = getattr(sampler, "epoch", None)
-            if hasattr(sampler, "set_epoch") and isinstance(epoch, int):
-                return epoch
-        return None
-
-    def _tell_sampler(self, epoch: int) -> None:
-        for sampler in self._samplers():
-            if hasattr(sampler, "set_epoch"):
-                sampler.set_epoch(epoch)
-
-    def _samplers(self) -> tuple[Any, ...]:
-        """The user's samplers: a batch_sampler often holds another one."""
-        return self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None)

@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["LoaderState"]
 
-_VERSION = 3
+_VERSION = 4
 # What the states of earlier versions did not have, and meant by that.
-_NO_BLOCKS = {"blocks": None, "window": None}
-_SINCE: dict[int, dict[str, Any]] = {1: {"ahead": [], "readers": None, **_NO_BLOCKS}, 2: _NO_BLOCKS, 3: {}}
+_NO_STARTS = {"numbered": True, "epoch_length": None, "generator": None, "sampler": None}
+_NO_BLOCKS = {"blocks": None, "window": None, **_NO_STARTS}
+_SINCE: dict[int, dict[str, Any]] = {
+    1: {"ahead": [], "readers": None, **_NO_BLOCKS},
+    2: _NO_BLOCKS,
+    3: _NO_STARTS,
+    4: {},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,11 @@ class LoaderState:
             loader shuffles no blocks.
         window: how many blocks are shuffled among each other; None where none are.
         sampler_epoch: the epoch that a user's sampler had been told, if it can be told.
+        numbered: whether the epoch's number decides beside its seed, as it does where the loader has a seed, and
+            did everywhere in states of earlier versions.
+        epoch_length: the number of samples that the epoch's order was made for; None where that is `length`.
+        generator: the state of the loader's generator, from which the seeds of later epochs come; None if it has none.
+        sampler: what a user's sampler was when the epoch began; None if nothing of it is known.
     """
 
     epoch: int
@@ -53,10 +64,20 @@ class LoaderState:
     blocks: int | None
     window: int | None
     sampler_epoch: int | None = None
+    numbered: bool = True
+    epoch_length: int | None = None
+    generator: dict[str, Any] | None = None
+    sampler: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The state as a dict that `json.dumps` takes."""
-        return {"headrace": _VERSION, **asdict(self)}
+        """Return the state as a dict that `json.dumps` takes.
+
+        One that holds nothing new is written as version 3, which earlier releases read, too.
+        """
+        state = asdict(self)
+        if all(state[name] == value for name, value in _NO_STARTS.items()):
+            return {"headrace": 3, **{name: value for name, value in state.items() if name not in _NO_STARTS}}
+        return {"headrace": _VERSION, **state}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> LoaderState:
@@ -114,7 +135,9 @@ _NEVER_NONE = {"epoch", "step"}
 
 
 def _check_value(name: str, value: object) -> None:
-    if name in ("shuffle", "drop_last"):
+    if name in ("generator", "sampler"):
+        good = value is None or isinstance(value, dict)
+    elif name in ("shuffle", "drop_last", "numbered"):
         good = isinstance(value, bool) or (name, value) == ("shuffle", "block")
     elif name == "ahead":
         good = isinstance(value, list) and all(_is_count(step) for step in value)

@@ -11,7 +11,6 @@ import numpy as np
 from headrace import adapters
 from headrace.errors import UnexpectedStopIterationError
 from headrace.failures import add_note
-from headrace.keys import epoch_key
 from headrace.position import Epoch
 
 if TYPE_CHECKING:
@@ -61,15 +60,22 @@ class SampleTask:
         # A tenth of the time that pickle would take for its parts; one is sent for every batch.
         indices = self.selection.tobytes() if isinstance(self.selection, np.ndarray) else self.selection
         later = None if self.later is None else self.later.tobytes()
-        return _sample_task, (self.epoch.number, self.epoch.seed, self.step, indices, later, self.parts)
+        epoch = self.epoch
+        return _sample_task, (epoch.number, epoch.seed, epoch.numbered, self.step, indices, later, self.parts)
 
 
 def _sample_task(
-    epoch: int, seed: int, step: int, indices: bytes | list[Any], late: bytes | None, parts: tuple[int, ...]
+    epoch: int,
+    seed: int,
+    numbered: bool,  # noqa: FBT001 - positions are what is sent
+    step: int,
+    indices: bytes | list[Any],
+    late: bytes | None,
+    parts: tuple[int, ...],
 ) -> SampleTask:
     selection = np.frombuffer(indices, np.int64).copy() if isinstance(indices, bytes) else indices
     later = None if late is None else np.frombuffer(late, np.int64)
-    return SampleTask(Epoch(epoch, seed), step, selection, later, parts)
+    return SampleTask(Epoch(epoch, seed, numbered), step, selection, later, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,4 +167,4 @@ def _name(epoch: Epoch, step: int, last: int | None = None) -> str:
 
 def seed_globals(epoch: Epoch, step: int) -> None:
     """Let code that draws from global generators see them alike for a batch, whichever worker loads it."""
-    adapters.seed_globals(epoch_key(epoch.seed, epoch.number, f"globals {step}"))
+    adapters.seed_globals(epoch.key(f"globals {step}"))

@@ -403,7 +403,7 @@ def of(**given: Any) -> dict[str, Any]:
         (of(batch_size=1, batch_sampler=[[1]]), "the dataset's length was None and is 10 here"),
         ({**of(), "step": 6}, "the state is damaged: step 6 of an epoch of 5 steps"),
         ({**of(), "step": -1}, "the state is damaged: step is -1"),
-        ({**of(), "headrace": 4}, "the state has version 4; this release reads up to version 3"),
+        ({**of(), "headrace": 5}, "the state has version 5; this release reads up to version 4"),
         ({}, "this is not the state of a headrace loader"),
         (None, "this is not the state of a headrace loader: None"),
         ({"_num_yielded": 3}, "this is not the state of a headrace loader"),

@@ -11,12 +11,24 @@ from headrace.adapters.base import (
     find,
     framework_of,
     is_iterable_dataset,
+    is_torch_data,
     pin,
     rebuild,
     reduce,
     worker_info,
 )
-from headrace.adapters.generators import check_generator, draw_seed, global_states, restore_globals, seed_globals
+from headrace.adapters.generators import (
+    check_generator,
+    draw_seed,
+    generator_state,
+    global_states,
+    is_generator,
+    preview_seed,
+    private_globals,
+    restore_generator,
+    restore_globals,
+    seed_globals,
+)
 
 __all__ = [
     "Adapter",
@@ -26,11 +38,17 @@ __all__ = [
     "enter_worker",
     "find",
     "framework_of",
+    "generator_state",
     "global_states",
+    "is_generator",
     "is_iterable_dataset",
+    "is_torch_data",
     "pin",
+    "preview_seed",
+    "private_globals",
     "rebuild",
     "reduce",
+    "restore_generator",
     "restore_globals",
     "seed_globals",
     "worker_info",

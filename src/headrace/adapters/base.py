@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Adapter", "can_pin", "enter_worker", "find", "framework_of", "is_iterable_dataset", "pin", "rebuild"]
-__all__ += ["reduce", "worker_info"]
+__all__ += ["is_torch_data", "reduce", "worker_info"]
 
 # Where torch keeps what its `get_worker_info` returns.
 _TORCH_WORKER = "torch.utils.data._utils.worker"
@@ -144,6 +144,15 @@ def is_iterable_dataset(dataset: object) -> bool:
     """Whether the dataset is a torch IterableDataset."""
     torch_data = sys.modules.get("torch.utils.data")
     return torch_data is not None and isinstance(dataset, torch_data.IterableDataset)
+
+
+def is_torch_data(dataset: object) -> bool:
+    """Whether the dataset is of one of torch's classes, or a tensor."""
+    if not _is_imported("torch"):
+        return False
+    from headrace.adapters import torch
+
+    return torch.is_data(dataset)
 
 
 def worker_info() -> Any:

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import Any
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import ArgumentTypeError
+from headrace.errors import ArgumentTypeError, StateError
 
-__all__ = ["check_generator", "draw_seed", "global_states", "restore_globals", "seed_globals"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+__all__ = [
+    "check_generator",
+    "draw_seed",
+    "generator_state",
+    "global_states",
+    "is_generator",
+    "preview_seed",
+    "private_globals",
+    "restore_generator",
+    "restore_globals",
+    "seed_globals",
+]
 
 _BITS = 63  # fits an int64 everywhere, JSON readers included
 
@@ -27,8 +43,17 @@ def check_generator(generator: object) -> None:
         )
 
 
-def draw_seed(generator: object = None) -> int:
-    """A seed below 2**63 drawn from the generator, or from Python's `random` for None.
+def is_generator(value: object) -> bool:
+    """Whether the value is a random generator whose state `generator_state` knows."""
+    return isinstance(value, random.Random | np.random.Generator | np.random.RandomState) or _is_torch(value)
+
+
+def draw_seed(generator: object = None, *, of_torch: bool = False) -> int:
+    """Return a seed below 2**63 drawn from the generator, or from the program's own for None.
+
+    Args:
+        generator: any that `check_generator` takes.
+        of_torch: the program's own is torch's global generator, not Python's `random`.
 
     Raises:
         ArgumentTypeError: the generator is of another kind.
@@ -37,7 +62,7 @@ def draw_seed(generator: object = None) -> int:
     True
     """
     check_generator(generator)
-    if generator is None:
+    if generator is None and not of_torch:
         return random.getrandbits(_BITS)
     if isinstance(generator, random.Random):
         return generator.getrandbits(_BITS)
@@ -46,6 +71,95 @@ def draw_seed(generator: object = None) -> int:
     from headrace.adapters import torch
 
     return torch.draw_seed(generator)
+
+
+def preview_seed(generator: object = None, *, of_torch: bool = False) -> int:
+    """Return the seed that `draw_seed` would draw, and draw nothing.
+
+    >>> preview_seed() == preview_seed() == draw_seed()
+    True
+    """
+    get, put = _state_of(generator, of_torch=of_torch)
+    state = get()
+    try:
+        return draw_seed(generator, of_torch=of_torch)
+    finally:
+        put(state)
+
+
+def _state_of(generator: object, *, of_torch: bool) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    """What gets the state of a generator, and what sets it."""
+    if generator is not None:
+        return lambda: generator_state(generator), lambda state: restore_generator(generator, state)
+    if not of_torch:
+        return random.getstate, random.setstate
+    from headrace.adapters import torch
+
+    return torch.state, torch.restore
+
+
+def generator_state(generator: Any) -> dict[str, Any] | None:
+    """Return the state of a generator as a dict that `json.dumps` takes; None for one that has none.
+
+    >>> rng = random.Random(0)
+    >>> state, first = generator_state(rng), rng.random()
+    >>> restore_generator(rng, state)
+    >>> rng.random() == first
+    True
+    """
+    if isinstance(generator, random.SystemRandom):
+        return None
+    if isinstance(generator, random.Random):
+        _, words, gauss = generator.getstate()
+        return {"kind": "random", "words": b64encode(np.array(words, "<u4").tobytes()).decode(), "gauss": gauss}
+    if isinstance(generator, np.random.Generator):
+        return {"kind": "numpy", "state": _listed(generator.bit_generator.state)}
+    if isinstance(generator, np.random.RandomState):
+        return {"kind": "numpy", "state": _listed(generator.get_state(legacy=False))}
+    from headrace.adapters import torch
+
+    return {"kind": "torch", "state": b64encode(torch.state(generator)).decode()}
+
+
+def restore_generator(generator: Any, state: dict[str, Any] | None) -> None:
+    """Let a generator go on from what `generator_state` gave, perhaps in another process.
+
+    Raises:
+        StateError: it is not the state of a generator of this kind.
+    """
+    if state is None:
+        return
+    try:
+        if isinstance(generator, random.Random):
+            words = np.frombuffer(b64decode(state["words"]), "<u4").tolist()
+            generator.setstate((generator.VERSION, tuple(words), state["gauss"]))
+        elif isinstance(generator, np.random.Generator):
+            generator.bit_generator.state = _arrayed(state["state"])
+        elif isinstance(generator, np.random.RandomState):
+            generator.set_state(_arrayed(state["state"]))
+        else:
+            from headrace.adapters import torch
+
+            torch.restore(b64decode(state["state"]), generator)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
+        raise StateError(
+            f"the state of a random generator does not fit the {type(generator).__name__} here ({error}); use a "
+            "generator of the same kind as when the state was taken"
+        ) from error
+
+
+def _listed(state: Any) -> Any:
+    """A state of NumPy's with lists in place of arrays."""
+    if isinstance(state, dict):
+        return {name: _listed(value) for name, value in state.items()}
+    return state.tolist() if isinstance(state, np.ndarray | np.generic) else state
+
+
+def _arrayed(state: Any) -> Any:
+    """The same with arrays again."""
+    if isinstance(state, dict):
+        return {name: _arrayed(value) for name, value in state.items()}
+    return np.array(state, np.uint64) if isinstance(state, list) else state
 
 
 def seed_globals(seed: int) -> None:
@@ -87,6 +201,45 @@ def restore_globals(states: tuple[Any, ...]) -> None:
         from headrace.adapters import torch
 
         torch.restore(torch_state)
+
+
+class private_globals:  # noqa: N801 - a context manager reads like a function
+    """While this is open, the global generators go their own way; afterwards the program's go on where they were.
+
+    It may be opened again: they go on where they stood at its end.
+
+    Args:
+        seed: a non-negative integer that they begin with; None to let them begin as the program's are.
+
+    >>> private = private_globals(7)
+    >>> before = global_states()
+    >>> with private:
+    ...     first = random.random()
+    >>> global_states() == before
+    True
+    >>> with private:
+    ...     first == random.random()
+    False
+    """
+
+    __slots__ = ("_outside", "_own", "_seed")
+
+    def __init__(self, seed: int | None) -> None:
+        self._seed = seed
+        self._own: tuple[Any, ...] | None = None
+
+    def __enter__(self) -> None:
+        self._outside = global_states()
+        if self._own is not None:
+            restore_globals(self._own)
+        elif self._seed is not None:
+            seed_globals(self._seed)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._own = global_states()
+        restore_globals(self._outside)
 
 
 def _is_torch(generator: object) -> bool:

@@ -17,6 +17,7 @@ __all__ = [
     "can_pin",
     "draw_seed",
     "from_numpy",
+    "is_data",
     "is_generator",
     "memory",
     "owns",
@@ -154,14 +155,24 @@ def seed(value: int) -> None:
     torch.manual_seed(value)
 
 
-def state() -> bytes:
-    """The state of the global generator of the CPU."""
-    return bytes(torch.get_rng_state().numpy())
+def state(generator: Any = None) -> bytes:
+    """Return the state of a generator; None is the global one of the CPU."""
+    found = torch.get_rng_state() if generator is None else generator.get_state()
+    return bytes(found.numpy())
 
 
-def restore(found: bytes) -> None:
-    """Let the global generator of the CPU go on from a state."""
-    torch.set_rng_state(torch.from_numpy(np.frombuffer(found, np.uint8).copy()))
+def restore(found: bytes, generator: Any = None) -> None:
+    """Let a generator go on from a state; None is the global one of the CPU."""
+    tensor = torch.from_numpy(np.frombuffer(found, np.uint8).copy())
+    if generator is None:
+        torch.set_rng_state(tensor)
+    else:
+        generator.set_state(tensor)
+
+
+def is_data(dataset: object) -> bool:
+    """Whether the dataset is of one of torch's classes, or a tensor."""
+    return isinstance(dataset, torch.Tensor | torch.utils.data.Dataset)
 
 
 def use_one_thread() -> None:

@@ -1,16 +1,17 @@
-"""What of a dataset is random, as far as it shows."""
+"""Which parts of a dataset are random, or could be, as far as it shows."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from headrace import adapters
 from headrace.errors import CacheError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_not_random"]
+__all__ = ["check_not_random", "is_of_torch"]
 
 # Where datasets and transforms, torchvision's and users' among them, have what they are made of.
 _PARTS = ("dataset", "datasets", "fn", "func", "decode", "transform", "target_transform", "transforms", "choices")
@@ -55,3 +56,28 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, dict):
         return list(thing.values())
     return [getattr(thing, name) for name in _PARTS if getattr(thing, name, None) is not None]
+
+
+def is_of_torch(dataset: Any) -> bool:
+    """Whether the samples come from torch: from a Dataset of its, a tensor, or tensors in a list or TensorDataset.
+
+    No sample is read to find out.
+    """
+    if adapters.is_torch_data(dataset):
+        return True
+    if isinstance(dataset, list | tuple):
+        first = dataset[0] if dataset else None
+        fields = first.values() if isinstance(first, dict) else first if isinstance(first, list | tuple) else (first,)
+        return any(map(adapters.is_torch_data, fields))
+    if not type(dataset).__module__.startswith("headrace."):
+        return False
+    inner = getattr(dataset, "dataset", None)
+    return (
+        (inner is not None and is_of_torch(inner))
+        or any(map(adapters.is_torch_data, getattr(dataset, "tensors", ())))
+        or any(map(is_of_torch, _listed(getattr(dataset, "datasets", ()))))
+    )
+
+
+def _listed(parts: Any) -> list[Any]:
+    return list(parts.values()) if isinstance(parts, dict) else list(parts)

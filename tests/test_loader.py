@@ -122,7 +122,7 @@ def test_what_batches_depend_on_is_fixed_by_the_first_iterator(name: str) -> Non
 
 def test_attributes_set_before_the_first_iterator_are_heeded() -> None:
     loader = DataLoader(range(10), 4, seed=1)
-    loader.shuffle, loader.num_workers, loader.backend, loader.collate_fn = True, 2, "thread", list  # type: ignore[assignment]
+    loader.shuffle, loader.num_workers, loader.backend, loader.collate_fn = True, 2, "thread", list
     loader.seed = 3
     expected = list(DataLoader(range(10), 4, True, seed=3, collate_fn=list))
     assert list(loader) == expected

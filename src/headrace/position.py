@@ -371,5 +371,5 @@ def _cursor(start: Start, seed: int, length: int | None) -> Cursor:
 
 def _fits(cursor: Cursor, start: Start) -> bool:
     """Whether a cursor that was reserved begins at the start."""
-    seed = cursor.epoch.seed if start.seed is None else start.seed
-    return seed == cursor.epoch.seed and replace(cursor.start, seed=seed) == replace(start, seed=seed)
+    drawn = cursor.epoch.seed
+    return replace(cursor.start, seed=drawn) == replace(start, seed=drawn if start.seed is None else start.seed)

@@ -284,7 +284,7 @@ class Epochs:
                 if seed is None:  # as it would be now; what is only looked at draws nothing
                     seed = self._seed_reserved() or preview_seed(self._generator, of_torch=self._of_torch)
                 return _cursor(start, seed, length)
-            if number is not None and self._seed is not None:
+            if self._seed is not None:
                 return _cursor(self._fresh(number), self._seed, length)
         raise ArgumentError(
             f"the batches of epoch {number} are not known: with seed=None each epoch draws its seed when it begins; "

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Adapter", "can_pin", "enter_worker", "find", "framework_of", "is_iterable_dataset", "pin", "rebuild"]
-__all__ += ["is_torch_data", "reduce", "worker_info"]
+__all__ = ["Adapter", "can_pin", "enter_worker", "find", "framework_of", "is_iterable_dataset"]
+__all__ += ["is_torch_data", "pin", "rebuild", "reduce", "worker_info"]
 
 # Where torch keeps what its `get_worker_info` returns.
 _TORCH_WORKER = "torch.utils.data._utils.worker"

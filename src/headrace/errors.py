@@ -86,6 +86,9 @@ class DecodeError(HeadraceError, ValueError):
 class StorageError(HeadraceError, OSError):
     """A file, or the index beside it, cannot be read as what it should be."""
 
+    def __str__(self) -> str:
+        return BaseException.__str__(self)  # an OSError with a filename and without a number hides its own text
+
 
 class CorruptDataError(StorageError, ValueError):
     """Bytes of a file are not what was once written there."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from headrace import DataLoader, FilesDataset, StackDataset
-from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace import DataLoader, FilesDataset, ImageDataset, StackDataset
+from headrace.errors import ArgumentError, ArgumentTypeError, StorageError
 from headrace.testing import check_dataset
 
 if TYPE_CHECKING:
@@ -100,3 +100,15 @@ def test_indexes_are_no_data(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     found = [path.rpartition("/")[2] for path in FilesDataset(tmp_path).paths]
     assert found == [".mine", "a.tfrecord", "x.headrace-index.npy"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes are POSIX's")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_named(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "1.pgm"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    for dataset in (FilesDataset(tmp_path), ImageDataset([path], [0])):
+        with pytest.raises(StorageError, match=r"1\.pgm is a pipe or a device, but a file is needed"):
+            _ = dataset[0]
+        with pytest.raises(StorageError, match=r"1\.pgm is a pipe or a device, but a file is needed"):
+            dataset.get_batch(np.array([0]))

@@ -363,24 +363,11 @@ def test_a_source_that_is_not_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyP
     from headrace.storage.source import LocalSource
 
     path = write(tmp_path / "a.tar", made(40))
-    mapped = LocalSource.view
     monkeypatch.setattr(window, "_BYTES", 700)
     monkeypatch.setattr(LocalSource, "view", lambda source: None)
-    monkeypatch.setattr(LocalSource, "read", lambda source, offset, length: mapped(source)[offset : offset + length])
-    monkeypatch.setattr(
-        LocalSource,
-        "read_many",
-        lambda source, offsets, lengths: tar_ranges(mapped(source), offsets, lengths),
-    )
     dataset = TarDataset(path)
     assert [dataset[index] for index in range(40)] == made(40)
     assert dataset.get_batch(np.array([7, 3]))["jpg"] == [made(40)[7]["jpg"], made(40)[3]["jpg"]]
-
-
-def tar_ranges(data: Any, offsets: Any, lengths: Any) -> Any:
-    from headrace.storage.source import read_ranges
-
-    return read_ranges([data], np.zeros(len(offsets), np.int64), offsets, lengths)
 
 
 def _archive(*names: str) -> bytes:

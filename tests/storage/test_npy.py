@@ -42,13 +42,13 @@ def test_what_numpy_writes_is_mapped(tmp_path: Path, array: Any) -> None:
     path = tmp_path / "array.npy"
     np.save(path, array)
     file = NpyFile(str(path))
-    assert file.array.dtype == array.dtype
-    assert file.array.shape == array.shape
-    assert file.array.tobytes() == array.tobytes()
-    assert file.array.flags.f_contiguous == np.load(path).flags.f_contiguous
-    assert type(file.array) is np.ndarray
+    assert view(file).dtype == array.dtype
+    assert view(file).shape == array.shape
+    assert view(file).tobytes() == array.tobytes()
+    assert view(file).flags.f_contiguous == np.load(path).flags.f_contiguous
+    assert type(view(file)) is np.ndarray
     copy = pickle.loads(pickle.dumps(file))
-    assert copy.array.tobytes() == array.tobytes()
+    assert view(copy).tobytes() == array.tobytes()
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
@@ -56,13 +56,13 @@ def test_versions(tmp_path: Path, version: tuple[int, int]) -> None:
     path = tmp_path / "array.npy"
     with path.open("wb") as file:
         np.lib.format.write_array(file, np.eye(3), version)
-    assert NpyFile(str(path)).array.tolist() == np.eye(3).tolist()
+    assert view(NpyFile(str(path))).tolist() == np.eye(3).tolist()
 
 
 def test_a_mapping_cannot_be_written_to(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.arange(3))
     with pytest.raises(ValueError, match="read-only"):
-        NpyFile(str(tmp_path / "array.npy")).array[0] = 1
+        view(NpyFile(str(tmp_path / "array.npy")))[0] = 1
 
 
 def saved(array: Any) -> bytes:
@@ -77,7 +77,13 @@ WHOLE = saved(np.arange(12, dtype=np.int32).reshape(3, 4))
 def opened(folder: Path, content: bytes) -> Any:
     path = folder / "array.npy"
     path.write_bytes(content)
-    return NpyFile(str(path)).array
+    return view(NpyFile(str(path)))
+
+
+def view(file: NpyFile) -> Any:
+    found = file.view()
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 6, 8, 9, 10, 50, 127, 128, 175])
@@ -155,13 +161,13 @@ def test_a_file_that_changes(tmp_path: Path) -> None:
     path = tmp_path / "array.npy"
     np.save(path, np.arange(1000))
     file = NpyFile(str(path))
-    assert file.array[999] == 999
+    assert view(file)[999] == 999
     os.truncate(path, 500)
     with pytest.raises(FileChangedError, match=r"array\.npy has changed"):
-        file.array  # noqa: B018 - asking is all
+        file.view()
     path.unlink()
     with pytest.raises(FileChangedError, match=r"array\.npy is gone"):
-        file.array  # noqa: B018 - asking is all
+        file.view()
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

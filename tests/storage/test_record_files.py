@@ -37,6 +37,7 @@ def expected(indices: list[int]) -> list[bytes]:
 def test_few_files_are_open(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_most_open", lambda: 16)
     monkeypatch.setattr(index, "_SMALL", 0)  # so that indexes are mapped too
+    monkeypatch.setattr(record_files, "_LITTLE", 0)
     files = RecordFiles(paths, TFRECORD)
     rng = np.random.default_rng(0)
     for size in (1, 5, 20, 180):  # also of more files than may stay open
@@ -45,7 +46,7 @@ def test_few_files_are_open(paths: list[str], monkeypatch: pytest.MonkeyPatch) -
         opened = [source for source in files.sources if isinstance(source, LocalSource) and source._mapping]
         assert len(opened) <= max(16, size)
     read(files, [0])
-    assert sum(each is not None for each in files._indexes) <= 16
+    assert sum(each is not None for each in [file._index for file in files._indexed]) <= 16
     files.close()
     assert not any(isinstance(source, LocalSource) and source._mapping for source in files.sources)
     assert read(files, [179]) == expected([179])

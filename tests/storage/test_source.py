@@ -65,6 +65,7 @@ def test_a_view_outlives_its_source(path: Path) -> None:
     view = source.view()
     source.close()
     del source
+    assert view is not None
     assert view.tobytes() == TEXT
 
 
@@ -128,7 +129,9 @@ def test_a_copy_expects_what_was(path: Path) -> None:
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     source = LocalSource(tmp_path / "empty")
-    assert source.view().shape == (0,)
+    view = source.view()
+    assert view is not None
+    assert view.shape == (0,)
     assert source.read(0, 0).shape == (0,)
     assert source.read_many(integers(0), integers(0)).bounds.tolist() == [0, 0]
     source.will_need(integers(0), integers(0))

@@ -19,6 +19,7 @@ from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.failures import add_note, name_file
 from headrace.progress import Progress
 from headrace.storage.files import read_files
+from headrace.storage.safe_open import read_regular
 from headrace.transforms.decode import Decode
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
         name_file(error, self.paths[index])
 
     def _read(self, path: str) -> Any:
-        image: Any = Path(path).read_bytes()
+        image: Any = read_regular(path, links=True)
         if self.decode is not None:
             image = self.decode(image)
         return image if self.transform is None else self.transform(image)

@@ -10,7 +10,7 @@ import numpy as np
 from headrace.data.parted import PartedDataset
 from headrace.data.reading import Rows, check_indices
 from headrace.errors import ArgumentError
-from headrace.storage.disk import DiskWaits, OpenFiles
+from headrace.storage.disk import DiskWaits
 from headrace.storage.npy import NpyFile, gather
 from headrace.storage.parts import Parts
 from headrace.storage.paths import find_paths
@@ -60,7 +60,6 @@ class NpyDataset(PartedDataset["_Shard"]):
             _check_alike(shard, self._shards[0])
         self.fields = [field for field in self._shards[0].files if field]
         super().__init__(Parts(map(len, self._shards)))
-        self._open_files = OpenFiles(self._close)
         self._waits = DiskWaits()
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
@@ -82,9 +81,9 @@ class NpyDataset(PartedDataset["_Shard"]):
             return None
         indices = check_indices(indices, len(self))
         name = str(field or "")
-        if len(self._shards) == 1 and self._shards[0].files[name].is_mapped:
-            array, rows = self._shards[0].files[name].array, indices
-        else:
+        array = self._shards[0].files[name].view() if len(self._shards) == 1 else None
+        rows = indices
+        if array is None:
             array, rows = self._gather(indices, [name])[name], np.arange(len(indices))
             if not isinstance(array, np.ndarray):
                 return None
@@ -110,13 +109,7 @@ class NpyDataset(PartedDataset["_Shard"]):
         return _columns(self._open(located.parts), located, fields)
 
     def _open(self, parts: list[int]) -> list[_Shard]:
-        for part in parts:
-            self._open_files.use(part)
         return [self._shards[part] for part in parts]
-
-    def _close(self, part: int) -> None:
-        for file in self._shards[part].files.values():
-            file.source.close()
 
 
 class _Shard:
@@ -143,14 +136,8 @@ class _Shard:
         return all(file.is_local for file in self.files.values())
 
     def row(self, row: int) -> Any:
-        """The sample in a row: views of the files."""
-        return _sample(
-            {
-                field: file.array[row] if file.is_mapped else file.read(np.array([row]))[0]
-                for field, file in self.files.items()
-            },
-            self,
-        )
+        """The sample in a row: views of the files, unless too many are in use."""
+        return _sample({field: file.row(row) for field, file in self.files.items()}, self)
 
     @classmethod
     def gather(cls, parts: Sequence[_Shard], located: Located, _: NDArray[np.int64]) -> Any:

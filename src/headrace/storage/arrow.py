@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError, StorageError
 from headrace.storage.arrow_columns import Block, make_column
-from headrace.storage.source import open_source
+from headrace.storage.disk import open_files
+from headrace.storage.source import LocalSource, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -144,10 +145,10 @@ class ParquetFile:
         """A reader of its own for each use, since one does not serve several threads; the footer is read once."""
         with _naming(self.name):
             file = pq.ParquetFile(
-                _reader(self._source),
+                _reader(self._source, _map(self._source)),
                 metadata=self._metadata,
                 page_checksum_verification=True,
-                pre_buffer=self._source.view() is None,  # joins the ranges of what lies far away
+                pre_buffer=not _is_local(self._source),  # joins the ranges of what lies far away
             )
         self._metadata = file.metadata
         return file
@@ -180,14 +181,16 @@ class ArrowFile:
     def read(self, block: int) -> tuple[Block, int]:
         """The rows of a record batch, and how much memory they take."""
         with _naming(f"{self.name}, record batch {block}"):
-            batch = self._open().read(block)
+            batches = self._open()
+            batch = batches.read(block)
             batch.validate()
             made = self._choice.block(batch)
-        return made, 0 if self._is_mapped(batch) else batch.nbytes
+        return made, 0 if batches.maps(batch) else batch.nbytes
 
     def check(self) -> None:
         """Raise FileChangedError if the file is not what it was."""
-        self._source.view()
+        if isinstance(self._source, LocalSource):
+            self._source.check()
 
     def will_need(self, block: int) -> None:
         """Nothing: the system reads what is mapped."""
@@ -201,25 +204,18 @@ class ArrowFile:
                 self._opened = os.getpid(), _Batches(self._source)
         return self._opened[1]
 
-    def _is_mapped(self, batch: pa.RecordBatch) -> bool:
-        view = self._source.view()
-        if view is None:
-            return False
-        start = view.__array_interface__["data"][0]
-        buffers = (buffer for column in batch.columns for buffer in column.buffers() if buffer is not None)
-        return all(start <= buffer.address <= start + len(view) for buffer in buffers if buffer.size)
-
 
 class _Batches:
     """The record batches of an open file."""
 
     def __init__(self, source: Source) -> None:
         self._lock = Lock()  # a reader does not serve several threads
+        self._mapped = _map(source)
         try:
-            self._reader = pa.ipc.open_file(_reader(source))
+            self._reader = pa.ipc.open_file(_reader(source, self._mapped))
         except pa.ArrowInvalid:  # it may be a stream, which has no footer
             self._reader = None
-            stream = pa.ipc.open_stream(_reader(source))
+            stream = pa.ipc.open_stream(_reader(source, self._mapped))
             self.schema, self._batches = stream.schema, list(stream) or [_empty(stream.schema)]
         else:
             self.schema = self._reader.schema
@@ -236,6 +232,14 @@ class _Batches:
             return self._batches[number]
         with self._lock:
             return self._reader.get_batch(number)
+
+    def maps(self, batch: pa.RecordBatch) -> bool:
+        """Whether a batch has no memory of its own."""
+        if self._mapped is None:
+            return False
+        start, stop = self._mapped.address, self._mapped.address + self._mapped.size
+        buffers = (buffer for column in batch.columns for buffer in column.buffers() if buffer is not None)
+        return all(start <= buffer.address <= stop for buffer in buffers if buffer.size)
 
 
 class MemoryTable:
@@ -316,9 +320,28 @@ class _naming:  # noqa: N801 - a context manager reads like a function
             raise StorageError(f"pyarrow cannot read {self._where}: {error}") from error
 
 
-def _reader(source: Source) -> pa.NativeFile:
-    view = source.view()
-    return pa.PythonFile(_Ranges(source), "r") if view is None else pa.BufferReader(pa.py_buffer(view))
+def _is_local(source: Source) -> bool:
+    return type(source) is LocalSource
+
+
+def _map(source: Source) -> pa.Buffer | None:
+    """The bytes of a file of this machine, mapped by pyarrow, which keeps no descriptor for it; None for others."""
+    if not isinstance(source, LocalSource) or not _is_local(source):
+        return None
+    source.check()
+    if not source.identity.size:
+        return pa.py_buffer(b"")
+    try:
+        with open_files.opening(lambda: pa.memory_map(os.fsencode(source.path))) as file:
+            content = file.read_buffer()
+    except OSError as error:
+        raise StorageError(f"{source.path} cannot be read: {error}") from error
+    source.check()  # that it is still the one that was opened
+    return content
+
+
+def _reader(source: Source, mapped: pa.Buffer | None) -> pa.NativeFile:
+    return pa.PythonFile(_Ranges(source), "r") if mapped is None else pa.BufferReader(mapped)
 
 
 class _Ranges(io.RawIOBase):

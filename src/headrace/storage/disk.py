@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
+import sys
+import weakref
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,37 +18,97 @@ resource: Any = None
 with suppress(ImportError):  # Windows has none
     import resource
 
-__all__ = ["DiskWaits", "OpenFiles"]
+__all__ = ["DiskWaits", "OpenFiles", "open_files"]
 
 _WHILE = 64  # batches
+_MOST = 1 << 14  # files that stay open where the system would allow more
+_TRIES = 8  # files that are closed for the sake of one, of which each may have views that keep it open
+# Before Python 3.13 a mapping keeps a descriptor of its file.
+_NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+
+class Holder(Protocol):
+    """Something that keeps a file open, and opens it again when it is needed."""
+
+    def close(self) -> None:
+        """Give up what is open. What others still look at stays open until they are done."""
 
 
 class OpenFiles:
-    """Which of many files were used last. The others are closed.
+    """The files that are open in this process, of all datasets and formats, so many as the system has descriptors for.
 
-    Args:
-        close: closes the file of a number; reading opens it again.
+    Half of the descriptors are left to others. When a file more is needed, those that were not used for the longest
+    time are closed. Where that does not help, since views of them are in use, the file is not mapped, and who needs it
+    reads what it needs.
 
-    Attributes:
-        limit: how many files stay open.
+    >>> files = OpenFiles()
+    >>> with open(__file__, "rb") as file:
+    ...     mapping = files.map(file.fileno(), 10)
+    >>> len(mapping)
+    10
     """
 
-    def __init__(self, close: Callable[[int], None]) -> None:
-        self.limit = _most_open()
-        self._close = close
-        self._used: OrderedDict[int, None] = OrderedDict()  # the least recently used first
+    def __init__(self) -> None:
+        self._mappings: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+        self._holders: OrderedDict[int, weakref.ref[Holder]] = OrderedDict()  # the least recently used first
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return OpenFiles, (self._close,)
+    @property
+    def limit(self) -> int:
+        """How many files may be open."""
+        return _most_open()
 
-    def use(self, number: int) -> None:
-        """Note that a file is used, and close the one that was not for the longest time if too many are open."""
-        self._used[number] = None
-        with suppress(KeyError):  # another thread was quicker, here and below
-            self._used.move_to_end(number)
-            while len(self._used) > self.limit:
-                oldest, _ = self._used.popitem(last=False)
-                self._close(oldest)
+    def map(self, descriptor: int, nbytes: int) -> mmap.mmap | None:
+        """Return a mapping of the first bytes of a file; None if too many are in use."""
+        limit = self.limit
+        for _ in range(_TRIES):
+            if len(self._mappings) < limit or not self._close_oldest():
+                break
+        if len(self._mappings) >= limit:
+            return None
+        make = partial(mmap.mmap, descriptor, nbytes, access=mmap.ACCESS_READ, **_NO_DESCRIPTOR)
+        mapping: mmap.mmap = self.opening(make)
+        self._mappings.add(mapping)
+        return mapping
+
+    def opening(self, make: Callable[[], Any]) -> Any:
+        """Return what `make` makes. Where others have used up the descriptors, all files that can be are closed first.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        try:
+            return make()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        while self._close_oldest():
+            pass
+        return make()
+
+    def use(self, holder: Holder) -> None:
+        """Note that something that is open is used."""
+        key = id(holder)
+        try:
+            self._holders.move_to_end(key)
+        except KeyError:
+            self._holders[key] = weakref.ref(holder, lambda _: self._holders.pop(key, None))
+            if len(self._holders) > self.limit:
+                self._close_oldest()
+
+    def _close_oldest(self) -> bool:
+        """Close what was not used for the longest time; whether there was something."""
+        try:
+            _, reference = self._holders.popitem(last=False)
+        except KeyError:
+            return False
+        holder = reference()
+        if holder is not None:
+            holder.close()
+        return True
+
+
+# One for the process, as its descriptors are.
+open_files = OpenFiles()
 
 
 class DiskWaits:
@@ -82,8 +147,8 @@ def _count_faults() -> int:
 
 
 def _most_open() -> int:
-    """How many files to keep open: each may take two descriptors, and half of them are left to others."""
+    """How many files to keep open: half of the descriptors are left to others."""
     if resource is None:
         return 256
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft // 4, 16) if soft != resource.RLIM_INFINITY else 1 << 14
+    return _MOST if soft == resource.RLIM_INFINITY else min(max(soft // 2, 4), _MOST)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
+
+from headrace.storage.disk import open_files
+from headrace.storage.safe_open import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["read_files"]
 
-_AT_ONCE = 64  # files that are open at the same time
-_READ_ONLY = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_AT_ONCE = 64  # files that are open at the same time, where there are descriptors for so many
 
 
 def read_files(paths: Sequence[str]) -> list[bytes]:
-    """The content of each of the files.
+    """The content of each of the files: as much as it had when it was opened.
 
     Raises:
-        OSError: one of them cannot be read; a note names it.
+        OSError: one of them cannot be read, or is no regular file; a note names it.
 
     >>> from tempfile import NamedTemporaryFile
     >>> with NamedTemporaryFile() as file:
@@ -27,7 +30,8 @@ def read_files(paths: Sequence[str]) -> list[bytes]:
     ...     read_files([file.name])
     [b'abc']
     """
-    return [content for start in range(0, len(paths), _AT_ONCE) for content in _read(paths[start : start + _AT_ONCE])]
+    count = min(_AT_ONCE, open_files.limit)
+    return [content for start in range(0, len(paths), count) for content in _read(paths[start : start + count])]
 
 
 def _read(paths: Sequence[str]) -> list[bytes]:
@@ -35,7 +39,7 @@ def _read(paths: Sequence[str]) -> list[bytes]:
         files = []
         for path in paths:
             try:
-                files.append(os.open(path, _READ_ONLY))
+                files.append(open_files.opening(partial(open_regular, path)))
             except OSError as error:
                 error.add_note(f"while reading the file {path!r}")
                 raise
@@ -46,14 +50,14 @@ def _read(paths: Sequence[str]) -> list[bytes]:
 
 
 def _content(file: int, path: str) -> bytes:
-    """All bytes of a file, which are known in number but for pipes and the like, and files that are written to."""
+    """All bytes of a file, but not those that are written to it meanwhile, of which there may be no end."""
     try:
-        first = os.read(file, os.fstat(file).st_size + 1)
-        parts = [first]
-        while parts[-1]:
-            parts.append(os.read(file, 1 << 20))
+        size = os.fstat(file).st_size
+        parts = [os.read(file, size)]
+        while parts[-1] and (left := size - sum(map(len, parts))):
+            parts.append(os.read(file, left))
     except OSError as error:
         error.filename = path
         error.add_note(f"while reading the file {path!r}")
         raise
-    return first if len(parts) == 2 else b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

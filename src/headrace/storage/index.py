@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
 import tempfile
 import warnings
@@ -27,6 +26,7 @@ import numpy as np
 from headrace import kernels
 from headrace.errors import CorruptDataError, HeadraceError, HeadraceWarning, StorageError
 from headrace.progress import Progress
+from headrace.storage.disk import open_files
 from headrace.storage.safe_open import check_owner, is_planted, make_folder, open_regular
 
 if TYPE_CHECKING:
@@ -332,10 +332,11 @@ def _lie_within(records: NDArray[Any] | None, size: int) -> bool:
 
 
 def _content(path: Path, most: int) -> NDArray[np.uint8]:
-    with open(open_regular(path, links=False), "rb") as file:  # noqa: PTH123 - a descriptor
+    with open(open_files.opening(lambda: open_regular(path, links=False)), "rb") as file:  # noqa: PTH123 - a descriptor
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise StorageError(f"{path} has {size} bytes, which is more than its file can need")
         if size < _SMALL:
             return np.frombuffer(file.read(size), np.uint8)
-        return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.uint8)
+        mapping = open_files.map(file.fileno(), size)
+        return np.frombuffer(file.read(size) if mapping is None else mapping, np.uint8)

@@ -28,7 +28,6 @@ __all__ = ["Header", "NpyFile", "gather", "read_header"]
 _MAGIC = b"\x93NUMPY"
 _WORDS = {1: 2, 2: 4, 3: 4}  # bytes that say how long the header is, by the version of the format
 _LONGEST = 1 << 20  # a header of a million bytes would be of a dtype with thousands of fields
-_AT_ONCE = 128  # files from which a batch is gathered while all are open
 _ENTRIES = {"descr", "fortran_order", "shape"}
 
 
@@ -75,33 +74,29 @@ class NpyFile:
         self.source.close()
 
     @property
-    def is_mapped(self) -> bool:
-        """Whether its bytes are seen without reading them."""
-        return self.source.view() is not None
-
-    @property
     def is_local(self) -> bool:
         """Whether it is on this machine."""
         return isinstance(self.source, LocalSource)
 
-    @property
-    def array(self) -> NDArray[Any]:
-        """The array, read-only; of a mapped file it takes no memory but what the system keeps.
+    def view(self) -> NDArray[Any] | None:
+        """The array, read-only, if it can be had without reading it: it takes no memory but what the system keeps.
 
         Raises:
             FileChangedError: the file is not what it was when it was opened first.
         """
-        dtype, shape, order, offset = self.header
         content = self.source.view()
-        if content is None:
-            content = self.source.read(0, self.source.identity.size)
-        return np.ndarray(shape, dtype, content, offset, order="F" if order == "F" else "C")
+        return None if content is None else self._over(content)
+
+    def row(self, row: int) -> Any:
+        """One row: a view of the file, if it can be had without reading it."""
+        array = self.view()
+        return self.read(np.array([row]))[0] if array is None else array[row]
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Some rows, shape (n, ...), of which no others are read unless they lie scattered over the file."""
         dtype, shape, order, _ = self.header
         if order == "F" and len(shape) > 1:
-            return self.array[rows]
+            return self._over(self.source.read(0, self.source.identity.size))[rows]
         content = self.source.read_many(*self._ranges(rows)).buffer
         return np.ndarray((len(rows), *shape[1:]), dtype, content)
 
@@ -109,6 +104,11 @@ class NpyFile:
         """Begin to fetch rows that will be read soon."""
         if self.header.order == "C":
             self.source.will_need(*self._ranges(rows))
+
+    def _over(self, content: NDArray[np.uint8]) -> NDArray[Any]:
+        """The array in the bytes of the file."""
+        dtype, shape, order, offset = self.header
+        return np.ndarray(shape, dtype, content, offset, order="F" if order == "F" else "C")
 
     def _ranges(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where rows begin in the file, and how long they are."""
@@ -125,17 +125,16 @@ def gather(files: Sequence[NpyFile], which: NDArray[np.int64], rows: NDArray[np.
         rows: which of its rows, shape (n,), int64.
     """
     arrays = []
+    places = rows
     for place, file in enumerate(files):
-        if file.is_mapped and len(files) <= _AT_ONCE:
-            arrays.append(file.array)
-            continue
-        here = np.flatnonzero(which == place)
-        arrays.append(file.read(rows[here]))
-        rows = rows.copy()
-        rows[here] = np.arange(len(here))
-        if len(files) > _AT_ONCE:
-            file.source.close()
-    return gather_rows(arrays, which, rows)
+        array = file.view()
+        if array is None:
+            here = np.flatnonzero(which == place)
+            array = file.read(rows[here])
+            places = rows.copy() if places is rows else places
+            places[here] = np.arange(len(here))
+        arrays.append(array)
+    return gather_rows(arrays, which, places)
 
 
 def read_header(source: Source) -> Header:

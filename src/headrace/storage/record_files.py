@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace import kernels
 from headrace.errors import CorruptDataError
-from headrace.storage.disk import DiskWaits, OpenFiles
+from headrace.storage.disk import DiskWaits, open_files
 from headrace.storage.index import Index, open_index, open_indexes
 from headrace.storage.parts import Parts
 from headrace.storage.ranges import Ranges
@@ -29,6 +29,40 @@ __all__ = ["RecordFiles"]
 
 _BLOCK_BYTES = 1 << 22
 _AT_ONCE = 16  # files far away
+_LITTLE = 1 << 14  # bytes of an index that stays in memory, where finding it again would cost more
+
+
+class _IndexedFile:
+    """A file and its index, which are closed together."""
+
+    def __init__(self, source: Source, index_format: IndexFormat) -> None:
+        self._source = source
+        self._format = index_format
+        self._index: Index | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """An index that is kept in a file is read from there again."""
+        return vars(self) | {"_index": None if self._index is None or self._index.path else self._index}
+
+    def table(self, name: str) -> NDArray[Any]:
+        """A table of the index."""
+        index = self._index
+        if index is None:
+            index = self._index = open_index(self._source, self._format)
+        open_files.use(self)
+        return index.tables[name]
+
+    def take(self, index: Index) -> None:
+        """Keep an index that was opened."""
+        self._index = index
+        open_files.use(self)
+
+    def close(self) -> None:
+        """Close both. Who reads from them goes on: what is mapped stays so until nobody looks at it."""
+        self._source.close()
+        index = self._index
+        if index is not None and index.path and sum(table.nbytes for table in index.tables.values()) > _LITTLE:
+            self._index = None
 
 
 class RecordFiles:
@@ -61,24 +95,13 @@ class RecordFiles:
     ) -> None:
         self.sources: list[Source] = [open_source(path) for path in paths]
         self._is_local = all(isinstance(source, LocalSource) for source in self.sources)
-        self._format = index_format
         self._waits = DiskWaits()
-        self._open = OpenFiles(self._close)
-        self._indexes: list[Index | None] = [None] * len(paths)
-        self.parts = Parts(self._count(counted, fewer, progress=progress))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """An index that is kept in a file is read from there again."""
-        kept = [None if index is None or index.path else index for index in self._indexes]
-        return vars(self) | {"_indexes": kept}
+        self._indexed = [_IndexedFile(source, index_format) for source in self.sources]
+        self.parts = Parts(self._count(index_format, counted, fewer, progress=progress))
 
     def table(self, number: int, name: str) -> NDArray[Any]:
         """A table of the index of a file."""
-        self._open.use(number)
-        index = self._indexes[number]
-        if index is None:
-            index = self._indexes[number] = open_index(self.sources[number], self._format)
-        return index.tables[name]
+        return self._indexed[number].table(name)
 
     def rows(self, name: str, located: Located) -> NDArray[Any]:
         """Rows of the tables of several files, shape (n,)."""
@@ -169,26 +192,22 @@ class RecordFiles:
 
     def close(self) -> None:
         """Give up what is open; reading opens it again."""
-        for number in range(len(self.sources)):
-            self._close(number)
+        for file in self._indexed:
+            file.close()
 
-    def _count(self, counted: str, fewer: int, *, progress: bool | None) -> list[int]:
+    def _count(self, index_format: IndexFormat, counted: str, fewer: int, *, progress: bool | None) -> list[int]:
         """Open the indexes, as many at once as there may be open, and count their rows."""
-        counts = []
-        for start in range(0, len(self.sources), self._open.limit):
-            some = self.sources[start : start + self._open.limit]
-            for number, index in enumerate(open_indexes(some, self._format, progress=progress), start):
+        counts, at_once = [], max(open_files.limit // 2, 1)
+        for start in range(0, len(self.sources), at_once):
+            some = self.sources[start : start + at_once]
+            for file, index in zip(
+                self._indexed[start : start + at_once],
+                open_indexes(some, index_format, progress=progress),
+                strict=True,
+            ):
                 counts.append(len(index.tables[counted]) - fewer)
-                self._indexes[number] = index
-                self._open.use(number)
+                file.take(index)
         return counts
-
-    def _close(self, number: int) -> None:
-        """Whoever is reading from it goes on: what is mapped stays so until nobody looks at it."""
-        self.sources[number].close()
-        index = self._indexes[number]
-        if index is not None and index.path:
-            self._indexes[number] = None
 
     def _check(self, ranges: Ranges, located: Located, records: NDArray[Any], indices: NDArray[np.int64]) -> None:
         """Raise CorruptDataError unless the ranges are what the records were when the index was built."""

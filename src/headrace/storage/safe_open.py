@@ -17,7 +17,7 @@ from headrace.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_owner", "is_planted", "make_folder", "open_own", "open_regular", "read_regular"]
+__all__ = ["check_owner", "check_regular", "is_planted", "make_folder", "open_own", "open_regular", "read_regular"]
 
 _ALWAYS = (
     getattr(os, "O_CLOEXEC", 0)
@@ -46,26 +46,33 @@ def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, *, link
             f"{os.fspath(path)} is a symbolic link to {Path(path).readlink()}, and is not followed; delete it"
         )
     descriptor = os.open(path, flags | _ALWAYS | (0 if links else _NO_LINK), 0o664)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    try:
+        check_regular(path, os.fstat(descriptor).st_mode)
+    except StorageError:
         os.close(descriptor)
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise StorageError(f"{os.fspath(path)} is {kind}, but a file is needed")
+        raise
     return descriptor
 
 
-def read_regular(path: str | os.PathLike[str], most: int, *, links: bool = False) -> bytes:
-    """Return the content of a small file.
+def check_regular(path: str | os.PathLike[str], mode: int) -> None:
+    """Raise StorageError unless a mode is that of a regular file."""
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise StorageError(f"{os.fspath(path)} is {kind}, but a file is needed")
+
+
+def read_regular(path: str | os.PathLike[str], most: int | None = None, *, links: bool = False) -> bytes:
+    """Return the content of a file: as much as it had when it was opened.
 
     Raises:
         OSError: it cannot be read.
         StorageError: it is no regular file, is a link and may not be, or has more than `most` bytes.
     """
     with open(open_regular(path, links=links), "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise StorageError(f"{os.fspath(path)} has more than {most} bytes, which is more than it should")
-    return content
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            raise StorageError(f"{os.fspath(path)} has more than {most} bytes, which is more than it should")
+        return file.read(size)
 
 
 def open_own(path: str | os.PathLike[str], flags: int) -> int:

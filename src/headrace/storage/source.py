@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.batch.arena import empty
 from headrace.errors import ArgumentTypeError, FileChangedError, StorageError
+from headrace.storage.disk import open_files
 from headrace.storage.ranges import Identity, Packed, Source, read_ranges, split
+from headrace.storage.safe_open import check_regular, open_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 __all__ = ["Identity", "LocalSource", "Packed", "Source", "open_source", "read_ranges", "split"]
@@ -37,7 +43,7 @@ def open_source(path: str | bytes | os.PathLike[Any]) -> Source:
 
 
 class LocalSource:
-    """A file of this machine, mapped into memory.
+    """A file of this machine, mapped into memory, or read where too many are mapped.
 
     Each read begins with a look at the file, so that one which was changed, cut or replaced is an
     error. Only if that happens during the read itself may the process get a SIGBUS, as with any mapping.
@@ -84,26 +90,33 @@ class LocalSource:
             now = Identity(found.st_size, found.st_mtime_ns)
             raise FileChangedError(f"{self.path} has changed: it was {self.identity}, and is {now}; open it again")
 
-    def view(self) -> NDArray[np.uint8]:
-        """All bytes of the file, read-only."""
+    def view(self) -> NDArray[np.uint8] | None:
+        """All bytes of the file, read-only; None where too many files are in use to map one more."""
         self.check()
-        return self._mapped()[1]
+        mapped = self._mapped()
+        return None if mapped is None else mapped[1]
 
     def read(self, offset: int, length: int) -> NDArray[np.uint8]:
-        """The bytes of a range, read-only: a view of the file."""
+        """The bytes of a range, read-only: a view of the file where it is mapped."""
         if offset < 0 or length < 0 or offset + length > self.identity.size:
             raise StorageError(
                 f"{self.path}: {length} bytes at {offset} were asked for, but it has {self.identity.size}"
             )
-        return self.view()[offset : offset + length]
+        view = self.view()
+        if view is not None:
+            return view[offset : offset + length]
+        return self._read(np.array([offset]), np.array([length])).buffer
 
     def read_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
         """The bytes of many ranges, in new memory."""
-        return read_ranges([self.view()], np.zeros(len(offsets), np.int64), offsets, lengths)
+        view = self.view()
+        if view is None:
+            return self._read(offsets, lengths)
+        return read_ranges([view], np.zeros(len(offsets), np.int64), offsets, lengths)
 
     def will_need(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
         """Ask the system to read ranges into its cache."""
-        mapping = self._mapped()[0]
+        mapping, _ = self._mapped() or (None, None)
         if mapping is None or not hasattr(mmap, "MADV_WILLNEED"):
             return
         starts = offsets - offsets % mmap.PAGESIZE
@@ -116,22 +129,55 @@ class LocalSource:
         """Give up the mapping; it ends with the last view of it."""
         self._mapping = None
 
-    def _mapped(self) -> tuple[mmap.mmap | None, NDArray[np.uint8]]:
+    def _mapped(self) -> tuple[mmap.mmap | None, NDArray[np.uint8]] | None:
+        """The mapping, which an empty file has none of, and its bytes; None where there can be none."""
         mapping = self._mapping
         if mapping is None:
             mapping = self._mapping = self._map()
+        if mapping is not None:
+            open_files.use(self)
         return mapping
 
-    def _map(self) -> tuple[mmap.mmap | None, NDArray[np.uint8]]:
+    def _map(self) -> tuple[mmap.mmap | None, NDArray[np.uint8]] | None:
+        if not self.identity.size:
+            return None, np.empty(0, np.uint8)
+        with self._opened() as file:
+            mapping = open_files.map(file.fileno(), self.identity.size)
+        return None if mapping is None else (mapping, np.frombuffer(mapping, np.uint8))
+
+    def _read(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
+        """The bytes of many ranges, without a mapping."""
+        bounds = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=bounds[1:])
+        buffer = empty((int(bounds[-1]),), np.uint8)
+        with self._opened() as file:
+            for offset, start, stop in zip(offsets.tolist(), bounds.tolist(), bounds[1:].tolist(), strict=False):
+                file.seek(offset)
+                _fill(buffer.data[start:stop], file)
+        return Packed(buffer, bounds)
+
+    @contextmanager
+    def _opened(self) -> Iterator[io.FileIO]:
+        """The file, closed afterwards; what fails meanwhile is told as what it means here."""
         try:
-            with Path(self.path).open("rb") as file:
-                if not self.identity.size:
-                    return None, np.empty(0, np.uint8)
-                mapping = mmap.mmap(file.fileno(), self.identity.size, access=mmap.ACCESS_READ)
+            with io.FileIO(open_files.opening(lambda: open_regular(self.path))) as file:
+                yield file
         except (OSError, ValueError) as error:  # ValueError: the file is smaller by now
             self.check()
             raise StorageError(f"{self.path} cannot be read: {error}") from error
-        return mapping, np.frombuffer(mapping, np.uint8)
+
+
+def _fill(memory: memoryview, file: io.FileIO) -> None:
+    """Fill memory with the next bytes of a file.
+
+    Raises:
+        OSError: the file ends before.
+    """
+    while memory:
+        count = file.readinto(memory)
+        if not count:
+            raise OSError(f"it ends at byte {file.tell()}")
+        memory = memory[count:]
 
 
 def _absolute(path: Any) -> str:
@@ -143,6 +189,5 @@ def _absolute(path: Any) -> str:
 
 def _look_at(path: str) -> Identity:
     found = Path(path).stat()
-    if Path(path).is_dir():
-        raise StorageError(f"{path} is a folder, but a file is needed")
+    check_regular(path, found.st_mode)
     return Identity(found.st_size, found.st_mtime_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -139,3 +140,45 @@ def test_bytes_are_counted_in_all_fields() -> None:
 
     batch = ({"x": np.zeros((2, 3)), "names": ["ab", "c"], "raw": [b"abc"]}, Record(Box(), Pair(np.int8(1), None)))
     assert count_bytes(batch) == 48 + 3 + 3 + 16 + 1
+
+
+def test_bytes_that_are_not_known_count_nothing() -> None:
+    class Raises:
+        @property
+        def nbytes(self) -> int:
+            raise NotImplementedError("not known before it is computed")
+
+    class Broken(Mapping[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            raise KeyError(key)
+
+        def __iter__(self) -> Any:
+            return iter(["x"])
+
+        def __len__(self) -> int:
+            return 1
+
+    class Odd:
+        nbytes = -5
+
+    assert count_bytes([Raises(), Broken(), Odd(), np.zeros(4, np.int8), {1, 2}, None]) == 4
+
+
+def test_containers_that_hold_themselves_are_counted_once() -> None:
+    class Endless(Mapping[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            return Endless()
+
+        def __iter__(self) -> Any:
+            return iter("ab")
+
+        def __len__(self) -> int:
+            return 2
+
+    array = np.zeros(4, np.int8)
+    circle: list[Any] = [array]
+    circle += [circle, {"x": circle}]
+    assert count_bytes(circle) == 4
+    assert count_bytes([array, Endless()]) == 4
+    shared = [array]
+    assert count_bytes([shared, shared]) == 4

@@ -254,7 +254,7 @@ def _wide(index: int) -> Any:
     return np.array(["n" * (index + 1)])
 
 
-@pytest.mark.parametrize("kind", ["ragged", "kinds", "named", "widths"])
+@pytest.mark.parametrize("kind", ["ragged", "named", "widths"])
 def test_samples_that_are_no_rows_of_batches_are_read_singly(kind: str) -> None:
     make: Callable[[int], Any] = {**SAMPLES, "widths": _wide}[kind]
     dataset = Batches(make)

@@ -473,8 +473,7 @@ def test_datasets_of_different_samples_do_not_merge() -> None:
         next(iter(DataLoader(ConcatDataset([numbered(2), wide]), batch_size=4)))
     with pytest.raises(MixedSamplesError, match="cannot be merged"):
         together(ConcatDataset(["ab", [b"c"]]), [0, 2])
-    with pytest.raises(MixedSamplesError, match="cannot be merged"):
-        together(ConcatDataset([range(2), [0.5]]), [0, 2])
+    assert together(ConcatDataset([range(2), [0.5]]), [1, 2]).tolist() == [1.0, 0.5]
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,33 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from headrace.adapters import boxed, numpy
 from headrace.adapters.late import when_imported
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Iterable, Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["Adapter", "can_pin", "enter_worker", "find", "framework_of", "is_iterable_dataset"]
-__all__ += ["is_torch_data", "pin", "rebuild", "reduce", "worker_info"]
+__all__ = [
+    "Adapter",
+    "can_pin",
+    "common_framework",
+    "enter_worker",
+    "explain",
+    "find",
+    "framework_in_use",
+    "framework_of",
+    "is_channels_last",
+    "is_iterable_dataset",
+    "is_torch_data",
+    "pin",
+    "rebuild",
+    "reduce",
+    "worker_info",
+]
 
 # Where torch keeps what its `get_worker_info` returns.
 _TORCH_WORKER = "torch.utils.data._utils.worker"
@@ -25,20 +43,35 @@ class Adapter(Protocol):
     def owns(self, value: object) -> bool:
         """Whether the value is an array of this framework."""
 
+    def own_all(self, values: Sequence[Any]) -> bool:
+        """Return whether all values are, of which the first is one."""
+
+    def rebuilds(self, kind: type) -> bool:
+        """Return whether `from_numpy` makes such values as the framework would where it stacks values of the class."""
+
+    def explain(self, value: Any) -> str:
+        """Return why the value has no batch, and what has; nothing where that is not known."""
+
     def to_numpy(self, value: Any) -> NDArray[Any] | None:
         """The value's memory as an ndarray, without a copy; None where it has none that NumPy can see."""
 
     def from_numpy(self, array: NDArray[Any], like: Any) -> Any:
         """The ndarray as an array of this framework and of the kind of `like`, without a copy if possible."""
 
+    def from_numbers(self, array: NDArray[Any]) -> Any:
+        """Return a batch of numbers as an array of this framework, if it has the dtype, else as it is."""
+
     def stack(self, values: list[Any]) -> Any:
-        """The values, of equal shape and dtype, along a new first dimension. Asked where `to_numpy` is None."""
+        """Return the values, of equal shape, along a new first dimension, by the framework's own rules for dtypes."""
 
     def row(self, value: Any, index: int) -> Any:
         """The row at the index."""
 
     def take(self, value: Any, indices: NDArray[np.int64]) -> Any:
         """The rows at the indices. Asked where `to_numpy` is None."""
+
+
+_OF_NO_FRAMEWORK = frozenset((np.ndarray, bool, int, float, complex, str, bytes))
 
 
 def find(value: object) -> Adapter | None:
@@ -51,6 +84,31 @@ def find(value: object) -> Adapter | None:
     """
     if numpy.owns(value):
         return numpy
+    framework = _framework(value)
+    if framework is not None:
+        return framework
+    return boxed if boxed.owns(value) else None
+
+
+def explain(value: object) -> str:
+    """Return why a value that no adapter owns is not one of the arrays that it looks like; nothing for other values."""
+    return numpy.explain(value) or boxed.explain(value)
+
+
+def framework_in_use() -> bool:
+    """Return whether values may be arrays of a framework other than NumPy: one has been imported."""
+    return _is_imported("torch") or _is_imported("jax")
+
+
+def common_framework(values: Iterable[Any]) -> Adapter | None:
+    """Return the adapter of the framework whose tensors are among the values; None if there is none, or several."""
+    others = (value for value in values if type(value) not in _OF_NO_FRAMEWORK)  # asking a framework takes longer
+    found = {id(adapter): adapter for adapter in map(_framework, others) if adapter is not None}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _framework(value: object) -> Adapter | None:
+    """Return the adapter of a framework's tensor; None for arrays of NumPy, boxes and all else."""
     if _is_imported("torch"):
         from headrace.adapters import torch
 
@@ -61,8 +119,6 @@ def find(value: object) -> Adapter | None:
 
         if jax.owns(value):
             return jax
-    if boxed.owns(value):
-        return boxed
     return None
 
 
@@ -92,7 +148,7 @@ def reduce(value: object) -> tuple[Any, ...] | None:
 
 
 def framework_of(value: object) -> tuple[str, NDArray[Any]] | None:
-    """The name of the framework of an array that `rebuild` can make again, and its memory; None for others."""
+    """Return the name of the framework of an array that `rebuild` can make again, and its memory; None for others."""
     if _is_imported("torch"):
         from headrace.adapters import torch
 
@@ -138,6 +194,16 @@ def pin(value: object) -> object:
     from headrace.adapters import torch
 
     return torch.pin(value) if torch.owns(value) else value
+
+
+def is_channels_last(value: object) -> bool:
+    """Return whether the value is a torch tensor in the memory format channels_last, as batches of it then are."""
+    if not _is_imported("torch"):
+        return False
+    from headrace.adapters import torch
+
+    array = torch.to_numpy(value) if torch.owns(value) else None
+    return array is not None and torch.is_channels_last(array)
 
 
 def is_iterable_dataset(dataset: object) -> bool:

@@ -8,15 +8,49 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from headrace.errors import MixedSamplesError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["from_numpy", "owns", "rebuild", "reduce", "row", "stack", "take", "to_numpy"]
+__all__ = [
+    "explain",
+    "from_numbers",
+    "from_numpy",
+    "own_all",
+    "owns",
+    "rebuild",
+    "rebuilds",
+    "reduce",
+    "row",
+    "stack",
+    "take",
+    "to_numpy",
+]
+
+_WIDEST = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}  # bytes of a dtype, by its kind
 
 
 def owns(value: object) -> bool:
     """Whether the value is a JAX array (a traced one is refused later, by JAX's own error)."""
     return isinstance(value, jax.Array)
+
+
+def own_all(values: Sequence[object]) -> bool:
+    """Return whether each of the values is a JAX array."""
+    return len(set(map(type, values))) == 1 or all(map(owns, values))
+
+
+def rebuilds(kind: type) -> bool:  # noqa: ARG001 - an adapter's face
+    """Return whether `from_numpy` makes values of the class: there is one."""
+    return True
+
+
+def explain(value: object) -> str:  # noqa: ARG001 - an adapter's face
+    """Return why an array cannot be part of a batch: nothing, all can be."""
+    return ""
 
 
 def to_numpy(value: jax.Array) -> NDArray[Any] | None:
@@ -31,6 +65,25 @@ def to_numpy(value: jax.Array) -> NDArray[Any] | None:
 def from_numpy(array: NDArray[Any], like: jax.Array) -> jax.Array:  # noqa: ARG001 - an adapter's face
     """The array as a JAX array. On a CPU it shares the memory, which JAX keeps alive meanwhile."""
     return jax.device_put(array, may_alias=True)
+
+
+def from_numbers(array: NDArray[Any]) -> Any:
+    """Return numbers as a JAX array, in 32 bits unless JAX is set up for 64; what JAX has no dtype for as it is.
+
+    Raises:
+        MixedSamplesError: integers do not fit into 32 bits.
+    """
+    if array.dtype.kind not in "biufc" or array.dtype.itemsize > _WIDEST[array.dtype.kind]:
+        return array
+    dtype = np.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
+    if dtype != array.dtype and dtype.kind in "iu" and array.size:
+        limits = np.iinfo(dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise MixedSamplesError(
+                f"integers up to {np.abs(array).max()} do not fit into JAX's {dtype}; set jax_enable_x64, or return "
+                "them as ndarrays of shape (1,) or as strings"
+            )
+    return jax.device_put(array.astype(dtype, copy=False), may_alias=True)
 
 
 def reduce(value: jax.Array) -> tuple[Any, ...] | None:

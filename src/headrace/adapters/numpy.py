@@ -7,37 +7,73 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["from_numpy", "owns", "row", "stack", "take", "to_numpy"]
+__all__ = ["explain", "from_numbers", "from_numpy", "own_all", "owns", "rebuilds", "row", "stack", "take", "to_numpy"]
 
 
 def owns(value: object) -> bool:
-    """Whether the value is an ndarray (a masked one is more than its elements)."""
-    return type(value) is np.ndarray or (isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray))
+    """Return whether the value is an ndarray, and its elements are all that it is (a masked one is more)."""
+    return type(value) is np.ndarray or (isinstance(value, np.ndarray) and not _more_than_elements(value))
+
+
+def own_all(values: Sequence[object]) -> bool:
+    """Return whether each of the values is such an array."""
+    return all(map(owns, values))
+
+
+def rebuilds(kind: type) -> bool:  # noqa: ARG001 - an adapter's face
+    """Return whether `from_numpy` makes values of the class; of subclasses it makes ndarrays."""
+    return True
+
+
+def explain(value: object) -> str:
+    """Return why a value of a subclass of ndarray is not taken for one; nothing for other values."""
+    if not isinstance(value, np.ndarray) or owns(value):
+        return ""
+    name = type(value).__name__
+    return f"a {name} is more than its elements; numpy.asarray(value) makes an array of them alone"
+
+
+def _more_than_elements(value: NDArray[Any]) -> bool:
+    """Return whether an array has a mask, a unit or other attributes that a batch of its elements would lose."""
+    if isinstance(value, np.ma.MaskedArray):
+        return True
+    try:
+        attributes = vars(value).values()
+        return not isinstance(value, np.memmap) and any(item is not None for item in attributes)  # of a map, its file
+    except Exception:  # TypeError of one without attributes, or whatever a property raises
+        return False
 
 
 def to_numpy(value: NDArray[Any]) -> NDArray[Any] | None:
-    """The array itself."""
+    """Return the array itself."""
     return value
 
 
 def from_numpy(array: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG001 - an adapter's face
-    """The array itself."""
+    """Return the array itself."""
+    return array
+
+
+def from_numbers(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array itself."""
     return array
 
 
 def stack(values: list[NDArray[Any]]) -> NDArray[Any]:
-    """The arrays along a new first dimension."""
+    """Return the arrays along a new first dimension."""
     return np.stack(values)
 
 
 def row(value: NDArray[Any], index: int) -> Any:
-    """The row at the index, a view; a scalar where the array has one dimension."""
+    """Return the row at the index, a view; a scalar where the array has one dimension."""
     return value[index]
 
 
 def take(value: NDArray[Any], indices: NDArray[np.int64]) -> NDArray[Any]:
-    """The rows at the indices."""
+    """Return the rows at the indices."""
     rows: NDArray[Any] = value[indices]
     return rows

@@ -11,18 +11,26 @@ import torch
 from headrace.errors import NotPicklableError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = [
     "can_pin",
     "draw_seed",
+    "explain",
+    "from_numbers",
     "from_numpy",
+    "is_channels_last",
     "is_data",
     "is_generator",
     "memory",
+    "own_all",
     "owns",
     "pin",
     "rebuild",
+    "rebuild_channels_last",
+    "rebuilds",
     "reduce",
     "row",
     "seed",
@@ -48,7 +56,26 @@ def owns(value: object) -> bool:
     return isinstance(value, torch.Tensor)
 
 
-def to_numpy(value: torch.Tensor) -> NDArray[Any] | None:
+def own_all(values: Sequence[object]) -> bool:
+    """Return whether each of the values is a torch tensor."""
+    return len(set(map(type, values))) == 1 or all(map(owns, values))
+
+
+def rebuilds(kind: type) -> bool:
+    """Return whether `from_numpy` makes of values of the class what torch.stack does; not so of other subclasses."""
+    return kind is torch.Tensor or kind is torch.nn.Parameter
+
+
+def explain(value: torch.Tensor) -> str:
+    """Return why tensors of this layout have no batch, and what has; nothing for those that torch stacks."""
+    if value.is_nested:
+        return "a nested tensor has no batch; torch.nested.to_padded_tensor(value, 0.0) has one"
+    if value.layout not in (torch.strided, torch.sparse_coo):
+        return f"a tensor of layout {value.layout} has no batch; value.to_dense() has one"
+    return ""
+
+
+def to_numpy(value: Any) -> NDArray[Any] | None:
     """The tensor's memory, where it is dense, on the host and outside the autograd graph."""
     if value.device.type != "cpu" or value.layout is not torch.strided or value.requires_grad:
         return None
@@ -64,6 +91,18 @@ def to_numpy(value: torch.Tensor) -> NDArray[Any] | None:
 def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:  # noqa: ARG001 - an adapter's face
     """The array as a tensor that shares its memory."""
     return rebuild(array)
+
+
+def from_numbers(array: NDArray[Any]) -> Any:
+    """Return numbers as a tensor of the same dtype; what torch has no dtype for as it is."""
+    if array.dtype.kind not in "biufc":
+        return array
+    if not (array.flags.c_contiguous and array.flags.writeable and array.dtype.isnative):
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
+    try:
+        return rebuild(array)
+    except TypeError:  # numbers wider than any of torch's
+        return array
 
 
 def memory(value: torch.Tensor) -> NDArray[Any] | None:
@@ -83,6 +122,9 @@ def reduce(value: torch.Tensor) -> tuple[Any, ...] | None:
             "detach() it"
         )
     array = memory(value)
+    if array is not None and is_channels_last(array):
+        # Pickle keeps the order of memory of contiguous arrays alone.
+        return rebuild_channels_last, (np.moveaxis(array, 1, -1),)
     if array is not None:
         return rebuild, (array,)
     return None if type(value) is not torch.Tensor or vars(value) else _reduce_foreign(value)
@@ -107,11 +149,24 @@ def _rebuild_foreign(
     return torch.from_numpy(array).view(dtype).requires_grad_(requires_grad)
 
 
+def is_channels_last(array: NDArray[Any]) -> bool:
+    """Return whether the memory of a tensor is that of torch.channels_last, or channels_last_3d, and not contiguous."""
+    return array.ndim in (4, 5) and not array.flags.c_contiguous and np.moveaxis(array, 1, -1).flags.c_contiguous
+
+
 def rebuild(array: NDArray[Any]) -> torch.Tensor:
-    """The tensor that `reduce` took apart, in the array's memory."""
-    if array.dtype == _BFLOAT16 or array.dtype.name == "bfloat16":  # without a meaning, or with that of ml_dtypes
+    """Return the tensor that `reduce` took apart, in the array's memory."""
+    dtype = array.dtype  # the name of one takes longer than all the rest
+    if dtype.kind == "V" and (
+        dtype == _BFLOAT16 or dtype.name == "bfloat16"
+    ):  # without a meaning, or that of ml_dtypes
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
+
+
+def rebuild_channels_last(array: NDArray[Any]) -> torch.Tensor:
+    """Return the tensor of which the array holds the memory, with the channels last."""
+    return rebuild(array).movedim(-1, 1)
 
 
 def stack(values: list[torch.Tensor]) -> torch.Tensor:

@@ -3,15 +3,17 @@
     ndarray, NumPy scalar, Python number -> ndarray      torch, JAX and boxed tensors -> their own kind
     str, bytes -> list                                   dict, tuple, namedtuple, dataclass, list -> the same
 
-Every field must have one type, one dtype and one shape in all samples: a batch whose dtype depended
-on which samples met in it would not be a function of the dataset. Errors name the path of the
-field, the indices of the samples and what they hold.
+Numbers of a sample that holds tensors of torch or JAX become tensors too. Every field must have one kind and one shape
+in all samples; numbers, and arrays of numbers, of several dtypes get the one to which NumPy, or the framework,
+promotes them, in whatever order they come. Errors name the path of the field, the indices of the samples and what they
+hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,7 @@ import numpy as np
 from headrace import adapters
 from headrace.batch import structure
 from headrace.batch.arena import empty
+from headrace.batch.promotion import promotable, promoted
 from headrace.errors import ArgumentError, MixedSamplesError, RaggedSamplesError
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from headrace.adapters import Adapter
 
-__all__ = ["default_collate"]
+__all__ = ["default_collate", "join_numbers"]
 
 _NUMBERS: dict[type, np.dtype[Any]] = {
     bool: np.dtype(np.bool_),
@@ -58,17 +61,49 @@ def default_collate(samples: Sequence[Any], indices: Sequence[Any] | NDArray[np.
     """
     if len(samples) == 0:
         raise ArgumentError("default_collate got no samples; a batch needs at least one")
-    return _Collation(range(len(samples)) if indices is None else indices).field(list(samples), "")
+    return _Collation(samples[0], range(len(samples)) if indices is None else indices).field(list(samples), "")
+
+
+def join_numbers(batch: Any) -> Any:
+    """Return a batch that was not made of samples with its numbers as collation has them beside tensors.
+
+    Args:
+        batch: any batch. Its arrays of one dimension are numbers, one for each sample.
+
+    >>> join_numbers((np.zeros((2, 2)), np.array([0, 1])))[1]
+    array([0, 1])
+    """
+    if type(batch) is np.ndarray or not adapters.framework_in_use():
+        return batch
+    fields = structure.fields(batch)
+    if not any(map(_are_numbers, fields)):
+        return batch
+    framework = adapters.common_framework(fields)
+    if framework is None:
+        return batch
+    return structure.map_fields(lambda field: framework.from_numbers(field) if _are_numbers(field) else field, batch)
+
+
+def _are_numbers(field: Any) -> bool:
+    return type(field) is np.ndarray and field.ndim == 1
 
 
 class _Collation:
-    """One call of `default_collate`: the indices that its errors name."""
+    """One call of `default_collate`: the indices that its errors name, and the framework of its tensors."""
 
-    def __init__(self, indices: Sequence[Any] | NDArray[np.int64]) -> None:
+    def __init__(self, sample: Any, indices: Sequence[Any] | NDArray[np.int64]) -> None:
+        self._sample = sample
         self._indices = indices
 
+    @cached_property
+    def _framework(self) -> Adapter | None:
+        """The framework whose tensors a sample holds, if there is one; asked where there are numbers."""
+        if not adapters.framework_in_use():
+            return None
+        return adapters.common_framework(structure.fields(self._sample))
+
     def field(self, values: list[Any], path: str) -> Any:
-        """The batch of one field, given what each sample has there."""
+        """Return the batch of one field, given what each sample has there."""
         first = values[0]
         if isinstance(first, str | bytes):
             return self._texts(values, path)
@@ -86,15 +121,18 @@ class _Collation:
             return self._dataclasses(values, path)
         raise MixedSamplesError(self._no_batch(first, path))
 
-    def _numbers(self, values: list[Any], dtype: np.dtype[Any], path: str) -> NDArray[Any]:
+    def _numbers(self, values: list[Any], dtype: np.dtype[Any], path: str) -> Any:
         if len(set(map(type, values))) > 1 or dtype.kind in "mMV":  # units and fields are part of the dtype
-            self._check_same(values, _number_type, "type", path)
+            types = [_number_type(value) for value in values]
+            self._check_same(types, promotable, "type", path, types)
+            dtype = promoted(types)
         try:
-            return np.array(values, dtype)
+            numbers = np.array(values, dtype)
         except OverflowError as error:
             raise MixedSamplesError(
                 f"{_place(path)} has Python integers beyond int64; return them as numpy.uint64 or as strings"
             ) from error
+        return numbers if not path or self._framework is None else self._framework.from_numbers(numbers)
 
     def _texts(self, values: list[Any], path: str) -> list[Any]:
         text = str if isinstance(values[0], str) else bytes
@@ -105,24 +143,40 @@ class _Collation:
         types = set(map(type, values))
         if types == {np.ndarray}:
             return self._ndarrays(values, path)
-        if len(types) > 1 and not all(map(adapter.owns, values)):
+        if not adapter.own_all(values):
             self._check_same(values, type, "type", path)
-        known = [array for array in map(adapter.to_numpy, values) if array is not None]
-        if len(known) < len(values):  # memory that NumPy cannot see: the framework stacks it itself
-            self._check_same(values, lambda value: tuple(value.shape), "shape", path)
-            self._check_same(values, lambda value: value.dtype, "dtype", path)
+            position = next(number for number, value in enumerate(values) if not adapter.owns(value))
+            raise MixedSamplesError(self._no_batch(values[position], path, position))
+        known = list(map(adapter.to_numpy, values)) if all(map(adapter.rebuilds, types)) else [None]
+        arrays = [array for array in known if array is not None]
+        alike = len(arrays) == len(values) and len({array.dtype for array in arrays}) == 1
+        if alike and not (arrays[0].ndim > 3 and adapters.is_channels_last(values[0])):
+            return adapter.from_numpy(self._ndarrays(arrays, path), values[0])
+        return self._stacked(adapter, values, path)
+
+    def _stacked(self, adapter: Adapter, values: list[Any], path: str) -> Any:
+        """Return the batch of arrays that NumPy cannot see, or would not stack as their framework does."""
+        reason = adapter.explain(values[0])
+        if reason:
+            raise MixedSamplesError(f"{_place(path)} in sample {self._indices[0]}: {reason}")
+        self._check_same(values, lambda value: tuple(value.shape), "shape", path)
+        try:
             return adapter.stack(values)
-        if len({array.dtype for array in known}) > 1:  # told in the framework's own words
-            dtypes = [getattr(value, "dtype", array.dtype) for value, array in zip(values, known, strict=True)]
-            self._check_same(dtypes, _dtype_family, "dtype", path)
-        return adapter.from_numpy(self._ndarrays(known, path), values[0])
+        except Exception as error:
+            dtypes = [getattr(value, "dtype", None) for value in values]
+            self._check_same(dtypes, lambda dtype: dtype, "dtype", path)
+            raise MixedSamplesError(
+                f"{_place(path)} cannot be stacked, in samples {self._indices[0]} ... {self._indices[-1]}: {error}; "
+                "convert it with dataset.map(...), or pass a collate_fn"
+            ) from error
 
     def _ndarrays(self, arrays: list[NDArray[Any]], path: str) -> NDArray[Any]:
         if len({(array.shape, array.dtype) for array in arrays}) == 1:
-            return _stack(arrays)
+            return _stack(arrays, arrays[0].dtype)
         self._check_same(arrays, lambda array: array.shape, "shape", path)
-        self._check_same(arrays, lambda array: _dtype_family(array.dtype), "dtype", path)
-        return np.stack(arrays)  # strings of different width
+        dtypes = [array.dtype for array in arrays]
+        self._check_same(dtypes, promotable, "dtype", path, dtypes)
+        return _stack(arrays, promoted(dtypes))
 
     def _mappings(self, values: list[Any], path: str) -> Any:
         first = values[0]
@@ -151,22 +205,32 @@ class _Collation:
         items = [self.field(column, path + part) for part, column in zip(parts, columns, strict=True)]
         return structure.rebuild(first, items)
 
-    def _check_same(self, values: list[Any], what: Callable[[Any], Any], name: str, path: str) -> None:
-        """Raise if the samples differ in `what`, naming the two that show it."""
+    def _check_same(
+        self,
+        values: list[Any],
+        what: Callable[[Any], Any],
+        name: str,
+        path: str,
+        shown: list[Any] | None = None,
+    ) -> None:
+        """Raise if the samples differ in `what`, naming the two that show it, with what is shown of each."""
         expected = what(values[0])
         for position, value in enumerate(values):
             found = what(value)
             if found != expected:
                 error = RaggedSamplesError if name in ("shape", "length") else MixedSamplesError
+                one, other = (expected, found) if shown is None else (shown[0], shown[position])
                 raise error(
-                    f"{_place(path)} differs in {name}: sample {self._indices[0]} has {_show(expected)}, "
-                    f"sample {self._indices[position]} has {_show(found)}; {_REMEDIES[name]}"
+                    f"{_place(path)} differs in {name}: sample {self._indices[0]} has {_show(one)}, "
+                    f"sample {self._indices[position]} has {_show(other)}{_only_one(one, other)}; {_REMEDIES[name]}"
                 )
 
-    def _no_batch(self, value: object, path: str) -> str:
+    def _no_batch(self, value: object, path: str, position: int = 0) -> str:
         what = "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"
+        hint = adapters.explain(value) or _hint(value)
         return (
-            f"{_place(path)} is {what} in sample {self._indices[0]}, which has no batch; allowed are arrays, "
+            f"{_place(path)} is {what} in sample {self._indices[position]}, which has no batch"
+            f"{f' ({hint})' if hint else ''}; allowed are arrays, "
             "tensors, numbers, str, bytes, and dicts, tuples, lists and dataclasses of them; "
             "convert it with dataset.map(...), or pass a collate_fn"
         )
@@ -180,23 +244,40 @@ _REMEDIES = {
     "dtype": "convert the samples to one dtype, or pass a collate_fn",
 }
 
+# What to make of values that are often in samples, by the name of their class.
+_HINTS = {
+    "datetime.timedelta": "numpy.timedelta64(value) has one, and value.total_seconds()",
+    "datetime.date": "numpy.datetime64(value) has one, without a time zone; and value.timestamp() of a datetime",
+    "decimal.Decimal": "float(value) has one",
+    "pathlib.PurePath": "str(value) has one",
+    "PIL.Image.Image": "numpy.asarray(value) has one",
+    "pandas.core.series.Series": "value.to_numpy() has one, and value.to_dict()",
+}
+
+
+def _hint(value: object) -> str:
+    names = (f"{cls.__module__}.{cls.__qualname__}" for cls in type(value).__mro__)
+    return next((_HINTS[name] for name in names if name in _HINTS), "")
+
+
+def _only_one(one: Any, other: Any) -> str:
+    """Return the keys that only one of two samples has, as a part of the sentence that has named them all."""
+    if not (isinstance(one, list) and isinstance(other, list)):
+        return ""
+    return f" (only one of them has {', '.join(sorted(set(one) ^ set(other)))})"
+
 
 def _number_type(value: object) -> object:
-    """What the dtype of a batch of such numbers would be, or the type of what is no number."""
+    """Return what the dtype of a batch of such numbers would be, or the type of what is no number."""
     if isinstance(value, np.generic):
         return value.dtype
     return next((_NUMBERS[kind] for kind in type(value).__mro__ if kind in _NUMBERS), type(value))
 
 
-def _dtype_family(dtype: Any) -> Any:
-    """The dtype, where the width of a string is no type of its own."""
-    return dtype.type if getattr(dtype, "kind", None) in ("S", "U") else dtype
-
-
-def _stack(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    """The arrays, of one shape and dtype, each copied once, to its row of the batch."""
+def _stack(arrays: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the arrays, of one shape, each copied once, to its row of the batch."""
     shape = arrays[0].shape
-    out = empty((len(arrays), *shape), arrays[0].dtype)
+    out = empty((len(arrays), *shape), dtype)
     if shape and shape[0] > 0:  # rows end to end are the quickest way that NumPy has
         np.concatenate(arrays, out=out.reshape(len(arrays) * shape[0], *shape[1:]))
     else:

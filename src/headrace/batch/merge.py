@@ -9,6 +9,7 @@ import numpy as np
 from headrace import adapters
 from headrace.batch import structure
 from headrace.batch.arena import empty
+from headrace.batch.promotion import promotable, promoted
 from headrace.errors import MixedSamplesError, RaggedSamplesError
 
 if TYPE_CHECKING:
@@ -55,28 +56,32 @@ def _merge_fields(parts: list[Any], positions: list[NDArray[np.int64]]) -> Any:
     if adapter is None or not all(map(adapter.owns, parts)):
         raise MixedSamplesError(f"batches of {_names(map(type, parts))} cannot be merged")
     arrays = [adapter.to_numpy(part) for part in parts]
-    known = [array for array in arrays if array is not None]
+    known = [array for array in arrays if array is not None and adapter.rebuilds(type(parts[0]))]
     seen: list[Any] = known if len(known) == len(parts) else parts
     if len({tuple(part.shape[1:]) for part in seen}) > 1:
         raise RaggedSamplesError(
             f"batches whose rows differ in shape cannot be merged: {[tuple(part.shape) for part in seen]}"
         )
-    if len(set(map(_row_type, seen))) > 1:
-        raise MixedSamplesError(f"batches of {[str(part.dtype) for part in seen]} cannot be merged")
-    if len(known) < len(parts):  # memory that NumPy cannot see: the framework stacks its rows itself
+    same = len({part.dtype for part in seen}) == 1
+    if len(known) == len(parts) and (same or isinstance(parts[0], np.ndarray)):
+        if len({promotable(array.dtype) for array in known}) > 1:
+            raise MixedSamplesError(_mixed(known))
+        return adapter.from_numpy(_merge_arrays(known, positions), parts[0])
+    try:  # memory that NumPy cannot see, or dtypes of a framework's own: it stacks its rows itself
         return adapter.stack(_in_order([_rows(adapter, part) for part in parts], positions))
-    dtypes = {array.dtype for array in known}
-    dtype = known[0].dtype if len(dtypes) == 1 else np.result_type(*dtypes)
-    out = empty((sum(map(len, positions)), *known[0].shape[1:]), dtype)
-    for array, rows in zip(known, positions, strict=True):
+    except Exception as error:
+        raise MixedSamplesError(_mixed(seen)) from error
+
+
+def _merge_arrays(arrays: list[NDArray[Any]], positions: list[NDArray[np.int64]]) -> NDArray[Any]:
+    out = empty((sum(map(len, positions)), *arrays[0].shape[1:]), promoted(array.dtype for array in arrays))
+    for array, rows in zip(arrays, positions, strict=True):
         out[rows] = array
-    return adapter.from_numpy(out, parts[0])
+    return out
 
 
-def _row_type(part: Any) -> Any:
-    """The dtype, where the width of a string is no type of its own."""
-    kind = getattr(part.dtype, "kind", None)
-    return kind if kind in ("S", "U") else part.dtype
+def _mixed(parts: list[Any]) -> str:
+    return f"batches of {[str(part.dtype) for part in parts]} cannot be merged"
 
 
 def _merge_texts(parts: list[list[Any]], positions: list[NDArray[np.int64]]) -> list[Any]:

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from headrace.errors import ArgumentError
 
-__all__ = ["children", "count_bytes", "get_field", "map_fields", "rebuild", "replace_field"]
+__all__ = ["children", "count_bytes", "fields", "get_field", "map_fields", "rebuild", "replace_field"]
 
 Key = int | str
 _TEXTS = frozenset((str, bytes))
+_FIELDS = frozenset((np.ndarray, bool, int, float, complex, str, bytes))  # surely, which is known without a question
+# Objects may make new containers for ever, each time that they are asked for their items.
+_MOST_CONTAINERS = 1 << 16
 
 
 def children(value: Any) -> list[tuple[Any, Any]] | None:
@@ -106,6 +111,26 @@ def map_fields(fn: Callable[[Any], Any], batch: Any) -> Any:
     return rebuild(batch, [map_fields(fn, item) for _, item in pairs])
 
 
+def fields(batch: Any) -> list[Any]:
+    """Return the fields of a sample or a batch.
+
+    >>> fields({"x": 1, "y": (2, ["a"])})
+    [1, 2, ['a']]
+    """
+    found: list[Any] = []
+    _collect_fields(batch, found)
+    return found
+
+
+def _collect_fields(value: Any, found: list[Any]) -> None:
+    pairs = None if type(value) in _FIELDS else children(value)
+    if pairs is None:
+        found.append(value)
+        return
+    for _, item in pairs:
+        _collect_fields(item, found)
+
+
 def get_field(value: Any, field: Key | None) -> Any:
     """The field at a tuple position, a dict key or a dataclass name; all of it for None.
 
@@ -156,17 +181,34 @@ def _no_such_field(value: Any, field: Key) -> str:
 
 
 def count_bytes(batch: Any) -> int:
-    """The bytes of a batch's arrays, strings and bytes objects.
+    """Return the bytes of a batch's arrays, strings and bytes objects, as far as they are known.
+
+    It is asked of whatever a collate_fn returns, so it never raises and always ends: what raises where it is asked for
+    its size counts nothing, and a container that holds itself counts once.
 
     >>> count_bytes((np.zeros((4, 3), np.float32), ["ab", "c"]))
     51
     """
-    size = getattr(batch, "nbytes", None)
-    if isinstance(size, int):
-        return size
-    pairs = children(batch)
-    if pairs is not None:
-        return sum(count_bytes(item) for _, item in pairs)
-    if isinstance(batch, list):
-        return sum(map(len, batch))
-    return int(getattr(getattr(batch, "data", None), "nbytes", 0))  # a boxed array
+    total = 0
+    seen: dict[int, Any] = {}  # containers, which stay alive so that no other gets the id of one
+    pending = deque([batch])
+    while pending and len(seen) < _MOST_CONTAINERS:
+        value = pending.popleft()
+        with suppress(Exception):  # a property or method of anyone's may raise anything
+            size = _own_bytes(value)
+            total += size or 0
+            if size is None and id(value) not in seen:
+                seen[id(value)] = value
+                pending += [item for _, item in children(value) or ()]
+    return total
+
+
+def _own_bytes(value: Any) -> int | None:
+    """Return the bytes of a field; None for a container."""
+    size = getattr(value, "nbytes", None)
+    if isinstance(size, int | np.integer):
+        return max(0, int(size))
+    if isinstance(value, list) and _are_texts(value):
+        return sum(map(len, value))
+    data = getattr(value, "data", None)  # of a boxed array
+    return data.nbytes if isinstance(data, np.ndarray) and children(value) is None else None

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.batch.structure import children, count_bytes, map_fields
+from headrace.batch.structure import count_bytes, fields, map_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["LARGE", "batches_together", "split"]
 
@@ -38,7 +38,7 @@ def batches_together(batch: Any, samples: int, limit: int) -> int:
     >>> batches_together(["text"] * 64, 64, limit=2_100_000)
     1
     """
-    if not all(_has_rows(leaf, samples) for leaf in _leaves(batch)):
+    if not all(_has_rows(leaf, samples) for leaf in fields(batch)):
         return 1
     return max(1, min(_MOST, limit // max(1, count_bytes(batch))))
 
@@ -55,15 +55,6 @@ def split(batch: Any, parts: Sequence[int]) -> list[Any]:
     """
     rows = [slice(start, stop) for start, stop in pairwise(accumulate(parts, initial=0))]
     return [map_fields(itemgetter(some), batch) for some in rows]
-
-
-def _leaves(batch: Any) -> Iterator[Any]:
-    pairs = children(batch)
-    if pairs is None:
-        yield batch
-        return
-    for _, item in pairs:
-        yield from _leaves(item)
 
 
 def _has_rows(leaf: Any, samples: int) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace import kernels
 from headrace.batch.arena import empty
-from headrace.batch.collate import default_collate
+from headrace.batch.collate import default_collate, join_numbers
 from headrace.data.layout import Container, Field, Layout, decode, encode
 from headrace.data.reading import Rows
 from headrace.data.unbatch import unbatch
@@ -102,7 +102,7 @@ class KeptSamples:
                 return self._gather(part, entries)
             return default_collate(next(columns) if part is ... else [None] * len(indices), indices)
 
-        return self._layout.rebuild(make)
+        return join_numbers(self._layout.rebuild(make))
 
     def has_room(self, count: int) -> bool:
         """Whether so many more rows can be kept."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_ch
 
 import numpy as np
 
-from headrace.batch.collate import default_collate
+from headrace.batch.collate import default_collate, join_numbers
 from headrace.data.hugging_face import collate_columns, gives_columns
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.faces import fast_face
@@ -270,9 +270,9 @@ def read_batch(dataset: Indexable[Any], indices: NDArray[np.int64]) -> Any:
     """The batch of the samples at the indices, by the fastest way that the dataset offers."""
     face = fast_face(dataset, "get_batch", "__getitem__")
     if face is not None:
-        return face(indices)
+        return join_numbers(face(indices))
     columns = _read_columns(dataset, indices) if gives_columns(dataset) else None
-    return default_collate(read_samples(dataset, indices), indices) if columns is None else columns
+    return default_collate(read_samples(dataset, indices), indices) if columns is None else join_numbers(columns)
 
 
 def _read_columns(dataset: Any, indices: NDArray[np.int64]) -> dict[str, Any] | None:

@@ -15,7 +15,11 @@ from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.storage.rows import rows_differ
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
+
+    from headrace.adapters import Adapter
 
 __all__ = ["TensorDataset"]
 
@@ -47,7 +51,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     def __init__(self, *tensors: Any) -> None:
         if not tensors:
             raise ArgumentError("TensorDataset needs at least one tensor, got none")
-        self._columns = [_Column(tensor, position) for position, tensor in enumerate(tensors)]
+        self._columns = _columns(tensors)
         lengths = [column.length for column in self._columns]
         for position, length in enumerate(lengths):
             if length != lengths[0]:
@@ -71,7 +75,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._columns = [_Column(tensor, position) for position, tensor in enumerate(self.tensors)]
+        self._columns = _columns(self.tensors)
 
     def releases_gil(self) -> bool:
         """Whether all tensors lie where the kernels, or NumPy, gather them without the GIL."""
@@ -125,6 +129,14 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         return Rows(column.array, rows, column.wrap, complete)
 
 
+def _columns(tensors: Iterable[Any]) -> list[_Column]:
+    columns = [_Column(tensor, position) for position, tensor in enumerate(tensors)]
+    framework = adapters.common_framework(tensors)
+    for column in columns:
+        column.numbers_join(framework)
+    return columns
+
+
 class _Column:
     """One of the tensors, with what reading its rows needs to know."""
 
@@ -137,11 +149,13 @@ class _Column:
             )
         self._tensor = tensor
         self._adapter = adapter
-        self.array = adapter.to_numpy(tensor)  # the same memory
+        self._framework: Adapter | None = None
+        self.array = adapter.to_numpy(tensor) if adapter.rebuilds(type(tensor)) else None  # the same memory
         self.shape = tuple(tensor.shape if hasattr(tensor, "shape") else tensor.data.shape)
         if not self.shape:
             raise ArgumentError(f"Tensor {position} has shape () and so no first dimension to take samples from")
         self.length: int = self.shape[0]
+        self._channels_last = adapters.is_channels_last(tensor)
         # What NumPy takes rows from; of others it would copy all rows first.
         rows = None if self.array is None else np.asarray(self.array)
         self._rows = None if rows is None or not (rows.flags.c_contiguous and rows.flags.aligned) else rows
@@ -152,8 +166,15 @@ class _Column:
         """Whether NumPy sees the memory, and numbers lie there."""
         return self.array is not None and not self.array.dtype.hasobject
 
+    def numbers_join(self, framework: Adapter | None) -> None:
+        """Let batches of numbers be tensors of the framework that other tensors of the dataset are of."""
+        if framework is not None and len(self.shape) == 1 and isinstance(self._tensor, np.ndarray):
+            self._framework = framework
+
     def wrap(self, array: NDArray[Any]) -> Any:
         """The array as one of the tensor's kind."""
+        if self._framework is not None:
+            return self._framework.from_numbers(array)
         return self._adapter.from_numpy(array, self._tensor)
 
     def row(self, index: int) -> Any:
@@ -167,10 +188,12 @@ class _Column:
             return self._adapter.take(self._tensor, check_indices(rows, self.length))
         if array.ndim == 1 and array is self._tensor and rows_differ(array.dtype):
             rows = check_indices(rows, self.length)
-            return default_collate(list(array[rows]), rows)
+            return self.wrap(default_collate(list(array[rows]), rows))
         few = len(rows) * self._row_bytes <= _FEW and rows.dtype == _INT64 and rows.ndim == 1
         if few and self._rows is not None:
             return self.wrap(self._rows.take(rows, 0))
+        if self._channels_last:
+            array = np.moveaxis(array, 1, -1)
         out = empty((len(rows), *array.shape[1:]), array.dtype)
         kernels.active().gather(array, rows, out)
-        return self.wrap(out)
+        return self.wrap(np.moveaxis(out, -1, 1) if self._channels_last else out)

@@ -60,7 +60,7 @@ def _fields(field: Field, value: Any, count: int) -> list[Any] | None:
     if found is None:
         return None
     kind, array = found
-    if kind != (field.kind if field.is_array else "array") or not _is_column(array, field, count):
+    if (field.is_array and kind != field.kind) or not _is_column(array, field, count):  # numbers become tensors
         return None
     if field.is_array:
         return [field.wrap(array[row, ...]) for row in range(count)]

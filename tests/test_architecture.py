@@ -27,7 +27,7 @@ LAYERS = [
     ["batch"],
     ["order", "storage", "transforms", "workers"],
     ["data"],
-    ["arguments", "pools", "position", "sampling"],
+    ["arguments", "pools", "position", "sampling", "stream_checks"],
     ["tasks"],
     ["reader"],
     ["stream"],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from headrace.order.samplers import Sampling, Selection
     from headrace.position import Cursor, Epoch
+    from headrace.stream_checks import StreamCheck
     from headrace.workers.base import Pool
 
     Note = Callable[[Loaded, Epoch, int], None]
@@ -173,11 +174,15 @@ class StreamedBatches:
             is but one stream.
         cursor: the epoch and the first batch; it moves on with each batch that is handed out.
         note: takes in what is told beside a batch; it raises where that is too much.
+        check: counts the samples that come.
     """
 
-    def __init__(self, pool: Pool[StreamTask, Loaded], readers: int, cursor: Cursor, note: Note) -> None:
+    def __init__(
+        self, pool: Pool[StreamTask, Loaded], readers: int, cursor: Cursor, note: Note, check: StreamCheck
+    ) -> None:
         self._cursor = cursor
         self._note = note
+        self._check = check
         # What comes next, each with the step that has been handed out with it.
         self._waiting: deque[tuple[Loaded | Exception, int | None]] = deque()
         self._tasks = _StreamTasks(readers, cursor)
@@ -190,9 +195,17 @@ class StreamedBatches:
 
         Raises:
             StopIteration: the stream is over.
+            ArgumentTypeError: it has been gone through before, and cannot be again.
         """
         while not self._waiting:
-            found = next(self._results)
+            try:
+                found = next(self._results, None)
+            except Exception:
+                self._check.count(0, lost=True)
+                raise
+            if found is None:
+                self._check.end()
+                raise StopIteration
             task = self._results.task
             assert task is not None  # noqa: S101 - a result is a task's
             self._take(found, task)
@@ -216,6 +229,7 @@ class StreamedBatches:
             errors.append(error)
         if task.skip:
             return
+        self._check.count(found.samples + len(found.failures), lost=bool(errors))
         self._waiting.extend((error, None) for error in errors)
         if found.loaded:
             self._waiting.append((found, task.step))

@@ -19,6 +19,7 @@ __all__ = [
     "BadSamples",
     "Failure",
     "add_note",
+    "level_of_user",
     "name_file",
     "notes_of",
     "set_cause",
@@ -180,7 +181,7 @@ class BadSamples:
             f"{sample}; {self._remedy} (on_error={self._on_error!r}). This is the only warning: loader.bad_samples "
             "lists all such samples",
             HeadraceWarning,
-            stacklevel=_level_of_user(),
+            stacklevel=level_of_user(),
         )
 
     def _too_many(self) -> TooManyErrorsError:
@@ -194,7 +195,7 @@ class BadSamples:
         )
 
 
-def _level_of_user() -> int:
+def level_of_user() -> int:
     """How many calls the caller, itself included, is away from code that is not of this package."""
     level, frame = 1, sys._getframe(1)  # noqa: SLF001 - what `skip_file_prefixes` does from Python 3.12 on
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "headrace":

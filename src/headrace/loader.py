@@ -33,6 +33,7 @@ from headrace.position import Cursor, Epoch, Epochs, Start
 from headrace.sampling import SampleOrder
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
+from headrace.stream_checks import StreamHistory
 from headrace.tasks import Loaded, naming_step
 from headrace.work import WorkMaker
 
@@ -243,6 +244,7 @@ class DataLoader(Generic[B_co]):
         self._meter = Meter()
         self._bad = BadSamples(self.on_error, self.max_errors)
         self._pools = PoolKeeper(persistent=self.persistent_workers)
+        self._stream_history = StreamHistory(self.dataset)
         self._closed = False
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -260,7 +262,7 @@ class DataLoader(Generic[B_co]):
             self._epochs.draw_from(self.seed, self.generator)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_meter", "_bad", "_pools", "_closed")
+        left_out = ("_arena", "_meter", "_bad", "_pools", "_stream_history", "_closed")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way, from the same place
 
@@ -455,7 +457,10 @@ class DataLoader(Generic[B_co]):
 
     def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> SampledBatches | StreamedBatches:
         if self._streams:
-            return StreamedBatches(pool, self._readers() or 1, cursor, self._note)
+            readers = self._readers() or 1
+            drops = readers * ((self.batch_size or 1) - 1) if self.drop_last else 0
+            check = self._stream_history.begin(readers, drops=drops, whole=not (cursor.step or cursor.ahead))
+            return StreamedBatches(pool, readers, cursor, self._note, check)
         sampling = self._sampling(cursor.length)
         return SampledBatches(pool, self.dataset, sampling, cursor, self._note, self._together())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from headrace.errors import ArgumentTypeError
 from headrace.failures import Failure, add_note, without_frames
 from headrace.keys import use_keys
 from headrace.reader import collate
@@ -79,6 +80,7 @@ class StreamReader:
         """Ask the stream for the samples of an epoch.
 
         Raises:
+            ArgumentTypeError: they have been gone through before, and cannot be again.
             Exception: what its `__iter__` raised; it has no samples then.
         """
         self._epoch = epoch
@@ -90,6 +92,11 @@ class StreamReader:
             self._stream.set_epoch(epoch.number)
         with use_keys(epoch.draws_key, np.array([-1 - self._worker])):  # not a sample's
             self._samples = iter(self._stream)
+        if isinstance(self._samples, GeneratorType) and self._samples.gi_frame is None:
+            raise ArgumentTypeError(
+                f"the dataset ({type(self._stream).__name__}) can be gone through once, for its __iter__ gives a "
+                "generator that has ended; make a new one in each __iter__"
+            )
         self._ended = False
 
     def __call__(self, task: StreamTask) -> Loaded:

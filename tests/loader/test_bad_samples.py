@@ -523,7 +523,7 @@ def test_streams(size: int | None, workers: dict[str, Any]) -> None:
 
 
 def test_streams_that_take_turns() -> None:
-    with DataLoader(Stream(), 4, seed=SEED, on_error="skip", num_workers=2, backend="thread") as loader:
+    with DataLoader(Stream(), 4, seed=SEED, on_error="skip", num_workers=2, backend="process") as loader:
         numbers = sorted(number for index, _ in loader for number in index.tolist())
     assert numbers == sorted(2 * [number for number in range(LENGTH) if number not in BAD])
     assert sorted(bad.index for bad in loader.bad_samples) == list(BAD)

@@ -26,6 +26,7 @@ LAYERS = [
     ["keys", "plan", "state", "stats", "faces", "adapters", "failures", "progress"],
     ["batch"],
     ["order", "storage", "transforms", "workers"],
+    ["pipeline"],
     ["data"],
     ["arguments", "pools", "position", "sampling", "stream_checks"],
     ["tasks"],

@@ -10,9 +10,9 @@ import numpy as np
 
 from headrace import adapters
 from headrace.data.dataset import IterableDataset
-from headrace.data.reading import check_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError, NotYetError
 from headrace.keys import check_seed
+from headrace.pipeline.reading import check_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.batch.together import batches_together
-from headrace.data.hints import reads_ahead
 from headrace.errors import DatasetChangedError, TooManyErrorsError
 from headrace.order.samplers import PlanSampling, looking_ahead
+from headrace.pipeline.hints import reads_ahead
 from headrace.tasks import Loaded, SampleTask, Several, StreamTask, naming_step
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import hashlib
 import random
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple, Self
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -23,12 +24,13 @@ from headrace import kernels
 from headrace.errors import ArgumentError, CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from numpy.typing import NDArray
 
 __all__ = [
+    "Chain",
     "Draw",
     "check_seed",
     "default_rng",
@@ -210,6 +212,47 @@ class slot:  # noqa: N801 - a context manager reads like a function
     ) -> None:
         if self._keys is not None:
             self._keys.path, self._keys.count = self._saved
+
+
+class Chain:
+    """Functions that run one after the other, each of which draws in slots of its own.
+
+    Args:
+        steps: of each function the slots, one in the other, and the function; one with no slots draws where the
+            chain stands.
+
+    >>> Chain([((1,), str.strip), ((2,), str.upper)])(" a ")
+    'A'
+    """
+
+    __slots__ = ("_functions", "_hashed", "_slots")
+
+    def __init__(self, steps: Iterable[tuple[tuple[int, ...], Callable[[Any], Any]]]) -> None:
+        steps = list(steps)
+        self._slots = [slots for slots, _ in steps]
+        self._functions = [function for _, function in steps]
+        self._hashed: tuple[int, list[int]] = (-1, [])  # the path where the chain stood last, and those of its steps
+
+    def __call__(self, value: Any) -> Any:
+        """Return what the functions make of a value."""
+        keys = _loading.get()
+        if keys is None:
+            for function in self._functions:
+                value = function(value)
+            return value
+        start, count = keys.path, keys.count
+        hashed, paths = self._hashed
+        if hashed != start:
+            paths = [reduce(_mix, slots, start) for slots in self._slots]
+            self._hashed = start, paths
+        try:
+            for path, slots, function in zip(paths, self._slots, self._functions, strict=True):
+                if slots:
+                    keys.path, keys.count = path, 0
+                value = function(value)
+        finally:
+            keys.path, keys.count = start, count
+        return value
 
 
 class part:  # noqa: N801 - a context manager reads like a function

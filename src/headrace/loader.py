@@ -13,9 +13,7 @@ from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
 from headrace.batch.together import LARGE
-from headrace.data.hints import add_counters, counters
 from headrace.data.randomness import is_of_torch
-from headrace.data.reading import reads_together
 from headrace.epoch import SampledBatches, StreamedBatches
 from headrace.errors import (
     ArgumentError,
@@ -28,6 +26,9 @@ from headrace.errors import (
 from headrace.failures import BadSample, BadSamples
 from headrace.iterator import BatchIterator
 from headrace.order.samplers import PlanSampling, Sampling
+from headrace.pipeline.capabilities import add_counters
+from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.hints import counters
 from headrace.pools import PoolKeeper, make_pool, uses_threads
 from headrace.position import Cursor, Epoch, Epochs, Start
 from headrace.sampling import SampleOrder
@@ -468,7 +469,7 @@ class DataLoader(Generic[B_co]):
         """Bytes of batches that workers may load together."""
         if not self.num_workers or self._given_sampling is not None or self.collate_fn is not None:
             return 0
-        if self.batch_size is None or not reads_together(self.dataset):
+        if self.batch_size is None or not compile_dataset(self.dataset).reads_together:
             return 0
         window = self.num_workers * (self.prefetch_factor or 1)
         return LARGE if self.prefetch_bytes is None else min(LARGE, self.prefetch_bytes // window)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headrace import adapters
-from headrace.data.reading import releases_gil
+from headrace.pipeline.compile import compile_dataset
 from headrace.workers import InlinePool, PoolOptions, ThreadPool
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:
         return False
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return True  # there is no need of processes
-    return loader.collate_fn is None and releases_gil(loader.dataset)
+    return loader.collate_fn is None and compile_dataset(loader.dataset).releases_gil
 
 
 class PoolKeeper:

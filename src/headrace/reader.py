@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.batch.collate import default_collate
-from headrace.data.reading import read_batch, read_readable, read_samples, reads_batches
 from headrace.errors import HeadraceWarning, TooManyErrorsError
-from headrace.faces import fast_face
 from headrace.failures import Failure, text_of
 from headrace.keys import replacement, slot, use_keys
+from headrace.pipeline.compile import compile_dataset
 from headrace.tasks import Loaded
 
 if TYPE_CHECKING:
@@ -55,8 +54,9 @@ class BatchReader:
         self._single = single
         self._on_error = on_error
         self._from_batch = from_batch
-        self._reads_batches = collate_fn is None and not single and reads_batches(dataset)
-        self._reads_many = not single and fast_face(dataset, "__getitems__", "__getitem__") is not None
+        self._plan = compile_dataset(dataset)
+        self._reads_batches = collate_fn is None and not single and self._plan.reads_batches
+        self._reads_many = not single and self._plan.reads_many
 
     def __call__(self, selection: Selection, key: int, step: int) -> Any:
         """The batch of the selection, or a Loaded where samples failed and were passed over.
@@ -99,16 +99,16 @@ class BatchReader:
         return self._read_many if self._reads_many else None
 
     def _read_batch(self, selection: NDArray[np.int64]) -> Any:
-        return read_batch(self._dataset, selection)
+        return self._plan.batch(selection)
 
     def _read_many(self, selection: Selection) -> Any:
-        return self._collate(read_samples(self._dataset, selection), selection)
+        return self._collate(self._plan.samples(selection), selection)
 
     def _read_singly(self, selection: Selection, numbers: NDArray[np.int64], key: int) -> Any:
         with use_keys(key, numbers):
             if self._on_error == "raise":
-                return self._collate(read_samples(self._dataset, selection, singly=True), selection)
-            samples, errors = read_readable(self._dataset, selection)
+                return self._collate(self._plan.samples(selection, singly=True), selection)
+            samples, errors = self._plan.readable(selection)
             if not errors:
                 return self._collate(list(samples.values()), selection)
         return self._complete(_Gapped(selection, numbers, samples, errors), key)
@@ -148,7 +148,7 @@ class BatchReader:
         else:
             other = number = replacement(key, number, attempt, len(self._dataset))
         with use_keys(key, np.array([number], np.int64)):
-            samples, errors = read_readable(self._dataset, [other])
+            samples, errors = self._plan.readable([other])
         if errors:
             batch.failures.append(Failure(other, errors[0]))
             return False

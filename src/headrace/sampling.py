@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.data.hints import blocks
 from headrace.errors import StateError
 from headrace.order.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
 from headrace.order.permutation import Sequential, Shuffled
 from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
+from headrace.pipeline.hints import blocks
 from headrace.plan import Order, Plan
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from headrace import adapters
 from headrace.batch.arena import use_arena
 from headrace.batch.together import split
-from headrace.data.hints import counters, has_counters, will_need
 from headrace.errors import HeadraceWarning
 from headrace.failures import text_of
 from headrace.kernels.cores import share_cores
 from headrace.keys import epoch_key
+from headrace.pipeline.hints import counters, has_counters, will_need
 from headrace.reader import BatchReader
 from headrace.stream import DealtStream, StreamReader
 from headrace.tasks import Loaded, SampleTask, Several, naming_step, seed_globals

@@ -34,9 +34,10 @@ from headrace import (
     Transform,
     default_collate,
 )
-from headrace.data.reading import open_rows, read_batch, releases_gil
 from headrace.errors import ArgumentError, ArgumentTypeError, CacheError, OutOfRangeError, RaggedSamplesError
 from headrace.keys import draw, use_keys
+from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.hints import blocks, counters, reads_ahead, will_need
 from headrace.testing import check_dataset, check_same
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def test_samples_and_batches_are_those_of_the_dataset(kind: str) -> None:
 
 def _batch_or_error(samples: Any, indices: Any = None) -> Any:
     try:
-        return default_collate(samples) if indices is None else read_batch(samples, indices)
+        return default_collate(samples) if indices is None else compile_dataset(samples).batch(indices)
     except HeadraceError as error:
         return type(error).__name__
 
@@ -319,12 +320,12 @@ def test_a_cache_changes_no_draw() -> None:
     dataset = Counting(image).map(_negative, field=0)
     indices = np.array([3, 1, 4, 1, 5])
     with use_keys(7, indices):
-        expected = read_batch(dataset.map(AUGMENT, field=0), indices)
+        expected = compile_dataset(dataset.map(AUGMENT, field=0)).batch(indices)
     for below in (dataset.cache(), dataset.cache().subset(np.arange(20)), dataset.cache().cache()):
         augmented = below.map(AUGMENT, field=0)
         for _ in range(2):
             with use_keys(7, indices):
-                check_same(read_batch(augmented, indices), expected)
+                check_same(compile_dataset(augmented).batch(indices), expected)
 
 
 def _negative(pixels: Any) -> Any:
@@ -341,20 +342,20 @@ def test_arrays_are_read_where_they_lie(field: int | str | None) -> None:
     }[field]
     cached = Counting(make).cache()
     indices = np.array([2, 7, 2])
-    assert open_rows(cached, indices, field) is None  # not yet
+    assert cached.open_rows(indices, field) is None  # not yet
     cached.get_batch(indices)
-    rows = open_rows(cached, indices, field)
+    rows = cached.open_rows(indices, field)
     assert rows is not None
     gathered = rows.array[rows.rows]
     check_same(gathered, np.stack([image(index)[0] for index in indices.tolist()]))
     assert not rows.array.flags.writeable
     check_same(rows.complete(rows.wrap(gathered)), default_collate([make(index) for index in indices.tolist()]))
     assert cached.stats().hits == 3
-    assert open_rows(cached, np.array([2, 8]), field) is not None  # there is room for one more
+    assert cached.open_rows(np.array([2, 8]), field) is not None  # there is room for one more
     assert cached.stats().samples == 3
-    assert open_rows(Counting(make).cache(limit=600), indices, field) is None
-    assert open_rows(cached, indices, 1 if isinstance(field, int) else "y") is None  # no array
-    assert open_rows(cached, indices, "other") is None
+    assert Counting(make).cache(limit=600).open_rows(indices, field) is None
+    assert cached.open_rows(indices, 1 if isinstance(field, int) else "y") is None  # no array
+    assert cached.open_rows(indices, "other") is None
 
 
 def test_tensors_come_out_as_tensors() -> None:
@@ -385,17 +386,17 @@ def test_hints_go_to_what_is_read() -> None:
     asked: list[int] = []
     cached = Far(np.arange(10)).cache()
     cached.get_batch(np.array([3, 4]))
-    assert cached.reads_ahead()
-    cached.will_need(np.array([2, 3, 4, 5]))
+    assert reads_ahead(cached)
+    will_need(cached, np.array([2, 3, 4, 5]))
     assert asked == [2, 5]
-    assert cached.blocks() == 3
-    assert cached.counters()["requests"] == 2
-    assert not Counting(image).cache().reads_ahead()
+    assert blocks(cached) == 3
+    assert counters(cached)["requests"] == 2
+    assert not reads_ahead(Counting(image).cache())
 
 
 def test_threads_where_the_dataset_allows_them() -> None:
-    assert releases_gil(TensorDataset(np.arange(3)).cache())
-    assert not releases_gil(Counting(image).cache())
+    assert compile_dataset(TensorDataset(np.arange(3)).cache()).releases_gil
+    assert not compile_dataset(Counting(image).cache()).releases_gil
 
 
 # ---------------------------------------------------------------------- what is random

@@ -28,9 +28,9 @@ from headrace import (
     default_collate,
     sample_rng,
 )
-from headrace.data.reading import read_batch, read_samples, reads_batches
 from headrace.errors import ArgumentError, ArgumentTypeError, MixedSamplesError, OutOfRangeError, RaggedSamplesError
 from headrace.keys import use_keys
+from headrace.pipeline.compile import compile_dataset
 from headrace.testing import check_dataset, check_same
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def alone(dataset: Any, index: int) -> Any:
 
 def together(dataset: Any, indices: list[int]) -> Any:
     with use_keys(KEY, np.array(indices)):
-        return read_batch(dataset, np.array(indices))
+        return compile_dataset(dataset).batch(np.array(indices))
 
 
 # ---------------------------------------------------------------------- random trees
@@ -178,7 +178,7 @@ def test_every_composition_reads_batches_as_samples(dataset: Any, data: st.DataO
     check_same(together(dataset, indices), expected, "read as a batch")
 
     with use_keys(KEY, np.array(indices)):
-        samples = read_samples(dataset, np.array(indices), singly=True)
+        samples = compile_dataset(dataset).samples(np.array(indices), singly=True)
     check_same(samples, singles, "read one by one")
     stacked = StackDataset(first=dataset, second=Subset(dataset, np.arange(len(dataset))))
     singles = [alone(stacked, index) for index in indices]
@@ -247,7 +247,7 @@ def test_parts_side_by_side_and_end_to_end_draw_differently() -> None:
     assert (left[0] != right[0]).all()
     both = ConcatDataset([same, same])
     with use_keys(KEY, np.array([1, 1])):  # even if the sample had one index in both
-        batch = read_batch(both, np.array([1, 5]))
+        batch = compile_dataset(both).batch(np.array([1, 5]))
     assert (batch[0][0] != batch[0][1]).all()
 
 
@@ -257,7 +257,7 @@ def test_samples_draw_differently_and_alike_in_every_epoch_of_one_key() -> None:
     assert (batch[0] == batch[4]).all()
     assert (together(drawing(), [3])[0] == batch[3]).all()
     with use_keys(KEY + 1, np.arange(4)):
-        assert (read_batch(drawing(), np.arange(4))[0] != batch[:4]).all()
+        assert (compile_dataset(drawing()).batch(np.arange(4))[0] != batch[:4]).all()
 
 
 # ---------------------------------------------------------------------- overridden __getitem__
@@ -359,7 +359,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("make", OVERRIDING.values(), ids=OVERRIDING)
 def test_an_overridden_getitem_is_never_bypassed(make: Callable[[], Any], wrap: Callable[[Any], Any]) -> None:
     dataset = wrap(make())
-    assert not reads_batches(dataset)
+    assert not compile_dataset(dataset).reads_batches
     for batch in (together(dataset, [0, 3, 1]), next(iter(DataLoader(dataset, batch_size=3)))):
         assert batch[-1].tolist() == [-1, -1, -1]
     check_same(together(dataset, [2, 0]), default_collate([alone(dataset, 2), alone(dataset, 0)]))
@@ -393,7 +393,7 @@ def test_a_batch_face_beside_the_override_counts() -> None:
         def get_batch(self, indices: Any) -> Any:
             return "read at once"
 
-    assert reads_batches(Both(*numbered(4).tensors))
+    assert compile_dataset(Both(*numbered(4).tensors)).reads_batches
     assert together(Both(*numbered(4).tensors), [1, 2])[-1].tolist() == [-1, -1]
     assert together(BatchOnly(*numbered(4).tensors), [1, 2]) == "read at once"
 
@@ -679,7 +679,7 @@ def drawn_here(value: Any) -> Any:
 
 def drawn_by(dataset: Any) -> list[Any]:
     with use_keys(7, np.arange(6)):
-        return read_samples(dataset, np.arange(6))
+        return compile_dataset(dataset).samples(np.arange(6))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from headrace import ConcatDataset, Dataset, StackDataset, Subset
-from headrace.data.hints import add_counters, blocks, counters, reads_ahead, will_need
 from headrace.errors import ArgumentError
+from headrace.pipeline.capabilities import add_counters
+from headrace.pipeline.hints import blocks, counters, reads_ahead, will_need
 
 
 class Hearing(Dataset[int]):

@@ -11,9 +11,9 @@ import pytest
 
 import headrace
 from headrace import DataLoader, Decode, default_collate
-from headrace.data.hugging_face import collate_columns, gives_columns
-from headrace.data.reading import read_batch
 from headrace.errors import CollateError, MixedSamplesError, RaggedSamplesError
+from headrace.pipeline.columns import collate_columns, gives_columns
+from headrace.pipeline.compile import compile_dataset
 from headrace.testing import check_same
 
 N = 40
@@ -60,7 +60,7 @@ def dataset(request: pytest.FixtureRequest) -> Any:
 def test_batches_are_the_collated_samples(dataset: Any) -> None:
     assert gives_columns(dataset)
     indices = np.array([3, 0, 3, 39])
-    check_same(read_batch(dataset, indices), default_collate([dataset[int(index)] for index in indices]))
+    check_same(compile_dataset(dataset).batch(indices), default_collate([dataset[int(index)] for index in indices]))
     loader = DataLoader(dataset, batch_size=16, shuffle=True, seed=0)
     numbers = np.concatenate([batch["number"] for batch in loader])
     assert sorted(numbers.tolist()) == list(range(N))
@@ -129,7 +129,7 @@ def test_arrays_of_the_dataset_are_copied() -> None:
 
 def test_their_numpy_format() -> None:
     dataset = made(COLUMNS).with_format("numpy")
-    batch = read_batch(dataset, np.array([3, 1]))
+    batch = compile_dataset(dataset).batch(np.array([3, 1]))
     assert {name: type(value) for name, value in batch.items()} == {
         **dict.fromkeys(("number", "weight", "flag", "vector"), np.ndarray),
         **dict.fromkeys(("text", "image"), list),
@@ -137,13 +137,13 @@ def test_their_numpy_format() -> None:
     assert batch["vector"].tolist() == [[3, 4], [1, 2]]
     assert batch["text"] == ["row 3", "row 1"]
     with pytest.raises(CollateError, match=r"\['x'\] differs in shape"):
-        read_batch(made({"x": [[1], [1, 2]]}).with_format("numpy"), np.array([0, 1]))
+        compile_dataset(made({"x": [[1], [1, 2]]}).with_format("numpy")).batch(np.array([0, 1]))
 
 
 def test_their_torch_format() -> None:
     torch = pytest.importorskip("torch", reason="its tensors are tested")
     dataset = made({"number": list(range(N)), "vector": COLUMNS["vector"]}).with_format("torch")
-    batch = read_batch(dataset, np.array([3, 1]))
+    batch = compile_dataset(dataset).batch(np.array([3, 1]))
     assert isinstance(batch["number"], torch.Tensor)
     check_same(batch, default_collate([dataset[3], dataset[1]]))
 
@@ -158,11 +158,11 @@ def test_their_selections_and_files(tmp_path: Any) -> None:
     stored = pytest.importorskip("datasets").load_from_disk(str(tmp_path)).shuffle(seed=1).select(range(30))
     expected = stored["number"][:30]
     assert [n for batch in DataLoader(stored, batch_size=7) for n in batch["number"].tolist()] == expected
-    assert read_batch(pickle.loads(pickle.dumps(stored)), np.arange(30))["number"].tolist() == expected
+    assert compile_dataset(pickle.loads(pickle.dumps(stored))).batch(np.arange(30))["number"].tolist() == expected
     table = headrace.ArrowDataset(stored.with_format("arrow")[:])
     check_same(
         table.get_batch(np.arange(30)),
-        read_batch(stored, np.arange(30)) | {"vector": table.get_batch(np.arange(30))["vector"]},
+        compile_dataset(stored).batch(np.arange(30)) | {"vector": table.get_batch(np.arange(30))["vector"]},
     )
     files = headrace.ArrowDataset(tmp_path / "data-*.arrow")
     assert files.get_batch(np.arange(N))["text"] == COLUMNS["text"]

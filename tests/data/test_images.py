@@ -17,7 +17,6 @@ from headrace import (
     CenterCrop,
     ConcatDataset,
     DataLoader,
-    MapDataset,
     Normalize,
     Pad,
     RandomCrop,
@@ -28,11 +27,12 @@ from headrace import (
     sample_rng,
 )
 from headrace import progress as progress_line
-from headrace.data import encoded
 from headrace.data.images import ImageDataset, ImageFolder
 from headrace.data.paths import PackedPaths
-from headrace.data.reading import reads_batches, releases_gil
 from headrace.errors import ArgumentError, ArgumentTypeError, DecodeError, OutOfRangeError
+from headrace.pipeline import compile as compiling
+from headrace.pipeline import read_plan
+from headrace.pipeline.compile import compile_dataset
 from headrace.testing import check_dataset, check_same
 from headrace.transforms import Compose, Decode, ToCHW
 
@@ -137,16 +137,16 @@ def test_decode_and_transform(tmp_path: Path) -> None:
 
 def test_which_may_be_read_in_threads(tmp_path: Path) -> None:
     paths = shades(tmp_path, 1)
-    assert releases_gil(ImageDataset(paths, [0]))
-    assert releases_gil(ImageDataset(paths, [0], Compose([RandomCrop(2), ToCHW()]), None))
-    assert not releases_gil(ImageDataset(paths, [0], np.sin))
-    assert not releases_gil(ImageDataset(paths, [0], decode=len))
+    assert compile_dataset(ImageDataset(paths, [0])).releases_gil
+    assert compile_dataset(ImageDataset(paths, [0], Compose([RandomCrop(2), ToCHW()]), None)).releases_gil
+    assert not compile_dataset(ImageDataset(paths, [0], np.sin)).releases_gil
+    assert not compile_dataset(ImageDataset(paths, [0], decode=len)).releases_gil
 
     class Slow(ImageDataset):
         def __getitem__(self, index: int, /) -> Any:
             return super().__getitem__(index)
 
-    assert not releases_gil(Slow(paths, [0]))
+    assert not compile_dataset(Slow(paths, [0])).releases_gil
 
 
 def test_methods_of_datasets(tmp_path: Path) -> None:
@@ -547,16 +547,16 @@ def test_a_batch_in_one_pass_is_what_samples_are(
     form: Callable[[Path], Any], workers: dict[str, Any], of_many_sizes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = form(of_many_sizes)
-    assert reads_batches(dataset)
+    assert compile_dataset(dataset).reads_batches
     singly = list(DataLoader(dataset, 1, shuffle=True, seed=5))
     passes = []
-    make: Any = vars(encoded)["make_batch"]
+    make: Any = vars(read_plan)["make_batch"]
 
     def counting(*arguments: Any) -> Any:
         passes.append(len(arguments[0]))
         return make(*arguments)
 
-    monkeypatch.setattr(encoded, "make_batch", counting)
+    monkeypatch.setattr(read_plan, "make_batch", counting)
     with DataLoader(dataset, 5, shuffle=True, seed=5, **workers) as loader:
         batches = list(loader)
     assert sum(passes) == len(dataset) or workers == {"num_workers": 2}  # which may be processes
@@ -582,11 +582,11 @@ STEPS: dict[str, Callable[[Any], Any]] = {
 def test_one_pass_draws_and_changes_what_each_step_would(steps: Callable[[Any], Any], of_many_sizes: Path) -> None:
     """By itself a step knows nothing of those below it, or of where the images come from."""
     dataset = steps(ImageFolder(of_many_sizes))
-    assert reads_batches(dataset)
+    assert compile_dataset(dataset).reads_batches
     found = list(DataLoader(dataset, 5, shuffle=True, seed=5))
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("as_encoded", "as_parts"):
-            patch.setattr(MapDataset, name, lambda *_: None)
+        patch.setattr(compiling, "_last_decode", lambda steps, begins: 0 if len(steps) == 1 and begins[0] else None)
+        patch.setattr(compiling, "_decode_together", lambda *_: None)
         singly = list(DataLoader(dataset, 1, shuffle=True, seed=5))
     for field in range(2):
         expected = np.concatenate([batch[field] for batch in singly])
@@ -597,13 +597,13 @@ def test_folders_that_are_decoded_alike_are_one_pass_together(
     of_many_sizes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = []
-    make: Any = vars(encoded)["make_batch"]
+    make: Any = vars(read_plan)["make_batch"]
 
     def counting(*arguments: Any) -> Any:
         passes.append(len(arguments[0]))
         return make(*arguments)
 
-    monkeypatch.setattr(encoded, "make_batch", counting)
+    monkeypatch.setattr(read_plan, "make_batch", counting)
     for form, expected in (("maps of several fields", [6]), ("maps of bytes", [6]), ("transforms and a map", [3, 3])):
         END_TO_END[form](of_many_sizes).get_batch(np.array([0, 6, 5, 1, 11, 4]))
         assert passes == expected

@@ -24,9 +24,9 @@ from headrace import (
     default_collate,
     sample_rng,
 )
-from headrace.data import mapped
-from headrace.data.reading import read_batch, reads_batches
 from headrace.keys import use_keys
+from headrace.pipeline import read_plan
+from headrace.pipeline.compile import compile_dataset
 from headrace.testing import check_same
 from headrace.transforms import fuse
 
@@ -80,7 +80,7 @@ def alone(dataset: Any, index: int) -> Any:
 
 def together(dataset: Any, indices: list[int]) -> Any:
     with use_keys(5, np.array(indices)):
-        return read_batch(dataset, np.array(indices))
+        return compile_dataset(dataset).batch(np.array(indices))
 
 
 def check_batch(dataset: Any, indices: list[int]) -> None:
@@ -107,7 +107,7 @@ def test_functions_of_a_field_are_one_pass_over_those_of_others(passes: list[int
 
 def test_a_function_of_single_samples_between_them_ends_the_pass(passes: list[int]) -> None:
     dataset = numbered(30).map(CROP, field=0).map(noisy, field=1).map(FLIP, field=0)
-    assert not reads_batches(dataset)
+    assert not compile_dataset(dataset).reads_batches
     check_batch(dataset, [4, 29, 4, 0])
 
 
@@ -152,7 +152,7 @@ def test_parts_of_parts_and_functions_in_them(passes: list[int]) -> None:
 
 def test_no_samples() -> None:
     dataset = (numbered(3) + numbered(5)).map(CROP, field=0)
-    pixels, labels = read_batch(dataset, np.empty(0, np.int64))
+    pixels, labels = compile_dataset(dataset).batch(np.empty(0, np.int64))
     assert (pixels.shape, labels.shape) == ((0, 6, 8, 3), (0,))
 
 
@@ -186,5 +186,5 @@ def _compositions(trees: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def test_any_maps_over_any_parts(dataset: Any, data: st.DataObject) -> None:
     indices = data.draw(st.lists(st.integers(0, len(dataset) - 1), min_size=1, max_size=8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mapped, "_ROWS", 1)
+        patch.setattr(read_plan, "_ROWS", 1)
         check_batch(dataset, indices)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from headrace import ConcatDataset, DataLoader, Dataset, MapDataset, StackDataset, Subset, TensorDataset, sample_rng
-from headrace.data.reading import check_dataset, check_indices, read_batch, read_samples, reads_batches
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.keys import use_keys
+from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.reading import check_dataset, check_indices
 from headrace.testing import check_same
 
 ORDER = np.array([2, 0, 2])
@@ -79,14 +80,17 @@ class Keyed:
 )
 def test_anything_with_items_is_a_dataset(dataset: Any, batch: Any) -> None:
     check_dataset(dataset)
-    check_same(read_batch(dataset, ORDER), batch)
-    check_same(read_batch(Subset(dataset, ORDER[:1]), np.array([0, 0])), read_batch(dataset, ORDER[[0, 0]]))
+    check_same(compile_dataset(dataset).batch(ORDER), batch)
+    check_same(
+        compile_dataset(Subset(dataset, ORDER[:1])).batch(np.array([0, 0])),
+        compile_dataset(dataset).batch(ORDER[[0, 0]]),
+    )
 
 
 def test_whole_batches_are_read_at_once_through_every_layer() -> None:
     whole = Columns()
     chain = Subset(ConcatDataset([whole, Subset(whole, [3, 2])]), np.array([5, 0, -2]))
-    batch = read_batch(StackDataset(a=chain, b=Subset(whole, [1, 2, 3])), np.array([2, 0, 1]))
+    batch = compile_dataset(StackDataset(a=chain, b=Subset(whole, [1, 2, 3]))).batch(np.array([2, 0, 1]))
     check_same(batch, {"a": (np.array([30, 20, 0]),), "b": (np.array([30, 10, 20]),)})
 
 
@@ -108,15 +112,15 @@ def test_whole_batches_are_read_at_once_through_every_layer() -> None:
     ],
 )
 def test_whether_a_batch_is_more_than_its_samples(dataset: Any, expected: bool) -> None:
-    assert reads_batches(dataset) is expected
+    assert compile_dataset(dataset).reads_batches is expected
 
 
 def test_getitems_is_given_a_list_of_python_integers() -> None:
     dataset = Many()
-    assert read_samples(dataset, ORDER) == [20, 0, 20]
+    assert compile_dataset(dataset).samples(ORDER) == [20, 0, 20]
     assert dataset.asked == [[2, 0, 2]]
     assert {type(index) for index in dataset.asked[0]} == {int}
-    assert read_batch(Subset(dataset, [3, 1]), np.array([1, 0])).tolist() == [10, 30]
+    assert compile_dataset(Subset(dataset, [3, 1])).batch(np.array([1, 0])).tolist() == [10, 30]
     assert next(iter(DataLoader(dataset, batch_size=3))).tolist() == [0, 10, 20]
 
 
@@ -130,7 +134,7 @@ def test_getitems_must_give_one_sample_for_each_index() -> None:
 
     text = "Short.__getitems__ returned 2 samples for 3 indices; one sample for each index is needed, in their order"
     with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
-        read_samples(Short(), ORDER)
+        compile_dataset(Short()).samples(ORDER)
 
 
 def test_what_is_no_dataset_is_refused_with_what_is_missing() -> None:
@@ -147,7 +151,7 @@ def test_what_is_no_dataset_is_refused_with_what_is_missing() -> None:
 
 def test_a_failing_sample_is_named() -> None:
     with pytest.raises(KeyError) as caught:
-        read_samples({0: "a"}, np.array([0, 5]))
+        compile_dataset({0: "a"}).samples(np.array([0, 5]))
     assert caught.value.__notes__ == ["while reading sample 5 of dict"]
 
 
@@ -158,7 +162,7 @@ def test_stop_iteration_does_not_end_the_loop() -> None:
 
     text = "Stops.__getitem__(2) raised StopIteration; raise IndexError or another exception there"
     with pytest.raises(UnexpectedStopIterationError, match=f"^{re.escape(text)}$"):
-        read_samples(Stops(), ORDER, singly=True)
+        compile_dataset(Stops()).samples(ORDER, singly=True)
 
 
 @pytest.mark.parametrize(
@@ -217,13 +221,13 @@ def test_torch_datasets_are_datasets() -> None:
     x, y = torch.arange(12.0).reshape(6, 2), torch.arange(6)
     rows = data.TensorDataset(x, y)
     nested = data.Subset(data.ConcatDataset([rows, rows]), [7, 0, 11])
-    batch = read_batch(nested, np.array([2, 0]))
+    batch = compile_dataset(nested).batch(np.array([2, 0]))
     assert batch[1].tolist() == [5, 1]
     assert torch.equal(batch[0], x[[5, 1]])
     loader = DataLoader(ConcatDataset([nested, Subset(rows, [2])]), batch_size=4)
     assert [labels.tolist() for _, labels in loader] == [[1, 0, 5, 2]]
     ours = data.Subset(TensorDataset(np.arange(6)), [5, 1])
-    assert read_batch(ours, np.array([1, 0]))[0].tolist() == [1, 5]
+    assert compile_dataset(ours).batch(np.array([1, 0]))[0].tolist() == [1, 5]
 
 
 class Drawing(Dataset[Any]):
@@ -240,7 +244,7 @@ class Drawing(Dataset[Any]):
 def test_samples_below_a_foreign_getitems_draw_as_if_read_alone(dataset: Dataset[Any]) -> None:
     torch = pytest.importorskip("torch", reason="its Subset has __getitems__")
     with use_keys(1, np.arange(4)):
-        expected = read_samples(dataset, np.arange(4), singly=True)
+        expected = compile_dataset(dataset).samples(np.arange(4), singly=True)
     with use_keys(1, np.arange(4)):
-        found = read_samples(torch.utils.data.Subset(dataset, range(4)), np.arange(4))
+        found = compile_dataset(torch.utils.data.Subset(dataset, range(4))).samples(np.arange(4))
     check_same(found, expected)

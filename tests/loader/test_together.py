@@ -22,8 +22,8 @@ from headrace import (
     ToFloat,
     Transform,
 )
-from headrace.data.reading import reads_together
 from headrace.errors import WorkerError
+from headrace.pipeline.compile import compile_dataset
 from headrace.position import Epoch
 from headrace.reader import BatchReader
 from headrace.tasks import SampleTask
@@ -254,7 +254,7 @@ OTHER_WAYS: list[dict[str, Any]] = [
 def test_what_may_differ_goes_alone(at_once: list[int]) -> None:
     alone: list[Dataset[Any]] = [Own(IMAGES), rows().map(Centred(), field=0), Own(IMAGES).map(AUGMENT, field=0)]
     for dataset in alone:
-        assert not reads_together(dataset)
+        assert not compile_dataset(dataset).reads_together
         with DataLoader(dataset, 4, num_workers=2, backend="thread") as loader:
             list(loader)
     for options in OTHER_WAYS:

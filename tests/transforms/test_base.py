@@ -31,6 +31,7 @@ from headrace import (
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.keys import each_sample, use_keys
+from headrace.pipeline.compile import compile_dataset
 from headrace.transforms.base import Axes, image_axes, per_channel
 
 if TYPE_CHECKING:
@@ -413,7 +414,7 @@ def test_compose_of_a_users_function_works_on_samples() -> None:
     assert not chain.batched
     assert batch_function(chain) is None
     dataset = TensorDataset(np.zeros((6, 3, 4, 4), np.float32)).map(chain, field=0)
-    assert not dataset.reads_batches()
+    assert not compile_dataset(dataset).reads_batches
     (images,) = next(iter(DataLoader(dataset, batch_size=6)))
     assert images.shape == (6, 3, 4, 4)
     assert shapes == [(3, 4, 4)] * 6

@@ -11,21 +11,14 @@ from headrace.batch.collate import default_collate
 from headrace.batch.merge import merge
 from headrace.batch.shared import SharedCounts, SharedFile
 from headrace.data.dataset import Dataset
-from headrace.data.hints import add_counters, blocks, counters, reads_ahead, will_need
 from headrace.data.kept import KeptSamples
 from headrace.data.randomness import check_not_random
-from headrace.data.reading import (
-    check_dataset,
-    check_index,
-    check_indices,
-    read_batch,
-    read_samples,
-    reads_batches,
-    releases_gil,
-)
 from headrace.errors import ArgumentError, NotYetError
-from headrace.faces import fast_face
 from headrace.keys import no_draws
+from headrace.pipeline.compile import ReadPlan, compile_dataset
+from headrace.pipeline.hints import will_need
+from headrace.pipeline.nodes import Cached, Node, describe
+from headrace.pipeline.reading import check_dataset, check_index, check_indices
 from headrace.stats import CacheStats
 from headrace.storage.kept import FIRST, SampleStore
 from headrace.storage.ram import total_memory
@@ -33,7 +26,8 @@ from headrace.storage.ram import total_memory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from headrace.data.reading import Indexable, Rows
+    from headrace.pipeline.read_plan import Rows
+    from headrace.pipeline.reading import Indexable
 
 __all__ = ["CachedDataset"]
 
@@ -75,6 +69,8 @@ class CachedDataset(Dataset[Any]):
     >>> squares.stats().hits, squares.stats().misses
     (1, 1)
     """
+
+    _compiled: ReadPlan | None = None
 
     def __init__(
         self,
@@ -126,9 +122,13 @@ class CachedDataset(Dataset[Any]):
         entries, read = self._find(indices)
         return read[0] if read else self._kept.read(int(entries[0]))
 
+    def node(self) -> Node:
+        """Return the description of the dataset."""
+        return Cached(self, describe(self.dataset))
+
     def releases_gil(self) -> bool:
         """Whether the dataset can be read in several threads at the same time."""
-        return releases_gil(self.dataset)
+        return self._source().releases_gil
 
     def stats(self) -> CacheStats:
         """How often samples were found, and what is there, over all processes, as a snapshot."""
@@ -165,22 +165,24 @@ class CachedDataset(Dataset[Any]):
         entries, _ = self._find(indices)
         return self._kept.rows(indices, entries, field) if entries.min() > 0 else None
 
-    def reads_ahead(self) -> bool:
-        """Whether the dataset wants to hear which samples will be read."""
-        return reads_ahead(self.dataset)
-
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Tell the dataset which samples that are not kept will be read soon."""
         will_need(self.dataset, indices[self._kept.store.entries(indices) == 0])
 
-    def blocks(self) -> int | NDArray[np.int64] | None:
-        """Which samples of the dataset lie together."""
-        return blocks(self.dataset)
-
     def counters(self) -> dict[str, int]:
-        """What this process has found and not found, and how many bytes it has kept; and what the dataset counts."""
+        """What this process has found and not found, and how many bytes it has kept."""
         names = ("cache_hits", "cache_misses", "cache_bytes")
-        return add_counters([dict(zip(names, self._counts.own(), strict=True)), counters(self.dataset)])
+        return dict(zip(names, self._counts.own(), strict=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_compiled"}
+
+    def _source(self) -> ReadPlan:
+        """The plan by which what is not kept is read."""
+        plan = self._compiled
+        if plan is None or not plan.is_current():
+            plan = self._compiled = compile_dataset(self.dataset)
+        return plan
 
     def _find(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[int, Any]]:
         """Where the samples are kept, and by their places among the indices those that had to be read."""
@@ -198,7 +200,7 @@ class CachedDataset(Dataset[Any]):
 
     def _read(self, missing: NDArray[np.int64]) -> list[Any]:
         """The samples at the indices, which are all different, by way of batches where the dataset reads these."""
-        if len(missing) == 1 or not self._batches_serve or not _reads_batches(self.dataset):
+        if len(missing) == 1 or not self._batches_serve or not self._source().gets_batches:
             return self._read_samples(missing)
         first = [] if self._kept.knows_samples else self._read_samples(missing[:1])
         if first:
@@ -212,21 +214,16 @@ class CachedDataset(Dataset[Any]):
 
     def _read_samples(self, indices: NDArray[np.int64]) -> list[Any]:
         with no_draws(indices):
-            return read_samples(self.dataset, indices)
+            return self._source().samples(indices)
 
     def _read_batch(self, indices: NDArray[np.int64]) -> list[Any] | None:
         """The samples of a batch; None if there is none, or it does not become samples again."""
         try:
             with no_draws(indices):
-                batch = read_batch(self.dataset, indices)
+                batch = self._source().batch(indices)
         except Exception:
             return None  # read one by one, they say which is at fault
         return self._kept.unbatch(batch, len(indices))
-
-
-def _reads_batches(dataset: object) -> bool:
-    """Whether the dataset makes batches that are not made of samples."""
-    return fast_face(dataset, "get_batch", "__getitem__") is not None and reads_batches(dataset)
 
 
 def _checked_limit(limit: Any) -> int | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.data.cache import CachedDataset
     from headrace.data.compose import ConcatDataset, Subset
     from headrace.data.mapped import MapDataset
-    from headrace.data.reading import Indexable
+    from headrace.pipeline.reading import Indexable
 
 __all__ = ["Dataset", "IterableDataset"]
 

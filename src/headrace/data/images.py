@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,24 +10,25 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from headrace.batch.collate import default_collate
+from headrace.data.composed import ComposedDataset
 from headrace.data.dataset import Dataset
-from headrace.data.encoded import EncodedField
 from headrace.data.paths import PackedPaths, check_endings, walk
-from headrace.data.reading import check_dataset, check_index, check_indices, read_samples
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.failures import add_note, name_file
+from headrace.pipeline.nodes import Map, Node, Source
+from headrace.pipeline.reading import check_dataset, check_index, check_indices
 from headrace.progress import Progress
 from headrace.storage.files import read_files
 from headrace.storage.safe_open import read_regular
 from headrace.transforms.decode import Decode
+from headrace.transforms.encoded import begins_encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from headrace.data.reading import Indexable
-    from headrace.transforms.fuse import Step
+    from headrace.pipeline.reading import Indexable
 
 __all__ = ["EXTENSIONS", "ImageDataset", "ImageFolder"]
 
@@ -37,7 +37,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", 
 _TO_RGB = Decode()
 
 
-class ImageDataset(Dataset[tuple[Any, Any]]):
+class ImageDataset(ComposedDataset[tuple[Any, Any]]):
     """Images in files, each read when it is asked for: sample i is (image, label).
 
     Only the paths and labels are in memory, packed, so that a million of them are small and cheap
@@ -65,6 +65,8 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
     (array([[97, 98, 99]], dtype=uint8), 7)
     """
 
+    made_of = ("paths", "labels", "transform", "decode")
+
     def __init__(
         self,
         paths: Iterable[str | bytes | os.PathLike[Any]],
@@ -88,66 +90,66 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int, /) -> tuple[Any, Any]:
-        position = check_index(index, len(self))
-        encoded = self.as_encoded(0)
-        if encoded is not None and encoded.decodes:
-            image, label = encoded.sample(position)
-            return image, label
-        try:
-            image = self._read(self.paths[position])
-        except Exception as error:
-            self.annotate(error, position)
-            raise
-        return image, _label(self.labels, position, plain=self._plain)
-
-    def reads_batches(self) -> bool:
-        """Whether the images come in one size, or as bytes."""
-        encoded = self.as_encoded(0)
-        return encoded is not None and (encoded.reads_batches or not encoded.functions)
-
     def releases_gil(self) -> bool:
         """Whether files are read, decoded and transformed without the GIL for most of the time."""
         functions = [function for function in (self.decode, self.transform) if function is not None]
         return all(getattr(function, "releases_gil", False) for function in functions)
 
-    def get_batch(self, indices: NDArray[np.int64]) -> Any:
-        """The batch of the samples at the indices, shape (n,), int64: decoded and transformed in one pass."""
+    def node(self) -> Node:
+        """Return the description of the dataset: of files, and of what is made of them."""
+        node: Node = Source(_ImageFiles(self.paths, self.labels, plain=self._plain), draws=False)
+        functions = [function for function in (self.decode, self.transform) if function is not None]
+        if not begins_encoded([((), function) for function in functions]):
+            functions = [self._prepare] if functions else []
+        for function in functions:
+            node = Map(self, node, function, 0)
+        return node
+
+    def _prepare(self, image: Any) -> Any:
+        """Return what the functions make of a file, where that is no pass over encoded images."""
+        for function in (self.decode, self.transform):
+            image = image if function is None else function(image)
+        return image
+
+
+class _ImageFiles(Dataset[tuple[bytes, Any]]):
+    """The bytes of image files, with their labels."""
+
+    def __init__(self, paths: PackedPaths, labels: Any, *, plain: bool) -> None:
+        self._paths = paths
+        self._labels = labels
+        self._plain = plain
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int, /) -> tuple[bytes, Any]:
+        position = check_index(index, len(self))
+        try:
+            data = read_regular(self._paths[position], links=True)
+        except Exception as error:
+            self.annotate(error, position)
+            raise
+        return data, _label(self._labels, position, plain=self._plain)
+
+    def releases_gil(self) -> bool:
+        """Return whether files are read without the GIL for most of the time: they are."""
+        return True
+
+    def get_batch(self, indices: NDArray[np.int64]) -> tuple[list[bytes], Any]:
+        """Return the batch of the samples at the indices, shape (n,), int64."""
         indices = check_indices(indices, len(self))
-        encoded = self.as_encoded(0)
-        if encoded is not None and not encoded.functions:
-            return read_files([self.paths[index] for index in indices.tolist()]), self._label_batch(indices)
-        batch = encoded.batch(indices) if encoded is not None and encoded.reads_batches else None
-        return default_collate(read_samples(self, indices, singly=True), indices) if batch is None else batch
-
-    def as_encoded(self, field: int | str | None) -> EncodedField | None:
-        """The dataset of the files' bytes, and what is made of them."""
-        if field not in (0, -2) or isinstance(field, bool):
-            return None
-        functions: list[Step] = [((), function) for function in (self.decode, self.transform) if function is not None]
-        files = copy.copy(self)
-        files.decode = files.transform = None
-        return EncodedField(files, 0, functions)
-
-    def encoded_fields(self) -> tuple[int]:
-        """The field of the images."""
-        return (0,)
+        return read_files([self._paths[index] for index in indices.tolist()]), self._label_batch(indices)
 
     def annotate(self, error: Exception, index: int) -> None:
         """Let an error say of which file it is: in a note, and as `filename`."""
-        add_note(error, f"while reading the image {self.paths[index]!r}")
-        name_file(error, self.paths[index])
-
-    def _read(self, path: str) -> Any:
-        image: Any = read_regular(path, links=True)
-        if self.decode is not None:
-            image = self.decode(image)
-        return image if self.transform is None else self.transform(image)
+        add_note(error, f"while reading the image {self._paths[index]!r}")
+        name_file(error, self._paths[index])
 
     def _label_batch(self, indices: NDArray[np.int64]) -> Any:
-        if isinstance(self.labels, np.ndarray) and self.labels.dtype.kind in "biuf":
-            return self.labels[indices]
-        return default_collate([self.labels[index] for index in indices.tolist()], indices)
+        if isinstance(self._labels, np.ndarray) and self._labels.dtype.kind in "biuf":
+            return self._labels[indices]
+        return default_collate([self._labels[index] for index in indices.tolist()], indices)
 
 
 class ImageFolder(ImageDataset):

@@ -10,9 +10,9 @@ from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate, join_numbers
 from headrace.data.layout import Container, Field, Layout, decode, encode
-from headrace.data.reading import Rows
 from headrace.data.unbatch import unbatch
 from headrace.errors import CacheError
+from headrace.pipeline.read_plan import Rows
 from headrace.storage.kept import HEAD, UNIT, Bytes
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.data.reading import check_index
 from headrace.data.records import RecordDataset
 from headrace.errors import StorageError
+from headrace.pipeline.reading import check_index
 from headrace.storage.keys import concatenate, find_keys, pack_keys
 from headrace.storage.lmdb import LMDB
 from headrace.storage.paths import find_paths

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.data.parted import PartedDataset
-from headrace.data.reading import Rows, check_indices
 from headrace.errors import ArgumentError
+from headrace.pipeline.read_plan import Rows
+from headrace.pipeline.reading import check_indices
 from headrace.storage.disk import DiskWaits
 from headrace.storage.npy import NpyFile, gather
 from headrace.storage.parts import Parts

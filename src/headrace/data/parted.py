@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from headrace.data.dataset import Dataset
-from headrace.data.reading import check_index, check_indices
+from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

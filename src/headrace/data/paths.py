@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from headrace.data.reading import check_index
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.pipeline.reading import check_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,11 +9,11 @@ import numpy as np
 
 from headrace.batch.collate import default_collate
 from headrace.data.dataset import Dataset
-from headrace.data.reading import check_index, check_indices
 from headrace.errors import ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.failures import add_note
 from headrace.keys import each_sample
+from headrace.pipeline.reading import check_index, check_indices
 from headrace.storage.source import split
 
 if TYPE_CHECKING:

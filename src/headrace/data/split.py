@@ -10,10 +10,10 @@ import numpy as np
 
 from headrace.adapters import draw_seed
 from headrace.data.compose import Subset
-from headrace.data.reading import Indexable, check_dataset
 from headrace.errors import ArgumentError
 from headrace.keys import check_seed, epoch_key
 from headrace.order.permutation import Shuffled
+from headrace.pipeline.reading import Indexable, check_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ import numpy as np
 
 from headrace.data.dataset import Dataset
 from headrace.data.fields import FieldDecoders, check_fields
-from headrace.data.reading import check_index, check_indices, read_samples
 from headrace.errors import ArgumentError, StorageError
+from headrace.pipeline.reading import check_index, check_indices, read_each
 from headrace.storage.paths import find_paths
 from headrace.storage.tar_files import KEY, TarFiles
 from headrace.storage.unpacking import check_readable, compression
@@ -106,7 +106,7 @@ class TarDataset(Dataset[dict[str, Any]]):
         try:
             columns = self._tars.read(positions, self.fields, verify=self.verify)
         except StorageError:  # they may only have different fields, which is no error of a list
-            return read_samples(self, indices, singly=True)
+            return read_each(self.__getitem__, indices, type(self).__name__)
         return self._decoders.samples(columns, positions, self._tars.where)
 
     def get_batch(self, indices: NDArray[np.int64]) -> dict[str, Any]:

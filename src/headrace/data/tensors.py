@@ -10,8 +10,10 @@ from headrace import adapters, kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.data.dataset import Dataset
-from headrace.data.reading import Rows, check_index, check_indices
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.pipeline.nodes import Node, Source
+from headrace.pipeline.read_plan import Rows
+from headrace.pipeline.reading import check_index, check_indices
 from headrace.storage.rows import rows_differ
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._columns = _columns(self.tensors)
+
+    def node(self) -> Node:
+        """Return the description of the dataset."""
+        return Source(self, draws=False)
 
     def releases_gil(self) -> bool:
         """Whether all tensors lie where the kernels, or NumPy, gather them without the GIL."""

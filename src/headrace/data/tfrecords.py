@@ -8,9 +8,9 @@ import numpy as np
 
 from headrace.batch.collate import default_collate
 from headrace.data.fields import FieldDecoders
-from headrace.data.reading import check_index, check_indices
 from headrace.data.records import RecordDataset
 from headrace.errors import StorageError
+from headrace.pipeline.reading import check_index, check_indices
 from headrace.progress import Progress
 from headrace.storage.example_reader import ExampleReader, infer
 from headrace.storage.paths import find_paths

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.data.dataset import Dataset
-from headrace.data.reading import check_index, read_batch, read_samples, reads_batches, releases_gil
 from headrace.keys import use_keys
 from headrace.packing.png import with_png
+from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.reading import check_index
 from headrace.position import Epoch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from headrace.data.reading import Indexable
     from headrace.packing.fields import Fields
+    from headrace.pipeline.reading import Indexable
     from headrace.storage.writers.base import Chunk, Columns, Format
 
 __all__ = ["EncodedChunks"]
@@ -54,11 +55,12 @@ class EncodedChunks(Dataset[Any]):
 
     def releases_gil(self) -> bool:
         """Whether chunks are best made in threads."""
-        return releases_gil(self._dataset)
+        return compile_dataset(self._dataset).releases_gil
 
     def _read(self, indices: NDArray[np.int64]) -> Columns:
-        if reads_batches(self._dataset):
+        plan = compile_dataset(self._dataset)
+        if plan.reads_batches:
             with suppress(Exception), use_keys(_DRAWS, indices):  # what is wrong gets a name when read one by one
-                return self._fields.of_batch(read_batch(self._dataset, indices), len(indices))
+                return self._fields.of_batch(plan.batch(indices), len(indices))
         with use_keys(_DRAWS, indices):
-            return self._fields.of_samples(read_samples(self._dataset, indices, singly=True))
+            return self._fields.of_samples(plan.samples(indices, singly=True))

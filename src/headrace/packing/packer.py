@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.data.reading import check_dataset
 from headrace.errors import ArgumentError, DestinationExistsError
 from headrace.loader import DataLoader
 from headrace.packing.encoding import EncodedChunks
@@ -22,13 +21,14 @@ from headrace.packing.places import Places
 from headrace.packing.shards import Shards
 from headrace.packing.sizes import parse_size
 from headrace.packing.undecoded import field_names, undecoded
+from headrace.pipeline.reading import check_dataset
 from headrace.storage.writers import FORMATS, get_format
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from headrace.data.reading import Indexable
+    from headrace.pipeline.reading import Indexable
     from headrace.storage.writers.base import Format
 
 __all__ = ["Packed", "pack"]

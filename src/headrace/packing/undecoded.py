@@ -12,7 +12,7 @@ from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from headrace.transforms.decode import Decode
 
 if TYPE_CHECKING:
-    from headrace.data.reading import Indexable
+    from headrace.pipeline.reading import Indexable
 
 __all__ = ["field_names", "undecoded"]
 

@@ -13,9 +13,10 @@ from headrace.data.dataset import Dataset
 from headrace.data.images import ImageDataset
 from headrace.data.mapped import MapDataset
 from headrace.data.opening import format_at, image_fields, open_dataset
-from headrace.data.reading import check_index, read_batch, reads_batches
 from headrace.errors import CorruptDataError, HeadraceError
 from headrace.loader import DataLoader
+from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.reading import check_index
 from headrace.transforms.decode import decode
 
 if TYPE_CHECKING:
@@ -140,9 +141,10 @@ class _Checks(Dataset[tuple[int, int, list[Bad]]]):
     def _check(self, number: int, rows: NDArray[np.int64], start: int) -> tuple[int, list[Bad]]:
         """The bytes of the good samples in some rows of a part, and the bad ones."""
         dataset, images = self._parts[number], self._images[number]
-        if reads_batches(dataset):
+        plan = compile_dataset(dataset)
+        if plan.reads_batches:
             try:
-                batch = read_batch(dataset, rows)
+                batch = plan.batch(rows)
                 _decode_all(batch, images)
                 return count_bytes(batch), []
             except Exception:  # noqa: S110 - the samples are looked at one by one

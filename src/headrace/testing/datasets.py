@@ -21,18 +21,18 @@ import numpy as np
 from headrace import adapters
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import children
-from headrace.data.reading import check_dataset as check_methods
-from headrace.data.reading import read_batch, read_samples, reads_batches
 from headrace.errors import ArgumentTypeError
-from headrace.faces import fast_face
 from headrace.keys import use_keys
+from headrace.pipeline.capabilities import capability
+from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.reading import check_dataset as check_methods
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from headrace.data.reading import Indexable
+    from headrace.pipeline.reading import Indexable
 
 __all__ = ["check_dataset", "check_same"]
 
@@ -114,7 +114,9 @@ def _checked_length(dataset: Indexable[Any], name: str) -> int:
 
 def _read_alone(dataset: Indexable[Any], index: int, name: str, drawing_for: int | None = None) -> Any:
     numbers = np.array([index if drawing_for is None else drawing_for])
-    return _attempt(lambda: read_samples(dataset, [index], singly=True)[0], numbers, f"{name}: index {index}")
+    return _attempt(
+        lambda: compile_dataset(dataset).samples([index], singly=True)[0], numbers, f"{name}: index {index}"
+    )
 
 
 def _attempt(read: Callable[[], Any], indices: NDArray[np.int64], what: str) -> Any:
@@ -145,13 +147,14 @@ def _batches(chosen: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _check_faces(dataset: Indexable[Any], indices: NDArray[np.int64], alone: list[Any], name: str) -> None:
-    if fast_face(dataset, "__getitems__", "__getitem__") is not None:
+    plan = compile_dataset(dataset)
+    if plan.reads_many:
         asked = f"{name}: __getitems__ of the indices {indices.tolist()}"
-        found = _attempt(lambda: read_samples(dataset, indices), indices, asked)
+        found = _attempt(lambda: plan.samples(indices), indices, asked)
         check_same(found, alone, f"{asked} differs from single reading")
-    if fast_face(dataset, "get_batch", "__getitem__") is not None and reads_batches(dataset):
+    if capability(dataset, "get_batch") is not None and plan.reads_batches:
         asked = f"{name}: get_batch of the indices {indices.tolist()}"
-        batch = _attempt(lambda: read_batch(dataset, indices), indices, asked)
+        batch = _attempt(lambda: plan.batch(indices), indices, asked)
         check_same(batch, default_collate(alone, indices), f"{asked} differs from default_collate of single samples")
 
 

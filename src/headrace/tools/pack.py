@@ -9,13 +9,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from headrace.data.opening import format_at, open_dataset
-from headrace.data.reading import check_dataset
 from headrace.errors import ArgumentError
 from headrace.packing.packer import pack
+from headrace.pipeline.reading import check_dataset
 from headrace.tools.rate import bar, summary
 
 if TYPE_CHECKING:
-    from headrace.data.reading import Indexable
+    from headrace.pipeline.reading import Indexable
 
 __all__ = ["open_source", "run"]
 

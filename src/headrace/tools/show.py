@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from headrace.data.hints import blocks
 from headrace.errors import ArgumentError
+from headrace.pipeline.hints import blocks
 from headrace.tools.fields import find_images, find_labels
 from headrace.tools.plain import draws, functions_of, layers_of, without_random
 from headrace.tools.sheet import PAPER, channels_last, contact_sheet, picture, shown_range

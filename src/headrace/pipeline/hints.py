@@ -1,0 +1,137 @@
+"""Hints that datasets give beside their samples, over a whole tree of them.
+
+None of them changes a sample, so they count also where a derived class has its own `__getitem__`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.pipeline.capabilities import add_counters, capability, checked_blocks, concat_blocks
+from headrace.pipeline.nodes import Cached, Concat, Map, Node, Select, Source, Zip
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["blocks", "counters", "has_counters", "reads_ahead", "will_need"]
+
+
+def _hinted(dataset: Any) -> Node:
+    """Return the node of a dataset for its hints, where it does not matter how samples are read."""
+    node = getattr(dataset, "node", None) if callable(getattr(type(dataset), "node", None)) else None
+    found: Node = Source(dataset) if node is None else node()
+    return found
+
+
+def reads_ahead(dataset: Any) -> bool:
+    """Return whether the dataset, or one of those that it is made of, wants to hear which samples will be read."""
+    return _reads_ahead(_hinted(dataset))
+
+
+def will_need(dataset: Any, indices: NDArray[np.int64]) -> None:
+    """Tell the dataset that the samples at the indices will be read soon, if it wants to hear.
+
+    Its method `will_need(indices)` returns at once: it may ask the system for pages of a file, or let a
+    thread of its own fetch what lies far away. It is called where the samples will be read: in the
+    consumer, in several threads, or in each worker process for a part of the samples.
+
+    Args:
+        dataset: any object.
+        indices: shape (n,), int64, in the order in which they will be read; not negative.
+    """
+    _will_need(_hinted(dataset), indices)
+
+
+def blocks(dataset: Any) -> int | NDArray[np.int64] | None:
+    """Return which samples of the dataset lie together, and are best read together.
+
+    Returns:
+        What its method `blocks()` says: the number of samples a block; or where blocks of different
+        sizes begin, and the last one ends, shape (blocks + 1,), int64; None where nobody says.
+
+    Raises:
+        ArgumentError: it says something else.
+    """
+    return _blocks(_hinted(dataset))
+
+
+def has_counters(dataset: Any) -> bool:
+    """Return whether the dataset, or one of those that it is made of, counts anything."""
+    return _has_counters(_hinted(dataset))
+
+
+def counters(dataset: Any) -> dict[str, int]:
+    """Return what the dataset, and those that it is made of, have counted so far in this process.
+
+    They are totals that only rise, such as hits and misses of a cache, so that those of several
+    processes add up.
+    """
+    return _counters(_hinted(dataset))
+
+
+def _reads_ahead(node: Node) -> bool:
+    match node:
+        case Map() | Select() | Cached():
+            return _reads_ahead(node.input)
+        case Concat() | Zip():
+            return any(map(_reads_ahead, node.inputs))
+    return capability(node.dataset, "will_need") is not None
+
+
+def _will_need(node: Node, indices: NDArray[np.int64]) -> None:
+    hear = capability(node.dataset, "will_need")
+    if hear is not None:
+        hear(indices)
+        return
+    match node:
+        case Map():
+            _will_need(node.input, indices)
+        case Select():
+            _will_need(node.input, node.indices[indices])
+        case Zip():
+            for each in node.inputs:
+                _will_need(each, indices)
+        case Concat():
+            which = np.searchsorted(node.stops, indices, side="right")
+            for number in np.unique(which).tolist():
+                start = int(node.stops[number - 1]) if number else 0
+                _will_need(node.inputs[number], indices[which == number] - start)
+
+
+def _blocks(node: Node) -> int | NDArray[np.int64] | None:
+    asks = capability(node.dataset, "blocks")
+    if asks is not None:
+        return checked_blocks(node.dataset, asks())
+    match node:
+        case Map() | Cached():
+            return _blocks(node.input)
+        case Zip():
+            return next((found for found in map(_blocks, node.inputs) if found is not None), None)
+        case Concat():
+            return concat_blocks(map(_blocks, node.inputs), np.diff(node.stops, prepend=0).tolist())
+    return None
+
+
+def _has_counters(node: Node) -> bool:
+    own = capability(node.dataset, "counters") is not None
+    match node:
+        case Map() | Select():
+            return own or _has_counters(node.input)
+        case Concat() | Zip():
+            return own or any(map(_has_counters, node.inputs))
+    return own
+
+
+def _counters(node: Node) -> dict[str, int]:
+    asks = capability(node.dataset, "counters")
+    own = {} if asks is None else dict(asks())
+    match node:
+        case Cached():
+            return add_counters([own, _counters(node.input)])
+        case Map() | Select() if asks is None:
+            return _counters(node.input)
+        case Concat() | Zip() if asks is None:
+            return add_counters(map(_counters, node.inputs))
+    return own

@@ -1,0 +1,474 @@
+"""Plans by which samples and batches of a dataset are read: what `headrace.pipeline.compile` makes of its nodes.
+
+All that depends on the dataset alone is known here already: which functions are applied in which order, where each
+draws, which of them become one pass, and whether whole batches can be read. Every plan reads a sample (`sample`) and
+a batch (`batch`) with the same bytes; `reads_batches` tells whether a batch is more than its samples, collated.
+"""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from headrace.batch.collate import default_collate
+from headrace.batch.merge import merge
+from headrace.batch.structure import get_field, replace_field
+from headrace.faces import batch_function
+from headrace.failures import add_note
+from headrace.keys import Chain, notice_unnamed, part, slot
+from headrace.pipeline.capabilities import capability
+from headrace.pipeline.columns import collate_columns, gives_columns
+from headrace.pipeline.reading import check_indices, read_each, read_many
+from headrace.transforms.encoded import become_one_size, make_batch, make_sample
+from headrace.transforms.fuse import Writer, apply_to_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.transforms.fuse import Step
+
+__all__ = [
+    "ConcatPlan",
+    "EncodedPlan",
+    "MapPlan",
+    "Mapped",
+    "OwnMapPlan",
+    "PartsPlan",
+    "Plan",
+    "Rows",
+    "RowsPlan",
+    "SelectPlan",
+    "SourcePlan",
+    "ZipPlan",
+]
+
+_ROWS = 8  # of a dataset, for which it is worth to read it by itself
+
+
+class Mapped(NamedTuple):
+    """A function mapped over a field.
+
+    Attributes:
+        slots: where it draws, one slot in the other, from where the whole plan stands.
+        function: the function.
+        field: the field; None for the whole sample.
+        is_own: whether it is part of the source that it is applied to.
+    """
+
+    slots: tuple[int, ...]
+    function: Callable[[Any], Any]
+    field: int | str | None
+    is_own: bool = False
+
+    @property
+    def step(self) -> Step:
+        """The function, with where it draws."""
+        return self.slots, self.function
+
+
+class Rows(NamedTuple):
+    """Some samples of a field that is an array, before they are gathered.
+
+    Attributes:
+        array: all samples of the field, shape (N, ...).
+        rows: which of them, shape (n,), int64.
+        wrap: makes of an ndarray what the field is in a batch.
+        complete: makes a batch of what the field has become, and of the other fields.
+    """
+
+    array: NDArray[Any]
+    rows: NDArray[np.int64]
+    wrap: Callable[[NDArray[Any]], Any]
+    complete: Callable[[Any], Any]
+
+
+class Plan(ABC):
+    """Reads the samples of a dataset.
+
+    Attributes:
+        name: of the dataset's class, for the texts of errors.
+        reads_batches: whether a batch is read by another way than sample by sample.
+        decodes: whether whole batches of encoded images are decoded in one pass.
+    """
+
+    name: str
+    reads_batches: bool
+    decodes = False
+
+    @abstractmethod
+    def sample(self, index: Any) -> Any:
+        """Read the sample at an index."""
+
+    @abstractmethod
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        """Read the batch of the samples at the indices, shape (n,), int64."""
+
+    def samples(self, indices: NDArray[np.int64]) -> list[Any]:
+        """Read the samples at the indices, each with its own randomness."""
+        return read_each(self.sample, indices.tolist(), self.name)
+
+    def collated(self, indices: NDArray[np.int64]) -> Any:
+        """Read the batch of the samples at the indices sample by sample."""
+        return default_collate(self.samples(indices), indices)
+
+    def annotate(self, error: Exception, index: int) -> None:
+        """Let an error say of which sample it is."""
+        add_note(error, f"while decoding sample {index} of {self.name}")
+
+
+class SourcePlan(Plan):
+    """Reads a dataset that reads by itself.
+
+    Args:
+        dataset: the dataset.
+        slots: where it draws.
+    """
+
+    def __init__(self, dataset: Any, slots: tuple[int, ...]) -> None:
+        self.name = type(dataset).__name__
+        self.dataset = dataset
+        self._slots = slots
+        self._get_batch = capability(dataset, "get_batch")
+        self._getitems = capability(dataset, "__getitems__")
+        self._gives_columns = gives_columns(dataset)
+        self._annotate = capability(dataset, "annotate")
+        self.open_rows = capability(dataset, "open_rows")
+        self.reads_batches = bool(self._get_batch or self._getitems or self._gives_columns)
+        if not slots:  # nothing stands between
+            self.sample = partial(operator.getitem, dataset)  # type: ignore[method-assign]
+            if self._get_batch is not None:
+                self.batch = self._get_batch  # type: ignore[method-assign]
+
+    def sample(self, index: Any) -> Any:
+        with slot(*self._slots):
+            return self.dataset[index]
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        with slot(*self._slots):
+            if self._get_batch is not None:
+                return self._get_batch(indices)
+            columns = self._columns(indices) if self._gives_columns else None
+            return default_collate(self._samples(indices), indices) if columns is None else columns
+
+    def samples(self, indices: NDArray[np.int64]) -> list[Any]:
+        with slot(*self._slots):
+            return self._samples(indices)
+
+    def annotate(self, error: Exception, index: int) -> None:
+        if self._annotate is None:
+            super().annotate(error, index)
+        else:
+            self._annotate(error, index)
+
+    def _samples(self, indices: NDArray[np.int64]) -> list[Any]:
+        keys = indices.tolist()
+        samples = None if self._getitems is None else read_many(self._getitems, keys, self.name)
+        return read_each(partial(operator.getitem, self.dataset), keys, self.name) if samples is None else samples
+
+    def _columns(self, indices: NDArray[np.int64]) -> dict[str, Any] | None:
+        """Read columns; None if the samples must be read one by one, or are no dicts."""
+        with notice_unnamed() as draws:
+            columns = self.dataset[indices.tolist()]
+        return collate_columns(columns, indices) if isinstance(columns, dict) and not draws.noticed else None
+
+
+class SelectPlan(Plan):
+    """Reads samples of another plan by other indices.
+
+    Args:
+        input: the other plan.
+        selected: for each dataset that takes some of the samples of the one below it, the outermost first, which.
+    """
+
+    def __init__(self, input: Plan, selected: Sequence[NDArray[np.int64]]) -> None:  # noqa: A002
+        self.name = input.name
+        self.reads_batches, self.decodes = input.reads_batches, input.decodes
+        self._input = input
+        self._selected = list(selected)
+
+    def sample(self, index: Any) -> Any:
+        for indices in self._selected:
+            index = int(indices[index])
+        return self._input.sample(index)
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        return self._input.batch(self._below(indices))
+
+    def annotate(self, error: Exception, index: int) -> None:
+        for indices in self._selected:
+            index = int(indices[index])
+        self._input.annotate(error, index)
+
+    def _below(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        for selected in self._selected:
+            indices = selected[check_indices(indices, len(selected))]
+        return indices
+
+
+class MapPlan(Plan):
+    """Applies functions one after the other.
+
+    Args:
+        input: reads what they are applied to.
+        steps: the functions.
+    """
+
+    def __init__(self, input: Plan, steps: Sequence[Mapped]) -> None:  # noqa: A002
+        self.name = input.name
+        self._input = input
+        self._one = Chain((step.slots, _on_field(step.function, step.field)) for step in steps)
+        self._all = batch_chain(steps)
+        self.reads_batches = input.reads_batches and self._all is not None
+        self.decodes = self.reads_batches and input.decodes
+
+    def sample(self, index: Any) -> Any:
+        return self._one(self._input.sample(index))
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        if self._all is None or not self._input.reads_batches:
+            return self.collated(indices)
+        return self._all(self._input.batch(indices))
+
+    def annotate(self, error: Exception, index: int) -> None:
+        self._input.annotate(error, index)
+
+
+class OwnMapPlan(MapPlan):
+    """Applies functions that are part of a source, whose errors say which of its samples they are of."""
+
+    def sample(self, index: Any) -> Any:
+        value = self._input.sample(index)
+        try:
+            return self._one(value)
+        except Exception as error:
+            self._input.annotate(error, index)
+            raise
+
+
+class RowsPlan(MapPlan):
+    """Does functions on images that lie in an array in one pass, which need not be gathered first.
+
+    Where the rows are not to be had, or nothing is won, functions are applied one after the other.
+
+    Args:
+        input: the dataset of the rows.
+        steps: all functions, each of which works on batches.
+        field: the field whose functions are one pass; those of other fields have nothing to do with it.
+    """
+
+    def __init__(self, input: SourcePlan, steps: Sequence[Mapped], field: int | str | None) -> None:  # noqa: A002
+        super().__init__(input, steps)
+        self._open_rows = input.open_rows
+        self._field = field
+        self._steps = [step.step for step in steps if step.field == field]
+        self._others = batch_chain([step for step in steps if step.field != field])
+        self._writer = Writer()
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        rows: Rows | None = None if self._open_rows is None else self._open_rows(indices, self._field)
+        if rows is not None:
+            value = apply_to_rows(rows.array, rows.rows, self._steps, rows.wrap, self._writer)
+            if value is not None:
+                batch = rows.complete(value)
+                return batch if self._others is None else self._others(batch)
+        return super().batch(indices)
+
+
+class EncodedPlan(Plan):
+    """Decodes images, and does what follows on the same field, in one pass; a sample goes the same way.
+
+    Args:
+        input: reads samples with encoded images in the field.
+        field: the field.
+        steps: the functions of the field, the first of them a Decode.
+    """
+
+    def __init__(self, input: Plan, field: int | str | None, steps: Sequence[Step]) -> None:  # noqa: A002
+        self.name = input.name
+        self._input = input
+        self._field = field
+        self._steps = list(steps)
+        self.reads_batches = self.decodes = become_one_size(self._steps)
+
+    def sample(self, index: Any) -> Any:
+        sample = self._input.sample(index)
+        file = get_field(sample, self._field)
+        try:
+            image = make_sample(file, self._steps)
+        except Exception as error:
+            self._input.annotate(error, index)
+            raise
+        return replace_field(sample, self._field, image)
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        if not self.reads_batches:
+            return self.collated(indices)
+        files, batch = self._read(indices)
+        images = make_batch(files, self._steps, lambda error, row: self._input.annotate(error, int(indices[row])))
+        return self.collated(indices) if images is None else replace_field(batch, self._field, images)
+
+    def annotate(self, error: Exception, index: int) -> None:
+        self._input.annotate(error, index)
+
+    def _read(self, indices: NDArray[np.int64]) -> tuple[list[Any], Any]:
+        """Read the encoded images, and a batch in which something else may stand in their place."""
+        if self._input.reads_batches:
+            batch = self._input.batch(indices)
+            return list(get_field(batch, self._field)), batch
+        samples = self._input.samples(indices)
+        files = [get_field(sample, self._field) for sample in samples]
+        return files, default_collate([replace_field(sample, self._field, b"") for sample in samples], indices)
+
+
+class _Located(NamedTuple):
+    """Some of the samples of a batch, which lie in one of several datasets.
+
+    Attributes:
+        number: which dataset.
+        positions: where they stand in the batch, shape (n,), int64.
+        indices: their indices in the dataset, shape (n,), int64.
+    """
+
+    number: int
+    positions: NDArray[np.int64]
+    indices: NDArray[np.int64]
+
+
+class ConcatPlan(Plan):
+    """Reads datasets that stand end to end, each of them at once.
+
+    Args:
+        name: of the class that holds them.
+        inputs: their plans.
+        stops: where each ends, shape (len(inputs),), int64.
+    """
+
+    def __init__(self, name: str, inputs: Sequence[Plan], stops: NDArray[np.int64]) -> None:
+        self.name = name
+        self.inputs = list(inputs)
+        self.stops = stops
+        self._starts = [0, *stops[:-1].tolist()]
+        self.reads_batches = any(each.reads_batches for each in inputs)
+        self.decodes = any(each.decodes for each in inputs)
+
+    def sample(self, index: Any) -> Any:
+        number = int(np.searchsorted(self.stops, index, side="right"))
+        return self.inputs[number].sample(index - self._starts[number])
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        return self.read(self.locate(indices))
+
+    def locate(self, indices: NDArray[np.int64]) -> list[_Located]:
+        """Return the samples by the dataset that they lie in; none of them lie in the first one."""
+        indices = check_indices(indices, int(self.stops[-1]))
+        which = np.searchsorted(self.stops, indices, side="right")
+        located = []
+        for number in np.unique(which).tolist() or [0]:
+            rows = np.flatnonzero(which == number)
+            located.append(_Located(number, rows, indices[rows] - self._starts[number]))
+        return located
+
+    def read(self, located: list[_Located]) -> Any:
+        """Read the batch of samples that have been located, those of each dataset at once."""
+        count = sum(len(each.positions) for each in located)
+        batches = []
+        for number, positions, indices in located:
+            with part(positions, count):
+                batches.append(self.inputs[number].batch(indices))
+        return batches[0] if len(batches) == 1 else merge(batches, [each.positions for each in located])
+
+    def annotate(self, error: Exception, index: int) -> None:
+        ((number, _, (place,)),) = self.locate(np.array([index]))
+        self.inputs[number].annotate(error, int(place))
+
+
+class PartsPlan(Plan):
+    """Applies functions to datasets that stand end to end: in each of them, or behind all, as is faster.
+
+    Args:
+        inside: reads the datasets with the functions applied to each.
+        behind: makes a plan that applies them to all together.
+    """
+
+    def __init__(self, inside: ConcatPlan, behind: Callable[[], MapPlan]) -> None:
+        self.name = inside.name
+        self._inside = inside
+        self._behind = behind
+        self._compiled: MapPlan | None = None
+        self.decodes = inside.decodes
+        self.reads_batches = inside.reads_batches
+
+    def sample(self, index: Any) -> Any:
+        return self._inside.sample(index)
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        located = self._inside.locate(indices)
+        if self._gains(located):
+            return self._inside.read(located)
+        if self._compiled is None:
+            self._compiled = self._behind()
+        return self._compiled.batch(indices)
+
+    def annotate(self, error: Exception, index: int) -> None:
+        self._inside.annotate(error, index)
+
+    def _gains(self, located: list[_Located]) -> bool:
+        """Return whether parts are read by themselves: there are images to decode, or enough rows in each."""
+        if not self.reads_batches:
+            return False
+        if sum(len(each.positions) for each in located) >= _ROWS * len(located):
+            return True
+        return any(self._inside.inputs[each.number].decodes for each in located)
+
+
+class ZipPlan(Plan):
+    """Reads datasets that stand side by side.
+
+    Args:
+        name: of the class that holds them.
+        inputs: their plans.
+        names: of the fields of a sample; None for a tuple.
+    """
+
+    def __init__(self, name: str, inputs: Sequence[Plan], names: tuple[str, ...] | None) -> None:
+        self.name = name
+        self._inputs = list(inputs)
+        self._names = names
+        self.reads_batches = any(each.reads_batches for each in inputs)
+
+    def sample(self, index: Any) -> Any:
+        return self._named([each.sample(index) for each in self._inputs])
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        return self._named([each.batch(indices) for each in self._inputs])
+
+    def _named(self, items: list[Any]) -> Any:
+        return tuple(items) if self._names is None else dict(zip(self._names, items, strict=True))
+
+
+def batch_chain(steps: Sequence[Mapped]) -> Chain | None:
+    """Return what applies functions to whole batches; None if there are none, or one works on samples only."""
+    functions = [(step, batch_function(step.function)) for step in steps]
+    whole = [(step.slots, _on_field(each, step.field)) for step, each in functions if each is not None]
+    return Chain(whole) if whole and len(whole) == len(steps) else None
+
+
+def _on_field(function: Callable[[Any], Any], field: int | str | None) -> Callable[[Any], Any]:
+    """Return the function of a sample, or batch, that applies one to a field of it."""
+    if field is None:
+        return function
+
+    def apply(value: Any) -> Any:
+        if type(value) is tuple and type(field) is int and -len(value) <= field < len(value):
+            items = list(value)
+            items[field] = function(items[field])
+            return tuple(items)
+        return replace_field(value, field, function(get_field(value, field)))
+
+    return apply

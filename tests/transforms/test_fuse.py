@@ -28,7 +28,7 @@ from headrace import (
     ToCHW,
     ToFloat,
 )
-from headrace.data import mapped
+from headrace.pipeline import read_plan
 from headrace.testing import check_same
 from headrace.transforms import fuse
 
@@ -84,7 +84,7 @@ def check_fused(dataset: Dataset[Any], made: list[int], *, fused: bool = True) -
     found = loaded(dataset)
     assert sum(made) == (len(dataset) if fused else 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mapped, "apply_to_rows", lambda *_: None)
+        patch.setattr(read_plan, "apply_to_rows", lambda *_: None)
         expected = loaded(dataset)
     for one, other in zip(found, expected, strict=True):
         check_same(one, other)
@@ -311,7 +311,7 @@ def test_any_chain(data: st.DataObject) -> None:
     dataset = TensorDataset(images_of((5, 6, 4), 6)).map(Compose(chain), field=0)
     found = loaded(dataset)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mapped, "apply_to_rows", lambda *_: None)
+        patch.setattr(read_plan, "apply_to_rows", lambda *_: None)
         expected = loaded(dataset)
     for one, other in zip(found, expected, strict=True):
         check_same(one, other)

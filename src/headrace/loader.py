@@ -37,6 +37,7 @@ from headrace.stats import LoaderStats, Meter
 from headrace.stream_checks import StreamHistory
 from headrace.tasks import Loaded, naming_step
 from headrace.work import WorkMaker
+from headrace.workers.settings import ProgramSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -500,7 +501,7 @@ class DataLoader(Generic[B_co]):
 
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
         """Workers for an iterator that begins with this epoch."""
-        maker = replace(self._maker(), seed=epoch.key("workers"))
+        maker = replace(self._maker(), seed=epoch.key("workers"), settings=ProgramSettings.now())
         return make_pool(self, maker, self._arena, turns=self._readers() is not None)
 
     def _maker(self) -> WorkMaker:

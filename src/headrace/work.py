@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.batch.arena import Arena
+    from headrace.workers.settings import ProgramSettings
 
 __all__ = ["WorkMaker"]
 
@@ -51,6 +52,7 @@ class WorkMaker:
         on_error: what a sample does that cannot be read: "raise", "skip" or "replace".
         from_batch: replace it with another sample of its batch, not of the whole dataset.
         dealt: the stream that all threads read together.
+        settings: what the program has set, for its workers; None where there are none.
     """
 
     dataset: Any
@@ -68,6 +70,7 @@ class WorkMaker:
     on_error: str = "raise"
     from_batch: bool = False
     dealt: DealtStream | None = None
+    settings: ProgramSettings | None = None
 
     def in_threads(self, arena: Arena) -> WorkMaker:
         """Make the one for workers that are threads, which have a stream and an arena together."""
@@ -84,6 +87,8 @@ class WorkMaker:
         return work if self.arena is None else _in_arena(work, self.arena)
 
     def _begin_worker(self, worker: int) -> None:
+        if self.settings is not None:
+            self.settings.apply(own_process=self.own_process)
         seed = epoch_key(self.seed, worker, "worker")
         # Code that asks where one stream is dealt out would leave out samples that are dealt out already.
         deals = self.shard or self.dealt is not None

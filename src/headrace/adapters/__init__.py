@@ -19,6 +19,8 @@ from headrace.adapters.base import (
     pin,
     rebuild,
     reduce,
+    settings,
+    use_settings,
     worker_info,
 )
 from headrace.adapters.generators import (
@@ -59,5 +61,7 @@ __all__ = [
     "restore_generator",
     "restore_globals",
     "seed_globals",
+    "settings",
+    "use_settings",
     "worker_info",
 ]

@@ -250,3 +250,26 @@ def enter_worker(info: Any) -> None:
         tell()
     else:
         when_imported(_TORCH_WORKER, tell)
+
+
+def settings() -> dict[str, Any]:
+    """Return what the program has set in the frameworks that it uses, by their names: plain values."""
+    if not _is_imported("torch"):
+        return {}
+    from headrace.adapters import torch
+
+    found = torch.settings()
+    return {} if found is None else {"torch": found}
+
+
+def use_settings(found: dict[str, Any], *, own_process: bool) -> None:
+    """Let the frameworks compute in this thread as they do in the program.
+
+    Args:
+        found: what `settings` gave there.
+        own_process: whether the process is a worker's own; then what a process has but once is set, too.
+    """
+    if "torch" in found:
+        from headrace.adapters import torch
+
+        torch.use_settings(found["torch"], own_process=own_process)

@@ -34,11 +34,13 @@ __all__ = [
     "reduce",
     "row",
     "seed",
+    "settings",
     "stack",
     "take",
     "tell_worker",
     "to_numpy",
     "use_one_thread",
+    "use_settings",
     "worker_info",
 ]
 
@@ -228,6 +230,25 @@ def restore(found: bytes, generator: Any = None) -> None:
 def is_data(dataset: object) -> bool:
     """Whether the dataset is of one of torch's classes, or a tensor."""
     return isinstance(dataset, torch.Tensor | torch.utils.data.Dataset)
+
+
+def settings() -> tuple[str, bool] | None:
+    """Return the default dtype, and whether gradients are recorded; None where both are torch's own defaults."""
+    dtype, records = torch.get_default_dtype(), torch.is_grad_enabled()
+    return None if dtype == torch.float32 and records else (str(dtype).removeprefix("torch."), records)
+
+
+def use_settings(found: tuple[str, bool], *, own_process: bool) -> None:
+    """Compute as the program does: in this thread, and in the whole process if that is a worker's own.
+
+    Args:
+        found: what `settings` gave in the program.
+        own_process: whether the process is a worker's own.
+    """
+    dtype, records = found
+    if own_process:
+        torch.set_default_dtype(getattr(torch, dtype))
+    torch.set_grad_enabled(records)
 
 
 def use_one_thread() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 import weakref
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headrace import adapters
+from headrace.errors import HeadraceWarning
 from headrace.pipeline.compile import compile_dataset
 from headrace.workers import InlinePool, PoolOptions, ThreadPool
 
@@ -88,6 +90,19 @@ def uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:
     return loader.collate_fn is None and compile_dataset(loader.dataset).releases_gil
 
 
+# Below so many seconds nobody minds how long workers take to start.
+_LONG_START = 0.5
+# Of the calls above the warning: what ends an epoch, and the loop that asked for one more batch.
+_IN_THE_LOOP = 6
+
+
+def _text_of_start(took: float, lasted: float) -> str:
+    return (
+        f"starting the workers took {took:.1f} of the {lasted:.1f} seconds of an epoch; keep them between epochs with "
+        "persistent_workers=True"
+    )
+
+
 class PoolKeeper:
     """Hands out pools and takes them back.
 
@@ -106,6 +121,8 @@ class PoolKeeper:
 
     def __init__(self, *, persistent: bool) -> None:
         self._persistent = persistent
+        self._starts = 0
+        self._warns = True  # until it has
         self._open: weakref.WeakSet[Pool[Any, Any]] = weakref.WeakSet()
         self._idle: list[Pool[Any, Any]] = []
 
@@ -117,6 +134,7 @@ class PoolKeeper:
                 if not idle.closed:
                     return idle
         pool = make()
+        self._starts += 1
         self._open.add(pool)
         return pool
 
@@ -124,8 +142,14 @@ class PoolKeeper:
         """Take a pool back that has nothing more to do."""
         if self._persistent and not pool.closed:
             self._idle.append(pool)
-        else:
-            pool.close()
+            return
+        took, lasted = getattr(pool, "start_times", lambda: (0.0, 0.0))()
+        pool.close()
+        # The first start is the price of the first imports. That is not paid again, and only a second epoch shows
+        # that there are several.
+        if self._warns and self._starts > 1 and took > max(_LONG_START, lasted / 2):
+            self._warns = False
+            warnings.warn(_text_of_start(took, lasted), HeadraceWarning, stacklevel=_IN_THE_LOOP)
 
     def close(self) -> None:
         """Close all pools, those in use too, and keep none from now on."""

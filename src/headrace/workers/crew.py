@@ -86,6 +86,7 @@ class Crew:
         self._backlog: deque[tuple[int, bytes]] = deque()  # tasks that found no room in their connection
         self._poll = select.poll()
         self._watched: dict[int, Worker] = {}
+        self._started_at = 0.0
         self._modules: Collection[str] = ()  # that the work needs
         self._setup: tuple[int, list[tuple[int, int, bool]], list[SharedFile]] | None = None
         self._deaths: dict[int | None, int] = {}  # of each task; None for those between tasks
@@ -94,6 +95,7 @@ class Crew:
 
     def start(self) -> None:
         """Start all workers, and send them the work."""
+        self._started_at = monotonic()
         if self._context is None:
             prepare_template()  # it gets ready while the work is pickled
         pickled = None if self._forks else dump_work(self._make_work, "loader")
@@ -121,6 +123,12 @@ class Crew:
             self._poll.register(descriptor, select.POLLIN)
             self._watched[descriptor] = worker
         return worker
+
+    def start_times(self) -> tuple[float, float]:
+        """Return how many seconds passed from the start until a worker was ready, and until now."""
+        now = monotonic()
+        ready = min((at for worker in self._workers if (at := worker.report.ready_at)), default=now)
+        return ready - self._started_at, now - self._started_at
 
     # ------------------------------------------------------------------ tasks and results
 

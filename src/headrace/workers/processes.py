@@ -94,6 +94,10 @@ class ProcessPool(Generic[T, R]):
         self._next = -(-following // self.crew.size) * self.crew.size
         self.crew.give_up()
 
+    def start_times(self) -> tuple[float, float]:
+        """Return how many seconds passed until a worker could begin with the first task, and until now."""
+        return self.crew.start_times()
+
     def close(self) -> None:
         """End the processes."""
         self._end()

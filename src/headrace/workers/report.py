@@ -19,7 +19,7 @@ from headrace.workers.memory import create_file
 
 __all__ = ["Report", "ReportWriter"]
 
-_LAYOUT = struct.Struct("=qqq")  # whether it is ready, the task in hand, memory in bytes
+_LAYOUT = struct.Struct("=dqq")  # since when it is ready or 0, the task in hand, memory in bytes
 _TASK, _TASK_AT = struct.Struct("=q"), 8
 _PAGE = mmap.PAGESIZE
 _NO_TASK = -1
@@ -40,7 +40,12 @@ class Report:
     @property
     def ready(self) -> bool:
         """Whether the worker has begun to serve."""
-        return bool(self._read()[0])
+        return bool(self.ready_at)
+
+    @property
+    def ready_at(self) -> float:
+        """When the worker began to serve, on the clock `time.monotonic`; 0 if it has not."""
+        return self._read()[0]
 
     @property
     def task(self) -> int | None:
@@ -70,7 +75,7 @@ class Report:
         self._page.close()
         os.close(self.file)
 
-    def _read(self) -> tuple[int, int, int]:
+    def _read(self) -> tuple[float, int, int]:
         ready, task, memory = _LAYOUT.unpack_from(self._page)
         return ready, task, memory
 
@@ -95,6 +100,7 @@ class ReportWriter:
 
     def __init__(self, file: int) -> None:
         self._page = mmap.mmap(file, _PAGE)
+        self._ready_at = 0.0
         self._statm: int | None = None  # kept open: it is read for every task
         with suppress(OSError):
             self._statm = os.open("/proc/self/statm", os.O_RDONLY)
@@ -107,7 +113,8 @@ class ReportWriter:
 
     def wait(self) -> None:
         """Say that the worker has none, and how much memory it has."""
-        _LAYOUT.pack_into(self._page, 0, 1, _NO_TASK, self._memory())
+        self._ready_at = self._ready_at or monotonic()
+        _LAYOUT.pack_into(self._page, 0, self._ready_at, _NO_TASK, self._memory())
 
     def _memory(self) -> int:
         if self._statm is None:

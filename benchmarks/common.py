@@ -40,6 +40,7 @@ __all__ = [
     "machine",
     "per",
     "print_table",
+    "private_memory",
     "proportional_memory",
     "race",
     "rate",
@@ -261,6 +262,16 @@ def proportional_memory(processes: Iterable[int]) -> int:
             continue
         total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
     return total
+
+
+def private_memory(process: int) -> int:
+    """Bytes of memory of a process that no other has mapped; 0 where the system does not say."""
+    try:
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    private = [line.split()[1] for line in rollup.splitlines() if line.startswith(("Private_Clean:", "Private_Dirty:"))]
+    return sum(map(int, private)) * 1024
 
 
 def count_descriptors(process: int) -> int:

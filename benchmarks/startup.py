@@ -5,7 +5,9 @@
 Each contender has a process of its own in each round, so that its memory is its own. There it makes the table and the
 dataset, asks for the first batch of a shuffled epoch, and goes on: the memory is that of the process and of all that
 descend from it in the midst of the epoch, memory that several share counted once (Pss). "before" is the memory when
-the table is there and the loader is not, with what the contender has imported.
+the table is there and the loader is not, with what the contender has imported. "again" is the time to the first batch
+of a later epoch, and "own" the memory that the last worker shares with no other process. headrace's own workers need
+torch where the table is made of tensors.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.common import begin, family, proportional_memory, rival, touch
+from benchmarks.common import begin, family, private_memory, proportional_memory, rival, touch
 
 from headrace import DataLoader, TensorDataset
 
@@ -41,12 +43,16 @@ class Figures:
         before: memory in bytes before there was a loader.
         under_way: memory in bytes in the midst of the epoch.
         processes: how many processes there were then.
+        own: memory in bytes that the last of them had for itself.
+        again: seconds until the first batch of a later epoch.
     """
 
     seconds: float
     before: int
     under_way: int
     processes: int
+    own: int
+    again: float
 
 
 class Rows:
@@ -62,11 +68,17 @@ class Rows:
         return self.x[index], self.y[index]
 
 
-def with_headrace(backend: str) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
+def with_headrace(backend: str, *, tensors: bool = False) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
     """Make headrace's loader."""
-    return lambda x, y: DataLoader(
-        TensorDataset(x, y), BATCH, shuffle=True, seed=0, num_workers=WORKERS, backend=backend
-    )
+
+    def make(x: NDArray[Any], y: NDArray[Any]) -> Any:
+        parts: list[Any] = [x, y]
+        if tensors:
+            torch: Any = rival("torch")
+            parts = [torch.from_numpy(x), torch.from_numpy(y)]
+        return DataLoader(TensorDataset(*parts), BATCH, shuffle=True, seed=0, num_workers=WORKERS, backend=backend)
+
+    return make
 
 
 def with_torch(context: str, *, tensors: bool) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
@@ -83,6 +95,7 @@ def with_torch(context: str, *, tensors: bool) -> Callable[[NDArray[Any], NDArra
 
 CONTENDERS = {
     "headrace, 2 processes": with_headrace("process"),
+    "headrace, processes, tensors": with_headrace("process", tensors=True),
     "headrace, auto (2 threads)": with_headrace("auto"),
     "torch, fork, tensors": with_torch("fork", tensors=True),
     "torch, fork, ndarrays": with_torch("fork", tensors=False),
@@ -93,7 +106,7 @@ CONTENDERS = {
 
 def measure(name: str, rows: int, batches: int) -> Figures:
     """Run a contender in this process, as far into an epoch as the number of batches."""
-    if name.startswith("torch"):
+    if _needs_torch(name):
         rival("torch.utils.data")
     x = np.random.default_rng(0).random((rows, 64), np.float32)
     y = np.arange(rows) % 10
@@ -107,7 +120,25 @@ def measure(name: str, rows: int, batches: int) -> Figures:
         touch(batch)
         batch = next(iterator)
     processes = family()
-    return Figures(seconds, before, proportional_memory(processes), len(processes))
+    under_way, own = proportional_memory(processes), private_memory(processes[-1])
+    del iterator
+    return Figures(seconds, before, under_way, len(processes), own, time_again(loader))
+
+
+def time_again(loader: Any) -> float:
+    """Return the seconds until the first batch of a later epoch, the median of three."""
+    times = []
+    for _ in range(3):
+        start = perf_counter()
+        iterator = iter(loader)
+        next(iterator)
+        times.append(perf_counter() - start)
+        del iterator
+    return statistics.median(times)
+
+
+def _needs_torch(name: str) -> bool:
+    return name.startswith("torch") or name.endswith("tensors")
 
 
 def run_alone(name: str, rows: int, batches: int) -> Figures:
@@ -128,20 +159,20 @@ def main() -> None:
     rows, batches, rounds = (2000, 4, 1) if smoke else (1_000_000, 2000, 5)
     has_torch = rival("torch") is not None
     shown = [name for name in CONTENDERS if not (smoke and "spawn" in name)]  # to import torch three times is no trial
-    names = [name for name in shown if has_torch or not name.startswith("torch")]
+    names = [name for name in shown if has_torch or not _needs_torch(name)]
     found: dict[str, list[Figures]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
             found[name].append(run_alone(name, rows, batches))
     megabytes = rows * (64 * 4 + 8) / 1e6
     print(f"\n{rows:,} x 64 float32 and a label ({megabytes:.0f} MB), shuffled, batch {BATCH}, {WORKERS} workers")
-    columns = ("first best", "first median", "before", "under way", "more", "processes")
-    print(f"  {'':26}" + "".join(f"  {column:>12}" for column in columns))
+    columns = ("first best", "first median", "again", "before", "under way", "more", "processes", "own")
+    print(f"  {'':28}" + "".join(f"  {column:>12}" for column in columns))
     for name in shown:
         if name not in found:
-            print(f"  {name:26}  not installed")
+            print(f"  {name:28}  not installed")
             continue
-        print(f"  {name:26}" + "".join(f"  {cell:>12}" for cell in cells(found[name])))
+        print(f"  {name:28}" + "".join(f"  {cell:>12}" for cell in cells(found[name])))
     print('  memory is the median of the rounds, in MB of 10^6 bytes; "more" is what the loader adds, batches included')
 
 
@@ -153,10 +184,12 @@ def cells(rounds: list[Figures]) -> list[str]:
     return [
         f"{min(seconds) * 1e3:.0f} ms",
         f"{statistics.median(seconds) * 1e3:.0f} ms",
+        f"{statistics.median(of_round.again for of_round in rounds) * 1e3:.0f} ms",
         f"{before:.0f}",
         f"{under_way:.0f}",
         f"{under_way - before:.0f}",
         str(rounds[-1].processes),
+        f"{statistics.median(of_round.own for of_round in rounds) / 1e6:.0f}",
     ]
 
 

@@ -195,10 +195,14 @@ class BadSamples:
         )
 
 
+# Modules, with those in them, whose calls come between a user's code and a warning: a finalizer's, too.
+_NOT_THE_USERS = ("headrace", "weakref")
+
+
 def level_of_user() -> int:
     """How many calls the caller, itself included, is away from code that is not of this package."""
     level, frame = 1, sys._getframe(1)  # noqa: SLF001 - what `skip_file_prefixes` does from Python 3.12 on
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "headrace":
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
         level, frame = level + 1, frame.f_back
     return level
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import adapters
 from headrace.errors import HeadraceWarning
+from headrace.failures import level_of_user
 from headrace.pipeline.compile import compile_dataset
 from headrace.workers import InlinePool, PoolOptions, ThreadPool
 
@@ -92,8 +93,6 @@ def uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:
 
 # Below so many seconds nobody minds how long workers take to start.
 _LONG_START = 0.5
-# Of the calls above the warning: what ends an epoch, and the loop that asked for one more batch.
-_IN_THE_LOOP = 6
 
 
 def _text_of_start(took: float, lasted: float) -> str:
@@ -149,7 +148,7 @@ class PoolKeeper:
         # that there are several.
         if self._warns and self._starts > 1 and took > max(_LONG_START, lasted / 2):
             self._warns = False
-            warnings.warn(_text_of_start(took, lasted), HeadraceWarning, stacklevel=_IN_THE_LOOP)
+            warnings.warn(_text_of_start(took, lasted), HeadraceWarning, stacklevel=level_of_user())
 
     def close(self) -> None:
         """Close all pools, those in use too, and keep none from now on."""

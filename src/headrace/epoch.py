@@ -196,6 +196,7 @@ class StreamedBatches:
         Raises:
             StopIteration: the stream is over.
             ArgumentTypeError: it has been gone through before, and cannot be again.
+            DatasetChangedError: worker processes that have it together read other samples of it.
         """
         while not self._waiting:
             try:
@@ -208,6 +209,7 @@ class StreamedBatches:
                 raise StopIteration
             task = self._results.task
             assert task is not None  # noqa: S101 - a result is a task's
+            self._check.compare(task.number, found.sums)
             self._take(found, task)
         item, step = self._waiting.popleft()
         if step is not None:

@@ -76,7 +76,7 @@ class StateError(HeadraceError, ValueError):
 
 
 class DatasetChangedError(HeadraceError, RuntimeError):
-    """The dataset's length changed while an epoch was running."""
+    """The dataset's length changed while an epoch was running, or its samples differ from worker to worker."""
 
 
 class DecodeError(HeadraceError, ValueError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from headrace.batch.checksum import checksum
 from headrace.errors import ArgumentTypeError
 from headrace.failures import Failure, add_note, without_frames
 from headrace.keys import use_keys
@@ -34,6 +35,7 @@ class _Samples(NamedTuple):
     samples: list[Any]
     errors: list[Exception]  # those that are told
     failures: list[Failure]  # those of samples that are passed over
+    sums: tuple[int, int] | None = None  # checksums of all samples before this batch, and with it
 
 
 class StreamReader:
@@ -51,6 +53,7 @@ class StreamReader:
         workers: how many such readers there are.
         seeds_globals: seed the generators that the process shares before the samples of each batch.
         skips: pass over samples that fail, where the stream goes on after them.
+        sums: give checksums of the samples, to be compared with those of other readers of the same stream.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class StreamReader:
         workers: int = 1,
         seeds_globals: bool = False,
         skips: bool = False,
+        sums: bool = False,
     ) -> None:
         self._stream = stream
         self._size = batch_size or 1
@@ -74,6 +78,7 @@ class StreamReader:
         self._workers = workers
         self._seeds_globals = seeds_globals
         self._skips = skips
+        self._sums = sums
         self._epoch: Epoch | None = None
 
     def begin(self, epoch: Epoch) -> None:
@@ -87,6 +92,7 @@ class StreamReader:
         self._number = 0  # of the batch that comes next
         self._position = 0  # of the sample that comes next
         self._asked = 0  # how often the stream was asked for a sample
+        self._sum = 0  # of all samples so far
         self._ended = True
         if hasattr(self._stream, "set_epoch"):
             self._stream.set_epoch(epoch.number)
@@ -114,16 +120,16 @@ class StreamReader:
 
     def load(self, task: StreamTask, read: _Samples) -> Loaded:
         """Make the batch of a task of its samples. Several threads may do that at the same time."""
-        samples, errors, failures = read
+        samples, errors, failures, sums = read
         if task.skip:
-            return Loaded(0)
+            return Loaded(0, sums=sums)
         if not samples or (self._drop_last and len(samples) < self._size):
-            return Loaded(0, errors=errors, failures=failures)
+            return Loaded(0, errors=errors, failures=failures, sums=sums)
         try:
             batch = self._collate(samples, task)
         except Exception as error:
-            return Loaded(len(samples), errors=[*errors, error], failures=failures)
-        return Loaded(len(samples), batch, loaded=True, errors=errors, failures=failures)
+            return Loaded(len(samples), errors=[*errors, error], failures=failures, sums=sums)
+        return Loaded(len(samples), batch, loaded=True, errors=errors, failures=failures, sums=sums)
 
     def _collate(self, samples: list[Any], task: StreamTask) -> Any:
         first = task.number * self._size
@@ -161,7 +167,15 @@ class StreamReader:
             samples.append(sample)
             self._position += 1
             in_a_row = 0
-        return _Samples(samples, errors, failures)
+        return _Samples(samples, errors, failures, self._sum_up(samples))
+
+    def _sum_up(self, samples: list[Any]) -> tuple[int, int] | None:
+        if not self._sums:
+            return None
+        before = self._sum
+        for sample in samples:
+            self._sum = checksum(sample, self._sum)
+        return before, self._sum
 
     def _goes_on_after(self, error: Exception) -> bool:
         """Whether the stream can be asked for the sample after one that failed; if not, say why."""

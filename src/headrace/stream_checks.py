@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from headrace.errors import ArgumentTypeError, HeadraceWarning
+from headrace.errors import ArgumentTypeError, DatasetChangedError, HeadraceWarning
 from headrace.failures import level_of_user
 
 __all__ = ["StreamCheck", "StreamHistory"]
@@ -34,7 +34,7 @@ class StreamHistory:
 
 
 class StreamCheck:
-    """Counts the samples of one epoch of a stream."""
+    """Counts the samples of one epoch of a stream, and compares what its readers see."""
 
     def __init__(self, history: StreamHistory, readers: int, *, drops: int, whole: bool) -> None:
         self._history = history
@@ -45,6 +45,8 @@ class StreamCheck:
         self._samples = 0
         self._lost = False  # an error may stand for a sample
         self._length = _length(history.stream) if whole else None
+        self._sums: dict[int, int] = {}  # of the samples before a batch, by its number, until they are compared
+        self._differ = False
 
     def count(self, samples: int, *, lost: bool) -> None:
         """Take note of samples that have come, and warn once of more than the stream's length.
@@ -58,6 +60,29 @@ class StreamCheck:
         self._history.gave_samples = self._history.gave_samples or samples > 0
         if self._length is not None and self._samples > self._length:
             self._warn(f"more samples have come, so len(loader) is too small{self._several()}")
+
+    def compare(self, number: int, sums: tuple[int, int] | None) -> None:
+        """Compare what two workers have read before a batch, of whom one has that batch and one the batch before it.
+
+        Args:
+            number: which batch of the stream.
+            sums: checksums of all samples before it, and with it.
+
+        Raises:
+            DatasetChangedError: they have read other samples, now or earlier in the epoch.
+        """
+        for place, found in zip((number, number + 1), sums or (), strict=False):
+            other = self._sums.pop(place, None)
+            if other is None:
+                self._sums[place] = found
+            self._differ = self._differ or other not in (None, found)
+        if self._differ:
+            raise DatasetChangedError(
+                f"the worker processes read different samples of the stream {self._name}, each for itself, so some "
+                "would be lost and others doubled where they are dealt out (shard=True); let all that is random in it "
+                "follow from a seed or headrace.sample_rng(), or let it divide itself among the workers (shard=False), "
+                "or take backend='thread', where all have one stream"
+            )
 
     def end(self) -> None:
         """Check the epoch that is over: warn of fewer samples than the stream's length.

@@ -115,6 +115,7 @@ class Loaded:
         errors: what was raised on the way, in the order in which that happened.
         failures: the samples that were left out, or replaced.
         counted: what the dataset of a worker process has counted since it was last told.
+        sums: of a stream that several processes read, checksums of all samples before the batch, and with it.
     """
 
     samples: int
@@ -123,6 +124,7 @@ class Loaded:
     errors: list[Exception] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
+    sums: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,7 @@ class WorkMaker:
             workers=self.num_workers if turns else 1,
             seeds_globals=self.own_process,
             skips=self.on_error == "skip",
+            sums=self.own_process and self.num_workers > 1 and self.shard,
         )
 
     def _sample_work(self) -> Callable[[SampleTask], Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, IterableDataset, get_worker_info, sample_rng
-from headrace.errors import StateError
+from headrace.errors import DatasetChangedError, StateError
 from headrace.testing import check_same
 
 if TYPE_CHECKING:
@@ -213,6 +213,42 @@ def test_a_run_that_is_given_up_takes_nothing_from_the_next() -> None:
         first = [next(batches)[0].item() for _ in range(3)]
         assert first == [1000 * epoch, 1000 * epoch + 1, 1000 * epoch + 2]
     loader.close()
+
+
+class Shuffled(IterableDataset[int]):
+    """In an order of its own, from a seed that may be unknown."""
+
+    def __init__(self, seed: int | None, differing: int = 0) -> None:
+        self.seed, self.differing = seed, differing
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng(self.seed).permutation(60)
+        return iter([*range(self.differing), *order])
+
+
+def take_turns(worker: int) -> None:
+    """With a worker_init_fn all workers have a part in it."""
+
+
+@pytest.mark.parametrize("options", [{"backend": "process"}, {"multiprocessing_context": "fork"}])
+def test_a_stream_that_differs_from_worker_to_worker_is_refused(options: dict[str, Any]) -> None:
+    """As one that WebDataset shuffles does; what is dealt out would be lost or doubled."""
+    more: dict[str, Any] = {"num_workers": 2, "worker_init_fn": take_turns, **options}
+    batches = iter(DataLoader(Shuffled(None), 4, shard=True, **more))
+    next(batches)
+    for _ in range(2):
+        with pytest.raises(DatasetChangedError, match=r"different samples of the stream Shuffled, .*backend='thread'"):
+            next(batches)
+    late = iter(DataLoader(Shuffled(None, differing=40), 4, shard=True, in_order=False, **more))
+    with pytest.raises(DatasetChangedError):
+        list(late)
+    found = [number for batch in DataLoader(Shuffled(7), 4, shard=True, **more) for number in batch.tolist()]
+    assert found == list(np.random.default_rng(7).permutation(60))
+
+
+def test_a_stream_that_differs_may_be_dealt_out_to_threads() -> None:
+    loader = DataLoader(Shuffled(None), 4, num_workers=3, shard=True, backend="thread")
+    assert sorted(number for batch in loader for number in batch.tolist()) == list(range(60))
 
 
 def test_one_worker_is_as_none() -> None:

@@ -133,9 +133,12 @@ class _SampleTasks(Iterator[SampleTask]):
 
     def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[tuple[Selection, NDArray[np.int64] | None]]:
         """The selections from the cursor on, each with what is read later, where that is known and of interest."""
-        if isinstance(sampling, PlanSampling) and reads_ahead(self._dataset):
-            return looking_ahead(sampling.start(cursor.epoch.order_key, cursor.step), _READ_AHEAD)
-        return zip(sampling.start(cursor.epoch.order_key, cursor.step), repeat(None))
+        key, start = cursor.epoch.order_key, cursor.start
+        if isinstance(sampling, PlanSampling):
+            planned = sampling.start(key, cursor.step)
+            return looking_ahead(planned, _READ_AHEAD) if reads_ahead(self._dataset) else zip(planned, repeat(None))
+        cursor.sampler = sampling.start(key, start.step, start.sampler)
+        return zip(cursor.sampler, repeat(None))
 
     def __next__(self) -> SampleTask:
         self._check_length()

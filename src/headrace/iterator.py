@@ -36,7 +36,14 @@ class BatchIterator(Iterator[B_co]):
         self._lock = RLock()  # what is loaded in the consumer's thread may come back here, which must not hang
         self._begun = False
         self._handed_out_at: float | None = None
-        self._start(loader._epochs.reserve(loader._length()))
+        self._end: weakref.finalize[..., BatchIterator[B_co]]
+        cursor = loader._epochs.reserve(loader._length())
+        if loader._given_sampling is None:
+            self._start(cursor)
+        else:  # nothing is drawn from a user's sampler before it is needed
+            self._cursor = cursor
+            self._end = weakref.finalize(self, _forget, loader._epochs, cursor)
+            loader._given_sampling.check()
 
     def _start(self, cursor: Cursor) -> None:
         """Let the loader's workers load from the cursor on."""
@@ -81,11 +88,17 @@ class BatchIterator(Iterator[B_co]):
 
     def _begin(self) -> None:
         """Begin the epoch, perhaps another one than was expected when the iterator was made."""
-        cursor = self._loader._epochs.begin(self._cursor)
+        expected, self._cursor = self._cursor, self._loader._epochs.begin(self._cursor)
         self._begun = True
-        if cursor is not self._cursor:
+        if self._cursor is not expected or self._loader._given_sampling is not None:
+            if self._cursor is expected:
+                self._end.detach()
             self._end()
-            self._start(cursor)
+            try:
+                self._start(self._cursor)
+            except BaseException:
+                self._cursor.finished = True
+                raise
 
     def _take(self) -> B_co:
         began = perf_counter()
@@ -133,6 +146,10 @@ class _Place:
 def _place(frame: FrameType) -> tuple[int, int]:
     """A frame and the instruction that it is at, without keeping the frame."""
     return id(frame), frame.f_lasti
+
+
+def _forget(epochs: Epochs, cursor: Cursor) -> None:
+    epochs.drop(cursor, look=False)
 
 
 def _end(

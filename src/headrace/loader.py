@@ -25,7 +25,7 @@ from headrace.errors import (
 )
 from headrace.failures import BadSample, BadSamples
 from headrace.iterator import BatchIterator
-from headrace.order.samplers import PlanSampling, Sampling
+from headrace.order.samplers import PlanSampling, Sampling, Selection
 from headrace.pipeline.capabilities import add_counters
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.hints import counters
@@ -70,6 +70,7 @@ _ORDER = (
     "window",
     "sampler",
     "batch_sampler",
+    "seed",
 )
 _WINDOW = 8  # blocks, where the user does not say
 
@@ -239,7 +240,7 @@ class DataLoader(Generic[B_co]):
             taken[name] = None if given[name] is None else int(given[name])
         self.__dict__.update(taken, _given=given)
         self._order = SampleOrder(self.dataset, **{name: taken[name] for name in _ORDER})
-        self._given_sampling = self._order.sampling_of_samplers()
+        self._given_sampling = self._order.given()
 
     def _make_resources(self) -> None:
         self._arena = Arena()
@@ -339,10 +340,22 @@ class DataLoader(Generic[B_co]):
         if isinstance(sampling, PlanSampling) and step >= sampling.steps():
             raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
         with naming_step(known, step), use_arena(self._arena):
-            found = self._maker().reader()(sampling.at(known.order_key, step), known.draws_key, step)
+            found = self._maker().reader()(self._selection(sampling, cursor, step), known.draws_key, step)
             batch = self._alone(found, known, step)
         delivered: B_co = self._deliver(batch)
         return delivered
+
+    def _selection(self, sampling: Sampling, cursor: Cursor, step: int) -> Selection:
+        """The samples of a batch, without moving on in a user's sampler."""
+        key = cursor.epoch.order_key
+        if isinstance(sampling, PlanSampling):
+            return sampling.at(key, step)
+        if sampling.varies and not self._epochs.is_current(cursor):
+            raise ArgumentError(
+                f"the samples of epoch {cursor.epoch.number} are not known: the loader's {sampling.name} has a state "
+                "of its own, so only the epoch begun last and the next one can be looked at"
+            )
+        return sampling.at(key, step, cursor.sampler or cursor.start.sampler)
 
     def _collate_batch(self, samples: Sequence[Any]) -> Any:
         """Make one batch of the samples, as iterating does; `()` of none, as TinyTorch has it."""
@@ -404,6 +417,8 @@ class DataLoader(Generic[B_co]):
             raise StateError(f"the state is damaged: step {saved.step} of an epoch of {self._steps(length)} steps")
         if self.generator is not None:
             adapters.restore_generator(self.generator, saved.generator)
+        if self._given_sampling is not None:
+            self._given_sampling.restore(saved.sampler)
         ahead = frozenset(saved.ahead)
         length = length if saved.step or ahead else saved.epoch_length  # an epoch that begins takes what there is
         start = Start(saved.epoch, saved.epoch_seed, saved.numbered, saved.step, ahead, length, saved.sampler)
@@ -538,6 +553,9 @@ class DataLoader(Generic[B_co]):
 
     def _state(self, at: Start) -> LoaderState:
         identity = self._identity()
+        sampler = at.sampler
+        if sampler is None and self._given_sampling is not None and not at.step and not at.ahead:
+            sampler = self._given_sampling.present()  # the pass that begins next
         return LoaderState(
             epoch=at.number,
             step=at.step,
@@ -546,7 +564,7 @@ class DataLoader(Generic[B_co]):
             numbered=at.numbered,
             epoch_length=None if at.length == identity["length"] else at.length,
             generator=None if self.generator is None else adapters.generator_state(self.generator),
-            sampler=at.sampler,
+            sampler=sampler,
             sampler_epoch=self._order.sampler_epoch(),
             **identity,
         )

@@ -6,11 +6,14 @@ import warnings
 from collections import deque
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.adapters import draw_seed, preview_seed
 from headrace.errors import ArgumentError, HeadraceWarning
 from headrace.keys import epoch_key
+
+if TYPE_CHECKING:
+    from headrace.order.samplers import Pass
 
 __all__ = ["Cursor", "Epoch", "Epochs", "Start"]
 
@@ -82,7 +85,7 @@ class Cursor:
         step: all batches before this one have been handed out.
         ahead: and these after it, where batches need not come in order.
         length: the number of samples that the order was made for; None where that is not known.
-        sampler: what a user's sampler was when the epoch began.
+        sampler: the pass through a user's sampler; None where there is none, or it has not begun.
         finished: whether the epoch is over.
         trained: whether a second batch was asked for, so that it is more than a look at the data.
         stale: whether it is a look, and another iterator has gone through an epoch since.
@@ -93,7 +96,7 @@ class Cursor:
     step: int
     ahead: set[int] = field(default_factory=set)
     length: int | None = None
-    sampler: dict[str, Any] | None = None
+    sampler: Pass | None = None
     finished: bool = False
     trained: bool = False
     stale: bool = False
@@ -113,7 +116,8 @@ class Cursor:
         with self._lock:
             step, ahead = self.step, frozenset(self.ahead)
         epoch = self.epoch
-        return Start(epoch.number, epoch.seed, epoch.numbered, step, ahead, self.length, self.sampler)
+        sampler = self.start.sampler if self.sampler is None else self.sampler.state(step)
+        return Start(epoch.number, epoch.seed, epoch.numbered, step, ahead, self.length, sampler)
 
 
 class Epochs:
@@ -366,7 +370,7 @@ class Epochs:
 def _cursor(start: Start, seed: int, length: int | None) -> Cursor:
     epoch = Epoch(start.number, seed, start.numbered)
     length = length if start.length is None else start.length
-    return Cursor(epoch, start, start.step, set(start.ahead), length, start.sampler)
+    return Cursor(epoch, start, start.step, set(start.ahead), length)
 
 
 def _fits(cursor: Cursor, start: Start) -> bool:

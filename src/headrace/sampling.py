@@ -10,7 +10,7 @@ import numpy as np
 from headrace.errors import StateError
 from headrace.order.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
 from headrace.order.permutation import Sequential, Shuffled
-from headrace.order.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling
+from headrace.order.samplers import BatchSampling, GivenSampling, PlanSampling, SingleSampling
 from headrace.pipeline.hints import blocks
 from headrace.plan import Order, Plan
 
@@ -38,6 +38,7 @@ class SampleOrder:
         window: how many blocks are shuffled among each other; None where none are.
         sampler: the user's own order of samples.
         batch_sampler: the user's own batches.
+        seed: the loader's; with one, what samplers draw from the global generators follows from the epoch.
     """
 
     dataset: Any
@@ -50,21 +51,18 @@ class SampleOrder:
     window: int | None
     sampler: Iterable[Any] | None
     batch_sampler: Iterable[Sequence[Any]] | None
+    seed: int | None
 
-    @property
-    def is_given(self) -> bool:
-        """Whether a sampler of the user's decides."""
-        return self.sampler is not None or self.batch_sampler is not None
-
-    def sampling_of_samplers(self) -> Sampling | None:
+    def given(self) -> GivenSampling | None:
         """Return the batches of the user's sampler, if there is one."""
+        seeded = self.seed is not None
         if self.batch_sampler is not None:
-            return BatchSampling(self.batch_sampler)
+            return BatchSampling(self.batch_sampler, seeded=seeded)
         if self.sampler is not None:
-            return SingleSampling(self.sampler, self.batch_size, drop_last=self.drop_last)
+            return SingleSampling(self.sampler, self.batch_size, drop_last=self.drop_last, seeded=seeded)
         return None
 
-    def sampling(self, length: int) -> Sampling:
+    def sampling(self, length: int) -> PlanSampling:
         """Return the batches of so many samples, as the plan has it."""
         order = self._order(length)
         return PlanSampling(Plan(length, self.batch_size or 1, order, self.drop_last, self.rank, self.world_size))

@@ -113,7 +113,7 @@ def test_other_keys_stay_a_list(batch: Any, expected: list[Any]) -> None:
 
 
 def test_single_indices_as_batch_sampler() -> None:
-    batches = BatchSampling([[0], 1, [2]]).start(0, 0)  # type: ignore[list-item]
+    batches = BatchSampling([[0], 1, [2]]).start(0, 0)
     assert list(next(batches)) == [0]
     text = "the batch_sampler gave 1, but each of its items is a list of indices; pass single indices as sampler="
     with pytest.raises(ArgumentTypeError, match=f"^{re.escape(text)}$"):

@@ -209,7 +209,8 @@ class private_globals:  # noqa: N801 - a context manager reads like a function
     It may be opened again: they go on where they stood at its end.
 
     Args:
-        seed: a non-negative integer that they begin with; None to let them begin as the program's are.
+        seed: a non-negative integer that they begin with.
+        states: what `global_states` gave, to begin with in place of a seed. With neither they begin as the program's.
 
     >>> private = private_globals(7)
     >>> before = global_states()
@@ -224,9 +225,9 @@ class private_globals:  # noqa: N801 - a context manager reads like a function
 
     __slots__ = ("_outside", "_own", "_seed")
 
-    def __init__(self, seed: int | None) -> None:
+    def __init__(self, seed: int | None = None, *, states: tuple[Any, ...] | None = None) -> None:
         self._seed = seed
-        self._own: tuple[Any, ...] | None = None
+        self._own = states
 
     def __enter__(self) -> None:
         self._outside = global_states()

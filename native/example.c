@@ -146,6 +146,84 @@ int64_t headrace_find_features(const uint8_t *data, const int64_t *bounds, int64
     return -1;
 }
 
+/* The row of a name, which is added if it is new; null where there is no room. */
+static int64_t *note_name(headrace_features *found, message key, int64_t section, int64_t *guess) {
+    const int64_t length = key.end - key.at;
+    for (int64_t i = 0; i < found->names; i++) {
+        const int64_t place = *guess + i < found->names ? *guess + i : *guess + i - found->names;
+        const int64_t *bounds = found->bounds + place;
+        int64_t *row = found->table + 6 * place;
+        if (row[0] == section && bounds[1] - bounds[0] == length &&
+            memcmp(key.at, found->text + bounds[0], (size_t)length) == 0) {
+            *guess = place + 1;
+            return row;
+        }
+    }
+    int64_t *bounds = found->bounds + found->names;
+    if (found->names == found->capacity || length > found->room - bounds[0]) return NULL;
+    memcpy(found->text + bounds[0], key.at, (size_t)length);
+    bounds[1] = bounds[0] + length;
+    int64_t *row = found->table + 6 * found->names++;
+    const int64_t fresh[6] = {section, 0, 0, INT64_MAX, 0, -1};
+    memcpy(row, fresh, sizeof fresh);
+    *guess = found->names;
+    return row;
+}
+
+static int note_values(message feature, const uint8_t *data, int64_t *row) {
+    int64_t span[4];
+    if (!read_feature(feature, data, span)) return 0;
+    row[1] |= (int64_t)1 << span[2];
+    if (span[3] < row[3]) row[3] = span[3];
+    if (span[3] > row[4]) row[4] = span[3];
+    return 1;
+}
+
+/* Each step of a list of features. */
+static int note_steps(message list, const uint8_t *data, int64_t *row) {
+    part field;
+    while (list.at < list.end) {
+        if (!read_part(&list, &field)) return 0;
+        if (field.number != 1) continue;
+        if (field.way != CHUNK || !note_values(field.content, data, row)) return 0;
+    }
+    return 1;
+}
+
+/* The entries of a map of features, or of lists of them. Returns 1, 0 where it is none, or -1 where there is no room. */
+static int note_map(message map, const uint8_t *data, int64_t section, headrace_features *found) {
+    int64_t guess = 0;
+    part field;
+    message key, value;
+    while (map.at < map.end) {
+        if (!read_part(&map, &field)) return 0;
+        if (field.number != 1) continue;
+        if (field.way != CHUNK || !read_entry(field.content, &key, &value)) return 0;
+        int64_t *row = note_name(found, key, section, &guess);
+        if (!row) return -1;
+        if (!(section == 1 ? note_values(value, data, row) : note_steps(value, data, row))) return 0;
+        row[2] += row[5] != found->records;
+        row[5] = found->records;
+    }
+    return 1;
+}
+
+int64_t headrace_note_features(const uint8_t *data, const int64_t *offsets, const int64_t *lengths, int64_t count,
+                               headrace_features *found) {
+    for (int64_t i = 0; i < count; i++, found->records++) {
+        message example = {data + offsets[i], data + offsets[i] + lengths[i]};
+        part field;
+        while (example.at < example.end) {
+            if (!read_part(&example, &field)) return i;
+            if (field.number > 2) continue;
+            if (field.way != CHUNK) return i;
+            const int noted = note_map(field.content, data, field.number, found);
+            if (noted <= 0) return noted ? -2 : i;
+        }
+    }
+    return -1;
+}
+
 /* Writes the values of a field of a list, and returns what is behind them; null where there is no room or no value. */
 static int64_t *read_integers(const part *field, int64_t *out, const int64_t *end) {
     message packed = field->content;

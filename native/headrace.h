@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 13
+#define HEADRACE_ABI 14
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -111,6 +111,21 @@ HEADRACE_API int64_t headrace_scan_tar(const uint8_t *data, int64_t size, headra
 HEADRACE_API int64_t headrace_find_features(const uint8_t *data, const int64_t *bounds, int64_t count,
                                             const uint8_t *names, const int64_t *name_bounds, int64_t name_count,
                                             int64_t *spans);
+
+/* The features of records, so far: the caller's arrays, and how many there are. */
+typedef struct {
+    uint8_t *text;   /* their names, end to end; room bytes */
+    int64_t *bounds; /* capacity + 1 */
+    int64_t *table;  /* capacity rows of six: 1 of a record or 2 of its steps, a bit for each kind it has, in how many
+                        records it is, the fewest and most values, and the last record that it is in */
+    int64_t capacity, room;
+    int64_t records, names;
+} headrace_features;
+
+/* Notes the features of records that are tf.train.Example or SequenceExample. Returns the first record that is none, -1, or
+ * -2 where there is no room for a name. */
+HEADRACE_API int64_t headrace_note_features(const uint8_t *data, const int64_t *offsets, const int64_t *lengths,
+                                            int64_t count, headrace_features *found);
 
 /* Writes the values of one feature of each record: int64, float, or for bytes where they begin and how many they are.
  * spans: as found, `stride` numbers a record. Returns the first record whose values are none, or -1. */

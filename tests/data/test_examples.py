@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import DataLoader, TFRecordDataset
+from headrace import DataLoader, TFRecordDataset, open_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError, RaggedSamplesError, StorageError
 from headrace.storage.example import encode, make_feature
 from headrace.storage.tfrecord import frame
@@ -76,12 +76,52 @@ def test_other_dtypes(path: Path, dtype: Any) -> None:
     assert found.tolist() == [np.array(3).astype(dtype)]
 
 
-def test_all_features_of_the_first_record(path: Path) -> None:
-    sample = TFRecordDataset(path, features="all")[0]
-    assert sorted(sample) == ["big", "box", "image", "label", "tags"]
+def test_all_features_of_all_records(path: Path) -> None:
+    dataset = TFRecordDataset(path, features="all")
+    names = ["big", "box", "empty", "id", "image", "label", "name", "none", "tags"]
+    for index in range(3):
+        assert sorted(dataset[index]) == sorted([*names, "frames", "scores"])
+    sample = dataset[0]
     assert sample["tags"] == [b"a", b"", "café".encode()]
     assert sample["box"].tolist() == [0.5, -1.25]
     assert sample["label"] == 3
+    assert (sample["id"], dataset[2]["id"], dataset[2]["label"]) == (None, 9, None)
+    assert [dataset[index]["none"].tolist() for index in range(3)] == [[], [1], []]
+    assert sample["empty"].dtype == np.int64
+    assert [len(dataset[index]["scores"]) for index in range(3)] == [0, 0, 3]
+
+
+def test_features_of_all_shards(tmp_path: Path) -> None:
+    (tmp_path / "a.tfrecord").write_bytes(frame(encode({"x": np.zeros(0, np.float32)})))
+    (tmp_path / "b.tfrecord").write_bytes(frame(encode({"x": np.ones(2, np.float32), "y": b"y"})))
+    dataset = TFRecordDataset(f"{tmp_path}/*.tfrecord", features="all")
+    assert [dataset[index]["x"].tolist() for index in (0, 1)] == [[], [1, 1]]
+    assert [dataset[index]["y"] for index in (0, 1)] == [None, b"y"]
+    assert open_dataset(tmp_path)[0].keys() == {"x", "y"}
+
+
+def test_as_many_numbers_in_all_records_are_an_array(tmp_path: Path) -> None:
+    (tmp_path / "a.tfrecord").write_bytes(frame(encode({"x": [1, 2, 3]})) * 4)
+    dataset = TFRecordDataset(tmp_path / "a.tfrecord", features="all")
+    np.testing.assert_array_equal(dataset.get_batch(np.arange(3))["x"], [[1, 2, 3]] * 3)
+
+
+def test_a_feature_of_several_kinds(tmp_path: Path) -> None:
+    (tmp_path / "a.tfrecord").write_bytes(frame(encode({"x": 1})) + frame(encode({"x": 0.5})))
+    for read in (open_dataset, lambda path: TFRecordDataset(path, features="all")):
+        with pytest.raises(StorageError, match=r"a\.tfrecord: feature 'x' is floats and integers, each in some"):
+            read(tmp_path / "a.tfrecord")
+    assert isinstance(open_dataset(tmp_path / "a.tfrecord", fields=False)[0], bytes)
+
+
+def test_one_damaged_record_does_not_hide_the_features(tmp_path: Path) -> None:
+    (tmp_path / "a.tfrecord").write_bytes(frame(encode({"x": 1})) * 300 + frame(b"\xff") * 2)
+    dataset = open_dataset(tmp_path / "a.tfrecord")
+    assert dataset[299] == {"x": 1}
+    with pytest.raises(CorruptDataError, match="sample 300: "):
+        dataset[300]
+    (tmp_path / "b.tfrecord").write_bytes(frame(encode({"x": 1})) + frame(b"\xff") * 300)
+    assert open_dataset(tmp_path / "b.tfrecord")[0] == encode({"x": 1})
 
 
 def test_sequences(path: Path) -> None:
@@ -190,11 +230,14 @@ VALUES = st.one_of(
 
 @given(st.dictionaries(st.text(), VALUES))
 def test_reads_what_it_encodes(sample: dict[str, Any]) -> None:
-    from headrace.storage.example_reader import ExampleReader, infer
+    from headrace.storage.example_reader import ExampleReader
+    from headrace.storage.example_summary import FeatureNotes, Summary
     from headrace.storage.source import Packed
 
     record = encode(sample)
-    features, steps = infer(record)
+    notes = FeatureNotes()
+    notes.add(np.frombuffer(record, np.uint8), np.array([0]), np.array([len(record)]))
+    features, steps = Summary([notes.tables()], 1).infer()
     assert steps == {}
     assert features.keys() == sample.keys()
     packed = Packed(np.frombuffer(record, np.uint8), np.array([0, len(record)]))

@@ -27,7 +27,7 @@ import numpy as np
 from headrace import TarDataset, TarStream, TFRecordDataset, kernels
 from headrace.errors import HeadraceError
 from headrace.kernels import native, reference
-from headrace.kernels.scans import TarScan
+from headrace.kernels.scans import FeatureScan, TarScan
 from headrace.storage.example import encode
 from headrace.storage.index import index_paths
 from headrace.storage.tfrecord import frame
@@ -190,7 +190,9 @@ def _scanned(each: Kernels, content: Any) -> Any:
 
 def _parsed(each: Kernels, content: Any, bounds: Any, names: list[bytes]) -> Any:
     spans, bad = each.find_features(content, bounds, names)
-    said: list[Any] = [bad]
+    scan = FeatureScan()
+    ended = each.note_features(content, bounds[:-1], np.diff(bounds), scan)
+    said: list[Any] = [bad, ended, scan.records, scan.table[: scan.names].tolist()]
     if bad < 0:
         said.append(spans.tolist())
         for place in range(len(names)):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import ArgumentError
 from headrace.kernels import native, reference
+from headrace.kernels.scans import FeatureScan
 from headrace.storage.example import encode
 
 if TYPE_CHECKING:
@@ -23,13 +24,24 @@ def packed(records: list[bytes]) -> tuple[Any, Any]:
     return np.frombuffer(b"".join(records), np.uint8), np.cumsum([0, *map(len, records)], dtype=np.int64)
 
 
+def noted(kernels: Kernels, records: list[bytes], scan: FeatureScan) -> tuple[Any, ...]:
+    """All that the kernels note of the features of the records, after those before them."""
+    data, bounds = packed(records)
+    ended = kernels.note_features(data, bounds[:-1], np.diff(bounds), scan)
+    names = scan.text[: scan.bounds[scan.names]].tobytes()
+    bounds = scan.bounds[: scan.names + 1].tolist()
+    return ended, scan.records, names, bounds, scan.table[: scan.names].tolist()
+
+
 def parsed(kernels: Kernels, records: list[bytes]) -> tuple[Any, ...]:
     """All that the kernels say of the records, as lists."""
     data, bounds = packed(records)
     spans, bad = kernels.find_features(data, bounds, NAMES)
+    scan = FeatureScan(capacity=4, room=14)
+    notes = [noted(kernels, records, scan), noted(kernels, records[::-1], scan)]
     if bad >= 0:
-        return (bad,)
-    found = []
+        return bad, notes
+    found: list[Any] = [notes]
     for place in range(len(NAMES)):
         for kind in (1, 2, 3):
             chosen = spans[:, place] * (spans[:, place, 2:3] == kind)
@@ -107,7 +119,7 @@ def test_both_say_the_same_of_any_bytes(records: list[bytes]) -> None:
     ],
 )
 def test_bytes_that_are_no_example(kernels: Kernels, record: bytes) -> None:
-    assert parsed(kernels, [encode({"label": 1}), record]) == (1,)
+    assert parsed(kernels, [encode({"label": 1}), record])[0] == 1
 
 
 def test_values_written_singly(kernels: Kernels) -> None:
@@ -147,3 +159,29 @@ def test_arguments_are_checked(kernels: Kernels) -> None:
         kernels.read_features(data, np.array([[0, 1, 1, 2]]), 1)
     with pytest.raises(ArgumentError, match=r"of shape \(4,\) of kind 1"):
         kernels.read_features(data, zero[0], 1)
+
+
+def test_features_are_noted(kernels: Kernels) -> None:
+    scan = FeatureScan()
+    records = [encode({"a": 1, "b": [b"x", b"y"]}), encode({"a": 0.5, "c": np.zeros(0, np.float32)}), encode({"a": 2})]
+    ended, count, names, _, table = noted(kernels, records, scan)
+    assert (ended, count, names) == (-1, 3, b"abc")
+    assert table == [[1, 0b1100, 3, 1, 1, 2], [1, 0b10, 1, 2, 2, 0], [1, 0b100, 1, 0, 0, 1]]
+
+
+def test_features_of_steps_are_noted(kernels: Kernels) -> None:
+    values = [b"\x1a\x03\x0a\x01\x05", b"\x1a\x04\x0a\x02\x05\x06", b""]  # lists of one, two and no integers
+    steps = b"".join(b"\x0a" + bytes([len(each)]) + each for each in values)
+    entry = b"\x0a\x01s\x12" + bytes([len(steps)]) + steps
+    lists = b"\x0a" + bytes([len(entry)]) + entry
+    record = encode({"s": 1}) + b"\x12" + bytes([len(lists)]) + lists
+    ended, _, names, _, table = noted(kernels, [record], FeatureScan())
+    assert (ended, names) == (-1, b"ss")
+    assert table == [[1, 0b1000, 1, 1, 1, 0], [2, 0b1001, 1, 0, 2, 0]]
+
+
+def test_room_for_features_ends(kernels: Kernels) -> None:
+    assert noted(kernels, [encode({"a": 1, "b": 1})], FeatureScan(capacity=1))[:3] == (-2, 0, b"a")
+    assert noted(kernels, [encode({"aa": 1, "bb": 1})], FeatureScan(room=3))[:3] == (-2, 0, b"aa")
+    with pytest.raises(ArgumentError, match="range 0 is"):
+        kernels.note_features(np.zeros(3, np.uint8), np.array([0]), np.array([4]), FeatureScan())

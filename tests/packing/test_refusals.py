@@ -153,3 +153,71 @@ def test_a_field_that_has_the_ending_of_an_image(tmp_path: Path) -> None:
     for names in (["image", "png"], ["png", "image"]):
         pack([dict.fromkeys(names, png)], tmp_path / "a.tar", overwrite=True)
         assert set(open_dataset(tmp_path / "a.tar", images=False)[0]) == {"__key__", "png", "image.png"}
+
+
+@pytest.mark.parametrize(
+    ("samples", "text"),
+    [
+        ([{"x": np.ones(2), "x/shape": 1}], "'x/shape' stands where a TFRecord file tells"),
+        ([{"x": "a", "x/dtype": 1}], "'x/dtype' stands where"),
+        ([{"x": 1}, {"x": 0.5}], "is a single float64 and a single int64"),
+        ([{"x": 1}, {"x": np.ones(2)}], "is a single int64 and an array of float64|a single int64"),
+        ([{"x": "a"}, {"x": b"a"}], "is a text and bytes"),
+        ([{"x": 1, "y": np.ones(2)}, {"x": 1}], "does not tell from an empty one"),
+        ([{"x": 1j}], "no feature holds complex128"),
+        ([{"x": None}], "all its values are None"),
+    ],
+)
+def test_samples_that_no_tfrecord_gives_back(samples: list[Any], text: str, tmp_path: Path) -> None:
+    _refused(samples, tmp_path / "a.tfrecord", text)
+
+
+@pytest.mark.parametrize(
+    ("form", "one", "other"),
+    [
+        ("tfrecord", {"x": 1}, {"x": 0.5}),
+        ("tfrecord", {"x": np.ones(2)}, {"x": None, "y": 1}),
+        ("parquet", {"x": 1}, {"x": "a"}),
+        ("parquet", {"x": 1}, {"x": 1, "y": 1}),
+        ("npy", {"x": np.ones(2)}, {"x": np.ones(3)}),
+        ("npy", {"x": 1}, {"x": 1, "y": 1}),
+    ],
+)
+def test_shards_that_could_not_be_read_together(
+    form: str, one: Any, other: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("headrace.packing.packer._MOST", 8)
+    samples = [one] * 24 + [other] * 24 + [one] * 100  # those in the midst and at the end are looked at first of all
+    with pytest.raises(ArgumentError, match=r"in the samples from 24 on, but .* in those before"):
+        pack(samples, tmp_path / NAMES[form], shard_samples=24)
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"{NAMES[form]}.packing"]
+
+
+def test_bits_of_float64_and_other_dtypes_in_tfrecord(tmp_path: Path) -> None:
+    values = {
+        "pi": np.pi,
+        "big": np.array([1e300, -0.1]),
+        "tiny": np.float16(0.1),
+        "when": np.datetime64("2020-01-01", "ns"),
+    }
+    pack([values], tmp_path / "a.tfrecord")
+    found = open_dataset(tmp_path / "a.tfrecord")[0]
+    for name, value in values.items():
+        assert np.asarray(found[name]).dtype == np.asarray(value).dtype
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_lone_values_of_lmdb(tmp_path: Path) -> None:
+    pytest.importorskip("lmdb")
+    pytest.importorskip("msgpack")
+    pack([1, 2, 3], tmp_path / "a.lmdb")
+    assert [open_dataset(tmp_path / "a.lmdb")[index] for index in range(3)] == [{"data": 1}, {"data": 2}, {"data": 3}]
+    pack([{"x": np.float32(0.1)}], tmp_path / "b.lmdb")
+    assert open_dataset(tmp_path / "b.lmdb")[0]["x"].dtype == np.float32
+    _refused([{"x": np.zeros(2, [("a", "i4")])}], tmp_path / "c.lmdb", "no form in MessagePack")
+
+
+def test_not_a_time_in_parquet(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    _refused([{"x": np.datetime64("NaT", "ns")}], tmp_path / "a.parquet", "holds NaT")

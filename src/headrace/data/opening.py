@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from headrace.data.arrow import ArrowDataset, ParquetDataset
 from headrace.data.images import ImageFolder
 from headrace.data.lmdb import LMDBDataset
@@ -15,6 +13,7 @@ from headrace.data.tar import TarDataset
 from headrace.data.tfrecords import TFRecordDataset
 from headrace.data.vision import CIFAR10, CIFAR100, MNIST
 from headrace.errors import ArgumentError, CorruptDataError, DecodeError
+from headrace.storage.example_fields import FieldRestorer
 from headrace.storage.paths import find_paths
 from headrace.storage.tar_fields import decoder
 from headrace.transforms.decode import Decode, read_header
@@ -148,34 +147,11 @@ def _open_tar(paths: list[str], fields: bool) -> Dataset[Any]:  # noqa: FBT001 -
 
 def _open_tfrecord(paths: list[str], fields: bool) -> Dataset[Any]:  # noqa: FBT001
     dataset = TFRecordDataset(paths)
-    if not fields or not len(dataset):
+    if not fields or not dataset.has_examples:
         return dataset
-    try:
-        parsed = TFRecordDataset(paths, features="all")
-        names = list(parsed[0])
-    except Exception:
-        return dataset
-    if not names:
-        return dataset
-    shaped = [name for name in names if f"{name}/shape" in names]
-    return parsed.map(_Shaped(shaped)) if shaped else parsed
-
-
-class _Shaped:
-    """Gives arrays the shapes that stand beside them."""
-
-    def __init__(self, names: list[str]) -> None:
-        self._names = names
-
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        shaped = {name: _in_shape(sample[name], sample[f"{name}/shape"]) for name in self._names}
-        left_out = {f"{name}/shape" for name in self._names}
-        return {name: shaped.get(name, value) for name, value in sample.items() if name not in left_out}
-
-
-def _in_shape(value: Any, shape: Any) -> Any:
-    array = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else np.asarray(value)
-    return array.reshape(np.atleast_1d(shape))
+    parsed = TFRecordDataset(paths, features="all")
+    restore = FieldRestorer(parsed.feature_names)
+    return parsed.map(restore) if restore.fields else parsed
 
 
 def _open_lmdb(paths: list[str], fields: bool) -> Dataset[Any]:  # noqa: FBT001

@@ -12,7 +12,8 @@ from headrace.data.records import RecordDataset
 from headrace.errors import StorageError
 from headrace.pipeline.reading import check_index, check_indices
 from headrace.progress import Progress
-from headrace.storage.example_reader import ExampleReader, infer
+from headrace.storage.example_reader import ExampleReader
+from headrace.storage.example_summary import SUMMARY, Summary
 from headrace.storage.paths import find_paths
 from headrace.storage.record_files import RecordFiles
 from headrace.storage.tfrecord import TFRECORD
@@ -42,7 +43,8 @@ class TFRecordDataset(RecordDataset):
             features a dict of such functions by feature, such as `{"image": Decode()}`.
         features: of records that are tf.train.Example or SequenceExample what to read, by name: `bytes`,
             `str` or a dtype for a single value, `(dtype, shape)` for several, `(dtype, None)` for any number
-            of them. "all" for those that the first record has. A sample is then a dict.
+            of them. "all" for those that any record has: a single value is None in records without it, and several
+            are none. A sample is then a dict.
         steps: in the same manner what to read of the steps of a SequenceExample: arrays of one value a step.
         verify: whether to hold each record against its CRC32C when it is read.
         progress: whether to show on stderr how far it is while indexes are built; by default after two
@@ -93,6 +95,16 @@ class TFRecordDataset(RecordDataset):
 
     def __len__(self) -> int:
         return len(self._files.parts)
+
+    @property
+    def has_examples(self) -> bool:
+        """Whether the records are tf.train.Example with features, which features="all" reads."""
+        return self._summary().has_examples
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The keys of a sample; empty where a sample is the bytes of a record."""
+        return [] if self._reader is None else [*self._reader.features, *self._reader.steps]
 
     def __getitem__(self, index: int, /) -> Any:
         if self._reader is None:
@@ -167,8 +179,16 @@ class TFRecordDataset(RecordDataset):
             return ExampleReader(features or {}, steps)
         if not len(self):
             raise StorageError(f"there are no records in {', '.join(self.paths[:3])}: give the features by name")
-        found, found_steps = infer(self.read_records(np.zeros(1, np.int64))[0])
+        try:
+            found, found_steps = self._summary().infer()
+        except StorageError as error:
+            raise type(error)(f"{', '.join(self.paths[:3])}: {error}") from error
         return ExampleReader(found, found_steps if steps is None else steps)
+
+    def _summary(self) -> Summary:
+        """Which features all records have."""
+        files = range(len(self.paths))
+        return Summary([{name: self._files.table(number, name) for name in SUMMARY} for number in files], len(self))
 
     def _describe(self, index: int) -> str:
         return f"sample {index}: {self.where(index)},"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.kernels.images import Pixels, Scaling
-    from headrace.kernels.scans import TarScan
+    from headrace.kernels.scans import FeatureScan, TarScan
 
 __all__ = ["Kernels", "active", "why_not_native"]
 
@@ -87,6 +87,11 @@ class Kernels(Protocol):
         self, data: NDArray[np.uint8], bounds: NDArray[np.int64], names: Sequence[bytes]
     ) -> tuple[NDArray[np.int64], int]:
         """Find features by name in records that are tf.train.Example."""
+
+    def note_features(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64], scan: FeatureScan
+    ) -> int:
+        """Note which features records have that are tf.train.Example."""
 
     def read_features(self, data: NDArray[np.uint8], spans: NDArray[np.int64], kind: int) -> tuple[NDArray[Any], int]:
         """Read the values of one feature of each record."""

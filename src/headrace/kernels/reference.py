@@ -17,7 +17,7 @@ from headrace.kernels.checks import (
     index_error,
 )
 from headrace.kernels.moves import Kind, check_move
-from headrace.kernels.reference_example import find_features, read_features
+from headrace.kernels.reference_example import find_features, note_features, read_features
 from headrace.kernels.reference_images import decode, decodes, has_libjpeg, jpeg_headers, scale, show
 from headrace.kernels.reference_records import crc32c, crc32c_ranges, gather_ranges, scan_tfrecord, slice_ranges
 from headrace.kernels.reference_tar import scan_tar
@@ -44,6 +44,7 @@ __all__ = [
     "jpeg_headers",
     "move",
     "name",
+    "note_features",
     "philox",
     "read_features",
     "scale",

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace.kernels.scans import VALUE_DTYPES, check_bounds, check_spans
+from headrace.kernels.scans import VALUE_DTYPES, check_bounds, check_crc32c, check_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["find_features", "parts", "read_entries", "read_features", "read_list", "read_span"]
+    from headrace.kernels.scans import FeatureScan
+
+__all__ = ["find_features", "note_features", "parts", "read_entries", "read_features", "read_list", "read_span"]
 
 _BYTES, _FLOATS, _INTEGERS = 1, 2, 3
 _VARINT, _FIXED_8, _CHUNK, _FIXED_4 = 0, 1, 2, 5
@@ -108,6 +110,79 @@ def find_features(
         except ValueError:
             return spans, number
     return spans, -1
+
+
+class _Full(Exception):  # noqa: N818 - it ends a scan and goes no further
+    """There is no room for another name."""
+
+
+def note_features(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64], scan: FeatureScan
+) -> int:
+    """Note which features records have that are tf.train.Example or SequenceExample.
+
+    Args:
+        data: What the records lie in, uint8.
+        offsets: int64 of shape (n,): where each begins.
+        lengths: int64 of shape (n,): the bytes of each.
+        scan: What was found in the records before, which is added to.
+
+    Returns:
+        The number of the first record that is no Example; -1 if all are; -2 where there is no room for a name.
+
+    Raises:
+        ArgumentTypeError: A dtype does not match.
+        ArgumentError: A record lies outside of the data.
+    """
+    check_crc32c(data, offsets, lengths)
+    content = data.tobytes()
+    for number, (start, length) in enumerate(zip(offsets.tolist(), lengths.tolist(), strict=True)):
+        try:
+            for message in parts(content, start, start + length):
+                if message.number <= 2:
+                    _check(message.way == _CHUNK)
+                    _note_map(content, message, scan)
+        except ValueError:
+            return number
+        except _Full:
+            return -2
+        scan.records += 1
+    return -1
+
+
+def _note_map(data: bytes, features: Part, scan: FeatureScan) -> None:
+    for entry in parts(data, features.start, features.stop):
+        if entry.number == 1:
+            _check(entry.way == _CHUNK)
+            name, start, stop = _entry(data, entry)
+            row = _note_name(scan, name, features.number)
+            for first, last in [(start, stop)] if features.number == 1 else _steps(data, start, stop):
+                _, _, kind, count = read_span(data, first, last)
+                row[1] |= 1 << kind
+                row[3:5] = min(row[3], count), max(row[4], count)
+            row[2] += row[5] != scan.records
+            row[5] = scan.records
+
+
+def _steps(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    for step in _values(data, start, stop):
+        _check(step.way == _CHUNK)
+        yield step.start, step.stop
+
+
+def _note_name(scan: FeatureScan, name: bytes, section: int) -> Any:
+    bounds = scan.bounds.tolist()
+    for place in range(scan.names):
+        if scan.table[place, 0] == section and scan.text[bounds[place] : bounds[place + 1]].tobytes() == name:
+            return scan.table[place]
+    start, place = bounds[scan.names], scan.names
+    if place == len(scan.table) or len(name) > len(scan.text) - start:
+        raise _Full
+    scan.text[start : start + len(name)] = list(name)
+    scan.bounds[place + 1] = start + len(name)
+    scan.table[place] = section, 0, 0, np.iinfo(np.int64).max, 0, -1
+    scan.names += 1
+    return scan.table[place]
 
 
 def read_entries(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:

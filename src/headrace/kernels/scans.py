@@ -15,7 +15,8 @@ from headrace.kernels.checks import check_indices
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["RECORD", "TarMembers", "TarScan"]
+__all__ = ["FeatureScan"]
+__all__ += ["RECORD", "TarMembers", "TarScan"]
 __all__ += ["VALUE_DTYPES", "check_bounds", "check_crc32c", "check_data", "check_spans"]
 
 # One record of a file: where its bytes are, their CRC32C, and in a tar the number of its field.
@@ -113,6 +114,32 @@ class TarScan:
         """The endings found."""
         bounds = self.field_bounds[: self.fields + 1].tolist()
         return [self.field_text[start:stop].tobytes() for start, stop in pairwise(bounds)]
+
+
+@dataclass
+class FeatureScan:
+    """Which features the records of a scan have that are tf.train.Example or SequenceExample.
+
+    Args:
+        capacity: how many features there is room for.
+        room: bytes that there are for their names.
+
+    Attributes:
+        text, bounds: the names, end to end, and where each begins.
+        table: a row each: 1 for a feature of the record or 2 for one of its steps; a bit for each kind that it has;
+            in how many records it is; the fewest and the most values that it has where it is; the last such record.
+        records, names: how many there are.
+    """
+
+    capacity: int = 1 << 12
+    room: int = 1 << 18
+    records: int = 0
+    names: int = 0
+
+    def __post_init__(self) -> None:
+        self.text = np.empty(self.room, np.uint8)
+        self.bounds = np.zeros(self.capacity + 1, np.int64)
+        self.table = np.zeros((self.capacity, 6), np.int64)
 
 
 def check_data(data: NDArray[np.uint8], position: int) -> None:

@@ -38,6 +38,7 @@ class Mark:
         total: bytes of the shards before it.
         complete: whether all samples are packed, so that `shard` is the number of all shards.
         moving: whether shards may stand under their final names already.
+        kinds: what all samples must have alike, as those so far have it.
     """
 
     shard: int = 0
@@ -48,6 +49,7 @@ class Mark:
     total: int = 0
     complete: bool = False
     moving: bool = False
+    kinds: dict[str, str] | None = None
 
 
 class Journal:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import HeadraceError, StorageError
+from headrace.errors import ArgumentError, HeadraceError, StorageError
 from headrace.packing.journal import Mark
 from headrace.packing.places import sync_folder
 
@@ -50,6 +50,7 @@ class Shards:
         self._marked = (mark.samples, mark.bytes)
         self._marked_at = monotonic()
         self._held = mark.samples
+        self._kinds = dict(mark.kinds or {})
 
     @property
     def next(self) -> int:
@@ -78,7 +79,7 @@ class Shards:
             with self._explaining():
                 if self._held:
                     self._finish_shard()
-                self._journal.put(Mark(self._shard, self._first, total=self._total, complete=True))
+                self._journal.put(Mark(self._shard, self._first, total=self._total, complete=True, kinds=self._kinds))
         return self._shard
 
     def close(self) -> None:
@@ -100,10 +101,21 @@ class Shards:
         if self._writer is None:
             self._writer = self._open()
         self._writer.write(chunk)
+        self._check_alike(chunk)
         self._held += len(chunk.sizes)
         self._bytes += int(chunk.sizes.sum())
         if self._is_mark_due():
             self._put_mark()
+
+    def _check_alike(self, chunk: Chunk) -> None:
+        """Refuse samples that could not be read together with those of the shards before."""
+        for what, kind in chunk.kinds.items():
+            known = self._kinds.setdefault(what, kind)
+            if known != kind:
+                raise ArgumentError(
+                    f"{what} is {kind} in the samples from {chunk.first} on, but {known} in those before; give all "
+                    "samples the same fields and types with dataset.map(...)"
+                )
 
     def _is_mark_due(self) -> bool:
         samples, size = self._marked
@@ -121,7 +133,8 @@ class Shards:
     def _put_mark(self) -> None:
         state = self._writer.checkpoint() if self._writer else None
         if state is not None:
-            self._journal.put(Mark(self._shard, self._first, self._held, self._bytes, state, self._total))
+            mark = Mark(self._shard, self._first, self._held, self._bytes, state, self._total, kinds=dict(self._kinds))
+            self._journal.put(mark)
         self._marked, self._marked_at = (self._held, self._bytes), monotonic()
 
     def _finish_shard(self) -> None:
@@ -133,7 +146,7 @@ class Shards:
         self._shard, self._first, self._total = self._shard + 1, self.next, self.bytes
         self._held, self._bytes, self._marked = 0, 0, (0, 0)
         self._marked_at = monotonic()
-        self._journal.put(Mark(self._shard, self._first, total=self._total))
+        self._journal.put(Mark(self._shard, self._first, total=self._total, kinds=dict(self._kinds)))
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:

@@ -32,12 +32,14 @@ class Feature:
         dtype: of the array; None for bytes and strings.
         shape: of a sample's value; None for as many values as there are, in one dimension.
         is_text: whether bytes are UTF-8 to be decoded.
+        is_optional: whether a single value is None where a record does not have it.
     """
 
     kind: int
     dtype: np.dtype[Any] | None = None
     shape: tuple[int, ...] | None = ()
     is_text: bool = False
+    is_optional: bool = False
 
 
 def make_feature(description: Any) -> Feature:
@@ -51,7 +53,7 @@ def make_feature(description: Any) -> Feature:
         ArgumentTypeError: it is something else.
 
     >>> make_feature((np.float32, (4,)))
-    Feature(kind=2, dtype=dtype('float32'), shape=(4,), is_text=False)
+    Feature(kind=2, dtype=dtype('float32'), shape=(4,), is_text=False, is_optional=False)
     """
     if isinstance(description, Feature):
         return description

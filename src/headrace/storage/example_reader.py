@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from headrace import kernels
 from headrace.errors import ArgumentError, CorruptDataError, StorageError
-from headrace.kernels.reference_example import parts, read_entries, read_list, read_span
+from headrace.kernels.reference_example import parts, read_list, read_span
 from headrace.storage.example import BYTES, FLOATS, INTEGERS, Feature, make_feature
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from headrace.storage.source import Packed
 
-__all__ = ["ExampleReader", "infer"]
+__all__ = ["ExampleReader"]
 
 _KINDS = {0: "no values", BYTES: "bytes", FLOATS: "floats", INTEGERS: "integers"}
 Span = tuple[int, int, int, int]  # of the list of values of a feature: where it begins, its bytes, kind, values
@@ -67,24 +68,14 @@ class ExampleReader:
         return columns
 
 
-def infer(record: bytes) -> tuple[dict[str, Feature], dict[str, Feature]]:
-    """The features of a record and those of its steps: single values stay single, several have any number."""
-    try:
-        features = {name.decode(): read_span(record, *place) for name, *place in read_entries(record, 0, len(record))}
-        steps = {name: _like(spans[0]) for name, spans in _step_spans(record) if spans}
-    except ValueError as error:
-        raise CorruptDataError(f"the first record is no tf.train.Example: {error}") from error
-    return {name: _like(span) for name, span in features.items() if span[3]}, steps
-
-
-def _like(span: Span) -> Feature:
-    _, _, kind, count = span
-    dtypes: dict[int, np.dtype[Any]] = {FLOATS: np.dtype(np.float32), INTEGERS: np.dtype(np.int64)}
-    return Feature(kind, dtypes.get(kind), () if count == 1 else None)
-
-
 def _column(packed: Packed, spans: NDArray[np.int64], feature: Feature, name: str, where: Callable[[int], str]) -> Any:
     """The values of one feature in all records."""
+    is_there = spans[:, 2] > 0
+    if feature.is_optional and not is_there.all():
+        places = np.flatnonzero(is_there)
+        known = replace(feature, is_optional=False)
+        found = iter(_column(packed, spans[places], known, name, lambda place: where(int(places[place]))))
+        return [next(found) if there else None for there in is_there]
     _check(spans, feature, name, where)
     values, bad = kernels.active().read_features(packed.buffer, spans, feature.kind)
     if bad >= 0:

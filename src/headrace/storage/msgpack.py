@@ -45,6 +45,8 @@ def unpackb(data: bytes) -> Any:
 
 
 def _describe(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic) and np.dtype(value.dtype.str) != value.dtype:
+        raise TypeError(f"the dtype {value.dtype} has no form in MessagePack")
     if isinstance(value, np.ndarray):
         shape, content = value.shape, value.tobytes()
         return {b"nd": True, b"type": value.dtype.str, b"kind": b"", b"shape": shape, b"data": content}

@@ -12,6 +12,7 @@ import numpy as np
 from headrace import kernels
 from headrace.errors import CorruptDataError
 from headrace.kernels.scans import RECORD
+from headrace.storage.example_summary import SUMMARY, FeatureNotes
 from headrace.storage.index import IndexFormat
 from headrace.storage.window import records_at_once, windows
 
@@ -29,7 +30,7 @@ _CUT, _WRONG_LENGTH_SUM = 1, 2
 
 
 def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
-    """The records of a file, with the sums that it has of them.
+    """The records of a file, with the sums that it has of them, and which features they have as tf.train.Example.
 
     Args:
         source: the file.
@@ -38,10 +39,11 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
     Raises:
         CorruptDataError: it is no TFRecord file, or a damaged one.
     """
-    found, count = [np.empty(0, RECORD)], 0
+    found, count, features = [np.empty(0, RECORD)], 0, FeatureNotes()
     for window in windows(source):
         most = records_at_once(_AT_ONCE, count, window.start + window.position)
         records, position, problem = kernels.active().scan_tfrecord(window.data, window.position, most)
+        features.add(window.data, records["offset"], records["length"])
         records["offset"] += window.start
         found.append(records)
         count += len(records)
@@ -49,7 +51,7 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
         advance(window.start + position)
         if problem == _WRONG_LENGTH_SUM or (problem == _CUT and not window.more()):
             raise _error(source, problem, count, window.start + position)
-    return {"records": np.concatenate(found)}
+    return {"records": np.concatenate(found), **features.tables()}
 
 
 def frame(record: bytes) -> bytes:
@@ -76,4 +78,4 @@ def _error(source: Source, problem: int, number: int, offset: int) -> CorruptDat
     return CorruptDataError(f"{where} has a length with a wrong CRC32C: {what}; get it anew")
 
 
-TFRECORD = IndexFormat("TFRecord", 1, {"records": RECORD}, build)
+TFRECORD = IndexFormat("TFRecord", 2, {"records": RECORD, **SUMMARY}, build)

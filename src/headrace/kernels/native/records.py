@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.kernels.native.calls import Library
-    from headrace.kernels.scans import TarScan
+    from headrace.kernels.scans import FeatureScan, TarScan
 
 __all__ = ["RecordKernels"]
 
@@ -32,6 +32,18 @@ class _Tar(ctypes.Structure):
     """The headrace_tar of the header file."""
 
     _fields_ = [*((name, c_void_p) for name in _TAR_ARRAYS), *((name, c_int64) for name in _TAR_ROOM + _TAR_NUMBERS)]
+
+
+_FEATURE_ARRAYS = ("text", "bounds", "table")
+
+
+class _Features(ctypes.Structure):
+    """The headrace_features of the header file."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in _FEATURE_ARRAYS),
+        *((name, c_int64) for name in ("capacity", "room", "records", "names")),
+    ]
 
 
 class RecordKernels:
@@ -50,6 +62,8 @@ class RecordKernels:
         self._scan_tar = library.long("headrace_scan_tar", [c_void_p, c_int64, c_void_p], c_int64)
         find = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
         self._find_features = library.both("headrace_find_features", find, c_int64)
+        note = [c_void_p, c_void_p, c_void_p, c_int64, c_void_p]
+        self._note_features = library.long("headrace_note_features", note, c_int64)
         read = [c_void_p, c_void_p, *[c_int64] * 4, c_void_p]
         self._read_features = library.both("headrace_read_features", read, c_int64)
 
@@ -145,6 +159,18 @@ class RecordKernels:
         find = self._find_features[len(data) > LITTLE]
         bad = find(address(data), address(bounds), len(spans), address(text), address(ends), len(names), address(spans))
         return spans, int(bad)
+
+    def note_features(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64], scan: FeatureScan
+    ) -> int:
+        """Note which features records have that are tf.train.Example."""
+        check_crc32c(data, offsets, lengths)
+        offsets, lengths = np.ascontiguousarray(offsets), np.ascontiguousarray(lengths)
+        arrays = [address(getattr(scan, name)) for name in _FEATURE_ARRAYS]
+        state = _Features(*arrays, len(scan.table), len(scan.text), scan.records, scan.names)
+        ended = self._note_features(address(data), address(offsets), address(lengths), len(offsets), byref(state))
+        scan.records, scan.names = state.records, state.names
+        return int(ended)
 
     def read_features(self, data: NDArray[np.uint8], spans: NDArray[np.int64], kind: int) -> tuple[NDArray[Any], int]:
         """Read the values of one feature of each record."""

@@ -9,7 +9,7 @@ day, no user, no size of a chunk.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,13 +17,13 @@ import numpy as np
 from headrace.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 __all__ = ["Chunk", "Column", "Columns", "FileWriter", "Format", "Records", "State", "Table", "Writer"]
-__all__ += ["call_lone_values_data", "check_dtype", "payload"]
+__all__ += ["call_lone_values_data", "check_dtype", "name_kinds", "payload"]
 
 # A column holds a field of some samples: an array, shape (n, ...), or a list of n values, each bytes,
 # str, an array, a number, or None where a sample does not have the field. The name of a sample that
@@ -43,22 +43,24 @@ class Records:
         first: the number of the first of them.
         sizes: bytes of each, shape (n,), int64.
         data: all of them, shape (sum(sizes),), uint8.
+        kinds: what must be alike in all samples though no record tells it of others, and what it is here.
     """
 
     first: int
     sizes: NDArray[np.int64]
     data: NDArray[np.uint8]
+    kinds: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, first: int, records: Sequence[bytes]) -> Records:
-        """The records as one block."""
+        """The records as one block, whatever they are."""
         sizes = np.fromiter(map(len, records), np.int64, len(records))
         return cls(first, sizes, np.frombuffer(b"".join(records), np.uint8))
 
     def cut(self, start: int, stop: int) -> Records:
         """The samples from the start-th to before the stop-th."""
         before, inside = int(self.sizes[:start].sum()), int(self.sizes[start:stop].sum())
-        return Records(self.first + start, self.sizes[start:stop], self.data[before : before + inside])
+        return Records(self.first + start, self.sizes[start:stop], self.data[before : before + inside], self.kinds)
 
     def content(self) -> bytes:
         """What tells these samples from others."""
@@ -73,16 +75,18 @@ class Table:
         first: the number of the first sample.
         sizes: bytes of the values of each sample, shape (n,), int64.
         columns: their fields.
+        kinds: the types of the columns, which must be alike in all samples.
     """
 
     first: int
     sizes: NDArray[np.int64]
     columns: Columns
+    kinds: dict[str, str]
 
     def cut(self, start: int, stop: int) -> Table:
         """The samples from the start-th to before the stop-th."""
         columns = {name: column[start:stop] for name, column in self.columns.items()}
-        return Table(self.first + start, self.sizes[start:stop], columns)
+        return Table(self.first + start, self.sizes[start:stop], columns, self.kinds)
 
     def content(self) -> bytes:
         """What tells these samples from others."""
@@ -206,6 +210,11 @@ def call_lone_values_data(columns: Columns) -> Columns:
             "dataset.map(...)"
         )
     return {name or "data": column for name, column in columns.items()}
+
+
+def name_kinds(kinds: Mapping[str, str]) -> dict[str, str]:
+    """The kinds of a table, from the types of its columns: the columns themselves are one of them."""
+    return {"the fields": ", ".join(map(repr, kinds)), **{f"field {name!r}": kind for name, kind in kinds.items()}}
 
 
 def check_dtype(name: str, dtype: np.dtype[Any]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.errors import ArgumentError
 from headrace.storage.msgpack import packb
-from headrace.storage.writers.base import Records
+from headrace.storage.writers.base import Records, call_lone_values_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LMDBFormat"]
 
+_PYTHONS = (np.int64, np.float64, np.bool_)
 _MAP = 1 << 28  # bytes that are mapped at first: no more than the samples take is written
 
 
@@ -35,9 +36,10 @@ class LMDBFormat:
     def encode(self, columns: Columns, first: int) -> Records:
         """The values."""
         rows = zip(*map(_plain, columns.values()), strict=True)
-        if list(columns) == [""]:
-            return Records.of(first, [_lone(value, first) for (value,) in rows])
-        samples = (dict(zip(columns, values, strict=True)) for values in rows)
+        if list(columns) == [""] and all(isinstance(value, str | bytes) for value in columns[""]):
+            return Records.of(first, [_lone(value) for (value,) in rows])
+        names = list(call_lone_values_data(columns))
+        samples = (dict(zip(names, values, strict=True)) for values in rows)
         known = ({name: value for name, value in sample.items() if value is not None} for sample in samples)
         return Records.of(first, [_packed(sample, first) for sample in known])
 
@@ -47,16 +49,14 @@ class LMDBFormat:
 
 
 def _plain(column: Any) -> Any:
-    """The values of a column, numbers among them as Python's own."""
-    is_numbers = isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind in "biuf"
+    """The values of a column, those that Python has too as Python's own."""
+    is_numbers = isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype in _PYTHONS
     return column.tolist() if is_numbers else column
 
 
-def _lone(value: Any, first: int) -> bytes:
+def _lone(value: str | bytes) -> bytes:
     """A sample that has no fields: bytes and texts need no wrapping."""
-    if isinstance(value, str):
-        return value.encode()
-    return value if isinstance(value, bytes) else _packed(value, first)
+    return value.encode() if isinstance(value, str) else value
 
 
 def _packed(sample: Any, first: int) -> bytes:

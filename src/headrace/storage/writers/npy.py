@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from headrace.errors import ArgumentError
-from headrace.storage.writers.base import Table, call_lone_values_data, check_dtype, payload
+from headrace.storage.writers.base import Table, call_lone_values_data, check_dtype, name_kinds, payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,8 @@ class NpyFormat:
         named = call_lone_values_data(columns)
         for name in named:
             _check_name(name)
-        return Table(first, payload(columns), named)
+        kinds = {name: f"{column.dtype} of shape {column.shape[1:]}" for name, column in named.items()}
+        return Table(first, payload(columns), named, name_kinds(kinds))
 
     def open(self, path: Path, state: State | None) -> _FolderWriter:
         """Begin a folder, or continue one."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from headrace.errors import ArgumentError
-from headrace.storage.writers.base import Table, call_lone_values_data, payload
+from headrace.storage.writers.base import Table, call_lone_values_data, name_kinds, payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,8 @@ class ParquetFormat:
     def encode(self, columns: Columns, first: int) -> Table:
         """The columns in Arrow's types."""
         arrays = {name: _arrow(name, column, first) for name, column in call_lone_values_data(columns).items()}
-        return Table(first, payload(columns), arrays)
+        kinds = {name: str(array.type) for name, array in arrays.items()}
+        return Table(first, payload(columns), arrays, name_kinds(kinds))
 
     def open(self, path: Path, state: State | None) -> _TableWriter:  # noqa: ARG002 - it is always None
         """Begin a file."""
@@ -46,6 +47,8 @@ class ParquetFormat:
 
 def _arrow(name: str, column: Column, first: int) -> pa.Array:
     try:
+        if any(map(_has_nat, [column] if isinstance(column, np.ndarray) else column)):
+            raise ValueError("it holds NaT, which would be read as None")  # noqa: TRY301 - told with the others
         if isinstance(column, np.ndarray):
             return _array(column)
         return _list(column)
@@ -61,6 +64,8 @@ def _array(column: Any) -> pa.Array:
         return pa.array(column)
     if column.ndim > 2 and 0 in column.shape[1:]:  # pyarrow divides by the size of such an array
         raise ValueError(f"its arrays, of shape {column.shape[1:]}, are empty")
+    if column.ndim > 2 and column.dtype.kind in "US":
+        raise TypeError("it holds texts in arrays of several axes, which would come back as one list")
     flat = pa.array(np.ascontiguousarray(column).reshape(-1))
     if column.ndim == 2:  # always of any length, since those of the next samples may have another
         return pa.ListArray.from_arrays(np.arange(len(column) + 1, dtype=np.int32) * column.shape[1], flat)
@@ -77,6 +82,10 @@ def _list(column: list[Any]) -> pa.Array:
     if len(kinds) > 1:
         raise TypeError(f"it holds {' and '.join(sorted(kinds))}")
     return pa.array(column)
+
+
+def _has_nat(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "mM" and bool(np.isnat(value).any())
 
 
 def _kind(value: Any) -> str:

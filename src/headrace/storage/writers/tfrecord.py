@@ -1,12 +1,12 @@
 """TFRecord files of tf.train.Example, or of the samples themselves where these are bytes.
 
-An Example holds bytes, 64-bit integers and 32-bit floats, each a list. Arrays of uint8 are bytes, as
-`tf.io.decode_raw` takes them; others are lists of numbers. Where that leaves open what the shape was,
-a feature `NAME/shape` tells it.
+Arrays of uint8 are bytes, as `tf.io.decode_raw` takes them; others are lists of numbers. What that leaves open is told
+beside them, as `headrace.storage.example_fields` says.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,16 @@ import numpy as np
 from headrace import kernels
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.storage.example import encode
-from headrace.storage.writers.base import FileWriter, Records
+from headrace.storage.example_fields import check_names, kind_of, make_features
+from headrace.storage.writers.base import FileWriter, Records, call_lone_values_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from headrace.storage.writers.base import Columns, State
+    from headrace.storage.writers.base import Column, Columns, State
 
 __all__ = ["TFRecordFormat"]
 
@@ -41,26 +42,53 @@ class TFRecordFormat:
         rows = zip(*columns.values(), strict=True)
         if list(columns) == [""] and all(isinstance(value, bytes) for value in columns[""]):
             return _framed(first, columns[""])
-        names = [name or "data" for name in columns]
-        return _framed(first, [_example(names, values, first + place) for place, values in enumerate(rows)])
+        names = list(call_lone_values_data(columns))
+        check_names(names)
+        kinds = {kind: what for name in columns for kind, what in _kinds(name, columns[name], first)}
+        return replace(
+            _framed(first, [_example(names, values, first + place) for place, values in enumerate(rows)]), kinds=kinds
+        )
 
     def open(self, path: Path, state: State | None) -> FileWriter:
         """Begin a file, or continue one."""
         return FileWriter(path, state)
 
 
+def _kinds(name: str, column: Column, first: int) -> Iterator[tuple[str, str]]:
+    """What a field is in all samples of a chunk."""
+    if isinstance(column, np.ndarray):
+        kinds, is_everywhere = {f"{'an array of' if column.ndim > 1 else 'a single'} {column.dtype}"}, True
+    else:
+        kinds = {kind_of(value) for value in column if value is not None}
+        is_everywhere = not any(value is None for value in column)
+    if len(kinds) > 1:
+        raise ArgumentError(
+            f"field {name!r} is {' and '.join(sorted(kinds))}, each in some of the samples from {first} on, but a "
+            "TFRecord file holds one kind in a field; convert it with dataset.map(...)"
+        )
+    for kind in kinds:
+        yield f"field {name!r}", kind
+        if kind.startswith("an array"):
+            yield f"field {name!r}, an array,", "there"
+    if not is_everywhere:  # which of an array a record does not tell: it would be one without values
+        if any(kind.startswith("an array") for kind in kinds):
+            raise ArgumentError(
+                f"field {name!r} is an array in some of the samples from {first} on and None in others, which a "
+                "TFRecord file does not tell from an empty one; give it an empty array, or take another format"
+            )
+        yield f"field {name!r}, an array,", "None"
+
+
 def _example(names: list[str], values: tuple[Any, ...], number: int) -> bytes:
     features: dict[str, Any] = {}
-    for name, value in zip(names, values, strict=True):
-        if isinstance(value, np.ndarray) and value.ndim:
-            features[name] = value.tobytes() if value.dtype == np.uint8 else value
-            if value.dtype == np.uint8 or value.shape == (1,) or value.ndim > 1:
-                features[f"{name}/shape"] = np.array(value.shape)
-        elif value is not None:
-            features[name] = value
     try:
+        for name, value in zip(names, values, strict=True):
+            if value is not None:
+                features |= make_features(name, value)
+        if not features:
+            raise ArgumentTypeError("all its values are None")  # noqa: TRY301 - told with the others
         return encode(features)
-    except (ArgumentTypeError, OverflowError) as error:
+    except (ArgumentTypeError, OverflowError, UnicodeEncodeError) as error:
         raise ArgumentError(
             f"sample {number} cannot be a tf.train.Example: {error}; convert it with map(...)"
         ) from error

@@ -12,12 +12,13 @@ from headrace import adapters
 from headrace.data.dataset import IterableDataset
 from headrace.errors import ArgumentError, ArgumentTypeError, NotYetError
 from headrace.keys import check_seed
+from headrace.pipeline.columns import gives_samples
 from headrace.pipeline.reading import check_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_arguments", "check_count", "check_kind", "is_stream"]
+__all__ = ["check_arguments", "check_count", "check_divides", "check_kind", "is_stream"]
 
 _BACKENDS = ("auto", "thread", "process", "ray")
 _CONTEXTS = ("fork", "forkserver", "spawn")
@@ -224,7 +225,7 @@ def is_stream(dataset: object) -> bool:
 
 
 def _is_declared_stream(dataset: object) -> bool:
-    return isinstance(dataset, IterableDataset) or adapters.is_iterable_dataset(dataset)
+    return isinstance(dataset, IterableDataset) or adapters.is_iterable_dataset(dataset) or gives_samples(dataset)
 
 
 def check_kind(dataset: object, *, streams: bool, needs_length: bool) -> None:
@@ -245,6 +246,20 @@ def check_kind(dataset: object, *, streams: bool, needs_length: bool) -> None:
         )
     if not streams and (needs_length or not hasattr(type(dataset), "__getitem__")):
         check_dataset(dataset)
+
+
+def check_divides(dataset: object, given: Mapping[str, Any]) -> None:
+    """Refuse a stream of Hugging Face in worker processes without torch, which alone it asks for its share.
+
+    Raises:
+        ArgumentError: each of the processes would give all of its samples.
+    """
+    alone = given["num_workers"] < 2 or given["shard"] or given["backend"] == "thread" or os.name != "posix"
+    if not alone and gives_samples(dataset) and not adapters.is_iterable_dataset(dataset):
+        raise ArgumentError(
+            "a stream of Hugging Face divides itself among worker processes where torch is installed, and here it "
+            "would come once from each of them; use shard=True or backend='thread'"
+        )
 
 
 def check_count(name: str, value: Any) -> int:

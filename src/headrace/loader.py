@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headrace import adapters
-from headrace.arguments import check_arguments, check_count, check_kind, is_stream
+from headrace.arguments import check_arguments, check_count, check_divides, check_kind, is_stream
 from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
@@ -224,6 +224,7 @@ class DataLoader(Generic[B_co]):
             given: the constructor's arguments by name, as they were given.
         """
         check_arguments(given, stream=self._streams)
+        check_divides(self.dataset, given)
         batch_size, num_workers = given["batch_size"], int(given["num_workers"])
         shuffle, prefetch_factor, window = given["shuffle"], given["prefetch_factor"], given["window"]
         taken = dict(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import re
 import tarfile
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -180,6 +181,29 @@ def test_torch_that_is_imported_late_is_told(run_script: Callable[..., Any]) -> 
             print(sorted(int(number) for batch in loader for number in batch))
     """
     assert run_script(script).output() == f"{list(range(12))}\n" * 2
+
+
+def test_streams_of_hugging_face_where_torch_is_not(run_script: Callable[..., Any]) -> None:
+    """They have nobody to ask for their share, so they are read once or refused."""
+    pytest.importorskip("datasets")
+    script = """
+        import os
+        os.environ["USE_TORCH"] = "0"  # theirs
+        import datasets
+        from headrace import DataLoader
+        stream = datasets.Dataset.from_dict({"n": list(range(12))}).to_iterable_dataset(num_shards=2)
+        processes = {"num_workers": 2, "backend": "process"}
+        threads = {"num_workers": 2, "backend": "thread"}
+        for options in ({}, threads, processes | {"shard": True}, processes | {"num_workers": 1}):
+            print(sorted(int(n) for batch in DataLoader(stream, 3, **options) for n in batch["n"]) == list(range(12)))
+        try:
+            DataLoader(stream, 3, **processes)
+        except ValueError as error:
+            print(error)
+    """
+    *right, refusal = run_script(script).output().splitlines()
+    assert right == ["True"] * 4
+    assert re.match("a stream of Hugging Face divides itself .* use shard=True or backend='thread'$", refusal)
 
 
 @pytest.mark.parametrize("make", [headraces, tars])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["collate_columns", "gives_columns"]
+__all__ = ["collate_columns", "gives_columns", "gives_samples"]
 
 
 def gives_columns(dataset: object) -> bool:
@@ -27,6 +27,14 @@ def gives_columns(dataset: object) -> bool:
         if "__getitem__" in cls.__dict__:
             return getattr(cls.__dict__["__getitem__"], "__module__", None) == "datasets.arrow_dataset"
     return False
+
+
+def gives_samples(dataset: object) -> bool:
+    """Whether the dataset is one of Hugging Face's streams, whose `__getitem__` gives a column and no sample."""
+    return any(
+        (cls.__module__, cls.__name__) == ("datasets.iterable_dataset", "IterableDataset")
+        for cls in type(dataset).__mro__
+    )
 
 
 def collate_columns(columns: Mapping[str, Any], indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Any]:

@@ -260,3 +260,19 @@ def test_a_worker_init_fn_that_asks_torch_in_a_thread() -> None:
     with pytest.raises(AttributeError, match="NoneType") as caught:
         list(loader)
     assert any("backend='process'" in note for note in caught.value.__notes__)
+
+
+class Nested(Dataset[Any]):
+    """Reads a stream with forked workers of its own, in a worker thread."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int, /) -> Any:
+        with DataLoader(Recipe(), 4, num_workers=2, multiprocessing_context="fork") as inner:
+            return sorted(numbers(inner))
+
+
+def test_worker_processes_of_a_worker_thread() -> None:
+    loader = DataLoader(Nested(), None, num_workers=1, backend="thread", collate_fn=list)
+    assert list(loader) == [list(range(COUNT))] * 2

@@ -26,8 +26,8 @@ class TarStream(IterableDataset[dict[str, Any]]):
     """Samples in tar archives one after the other, for archives that are compressed.
 
     There is no way to a sample of a compressed archive but through all that is before it. So the order is
-    that of the archives, a resumed run reads again what it passes over, and a worker reads whole archives:
-    each takes its share of them. Where there is room for it, unpack the archives and take a `TarDataset`.
+    that of the archives, a resumed run reads again what it passes over, and a worker process reads whole
+    archives: each takes its share of them. Where there is room for it, unpack the archives and take a `TarDataset`.
 
     Args:
         paths: an archive, plain or compressed with gzip, bzip2 or xz; a pattern; or several of them.

@@ -59,6 +59,7 @@ def get_worker_info() -> WorkerInfo | None:
 
 def be_worker_process(info: WorkerInfo | None) -> None:
     """Let `get_worker_info`, and that of a framework, give this in all of the present process from now on."""
+    _thread.set(None)  # that of a worker thread which has forked this process
     _Process.info = info
     adapters.enter_worker(info)
 

@@ -40,8 +40,8 @@ KEY = 0xC0FFEE
 
 
 def numbered(length: int, start: int = 0) -> TensorDataset:
-    """Images 2 x 4 whose every pixel tells the sample and the place, and labels."""
-    images = np.arange(length * 8, dtype=np.float32).reshape(length, 1, 2, 4) + 100 * start
+    """Images 2 x 6 whose every pixel tells the sample and the place, and labels."""
+    images = np.arange(length * 12, dtype=np.float32).reshape(length, 1, 2, 6) + 100 * start
     return TensorDataset(images, np.arange(start, start + length))
 
 
@@ -123,9 +123,9 @@ def cross(stacked: Any) -> Any:
 
 IMAGE_FUNCTIONS: list[Callable[[Any], Any]] = [
     RandomHorizontalFlip(),
-    RandomCrop((2, 4), padding=1),
-    Compose([RandomCrop((2, 4), padding=1), RandomHorizontalFlip(), Normalize(0.5, 2.0)]),
-    Compose([RandomHorizontalFlip(), add_noise, RandomCrop((2, 4), padding=2)]),
+    RandomCrop((2, 6), padding=1),
+    Compose([RandomCrop((2, 6), padding=1), RandomHorizontalFlip(), Normalize(0.5, 2.0)]),
+    Compose([RandomHorizontalFlip(), add_noise, RandomCrop((2, 6), padding=2)]),
     Compose([Compose([RandomHorizontalFlip()]), RandomHorizontalFlip()]),
     add_noise,
     draw_twice,
@@ -465,10 +465,10 @@ def test_each_dataset_of_a_concat_is_read_once() -> None:
 def test_datasets_of_different_samples_do_not_merge() -> None:
     wide = TensorDataset(np.zeros((2, 1, 2, 5), np.float32), np.arange(2))
     with pytest.raises(
-        RaggedSamplesError, match=re.escape("differ in shape cannot be merged: [(1, 1, 2, 4), (1, 1, 2, 5)]")
+        RaggedSamplesError, match=re.escape("differ in shape cannot be merged: [(1, 1, 2, 6), (1, 1, 2, 5)]")
     ):
         together(ConcatDataset([numbered(2), wide]), [0, 2])
-    text = "field sample[0] differs in shape: sample 0 has (1, 2, 4), sample 2 has (1, 2, 5); crop, resize or pad"
+    text = "field sample[0] differs in shape: sample 0 has (1, 2, 6), sample 2 has (1, 2, 5); crop, resize or pad"
     with pytest.raises(RaggedSamplesError, match=f"^{re.escape(text)}"):
         next(iter(DataLoader(ConcatDataset([numbered(2), wide]), batch_size=4)))
     with pytest.raises(MixedSamplesError, match="cannot be merged"):
@@ -612,7 +612,7 @@ def test_a_plain_function_falls_back_to_samples() -> None:
         return image
 
     together(numbered(4).map(function, field=0), [1, 2])
-    assert seen == [(1, 2, 4)] * 2
+    assert seen == [(1, 2, 6)] * 2
 
 
 @pytest.mark.parametrize("index", [slice(0, 2), True, 1.5, "0", None])

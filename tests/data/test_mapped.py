@@ -96,9 +96,9 @@ def test_functions_of_a_field_are_one_pass_over_those_of_others(passes: list[int
     assert passes == [4]
     written = fuse.write_steps
 
-    def all_written(recipe: Any, steps: Any) -> int:
+    def all_written(recipe: Any, steps: Any, layout: Any) -> int:
         assert len(steps) == 3
-        return written(recipe, steps)
+        return written(recipe, steps, layout)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fuse, "write_steps", all_written)

@@ -253,7 +253,7 @@ def test_images_are_not_written_to() -> None:
         operated(name, image, augment._OPERATIONS[name].most)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 7, 1), (2, 2)])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 2, 1), (1, 7)])
 def test_tiny_images(shape: tuple[int, ...]) -> None:
     with use_keys(0, np.arange(200)):
         for transform in (TrivialAugmentWide(), TrivialAugmentWide(interpolation="bilinear")):

@@ -32,7 +32,8 @@ from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.keys import each_sample, use_keys
 from headrace.pipeline.compile import compile_dataset
-from headrace.transforms.base import Axes, image_axes, per_channel
+from headrace.transforms.base import per_channel
+from headrace.transforms.layout import Axes, image_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,7 +116,7 @@ def chains(draw: st.DrawFn, layout: str, dtype: np.dtype[Any], height: int, widt
         with use_keys(0, np.array([0])):
             probe = chain[-1](probe)
         layout = "CHW" if isinstance(chain[-1], ToCHW) else layout
-        axes = image_axes(probe.shape, probe.dtype, layout)
+        axes = image_axes(probe.shape, layout)
         height, width = probe.shape[axes.height - 1], probe.shape[axes.width - 1]
     cut = draw(st.integers(0, len(chain)))
     return Compose([*chain[:cut], Compose(chain[cut:])]) if draw(st.booleans()) else Compose(chain)
@@ -148,7 +149,7 @@ def same(a: NDArray[Any], b: NDArray[Any]) -> bool:
 @settings(max_examples=300)
 def test_a_batch_becomes_what_its_samples_become(data: st.DataObject, case: tuple[Any, str], key: int) -> None:
     images, layout = case
-    axes = image_axes(images.shape[1:], images.dtype, layout)
+    axes = image_axes(images.shape[1:], layout)
     height, width = images.shape[axes.height], images.shape[axes.width]
     chain = data.draw(chains(layout, images.dtype, height, width))
     indices = np.array(data.draw(st.permutations(range(len(images)))), np.int64) + data.draw(st.integers(0, 2**62))
@@ -167,7 +168,7 @@ def test_the_loader_gives_the_same_bytes_from_a_dataset_with_and_without_get_bat
     data: st.DataObject, case: tuple[Any, str], seed: int
 ) -> None:
     images, layout = case
-    axes = image_axes(images.shape[1:], images.dtype, layout)
+    axes = image_axes(images.shape[1:], layout)
     chain = data.draw(chains(layout, images.dtype, images.shape[axes.height], images.shape[axes.width]))
     size, labels = data.draw(st.integers(1, 6)), np.arange(len(images))
     loaders = [
@@ -322,33 +323,13 @@ def test_read_only_images_are_taken() -> None:
 # ---------------------------------------------------------------- layouts
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype", "layout"),
-    [
-        ((5, 5), "u1", "HW"),
-        ((3, 32, 24), "u1", "CHW"),
-        ((32, 24, 3), "u1", "HWC"),
-        ((32, 24, 1), "u1", "HWC"),
-        ((32, 24, 4), "u1", "HWC"),
-        ((3, 24, 3), "u1", "HWC"),  # a uint8 image that ends in channels is an image as decoders give it
-        ((3, 24, 3), "f4", "CHW"),
-        ((32, 24, 3), "f4", "HWC"),
-        ((2, 24, 24), "f4", "CHW"),
-        ((32, 24, 2), "f4", "CHW"),
-        ((64, 8, 8), "f4", "CHW"),  # feature maps
-    ],
-)
-def test_the_layout_is_inferred(shape: tuple[int, ...], dtype: str, layout: str) -> None:
-    assert image_axes(shape, np.dtype(dtype), None) == image_axes(shape, np.dtype(dtype), layout)
-
-
 @pytest.mark.parametrize(("layout", "axes"), [("HW", Axes(1, 2, None)), ("CHW", Axes(2, 3, 1)), ("HWC", Axes(1, 2, 3))])
 def test_the_axes_of_a_layout(layout: str, axes: Axes) -> None:
-    assert image_axes((3,) * len(layout), np.dtype("u1"), layout) == axes
+    assert image_axes((3,) * len(layout), layout) == axes
 
 
-@pytest.mark.parametrize(("layout", "axis"), [("CHW", 2), ("HWC", 1), (None, 1)])
-def test_a_given_layout_overrules_what_would_be_inferred(layout: str | None, axis: int) -> None:
+@pytest.mark.parametrize(("layout", "axis"), [("CHW", 2), ("HWC", 1)])
+def test_a_given_layout_overrules_what_would_be_inferred(layout: str, axis: int) -> None:
     image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     assert same(RandomHorizontalFlip(1, layout=layout)(image), np.flip(image, axis).copy())
 

@@ -158,7 +158,7 @@ def test_factors_are_uniform_and_orders_equally_frequent() -> None:
     # Twice as bright and then clipped, or half the contrast first: the results tell the order.
     images = np.broadcast_to(np.array([[[0.2], [0.8]]], np.float32), (6000, 1, 2, 1))
     with use_keys(1, np.arange(6000)):
-        out = ColorJitter(brightness=(2, 2), contrast=(0.5, 0.5)).apply_batch(images)[:, 0, 0, 0]
+        out = ColorJitter(brightness=(2, 2), contrast=(0.5, 0.5), layout="HWC").apply_batch(images)[:, 0, 0, 0]
     assert {round(value, 2) for value in out.tolist()} == {0.55, 0.7}
     assert abs((out < 0.6).mean() - 0.5) < 0.03
 
@@ -313,5 +313,5 @@ def test_large_images_alone_and_in_a_batch() -> None:
 def test_no_images_and_tensors() -> None:
     torch = pytest.importorskip("torch")
     for transform in (ColorJitter(0.5, 0.5, 0.5, 0.5), Grayscale(3), RandomGrayscale(1)):
-        assert transform(np.zeros((0, 4, 5, 3), np.uint8)).shape == (0, 4, 5, 3)
+        assert transform(np.zeros((0, 6, 5, 3), np.uint8)).shape == (0, 6, 5, 3)
         assert isinstance(transform(torch.ones(3, 4, 4)), torch.Tensor)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.base import Axes
+    from headrace.transforms.layout import Axes
     from headrace.transforms.recipe import Recipe
 
 LAYOUTS = {"HWC": (9, 12, 3), "CHW": (3, 9, 12), "HW": (9, 12)}

@@ -158,7 +158,7 @@ def test_to_float_makes_no_other_types(dtype: Any) -> None:
     ("layout", "shape", "expected"),
     [
         (None, (4, 5), (1, 4, 5)),
-        (None, (4, 5, 3), (3, 4, 5)),
+        (None, (6, 5, 3), (3, 6, 5)),
         (None, (3, 4, 5), (3, 4, 5)),
         ("HWC", (1, 2, 7), (7, 1, 2)),
         ("CHW", (5, 4, 3), (5, 4, 3)),

@@ -9,6 +9,7 @@ from headrace.errors import ArgumentTypeError
 from headrace.faces import batch_function
 from headrace.failures import add_note
 from headrace.keys import each_sample, slot
+from headrace.transforms.layout import layout_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,11 @@ class FieldDecoders:
     def releases_gil(self) -> bool:
         """Whether all of them work in several threads at the same time."""
         return all(getattr(function, "releases_gil", False) for function in self.functions.values())
+
+    def image_layout(self, field: int | str | None) -> str | None:
+        """Return where the channels of the images in a field are, if its function says so."""
+        function = self.functions.get(field) if isinstance(field, str) else None
+        return None if function is None else layout_after(function, None)
 
     def sample(self, sample: dict[str, Any], where: Callable[[], str]) -> dict[str, Any]:
         """A sample with its fields decoded.

@@ -15,6 +15,7 @@ from headrace.storage.disk import DiskWaits
 from headrace.storage.npy import NpyFile, gather
 from headrace.storage.parts import Parts
 from headrace.storage.paths import find_paths
+from headrace.transforms.layout import find_layout
 
 if TYPE_CHECKING:
     import os
@@ -94,6 +95,12 @@ class NpyDataset(PartedDataset["_Shard"]):
             return _sample({**self._gather(indices, others), name: value}, self._shards[0])
 
         return Rows(array, rows, _same, complete)
+
+    def image_layout(self, field: int | str | None) -> str | None:
+        """Return where the channels of a field's rows are, if they are images and their shape leaves no doubt."""
+        file = self._shards[0].files.get(str(field or ""))
+        layout = None if file is None else find_layout(file.header.shape[1:])
+        return layout if layout != "HW" else None
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the rows at the indices, shape (n,), int64, where files are not in memory."""

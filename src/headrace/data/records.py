@@ -15,6 +15,7 @@ from headrace.failures import add_note
 from headrace.keys import each_sample
 from headrace.pipeline.reading import check_index, check_indices
 from headrace.storage.source import split
+from headrace.transforms.layout import layout_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,10 @@ class RecordDataset(Dataset[Any]):
             return records
         whole = batch_function(self.decode)
         return default_collate(self._decoded_all(records, indices), indices) if whole is None else whole(records)
+
+    def image_layout(self, field: int | str | None) -> str | None:
+        """Return where the channels of the images are that records are decoded to, if that is known."""
+        return layout_after(self.decode, None) if field is None and self.decode is not None else None
 
     def releases_gil(self) -> bool:
         """Whether records are read, and decoded, in several threads at the same time."""

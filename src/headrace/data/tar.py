@@ -115,6 +115,10 @@ class TarDataset(Dataset[dict[str, Any]]):
         columns = self._tars.read(indices, self.fields, verify=self.verify)
         return self._decoders.batch(columns, indices, self._tars.where)
 
+    def image_layout(self, field: int | str | None) -> str | None:
+        """Return where the channels of the images in a field are, if that is known."""
+        return self._decoders.image_layout(field)
+
     def releases_gil(self) -> bool:
         """Whether samples are read, and decoded, in several threads at the same time."""
         return self._decoders.releases_gil()

@@ -15,6 +15,7 @@ from headrace.pipeline.nodes import Node, Source
 from headrace.pipeline.read_plan import Rows
 from headrace.pipeline.reading import check_index, check_indices
 from headrace.storage.rows import rows_differ
+from headrace.transforms.layout import find_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,6 +134,13 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
             return tuple(value if number == position else other.gather(rows) for number, other in others)
 
         return Rows(column.array, rows, column.wrap, complete)
+
+    def image_layout(self, field: int | str | None) -> str | None:
+        """Return where the channels of a tensor's rows are, if they are images and their shape leaves no doubt."""
+        if not isinstance(field, int) or not -len(self._columns) <= field < len(self._columns):
+            return None
+        layout = find_layout(self._columns[field].shape[1:])
+        return layout if layout != "HW" else None
 
 
 def _columns(tensors: Iterable[Any]) -> list[_Column]:

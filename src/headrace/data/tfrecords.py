@@ -132,6 +132,10 @@ class TFRecordDataset(RecordDataset):
         }
         return self._decoders.batch(columns, indices, self._describe)
 
+    def image_layout(self, field: int | str | None) -> str | None:
+        """Return where the channels of the images in a field are, if that is known."""
+        return super().image_layout(field) or self._decoders.image_layout(field)
+
     def releases_gil(self) -> bool:
         """Whether records are read, and decoded, in several threads at the same time."""
         return super().releases_gil() and self._decoders.releases_gil()

@@ -33,6 +33,7 @@ _STANDS_FOR = {
     "__getitems__": _READING[:1],
     "get_batch": _READING[:2],
     "annotate": _READING[:1],
+    "image_layout": _READING,
     "node": _READING,
     "open_rows": _READING,
     "reads_together": _READING,

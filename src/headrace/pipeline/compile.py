@@ -9,6 +9,7 @@ import numpy as np
 from headrace.batch.collate import join_numbers
 from headrace.faces import batch_function, fast_face
 from headrace.pipeline.capabilities import capability
+from headrace.pipeline.layouts import are_apart, with_layouts
 from headrace.pipeline.nodes import Cached, Concat, Map, Node, Select, Source, Zip, describe
 from headrace.pipeline.read_plan import (
     ConcatPlan,
@@ -27,7 +28,8 @@ from headrace.pipeline.reading import check_index, read_each, read_many, read_re
 from headrace.transforms.base import ImageTransform
 from headrace.transforms.decode import Decode
 from headrace.transforms.encoded import begins_encoded
-from headrace.transforms.fuse import flat_steps, is_own
+from headrace.transforms.fuse import flat_steps
+from headrace.transforms.layout import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,7 +160,7 @@ def _compile(node: Node, slots: tuple[int, ...], above: list[Mapped]) -> Plan:
         else:
             selected.append(node.indices)
         node = node.input
-    plan = _apply(node, slots, [*reversed(steps), *above])
+    plan = _apply(node, slots, [*with_layouts(node, steps[::-1]), *above])
     return SelectPlan(plan, selected) if selected else plan
 
 
@@ -268,7 +270,7 @@ def _last_decode(steps: list[Mapped], begins: list[bool]) -> int | None:
     for at in range(len(steps) - 1, -1, -1):
         if begins[at]:
             field = steps[at].field
-            together = all(each.field == field or _are_apart(each.field, field) for each in steps[at + 1 :])
+            together = all(each.field == field or are_apart(each.field, field) for each in steps[at + 1 :])
             return at if together else None
     return None
 
@@ -287,7 +289,7 @@ def _pass_field(steps: list[Mapped]) -> tuple[int | str | None] | None:
         return None
     for field in dict.fromkeys(step.field for step in reversed(steps)):
         own = [step.step for step in steps if step.field == field]
-        apart = all(step.field == field or _are_apart(step.field, field) for step in steps)
+        apart = all(step.field == field or are_apart(step.field, field) for step in steps)
         first = next(flat_steps(own), None)
         if apart and first is not None and _may_be_written(first[1]):
             return (field,)
@@ -296,13 +298,6 @@ def _pass_field(steps: list[Mapped]) -> tuple[int | str | None] | None:
 
 def _may_be_written(function: Any) -> bool:
     return isinstance(function, ImageTransform) and fast_face(function, "lower", "transform") is not None
-
-
-def _are_apart(one: int | str | None, other: int | str | None) -> bool:
-    """Whether two fields are surely not the same: a name may be that of a position, one may count from the end."""
-    if isinstance(one, int) and isinstance(other, int):
-        return one != other and (one < 0) == (other < 0)
-    return isinstance(one, str) and isinstance(other, str) and one != other
 
 
 # ---------------------------------------------------------------------- what a tree can do

@@ -25,13 +25,14 @@ from headrace.pipeline.columns import collate_columns, gives_columns
 from headrace.pipeline.reading import check_indices, read_each, read_many
 from headrace.transforms.encoded import become_one_size, make_batch, make_sample
 from headrace.transforms.fuse import Writer, apply_to_rows
+from headrace.transforms.layout import in_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.fuse import Step
+    from headrace.transforms.layout import Step
 
 __all__ = [
     "ConcatPlan",
@@ -59,12 +60,14 @@ class Mapped(NamedTuple):
         function: the function.
         field: the field; None for the whole sample.
         is_own: whether it is part of the source that it is applied to.
+        layout: where the channels of the images are that it is applied to, if that is known.
     """
 
     slots: tuple[int, ...]
     function: Callable[[Any], Any]
     field: int | str | None
     is_own: bool = False
+    layout: str | None = None
 
     @property
     def step(self) -> Step:
@@ -222,7 +225,9 @@ class MapPlan(Plan):
     def __init__(self, input: Plan, steps: Sequence[Mapped]) -> None:  # noqa: A002
         self.name = input.name
         self._input = input
-        self._one = Chain((step.slots, _on_field(step.function, step.field)) for step in steps)
+        self._one = Chain(
+            (step.slots, _on_field(in_layout(step.function, step.layout, batched=False), step.field)) for step in steps
+        )
         self._all = batch_chain(steps)
         self.reads_batches = input.reads_batches and self._all is not None
         self.decodes = self.reads_batches and input.decodes
@@ -267,13 +272,14 @@ class RowsPlan(MapPlan):
         self._open_rows = input.open_rows
         self._field = field
         self._steps = [step.step for step in steps if step.field == field]
+        self._layout = next(step.layout for step in steps if step.field == field)
         self._others = batch_chain([step for step in steps if step.field != field])
         self._writer = Writer()
 
     def batch(self, indices: NDArray[np.int64]) -> Any:
         rows: Rows | None = None if self._open_rows is None else self._open_rows(indices, self._field)
         if rows is not None:
-            value = apply_to_rows(rows.array, rows.rows, self._steps, rows.wrap, self._writer)
+            value = apply_to_rows(rows.array, rows.rows, self._steps, rows.wrap, self._writer, self._layout)
             if value is not None:
                 batch = rows.complete(value)
                 return batch if self._others is None else self._others(batch)
@@ -454,9 +460,11 @@ class ZipPlan(Plan):
 
 def batch_chain(steps: Sequence[Mapped]) -> Chain | None:
     """Return what applies functions to whole batches; None if there are none, or one works on samples only."""
-    functions = [(step, batch_function(step.function)) for step in steps]
-    whole = [(step.slots, _on_field(each, step.field)) for step, each in functions if each is not None]
-    return Chain(whole) if whole and len(whole) == len(steps) else None
+    if not steps or any(batch_function(step.function) is None for step in steps):
+        return None
+    return Chain(
+        (step.slots, _on_field(in_layout(step.function, step.layout, batched=True), step.field)) for step in steps
+    )
 
 
 def _on_field(function: Callable[[Any], Any], field: int | str | None) -> Callable[[Any], Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.keys import draw
-from headrace.transforms.base import Axes, RandomImageTransform, per_channel
+from headrace.transforms.base import RandomImageTransform, per_channel
 from headrace.transforms.color import as_planes, change_brightness, change_contrast, change_saturation, colour_channels
 from headrace.transforms.interpolation import check_interpolation
 from headrace.transforms.operations import (
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from headrace.transforms.layout import Axes
 
     Apply = Callable[[NDArray[Any], float, Sampling], NDArray[Any]]
 

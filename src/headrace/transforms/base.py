@@ -1,27 +1,26 @@
-"""What a transform is, and how images are laid out."""
+"""What a transform is, of samples and of images."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace import adapters
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.faces import fast_face
+from headrace.transforms.layout import LAYOUTS, find_layout, image_axes, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Axes", "ImageTransform", "RandomImageTransform", "Transform", "image_axes", "per_channel"]
+    from headrace.transforms.layout import Axes
 
-LAYOUTS = ("HW", "CHW", "HWC")
-_CHANNELS = (1, 3, 4)  # grey, colour, colour with alpha
-_MOST_CHANNELS = 4
+__all__ = ["ImageTransform", "RandomImageTransform", "Transform", "per_channel"]
 
 
 class Transform(ABC):
@@ -67,54 +66,6 @@ class Transform(ABC):
         return f"{type(self).__name__}({arguments})"
 
 
-class Axes(NamedTuple):
-    """Where height, width and channels are among the dimensions of a batch of images."""
-
-    height: int
-    width: int
-    channels: int | None
-
-
-_AXES = {"HW": Axes(1, 2, None), "CHW": Axes(2, 3, 1), "HWC": Axes(1, 2, 3)}
-
-
-@lru_cache(256)
-def image_axes(shape: tuple[int, ...], dtype: np.dtype[Any], layout: str | None) -> Axes:
-    """The axes of a batch of images, from the shape of one of them.
-
-    Without a layout two dimensions are HW. Three are HWC if a uint8 image ends in 1, 3 or 4
-    channels, else CHW if there are at most 4 in front, else HWC if it ends in 1, 3 or 4, else CHW.
-
-    Args:
-        shape: the shape of one image.
-        dtype: its dtype.
-        layout: "HW", "CHW", "HWC", or None to infer it.
-
-    Raises:
-        ArgumentError: the shape does not fit the layout, or is no image's.
-
-    >>> image_axes((32, 32, 3), np.dtype(np.uint8), None)
-    Axes(height=1, width=2, channels=3)
-    """
-    if layout is None and len(shape) in (2, 3):
-        layout = "HW" if len(shape) == 2 else _infer_layout(shape, dtype)
-    if layout is None or len(layout) != len(shape):
-        raise ArgumentError(
-            f"an image of layout {layout or 'HW, CHW or HWC'} was expected, but got shape {shape}; "
-            "say which it is with layout='HW', 'CHW' or 'HWC'"
-        )
-    return _AXES[layout]
-
-
-def _infer_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-    ends_in_channels = shape[2] in _CHANNELS
-    if dtype == np.uint8 and ends_in_channels:
-        return "HWC"
-    if shape[0] <= _MOST_CHANNELS or not ends_in_channels:
-        return "CHW"
-    return "HWC"
-
-
 def per_channel(name: str, values: float | Sequence[float], images: NDArray[Any], axes: Axes) -> NDArray[Any]:
     """One number, or one a channel, in the images' dtype and shaped to broadcast against them.
 
@@ -144,15 +95,20 @@ class ImageTransform(Transform):
     tensors, and returns the same kind. Called with one dimension more than an image has (four, where
     no layout is given), it takes the first one for the batch.
 
+    Without a layout it takes that of the chain: what `Decode` makes is HWC, what has come through `ToCHW` is CHW, and
+    a layout given to one transform holds for those behind it, up to a function that is none of headrace's. Where
+    nothing is known, three dimensions are HWC if the last one is 1, 3 or 4, and CHW if the first one is at most 4;
+    where neither or both are, the image that is square, or an error that asks for a layout.
+
     Args:
-        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+        layout: "HW", "CHW", "HWC", or None for that of the chain, or of each image's shape.
 
     Attributes:
         takes_any_sizes: whether the method `lower`, where there is one, looks at the size of each image
             of the recipe (`sizes`), rather than at the one size of all (`size`).
 
     Raises:
-        ArgumentError: another layout.
+        ArgumentError: another layout; when called, no layout is known and the shape leaves doubts.
 
     >>> class Invert(ImageTransform):
     ...     def transform(self, images, axes):
@@ -178,6 +134,11 @@ class ImageTransform(Transform):
         """Whether images of any sizes become images of one size: that of an attribute `size` (height, width)."""
         return isinstance(getattr(self, "size", None), tuple)
 
+    @property
+    def uses_layout(self) -> bool:
+        """Whether it matters which dimensions are height, width and channels; if not, any shape will do."""
+        return True
+
     @abstractmethod
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return what the images become, or `images` itself where nothing changes.
@@ -189,22 +150,40 @@ class ImageTransform(Transform):
 
     def __call__(self, sample: Any) -> Any:
         """Return what the image, or each image of a batch, becomes."""
-        array, adapter = _as_array(sample)
-        dimensions = 3 if self.layout is None else len(self.layout)
-        if array.ndim > dimensions:
-            return self.apply_batch(sample)
-        images = array[np.newaxis]
-        out = self._checked(images)
-        return sample if out is images else adapter.from_numpy(out[0], sample)
+        return self.apply_in_layout(sample, None, batched=False)
 
     def apply_batch(self, batch: Any) -> Any:
         """Return what the images become, contiguous in memory."""
-        images, adapter = _as_array(batch)
-        out = self._checked(images)
-        return batch if out is images else adapter.from_numpy(_contiguous(out), batch)
+        return self.apply_in_layout(batch, None, batched=True)
 
-    def _checked(self, images: NDArray[Any]) -> NDArray[Any]:
-        return self.transform(images, image_axes(images.shape[1:], images.dtype, self.layout))
+    def apply_in_layout(self, value: Any, layout: str | None, *, batched: bool) -> Any:
+        """Return what the image, or each image of a batch, becomes.
+
+        Args:
+            value: the image or the batch.
+            layout: where its channels are, as far as the chain knows.
+            batched: whether it is surely a batch.
+        """
+        images, adapter = _as_array(value)
+        if not batched and images.ndim > (3 if self.layout is None else len(self.layout)):
+            face = fast_face(self, "apply_in_layout", "apply_batch")
+            return self.apply_batch(value) if face is None else face(value, layout, batched=True)
+        if not batched:
+            images = images[np.newaxis]
+        out = self.transform(images, self._axes(images.shape[1:], layout))
+        if out is images:
+            return value
+        return adapter.from_numpy(_contiguous(out) if batched else out[0], value)
+
+    def layout_after(self, layout: str | None) -> str | None:
+        """Return where the channels of what comes out are: as before, but for classes that are not headrace's."""
+        return (self.layout or layout) if is_own(self) else None
+
+    def _axes(self, shape: tuple[int, ...], known: str | None) -> Axes:
+        layout = self.layout
+        if layout is None and not self.uses_layout and len(shape) == 3:
+            layout = find_layout(shape, known) or "HWC"  # either will do
+        return image_axes(shape, layout, known, type(self).__name__)
 
 
 class RandomImageTransform(ImageTransform):

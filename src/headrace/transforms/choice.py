@@ -19,6 +19,7 @@ from headrace.transforms.color import ColorJitter, RandomGrayscale
 from headrace.transforms.compose import Compose
 from headrace.transforms.erasing import RandomErasing
 from headrace.transforms.geometry import RandomHorizontalFlip, RandomVerticalFlip
+from headrace.transforms.layout import entry_layouts, layout_after, run_step
 from headrace.transforms.pixels import Normalize
 
 if TYPE_CHECKING:
@@ -73,13 +74,32 @@ class _Choosing(Transform):
     def _branch(self, number: int) -> Transform:
         """The branch of a number."""
 
+    @abstractmethod
+    def layout_after(self, layout: str | None) -> str | None:
+        """Return where the channels of images are then; None where that depends on the draw."""
+
     def __call__(self, sample: Any) -> Any:
         """Return what the sample becomes; `sample` itself if no transform is chosen for it."""
-        number = int(self._choose(1)[0])
-        return sample if number < 0 else self._branch(number)(sample)
+        return self.apply_in_layout(sample, None, batched=False)
 
     def apply_batch(self, batch: Any) -> Any:
         """Return what the images become; `batch` itself if no transform is chosen for any."""
+        return self.apply_in_layout(batch, None, batched=True)
+
+    def apply_in_layout(self, value: Any, layout: str | None, *, batched: bool) -> Any:
+        """Return what the sample, or the images of a batch, become.
+
+        Args:
+            value: the sample or the batch.
+            layout: where the channels of images are, as far as the chain before knows.
+            batched: whether it is a batch.
+        """
+        if batched:
+            return self._apply_to_batch(value, layout)
+        number = int(self._choose(1)[0])
+        return value if number < 0 else run_step(self._branch(number), value, layout, batched=False)
+
+    def _apply_to_batch(self, batch: Any, layout: str | None) -> Any:
         adapter = adapters.find(batch)
         images = None if adapter is None else adapter.to_numpy(batch)
         if adapter is None or images is None or not self.batched:
@@ -92,7 +112,8 @@ class _Choosing(Transform):
         for number in np.unique(choice[choice >= 0]).tolist():
             rows = np.flatnonzero(choice == number)
             with part(rows, len(images)):
-                out[rows] = _checked(self._branch(number).apply_batch(images[rows]), images)
+                changed = run_step(self._branch(number), images[rows], layout, batched=True)
+                out[rows] = _checked(changed, images)
         return adapter.from_numpy(out, batch)
 
 
@@ -117,6 +138,10 @@ class RandomApply(_Choosing):
     def __init__(self, transforms: Iterable[Callable[[Any], Any]], p: float = 0.5) -> None:
         super().__init__(transforms)
         self.p = check_probability(p)
+
+    def layout_after(self, layout: str | None) -> str | None:
+        """Return where the channels of images are then: as before, unless the transforms move them."""
+        return layout if entry_layouts(self.transforms, layout)[-1] == layout else None
 
     def _choose(self, count: int) -> NDArray[np.int64]:
         return happens(draw(count)[:, 0], self.p).astype(np.int64) - 1
@@ -147,6 +172,11 @@ class RandomChoice(_Choosing):
         super().__init__(transforms)
         self.p = _check_weights(p, len(self.transforms))
 
+    def layout_after(self, layout: str | None) -> str | None:
+        """Return where the channels of images are then, if that is the same for all of the transforms."""
+        found = {layout_after(transform, layout) for transform in self.transforms}
+        return found.pop() if len(found) == 1 else None
+
     def _choose(self, count: int) -> NDArray[np.int64]:
         limits = np.cumsum(self.p)[:-1]
         return np.searchsorted(limits, fractions(draw(count)[:, 0]), side="right").astype(np.int64)
@@ -163,14 +193,14 @@ class _Numbered(Transform):
         self.number = number
 
     def __call__(self, sample: Any) -> Any:
-        with slot(self.number):
-            return self.transform(sample)
+        return self.apply_in_layout(sample, None, batched=False)
 
     def apply_batch(self, batch: Any) -> Any:
-        function = batch_function(self.transform)
-        assert function is not None  # noqa: S101 - _keeps_shape has found one
+        return self.apply_in_layout(batch, None, batched=True)
+
+    def apply_in_layout(self, value: Any, layout: str | None, *, batched: bool) -> Any:
         with slot(self.number):
-            return function(batch)
+            return run_step(self.transform, value, layout, batched=batched)
 
 
 def _keeps_shape(transform: Callable[[Any], Any]) -> bool:

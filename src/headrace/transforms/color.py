@@ -9,13 +9,15 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.keys import draw
-from headrace.transforms.base import Axes, ImageTransform, RandomImageTransform
+from headrace.transforms.base import ImageTransform, RandomImageTransform
 from headrace.transforms.chance import check_probability, fractions, happens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from headrace.transforms.layout import Axes
 
 __all__ = [
     "ColorJitter",

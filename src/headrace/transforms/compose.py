@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import ArgumentTypeError
 from headrace.faces import batch_function
-from headrace.keys import slot
 from headrace.transforms.base import Transform
 from headrace.transforms.encoded import become_one_size, begins_encoded, make_batch, make_sample
+from headrace.transforms.layout import entry_layouts, run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from headrace.transforms.fuse import Step
+    from headrace.transforms.layout import Step
 
 __all__ = ["Compose"]
 
@@ -63,25 +63,37 @@ class Compose(Transform):
 
     def __call__(self, sample: Any) -> Any:
         """Return the sample after all transforms."""
-        whole: list[Step] = [((), self)]
-        return make_sample(sample, whole) if begins_encoded(whole) else self._chain(self.transforms, sample)
+        return self.apply_in_layout(sample, None, batched=False)
 
     def apply_batch(self, batch: Any) -> Any:
         """Return the batch after all transforms."""
+        return self.apply_in_layout(batch, None, batched=True)
+
+    def apply_in_layout(self, value: Any, layout: str | None, *, batched: bool) -> Any:
+        """Return the sample or the batch after all transforms.
+
+        Args:
+            value: the sample or the batch.
+            layout: where the channels of images are, as far as the chain before knows.
+            batched: whether it is a batch.
+        """
         whole: list[Step] = [((), self)]
-        if become_one_size(whole):
-            made = make_batch(batch, whole)
+        if not batched and begins_encoded(whole):
+            return make_sample(value, whole)
+        if batched and become_one_size(whole):
+            made = make_batch(value, whole)
             if made is not None:
                 return made
-        functions = [batch_function(transform) or _not_batched(transform) for transform in self.transforms]
-        return self._chain(functions, batch)
+        if batched:
+            self._check_batched()
+        steps: list[Step] = [((number,), transform) for number, transform in enumerate(self.transforms)]
+        return run_steps(steps, value, layout, batched=batched)
 
-    def _chain(self, functions: list[Callable[[Any], Any]], value: Any) -> Any:
-        for number, function in enumerate(functions):
-            with slot(number):
-                value = function(value)
-        return value
+    def layout_after(self, layout: str | None) -> str | None:
+        """Return where the channels of images are after all transforms, as far as that is known."""
+        return entry_layouts(self.transforms, layout)[-1]
 
-
-def _not_batched(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    raise ArgumentTypeError(f"{transform!r} works on single samples; apply Compose to each sample instead")
+    def _check_batched(self) -> None:
+        for transform in self.transforms:
+            if batch_function(transform) is None:
+                raise ArgumentTypeError(f"{transform!r} works on single samples; apply Compose to each sample instead")

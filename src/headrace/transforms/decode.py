@@ -128,6 +128,10 @@ class Decode(Transform):
         """Return each of the images, decoded."""
         return [self(sample) for sample in batch]
 
+    def layout_after(self, layout: str | None) -> str:  # noqa: ARG002 - there are no images before
+        """Return where the channels of the images are: behind height and width."""
+        return "HWC"
+
 
 def decode(data: Any, mode: str | None = "RGB", max_pixels: int = MAX_PIXELS) -> Array:
     """The image as a uint8 array; see Decode.

@@ -22,9 +22,9 @@ from headrace.failures import add_note
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Scaling, Turn
 from headrace.keys import each_sample, part, slot
-from headrace.transforms.base import Axes
 from headrace.transforms.decode import Decode, as_bytes, check_size, decode, decode_reduced, is_jpeg
 from headrace.transforms.fuse import flat_steps, make_rows, write_steps
+from headrace.transforms.layout import Axes, entry_layouts, layout_after, run_step, run_steps
 from headrace.transforms.recipe import Recipe, channels_last
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.fuse import Step
+    from headrace.transforms.layout import Step
 
 __all__ = ["become_one_size", "begins_encoded", "make_batch", "make_sample"]
 
@@ -95,7 +95,7 @@ def make_batch(
     work = _Work(files, steps, annotate)
     if not work.run():
         return None
-    return _rest(work.out, steps[1 + work.written :])
+    return _rest(work.out, steps[1 + work.written :], work.layout)
 
 
 def make_sample(file: Any, functions: Sequence[Step]) -> Any:
@@ -103,34 +103,26 @@ def make_sample(file: Any, functions: Sequence[Step]) -> Any:
     steps = list(flat_steps(functions))
     work = _Work([file], steps, None)
     work.run()
-    value = work.out[0]
-    for path, function in steps[1 + work.written :]:
-        with slot(*path):
-            value = function(value)
-    return value
+    return run_steps(steps[1 + work.written :], work.out[0], work.layout, batched=False)
 
 
-def _rest(value: Any, steps: Sequence[Step]) -> Any:
+def _rest(value: Any, steps: Sequence[Step], layout: str | None) -> Any:
     """What the functions that a recipe could not express make of the batch that it gave."""
     for number, (path, function) in enumerate(steps):
-        apply = batch_function(function)
-        if apply is None:
-            return _rest_singly(value, steps[number:])
+        if batch_function(function) is None:
+            return _rest_singly(value, steps[number:], layout)
         with slot(*path):
-            value = apply(value)
+            value = run_step(function, value, layout, batched=True)
+        layout = layout_after(function, layout)
     return value
 
 
-def _rest_singly(batch: Any, steps: Sequence[Step]) -> Any:
+def _rest_singly(batch: Any, steps: Sequence[Step], layout: str | None) -> Any:
     samples = []
     with each_sample(len(batch)) as move_to:
         for row, value in enumerate(batch):
             move_to(row)
-            sample = value
-            for path, function in steps:
-                with slot(*path):
-                    sample = function(sample)
-            samples.append(sample)
+            samples.append(run_steps(steps, value, layout, batched=False))
     return default_collate(samples)
 
 
@@ -149,6 +141,7 @@ class _Work:
         decode: the first of the steps.
         out: the batch.
         written: how many of the steps behind Decode are done.
+        layout: where the channels of the images in the batch are.
     """
 
     def __init__(
@@ -162,6 +155,7 @@ class _Work:
         self._axes, self._channels = (Axes(1, 2, 3), 3) if first.mode == "RGB" else (Axes(1, 2, None), 1)
         self.out: Any = None
         self.written = -1
+        self.layout: str | None = None
         for row, data in enumerate(files):
             with self.noted(row):
                 self._files.append(as_bytes(data))
@@ -206,7 +200,7 @@ class _Work:
         """Make some of the rows; whether they are like those before them."""
         recipe = Recipe(extents, self._channels, self._axes, repeats=False)
         with part(rows, len(self._files)):
-            written = write_steps(recipe, self._steps)
+            written = write_steps(recipe, self._steps, layout_after(self.decode, None))
         if not recipe.uniform or not self._is_like_the_others(recipe, written):
             return False
         adjacent = rows[-1] - rows[0] == len(rows) - 1
@@ -219,6 +213,7 @@ class _Work:
     def _is_like_the_others(self, recipe: Recipe, written: int) -> bool:
         if self.out is None:
             self.written = written
+            self.layout = entry_layouts([self.decode, *(function for _, function in self._steps[:written])], None)[-1]
             self.out = empty((len(self._files), *recipe.shape), recipe.dtype)
         return (written, recipe.shape, recipe.dtype) == (self.written, self.out.shape[1:], self.out.dtype)
 

@@ -9,13 +9,15 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.keys import draw
-from headrace.transforms.base import Axes, RandomImageTransform, per_channel
+from headrace.transforms.base import RandomImageTransform, per_channel
 from headrace.transforms.chance import Window, check_probability, check_range, happens, more_words, random_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from headrace.transforms.layout import Axes
 
 __all__ = ["RandomErasing"]
 

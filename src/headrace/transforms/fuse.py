@@ -14,10 +14,11 @@ import numpy as np
 from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
-from headrace.faces import batch_function, fast_face
+from headrace.faces import fast_face
 from headrace.kernels.cores import threads
 from headrace.keys import part, present_place, slot
-from headrace.transforms.base import ImageTransform, image_axes
+from headrace.transforms.base import ImageTransform
+from headrace.transforms.layout import entry_layouts, image_axes, is_own, run_steps
 from headrace.transforms.recipe import Recipe, channels_last
 
 if TYPE_CHECKING:
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Step = tuple[tuple[int, ...], Callable[[Any], Any]]
+    from headrace.transforms.layout import Step
 
-__all__ = ["Writer", "apply_to_rows", "flat_steps", "is_own", "make_rows", "write_steps"]
+__all__ = ["Writer", "apply_to_rows", "flat_steps", "make_rows", "write_steps"]
 
-_OWN = "headrace.transforms."  # the modules of transforms that work on each sample by itself
 _FIXED = (int, float, str, type(None), np.dtype, np.generic)
 
 
@@ -39,6 +39,7 @@ def apply_to_rows(
     functions: Sequence[Step],
     wrap: Callable[[NDArray[Any]], Any],
     writer: Writer,
+    layout: str | None = None,
 ) -> Any:
     """What functions that work on batches make of some of the images, or None if nothing is won by this.
 
@@ -48,20 +49,16 @@ def apply_to_rows(
         functions: one after the other, each with the slots, one in the other, in which it draws.
         wrap: makes of an ndarray what the functions are given.
         writer: knows how it went for the last batch.
+        layout: where the channels of the images are, where that is known.
     """
     steps = list(flat_steps(functions))
-    recipe, written = writer.write(images, len(rows), steps) if steps and len(rows) else (None, 0)
+    recipe, written = writer.write(images, len(rows), steps, layout) if steps and len(rows) else (None, 0)
     if recipe is None or not written:
         return None
     out = empty((len(rows), *recipe.shape), recipe.dtype)
     make_rows(recipe, channels_last(images, recipe.source_axes), rows, out)
-    value = wrap(out)
-    for path, function in steps[written:]:
-        with slot(*path):
-            apply = batch_function(function)
-            assert apply is not None  # noqa: S101 - all of them work on batches
-            value = apply(value)
-    return value
+    layout = entry_layouts([function for _, function in steps[:written]], layout)[-1]
+    return run_steps(steps[written:], wrap(out), layout, batched=True)
 
 
 def make_rows(recipe: Recipe, images: NDArray[np.uint8], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
@@ -93,10 +90,20 @@ def flat_steps(functions: Sequence[Step]) -> Iterator[Step]:
             yield from flat_steps([((*path, number), each) for number, each in enumerate(inner())])
 
 
-def write_steps(recipe: Recipe, steps: Sequence[Step]) -> int:
-    """Let the functions write themselves into the recipe as far as it can express them; how many it could."""
+def write_steps(recipe: Recipe, steps: Sequence[Step], layout: str | None) -> int:
+    """Let the functions write themselves into the recipe as far as it can express them.
+
+    Args:
+        recipe: of some images.
+        steps: the functions, each with the slots in which it draws.
+        layout: where the channels of the images are, as far as the chain before knows.
+
+    Returns:
+        How many it could express.
+    """
+    layouts = entry_layouts([function for _, function in steps], layout)
     for number, (path, function) in enumerate(steps):
-        if not _write(recipe, path, function):
+        if not _write(recipe, path, function, layouts[number]):
             return number
     return len(steps)
 
@@ -113,18 +120,21 @@ class Writer:
     def __reduce__(self) -> tuple[type[Writer], tuple[()]]:
         return Writer, ()
 
-    def write(self, images: NDArray[Any], count: int, steps: list[Step]) -> tuple[Recipe | None, int]:
+    def write(
+        self, images: NDArray[Any], count: int, steps: list[Step], layout: str | None
+    ) -> tuple[Recipe | None, int]:
         """The recipe of so many of the images, None if there can be none, and how many steps it expresses."""
         found = present_place(count)
         if found is None:
-            return _write_anew(images, count, steps)
+            return _write_anew(images, count, steps, layout)
         place, draw = found
         last = self._last
-        if last is None or not last.holds(place, images, steps):
-            recipe, number = _write_anew(images, count, steps)
+        if last is None or layout != last.layout or not last.holds(place, images, steps):
+            recipe, number = _write_anew(images, count, steps, layout)
             if recipe is None or not recipe.is_general or not all(is_own(function) for _, function in steps[:number]):
                 return recipe, number
-            last = self._last = _Written(place, images.shape[1:], steps, _attributes(steps[:number]), recipe, number)
+            attributes = _attributes(steps[:number])
+            last = self._last = _Written(place, images.shape[1:], layout, steps, attributes, recipe, number)
         height, width = last.recipe.source_size
         return last.recipe.again(_extents(count, height, width), draw), last.number
 
@@ -134,6 +144,7 @@ class _Written(NamedTuple):
 
     place: tuple[int, int]
     shape: tuple[int, ...]
+    layout: str | None
     steps: list[Step]
     attributes: list[Any]
     recipe: Recipe
@@ -151,11 +162,6 @@ class _Written(NamedTuple):
         )
 
 
-def is_own(function: object) -> bool:
-    """Whether it is one of headrace's transforms, not one derived from these: then its attributes are all it knows."""
-    return type(function).__module__.startswith(_OWN)
-
-
 def _attributes(steps: list[Step]) -> list[Any]:
     """What the functions know; they write the same as long as that is the same, also where lists are changed."""
     return [_kept(value) for _, function in steps for value in vars(function).values()]
@@ -170,17 +176,17 @@ def _kept(value: Any) -> Any:
     return (value.dtype, value.tobytes()) if isinstance(value, np.ndarray) else object()
 
 
-def _write_anew(images: NDArray[Any], count: int, steps: list[Step]) -> tuple[Recipe | None, int]:
-    recipe = _begin(images, count, steps[0][1])
-    return recipe, 0 if recipe is None else write_steps(recipe, steps)
+def _write_anew(images: NDArray[Any], count: int, steps: list[Step], layout: str | None) -> tuple[Recipe | None, int]:
+    recipe = _begin(images, count, steps[0][1], layout)
+    return recipe, 0 if recipe is None else write_steps(recipe, steps, layout)
 
 
-def _begin(images: NDArray[Any], count: int, first: Any) -> Recipe | None:
+def _begin(images: NDArray[Any], count: int, first: Any, layout: str | None) -> Recipe | None:
     """An empty recipe, if the first function is one for these images."""
     if images.dtype != "uint8" or not isinstance(first, ImageTransform):
         return None
     try:
-        axes = image_axes(images.shape[1:], images.dtype, first.layout)
+        axes = image_axes(images.shape[1:], first.layout, layout)
     except ArgumentError:  # the transform itself will say so
         return None
     _, height, width, channels = channels_last(images, axes).shape
@@ -193,18 +199,24 @@ def _extents(count: int, height: int, width: int) -> NDArray[np.int64]:
     return np.tile(np.array([height, width], np.int64), (count, 1))
 
 
-def _write(recipe: Recipe, path: tuple[int, ...], function: Any) -> bool:
+def _write(recipe: Recipe, path: tuple[int, ...], function: Any, known: str | None) -> bool:
     """Let a function write itself into the recipe; whether it has."""
     lower = fast_face(function, "lower", "transform")
     if lower is None:
         return False
     with slot(*path):
         if recipe.uniform or function.takes_any_sizes:
-            return recipe.fits(function.layout) and bool(lower(recipe))
-        return _write_by_size(recipe, function.layout, lower)
+            return _fits(recipe, function, known) and bool(lower(recipe))
+        return _write_by_size(recipe, function, known, lower)
 
 
-def _write_by_size(recipe: Recipe, layout: str | None, lower: Callable[[Recipe], object]) -> bool:
+def _fits(recipe: Recipe, function: Any, known: str | None) -> bool:
+    """Whether a transform sees the images as the recipe does, or in any case the same."""
+    any_will_do = function.layout is None and not function.uses_layout
+    return any_will_do or recipe.fits(function.layout, known)
+
+
+def _write_by_size(recipe: Recipe, function: Any, known: str | None, lower: Callable[[Recipe], object]) -> bool:
     """The same for images of several sizes, those of one size at a time."""
     sizes, which = np.unique(recipe.sizes, axis=0, return_inverse=True)
     parts = []
@@ -212,7 +224,7 @@ def _write_by_size(recipe: Recipe, layout: str | None, lower: Callable[[Recipe],
         rows = np.flatnonzero(which.reshape(-1) == number)
         some = recipe.part(rows)
         with part(rows, len(recipe)):
-            if not (some.fits(layout) and lower(some)):
+            if not (_fits(some, function, known) and lower(some)):
                 return False
         parts.append((rows, some))
     recipe.take_in(parts)

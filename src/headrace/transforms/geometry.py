@@ -10,7 +10,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.keys import draw
-from headrace.transforms.base import Axes, ImageTransform, RandomImageTransform, per_channel
+from headrace.transforms.base import ImageTransform, RandomImageTransform, per_channel
 from headrace.transforms.chance import check_probability
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.transforms.layout import Axes
     from headrace.transforms.recipe import Recipe
 
 __all__ = ["CenterCrop", "Pad", "RandomCrop", "RandomHorizontalFlip", "RandomVerticalFlip"]

@@ -12,7 +12,7 @@ from headrace import adapters
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.keys import sample_rng
-from headrace.transforms.base import LAYOUTS, Axes, image_axes
+from headrace.transforms.layout import LAYOUTS, image_axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,14 +50,12 @@ class _Mixing(ABC):
         soft = self._one_hot(labels, len(pixels) if pixels.ndim else 0)
         rng = sample_rng()
         share = float(rng.beta(self.alpha, self.alpha))
-        mixed, share = self._mix(pixels, image_axes(pixels.shape[1:], pixels.dtype, self.layout), share, rng)
+        mixed, share = self._mix(pixels, share, rng)
         soft = np.float32(share) * soft + np.float32(1 - share) * np.roll(soft, 1, axis=0)
         return adapter.from_numpy(mixed, images), _like(soft, labels)
 
     @abstractmethod
-    def _mix(
-        self, images: NDArray[Any], axes: Axes, share: float, rng: np.random.Generator
-    ) -> tuple[NDArray[Any], float]:
+    def _mix(self, images: NDArray[Any], share: float, rng: np.random.Generator) -> tuple[NDArray[Any], float]:
         """The mixed images, and the share that an image has kept of itself."""
 
     def __repr__(self) -> str:
@@ -108,7 +106,6 @@ class MixUp(_Mixing):
     def _mix(
         self,
         images: NDArray[Any],
-        axes: Axes,  # noqa: ARG002 - layout is all one here
         share: float,
         rng: np.random.Generator,  # noqa: ARG002 - the share is all it takes
     ) -> tuple[NDArray[Any], float]:
@@ -142,9 +139,8 @@ class CutMix(_Mixing):
     ((2, 1, 4, 4), (2, 3), [1.0, 1.0])
     """
 
-    def _mix(
-        self, images: NDArray[Any], axes: Axes, share: float, rng: np.random.Generator
-    ) -> tuple[NDArray[Any], float]:
+    def _mix(self, images: NDArray[Any], share: float, rng: np.random.Generator) -> tuple[NDArray[Any], float]:
+        axes = image_axes(images.shape[1:], self.layout, who="CutMix")
         height, width = images.shape[axes.height], images.shape[axes.width]
         top, bottom = _around(int(rng.integers(height)), height, share)
         left, right = _around(int(rng.integers(width)), width, share)

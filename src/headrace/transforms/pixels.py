@@ -8,7 +8,8 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.transforms.base import Axes, ImageTransform, per_channel
+from headrace.transforms.base import ImageTransform, per_channel
+from headrace.transforms.layout import Axes, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +54,11 @@ class Normalize(ImageTransform):
         self.mean = mean
         self.std = std
 
+    @property
+    def uses_layout(self) -> bool:
+        """Whether there is a number for each channel."""
+        return not isinstance(self.mean, int | float) and np.asarray(self.mean).size > 1
+
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """The normalised images, in the same floating-point type."""
         if not _is_float(images.dtype):
@@ -96,6 +102,11 @@ class ToFloat(ImageTransform):
         super().__init__(layout)
         self.dtype = _float_type(dtype)
 
+    @property
+    def uses_layout(self) -> bool:
+        """Never: all numbers become others in the same way."""
+        return False
+
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:  # noqa: ARG002 - layout is all one here
         """The images in the floating-point type."""
         if images.dtype == self.dtype:
@@ -137,6 +148,10 @@ class ToCHW(ImageTransform):
         """Write what the images become into a recipe; whether it can express that."""
         recipe.move_channels_first()
         return True
+
+    def layout_after(self, layout: str | None) -> str | None:  # noqa: ARG002 - it is always the same
+        """Return where the channels are now."""
+        return "CHW" if is_own(self) else None
 
 
 def _numbers(name: str, values: object) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from headrace.errors import ArgumentError
 from headrace.kernels.images import Pixels, Scaling, Turn
 from headrace.kernels.moves import KEY, Kind, Move, signed
 from headrace.keys import Draw, next_draw
-from headrace.transforms.base import Axes, image_axes
+from headrace.transforms.layout import Axes, image_axes
 from headrace.transforms.values import cached, changed, filled, unchanged
 
 if TYPE_CHECKING:
@@ -100,10 +100,15 @@ class Recipe:
             return height, width
         return (self.channels, height, width) if self.axes.channels == 1 else (height, width, self.channels)
 
-    def fits(self, layout: str | None) -> bool:
-        """Whether a transform of that layout sees the images as this recipe does."""
+    def fits(self, layout: str | None, known: str | None) -> bool:
+        """Whether a transform sees the images as this recipe does.
+
+        Args:
+            layout: that of the transform, or None.
+            known: where the channels are, as far as the chain says so.
+        """
         try:
-            return image_axes(self.shape, self.dtype, layout) == self.axes
+            return image_axes(self.shape, layout, known) == self.axes
         except ArgumentError:  # the transform itself will say so
             return False
 

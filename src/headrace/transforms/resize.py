@@ -13,7 +13,7 @@ from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Pixels, Scaling
 from headrace.kernels.taps import Taps, taps
 from headrace.keys import draw
-from headrace.transforms.base import Axes, ImageTransform, RandomImageTransform
+from headrace.transforms.base import ImageTransform, RandomImageTransform
 from headrace.transforms.chance import Window, check_range, random_windows
 from headrace.transforms.interpolation import check_interpolation
 from headrace.transforms.recipe import channels_last
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.transforms.layout import Axes
     from headrace.transforms.recipe import Recipe
 
 __all__ = ["RandomResizedCrop", "Resize"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.transforms.base import Axes
+from headrace.transforms.layout import Axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

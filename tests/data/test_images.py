@@ -210,7 +210,7 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
 
 def test_small_when_sent() -> None:
     count = 20_000
-    dataset = ImageDataset((f"{number:060d}" for number in range(count)), list(range(count)))
+    dataset = ImageDataset((f"/{number:059d}" for number in range(count)), list(range(count)))
     buffers: list[Any] = []
     assert len(pickle.dumps(dataset, protocol=5, buffer_callback=buffers.append)) < 2000
     assert sum(buffer.raw().nbytes for buffer in buffers) == count * (60 + 8 + 8) + 8

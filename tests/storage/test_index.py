@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import sys
 import tarfile
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ import pytest
 from headrace import TarDataset, TFRecordDataset
 from headrace.errors import CorruptDataError, FileChangedError, HeadraceWarning
 from headrace.storage import index as indexing
+from headrace.storage import new_file as creating
 from headrace.storage import safe_open
 from headrace.storage.index import IndexFormat, index_paths, open_index, open_indexes
 from headrace.storage.source import LocalSource
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from headrace.storage.source import Source
 
+UNNAMED = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="no files without a name here")
 DTYPES = {"bytes": np.dtype([("value", "u1"), ("place", "<i8")]), "size": np.dtype(np.int64)}
 
 
@@ -164,14 +165,14 @@ def test_kept_in_the_cache_where_the_folder_is_read_only(
 
 def refuse_writing(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
     """Even root may not write there."""
-    make = tempfile.mkstemp
+    make = creating.new_file
 
-    def mkstemp(suffix: str, prefix: str, folder: Path) -> Any:
-        if folder in folders:
+    def new_file(path: Path, mode: int) -> Any:
+        if path.parent in folders:
             raise PermissionError(13, "Permission denied")
-        return make(suffix, prefix, folder)
+        return make(path, mode)
 
-    monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    monkeypatch.setattr(indexing, "new_file", new_file)
 
 
 def test_kept_nowhere(text: Path, build: Counting, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,11 +184,18 @@ def test_kept_nowhere(text: Path, build: Counting, cache: Path, monkeypatch: pyt
     assert len(build.built) == 2
 
 
-def test_a_full_disk_leaves_nothing_behind(text: Path, build: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
-    def replace(self: Path, target: Path) -> None:
+@pytest.mark.parametrize("unnamed", [False, pytest.param(True, marks=UNNAMED)])
+def test_a_full_disk_leaves_nothing_behind(
+    text: Path, build: Counting, monkeypatch: pytest.MonkeyPatch, unnamed: bool
+) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", replace)
+    if unnamed:
+        monkeypatch.setattr(os, "link", full)
+    else:
+        monkeypatch.setattr(creating, "_open_unnamed", lambda _: None)
+        monkeypatch.setattr(Path, "replace", full)
     with pytest.warns(HeadraceWarning, match="No space left on device"):
         assert opened(text, build) == b"headrace"
     assert [path.name for path in text.parent.iterdir() if path.is_file()] == [text.name]

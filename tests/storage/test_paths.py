@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.storage.paths import expand_braces, find_paths
+from headrace.storage.braces import expand_braces
+from headrace.storage.paths import find_paths
 
 
 @pytest.fixture
@@ -130,4 +131,4 @@ def test_notations_of_other_loaders(path: str, text: str) -> None:
 def test_a_file_with_such_a_name_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a::b.bin").touch()
-    assert find_paths("a::b.bin") == ["a::b.bin"]
+    assert find_paths("a::b.bin") == [str(tmp_path / "a::b.bin")]

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.data.paths import PackedPaths, check_endings, walk
+from headrace.data.paths import check_endings, pack_paths, walk
 from headrace.data.records import RecordDataset
 from headrace.failures import name_file
 from headrace.storage.files import read_files
 from headrace.storage.index import is_index
 from headrace.storage.paths import find_paths
+from headrace.storage.source import options_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,8 +31,8 @@ class FilesDataset(RecordDataset):
 
     Args:
         paths: a folder, whose files at any depth are taken, folder by folder and in each by name, but for the hidden
-            indexes that headrace keeps beside other formats; or a pattern such as
-            "raw/*.wav", or several paths, which are taken in their order and looked at only when they are read.
+            indexes that headrace keeps beside other formats; or a pattern such as "raw/*.wav", or several paths, which
+            are taken in their order and looked at only when they are read. All of them may be addresses.
         extensions: how the names of files end that are taken, in any case, such as ".wav"; by default all are.
         decode: takes the bytes of a file and returns the sample; None for the bytes themselves.
 
@@ -58,7 +59,8 @@ class FilesDataset(RecordDataset):
         super().__init__(decode)
         endings = "" if extensions is None else check_endings(extensions)
         found = _files_of(paths) if isinstance(paths, str | bytes | os.PathLike) else map(os.fsdecode, paths)
-        self.paths = PackedPaths(path for path in found if path.lower().endswith(endings))
+        self.paths = pack_paths(path for path in found if path.lower().endswith(endings))
+        self._options = options_for(needed=self.paths.has_addresses)
         if not len(self.paths) and isinstance(paths, str | bytes | os.PathLike):
             ending = f" whose names end in {', '.join(endings)}" if endings else ""
             raise FileNotFoundError(f"there are no files{ending} in {os.fsdecode(paths)}")
@@ -68,7 +70,7 @@ class FilesDataset(RecordDataset):
 
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """The bytes of the files at the indices, shape (n,), int64, each in [0, len(self))."""
-        return read_files([self.paths[index] for index in indices.tolist()])
+        return read_files([self.paths[index] for index in indices.tolist()], self._options)
 
     def where(self, index: int) -> str:
         """The path of a file."""
@@ -83,8 +85,17 @@ class FilesDataset(RecordDataset):
 def _files_of(path: str | bytes | os.PathLike[Any]) -> Iterator[str]:
     """The files of a folder at any depth, or those that a pattern matches."""
     for found in find_paths(path):
-        if Path(found).is_dir():
+        if "://" in found:
+            yield from _remote_files_of(found, is_given=found == path)
+        elif Path(found).is_dir():
             for _, files in sorted(walk(found)):
                 yield from sorted(file for file in files if not is_index(os.path.basename(file)))  # noqa: PTH119 - of millions
         else:
             yield found
+
+
+def _remote_files_of(path: str, *, is_given: bool) -> list[str]:
+    """The files below an address that was given as it is, or the file that it is itself."""
+    from headrace.storage.remote import is_remote_folder, list_remote  # for these alone
+
+    return list_remote(path) if is_given and is_remote_folder(path) else [path]

@@ -12,7 +12,7 @@ import numpy as np
 from headrace.batch.collate import default_collate
 from headrace.data.composed import ComposedDataset
 from headrace.data.dataset import Dataset
-from headrace.data.paths import PackedPaths, check_endings, walk
+from headrace.data.paths import PackedPaths, check_endings, pack_paths, walk
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.failures import add_note, name_file
 from headrace.pipeline.nodes import Map, Node, Source
@@ -20,6 +20,7 @@ from headrace.pipeline.reading import check_dataset, check_index, check_indices
 from headrace.progress import Progress
 from headrace.storage.files import read_files
 from headrace.storage.safe_open import read_regular
+from headrace.storage.source import options_for
 from headrace.transforms.decode import Decode
 from headrace.transforms.encoded import begins_encoded
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.pipeline.reading import Indexable
+    from headrace.storage.remote import RemoteOptions
 
 __all__ = ["EXTENSIONS", "ImageDataset", "ImageFolder"]
 
@@ -45,7 +47,7 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
     batches are decoded and transformed in one pass.
 
     Args:
-        paths: of the image files.
+        paths: of the image files, or their addresses.
         labels: one a path, of any kind: integers, strings, rows of an array.
         transform: takes the decoded image and returns what replaces it.
         decode: takes the bytes of the file and returns the image; None to keep the bytes.
@@ -78,7 +80,8 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
         for name, function in (("transform", transform), ("decode", decode)):
             if function is not None and not callable(function):
                 raise ArgumentTypeError(f"{name} must be a function of one image or None, but got {function!r}")
-        self.paths = paths if isinstance(paths, PackedPaths) else PackedPaths(paths)
+        self.paths = paths if isinstance(paths, PackedPaths) else pack_paths(paths)
+        self._options = options_for(needed=self.paths.has_addresses)
         self.labels, self._plain = _packed_labels(labels)
         if len(self.paths) != len(self.labels):
             raise ArgumentError(
@@ -97,7 +100,7 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
 
     def node(self) -> Node:
         """Return the description of the dataset: of files, and of what is made of them."""
-        node: Node = Source(_ImageFiles(self.paths, self.labels, plain=self._plain), draws=False)
+        node: Node = Source(_ImageFiles(self.paths, self.labels, self._options, plain=self._plain), draws=False)
         functions = [function for function in (self.decode, self.transform) if function is not None]
         if not begins_encoded([((), function) for function in functions]):
             functions = [self._prepare] if functions else []
@@ -115,9 +118,10 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
 class _ImageFiles(Dataset[tuple[bytes, Any]]):
     """The bytes of image files, with their labels."""
 
-    def __init__(self, paths: PackedPaths, labels: Any, *, plain: bool) -> None:
+    def __init__(self, paths: PackedPaths, labels: Any, options: RemoteOptions | None, *, plain: bool) -> None:
         self._paths = paths
         self._labels = labels
+        self._options = options
         self._plain = plain
 
     def __len__(self) -> int:
@@ -126,7 +130,9 @@ class _ImageFiles(Dataset[tuple[bytes, Any]]):
     def __getitem__(self, index: int, /) -> tuple[bytes, Any]:
         position = check_index(index, len(self))
         try:
-            data = read_regular(self._paths[position], links=True)
+            path = self._paths[position]
+            far = self._options is not None and "://" in path
+            data = read_files([path], self._options)[0] if far else read_regular(path, links=True)
         except Exception as error:
             self.annotate(error, position)
             raise
@@ -139,7 +145,8 @@ class _ImageFiles(Dataset[tuple[bytes, Any]]):
     def get_batch(self, indices: NDArray[np.int64]) -> tuple[list[bytes], Any]:
         """Return the batch of the samples at the indices, shape (n,), int64."""
         indices = check_indices(indices, len(self))
-        return read_files([self._paths[index] for index in indices.tolist()]), self._label_batch(indices)
+        paths = [self._paths[index] for index in indices.tolist()]
+        return read_files(paths, self._options), self._label_batch(indices)
 
     def annotate(self, error: Exception, index: int) -> None:
         """Let an error say of which file it is: in a note, and as `filename`."""
@@ -204,7 +211,12 @@ class ImageFolder(ImageDataset):
         if extensions is not None and is_valid_file is not None:
             raise ArgumentError("extensions and is_valid_file are mutually exclusive: each alone says what an image is")
         endings = check_endings(EXTENSIONS if extensions is None else extensions)
-        self.root = str(Path(os.fsdecode(root)).expanduser())
+        if "://" in os.fsdecode(root):
+            raise ArgumentError(
+                f"ImageFolder searches a folder of this machine, but got the address {os.fsdecode(root)!r}; give a "
+                "list of addresses to ImageDataset, an address to FilesDataset, or pack the images for TarDataset"
+            )
+        self.root = os.path.abspath(Path(os.fsdecode(root)).expanduser())  # noqa: PTH100 - no link is to be resolved
         self.classes = _find_classes(self.root)
         self.class_to_idx = {name: number for number, name in enumerate(self.classes)}
         counts = [0] * len(self.classes)

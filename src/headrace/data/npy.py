@@ -169,12 +169,23 @@ def _same(array: NDArray[Any]) -> NDArray[Any]:
 
 def _find_fields(path: str) -> dict[str, str]:
     """The files of the fields."""
+    if "://" in path:
+        return _find_remote_fields(path)
     if not Path(path).is_dir():
         return {"": path}
     files = {each.stem: str(each) for each in sorted(Path(path).glob("*.npy")) if not each.name.startswith(".")}
     if not files:
         raise FileNotFoundError(f"there are no .npy files in the folder {path}; for shards give a list or a pattern")
     return files
+
+
+def _find_remote_fields(path: str) -> dict[str, str]:
+    from headrace.storage.remote import find_remote, is_remote_folder  # for these alone
+
+    if path.partition("?")[0].endswith(".npy") or not is_remote_folder(path):
+        return {"": path}
+    files = find_remote(f"{path.rstrip('/')}/*.npy")
+    return {Path(each).stem: each for each in files if not Path(each).name.startswith(".")}
 
 
 def _length(file: NpyFile) -> int:

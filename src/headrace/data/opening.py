@@ -87,9 +87,11 @@ def format_at(path: str | os.PathLike[str]) -> tuple[str, list[str]]:
         ArgumentError: it cannot be told what is there.
     """
     found = find_paths(path)
+    if len(found) == 1 and "://" in found[0]:
+        found = _files_at(found[0])
     if len(found) == 1 and Path(found[0]).is_dir():
         return _format_of_folder(Path(found[0]))
-    forms = {_format_of_file(Path(each)) for each in found}
+    forms = {_format_of_address(each) if "://" in each else _format_of_file(Path(each)) for each in found}
     if len(forms) != 1 or None in forms:
         raise ArgumentError(
             f"it cannot be told what {path} is: names of files end in {', '.join(_ENDINGS)}, all in the same; "
@@ -105,6 +107,25 @@ def _format_of_file(path: Path) -> str | None:
         return "npy" if any(not entry.name.startswith(".") for entry in path.glob("*.npy")) else None
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
     return _ENDINGS.get(suffixes[-1]) if suffixes else None
+
+
+def _format_of_address(path: str) -> str | None:
+    """The format that the name of a file far away tells of; what a query asks is no part of it."""
+    return _format_of_file(Path(path.partition("?")[0].rpartition("/")[2]))
+
+
+def _files_at(path: str) -> list[str]:
+    """The files of one format that lie at an address, if it is one of a folder; else the address itself."""
+    from headrace.storage.remote import find_remote, is_remote_folder  # for these alone
+
+    if _format_of_address(path) is not None or not is_remote_folder(path):
+        return [path]
+    entries = find_remote(f"{path.rstrip('/')}/*")
+    for form in dict.fromkeys(_ENDINGS.values()):
+        shards = [each for each in entries if _format_of_address(each) == form]
+        if shards:
+            return shards
+    return [path]
 
 
 def _format_of_folder(folder: Path) -> tuple[str, list[str]]:

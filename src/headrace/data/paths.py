@@ -16,7 +16,7 @@ from headrace.pipeline.reading import check_index
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["PackedPaths", "check_endings", "walk"]
+__all__ = ["PackedPaths", "check_endings", "pack_paths", "walk"]
 
 
 class PackedPaths(Sequence[str]):
@@ -50,6 +50,11 @@ class PackedPaths(Sequence[str]):
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
+    @property
+    def has_addresses(self) -> bool:
+        """Whether some of them lead to other machines."""
+        return b"://" in self._text.tobytes()
+
     @overload
     def __getitem__(self, index: int, /) -> str: ...
     @overload
@@ -70,6 +75,21 @@ class PackedPaths(Sequence[str]):
     def __repr__(self) -> str:
         ends = ", ".join(repr(self[index]) for index in range(min(len(self), 2)))
         return f"<PackedPaths: {len(self)} paths{': ' if ends else ''}{ends}{', ...' if len(self) > 2 else ''}>"
+
+
+def pack_paths(paths: Iterable[str | bytes | os.PathLike[Any]]) -> PackedPaths:
+    """Pack paths that mean the same when the process has gone to another folder: absolute ones, or addresses.
+
+    Raises:
+        ArgumentTypeError: one of them is no path, or all are one string.
+    """
+    is_done = isinstance(paths, str | bytes | os.PathLike | PackedPaths)
+    return PackedPaths(paths if is_done else map(_absolute, paths))
+
+
+def _absolute(path: Any) -> str:
+    text = _encoded(path).decode("utf-8", "surrogateescape")
+    return text if "://" in text or os.path.isabs(text) else os.path.abspath(text)  # noqa: PTH100, PTH117 - of millions
 
 
 def check_endings(extensions: str | Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from headrace.errors import ArgumentError, StorageError
 from headrace.pipeline.reading import check_index, check_indices, read_each
 from headrace.storage.paths import find_paths
 from headrace.storage.tar_files import KEY, TarFiles
-from headrace.storage.unpacking import check_readable, compression
+from headrace.storage.unpacking import check_readable, compression, is_packed_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -147,7 +147,7 @@ def _check_plain(paths: Sequence[str]) -> None:
         StorageError: it says what to do with them.
     """
     for path in paths:
-        kind = None if "://" in path else compression(path)
+        kind = compression(path) if "://" not in path or is_packed_name(path) else None
         check_readable(path, kind)
         if kind is not None:
             raise StorageError(

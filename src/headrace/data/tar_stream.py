@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from headrace.data.dataset import IterableDataset
 from headrace.data.fields import FieldDecoders
 from headrace.storage.paths import find_paths
+from headrace.storage.source import open_source, options_for
 from headrace.storage.tar import scan
 from headrace.storage.tar_files import KEY
-from headrace.storage.unpacking import Unpacked
+from headrace.storage.unpacking import Unpacked, check_bytes
 from headrace.storage.window import read_through
 from headrace.workers.info import get_worker_info
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TarStream"]
 
+_HEADERS = 1 << 20  # bytes before a file that say what it is
+
 
 class TarStream(IterableDataset[dict[str, Any]]):
     """Samples in tar archives one after the other, for archives that are compressed.
@@ -30,11 +33,14 @@ class TarStream(IterableDataset[dict[str, Any]]):
     archives: each takes its share of them. Where there is room for it, unpack the archives and take a `TarDataset`.
 
     Args:
-        paths: an archive, plain or compressed with gzip, bzip2 or xz; a pattern; or several of them.
+        paths: an archive, plain or compressed with gzip, bzip2 or xz; a pattern; or several of them. Also addresses.
         decode: for some fields a function that takes their bytes and returns what stands in the sample.
+        max_file_bytes: how large a file in a compressed archive may be: a small archive can be made that holds more
+            than there is memory for.
 
     Raises:
         FileNotFoundError: an archive is not there.
+        StorageError: while reading, a file in a compressed archive is larger.
         CorruptDataError: while reading, one is no tar, is cut short or damaged.
 
     >>> import io, tarfile
@@ -54,15 +60,20 @@ class TarStream(IterableDataset[dict[str, Any]]):
         self,
         paths: str | PathLike[str] | Iterable[str | PathLike[str]],
         decode: Mapping[str, Callable[[bytes], Any]] | None = None,
+        *,
+        max_file_bytes: int = 1 << 28,
     ) -> None:
         self._decoders = FieldDecoders(decode)
+        self.max_file_bytes = check_bytes("max_file_bytes", max_file_bytes)
         self.paths = find_paths(paths)
+        self._options = options_for(needed=any("://" in path for path in self.paths))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()
         for path in self.paths if worker is None else self.paths[worker.id :: worker.num_workers]:
-            with Unpacked(path) as content:
-                for sample in _samples(scan(path, read_through(content.window()))):
+            with Unpacked(open_source(path, self._options)) as content:
+                most = None if content.kind is None else self.max_file_bytes + _HEADERS
+                for sample in _samples(scan(path, read_through(content.window(most)))):
                     yield self._decoders.sample(sample, lambda: f"the sample {sample[KEY]!r} of {path}")  # noqa: B023
 
 

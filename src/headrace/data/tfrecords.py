@@ -17,7 +17,7 @@ from headrace.storage.example_summary import SUMMARY, Summary
 from headrace.storage.paths import find_paths
 from headrace.storage.record_files import RecordFiles
 from headrace.storage.tfrecord import TFRECORD
-from headrace.storage.unpacking import unpack
+from headrace.storage.unpacking import check_bytes, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -49,6 +49,7 @@ class TFRecordDataset(RecordDataset):
         verify: whether to hold each record against its CRC32C when it is read.
         progress: whether to show on stderr how far it is while indexes are built; by default after two
             seconds, where that is a terminal.
+        max_unpacked_bytes: how large a file may be that is unpacked; by default a hundred times its size, and a GiB.
 
     Raises:
         FileNotFoundError: a file is not there.
@@ -82,13 +83,15 @@ class TFRecordDataset(RecordDataset):
         steps: Mapping[str, Any] | None = None,
         verify: bool = True,
         progress: bool | None = None,
+        max_unpacked_bytes: int | None = None,
     ) -> None:
         parses = features is not None or steps is not None
         super().__init__(None if parses else decode)  # type: ignore[arg-type]
         self.paths = find_paths(paths)
         self.verify = verify
+        most = None if max_unpacked_bytes is None else check_bytes("max_unpacked_bytes", max_unpacked_bytes)
         with Progress(lambda: "unpacking TFRecord files", wanted=progress) as show:
-            plain = [unpack(path, show) for path in self.paths]
+            plain = [unpack(path, show, most) for path in self.paths]
         self._files = RecordFiles(plain, TFRECORD, progress=progress)
         self._decoders = FieldDecoders(decode if parses else None)  # type: ignore[arg-type]
         self._reader = self._make_reader(features, steps) if parses else None

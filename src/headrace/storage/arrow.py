@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +19,8 @@ from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError, 
 from headrace.storage.arrow_columns import Block, make_column
 from headrace.storage.disk import open_files
 from headrace.storage.source import LocalSource, open_source
+from headrace.storage.source_file import SourceFile
+from headrace.storage.unpacking import Unpacked, compression, most_unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrowFile", "MemoryTable", "ParquetFile", "Table", "is_table", "open_table"]
 
+_AT_ONCE = 1 << 24  # bytes
 _SPACE = {".csv": ",", ".tsv": "\t"}  # what stands between the values of a line
 
 
@@ -291,14 +294,24 @@ def _read_csv(path: str, columns: Sequence[str] | None = None) -> MemoryTable:
 
     Raises:
         CorruptDataError: its lines do not have as many values each.
+        StorageError: it is compressed, and holds too much.
     """
+    text = _unpacked(path) if "://" in path or compression(path) else path
     with _naming(path):
-        table = pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter=_separator(path) or ","))
+        table = pyarrow.csv.read_csv(text, parse_options=pyarrow.csv.ParseOptions(delimiter=_separator(path) or ","))
     return MemoryTable(table, columns, path)
 
 
+def _unpacked(path: str) -> pa.BufferReader:
+    """The content of a file that is compressed, or lies far away."""
+    source = open_source(path)
+    with Unpacked(source, most_unpacked(source)) as content:
+        return pa.BufferReader(b"".join(iter(partial(content.read, _AT_ONCE), b"")))
+
+
 def _separator(path: str) -> str | None:
-    names = path.lower().removesuffix(".gz").removesuffix(".bz2")
+    names = path.partition("?")[0] if "://" in path else path
+    names = names.lower().removesuffix(".gz").removesuffix(".bz2")
     return next((separator for ending, separator in _SPACE.items() if names.endswith(ending)), None)
 
 
@@ -341,36 +354,7 @@ def _map(source: Source) -> pa.Buffer | None:
 
 
 def _reader(source: Source, mapped: pa.Buffer | None) -> pa.NativeFile:
-    return pa.PythonFile(_Ranges(source), "r") if mapped is None else pa.BufferReader(mapped)
-
-
-class _Ranges(io.RawIOBase):
-    """A source that is not mapped, as a file of which pyarrow reads the ranges that it needs."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.identity.size}[whence]
-        self._position = start + offset
-        return self._position
-
-    def read(self, size: int = -1, /) -> bytes:
-        left = max(0, self._source.identity.size - self._position)
-        length = left if size < 0 else min(size, left)
-        content = self._source.read(self._position, length).tobytes()
-        self._position += length
-        return content
+    return pa.PythonFile(SourceFile(source), "r") if mapped is None else pa.BufferReader(mapped)
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from headrace import kernels
+from headrace.errors import StorageError
+from headrace.storage.new_file import new_file
+from headrace.storage.safe_open import make_folder, read_regular
 
 __all__ = ["BLOCK", "BlockCache"]
 
@@ -30,7 +32,11 @@ class BlockCache:
         limit: how large they may be together, in bytes, or a sixteenth more for a while; those used least recently
             are deleted. None for no limit.
 
-    >>> with tempfile.TemporaryDirectory() as folder:
+    Raises:
+        StorageError: somebody else may have made the folder, or can write to it.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
     ...     cache = BlockCache(folder, limit=None)
     ...     cache.write("name", 3, b"content")
     ...     cache.read("name", 3, 7), cache.read("name", 4, 7)
@@ -40,12 +46,18 @@ class BlockCache:
     def __init__(self, folder: str, limit: int | None) -> None:
         self._folder = Path(folder)
         self._limit = limit
+        try:
+            make_folder(self._folder)
+        except StorageError:
+            raise
+        except OSError:  # reading and writing will find out
+            pass
 
     def read(self, name: str, number: int, length: int) -> bytes | None:
         """The content of a block, if it is there and sound."""
         path = self._path(name, number)
         try:
-            found = path.read_bytes()
+            found = read_regular(path, BLOCK + _CRC_BYTES)
         except OSError:
             return None
         content, crc = found[:-_CRC_BYTES], found[-_CRC_BYTES:]
@@ -60,17 +72,10 @@ class BlockCache:
     def write(self, name: str, number: int, content: bytes) -> None:
         """Keep the content of a block, if the disk takes it."""
         path = self._path(name, number)
-        temporary = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".new", delete=False) as file:
-                temporary = file.name
+        with suppress(OSError):  # a cache that cannot be written is one that has nothing
+            path.parent.mkdir(0o775, parents=True, exist_ok=True)
+            with new_file(path) as file:
                 file.write(content + _crc(content))
-            Path(temporary).replace(path)
-        except OSError:  # a cache that cannot be written is one that has nothing
-            if temporary is not None:
-                with suppress(OSError):
-                    Path(temporary).unlink()
         if self._limit is not None and random.random() * self._limit < _PARTS * len(content):  # noqa: S311
             self._make_room(self._limit)
 

@@ -13,13 +13,19 @@ from headrace.storage.safe_open import open_regular
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from headrace.storage.remote import RemoteOptions
+
 __all__ = ["read_files"]
 
 _AT_ONCE = 64  # files that are open at the same time, where there are descriptors for so many
 
 
-def read_files(paths: Sequence[str]) -> list[bytes]:
+def read_files(paths: Sequence[str], options: RemoteOptions | None = None) -> list[bytes]:
     """The content of each of the files: as much as it had when it was opened.
+
+    Args:
+        paths: of files of this machine; or with options, addresses too.
+        options: how what lies far away is read; None if nothing does.
 
     Raises:
         OSError: one of them cannot be read, or is no regular file; a note names it.
@@ -30,8 +36,18 @@ def read_files(paths: Sequence[str]) -> list[bytes]:
     ...     read_files([file.name])
     [b'abc']
     """
+    if options is not None:
+        return _read_with_remote(paths, options)
     count = min(_AT_ONCE, open_files.limit)
     return [content for start in range(0, len(paths), count) for content in _read(paths[start : start + count])]
+
+
+def _read_with_remote(paths: Sequence[str], options: RemoteOptions) -> list[bytes]:
+    from headrace.storage.remote import read_remote  # for these alone
+
+    far = [path for path in paths if "://" in path]
+    contents = iter(read_remote(far, options)), iter(read_files([path for path in paths if "://" not in path]))
+    return [next(contents["://" not in path]) for path in paths]
 
 
 def _read(paths: Sequence[str]) -> list[bytes]:

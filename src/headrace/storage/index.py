@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -27,6 +26,7 @@ from headrace import kernels
 from headrace.errors import CorruptDataError, HeadraceError, HeadraceWarning, StorageError
 from headrace.progress import Progress
 from headrace.storage.disk import open_files
+from headrace.storage.new_file import DRAFT, new_file
 from headrace.storage.safe_open import check_owner, is_planted, make_folder, open_regular
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _ALIGNMENT = 64
 _LONGEST_TEXT = 1 << 16
 _LONGEST_NAME = 100  # bytes of a name that is part of another one
 _ENDING = ".headrace-index.npy"
-_DRAFT = ".headrace-"
 _SMALL = 1 << 20  # an index of fewer bytes is read: a mapping would take a descriptor
 _MOST, _AT_LEAST = 16, 1 << 16  # bytes of an index for each of its file, and those that it may have in any case
 
@@ -130,7 +129,7 @@ def is_index(name: str) -> bool:
     >>> is_index(".train.tar.headrace-index.npy"), is_index("train.tar")
     (True, False)
     """
-    return name.startswith(".") and (name.endswith(_ENDING) or (name.startswith(_DRAFT) and name.endswith(".tmp")))
+    return name.startswith(".") and (name.endswith(_ENDING) or (name.startswith(DRAFT) and name.endswith(".tmp")))
 
 
 def file_name(name: str, digest: str, ending: str = "") -> str:
@@ -258,17 +257,10 @@ def _write(path: Path, content: list[Any], source: str) -> None:
     """Write to a name of its own, which becomes the right one when all is there: several may do so at once."""
     if path.parent == cache_folder("index"):
         make_folder(path.parent)
-    descriptor, name = tempfile.mkstemp(".tmp", _DRAFT, path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for part in content:
-                file.write(part)
-        Path(name).chmod(Path(source).stat().st_mode & 0o666 if "://" not in source else 0o644)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    mode = Path(source).stat().st_mode & 0o666 if "://" not in source else 0o644
+    with new_file(path, mode) as file:
+        for part in content:
+            file.write(part)
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:

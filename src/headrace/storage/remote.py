@@ -22,16 +22,18 @@ import numpy as np
 
 from headrace.errors import ArgumentError, FileChangedError, StorageError
 from headrace.storage.blocks import BLOCK, BlockCache
+from headrace.storage.braces import expand_braces
 from headrace.storage.ram import total_memory
 from headrace.storage.ranges import Identity, Packed, read_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
 
-__all__ = ["RemoteOptions", "RemoteSource", "find_remote", "is_remote"]
+__all__ = ["RemoteOptions", "RemoteSource", "find_remote", "is_remote", "is_remote_folder", "list_remote"]
+__all__ += ["read_remote"]
 
 _GAP = 1 << 16  # ranges that lie so near to each other are asked for together, in bytes
 _LARGEST = 1 << 23  # a request asks for no more
@@ -109,18 +111,63 @@ def is_remote(path: object) -> bool:
 
 
 def find_remote(path: str) -> list[str]:
-    """The addresses that a pattern matches, in order; what is no pattern is its own.
+    """The addresses that a pattern matches, in order; what is no pattern, or is there as it is, is its own.
 
     Raises:
         FileNotFoundError: it matches nothing.
     """
-    if not any(mark in path for mark in "*["):  # a question mark begins the query of an address
+    if not any(mark in path for mark in "*[{"):  # a question mark begins the query of an address
         return [path]
-    system = _connect(RemoteOptions.current(), path.partition("://")[0], os.getpid()).system
-    found = sorted(system.unstrip_protocol(name) for name in system.glob(path))
-    if not found:
-        raise FileNotFoundError(f"no file matches {path}")
+    system = _system(path)
+    if system.exists(path):
+        return [path]
+    found = []
+    for name in expand_braces(path):
+        matching = (
+            sorted(map(system.unstrip_protocol, system.glob(name))) if any(mark in name for mark in "*[") else [name]
+        )
+        if not matching:
+            raise FileNotFoundError(f"no file matches {name}")
+        found += matching
     return found
+
+
+def is_remote_folder(path: str) -> bool:
+    """Whether there are files below an address, as there are in a folder. One of HTTP ends in a slash then."""
+    if path.startswith(("http://", "https://")) and not path.endswith("/"):
+        return False  # to find that out, all of the file would be read
+    return bool(_system(path).isdir(path))
+
+
+def list_remote(path: str) -> list[str]:
+    """The addresses of all files below one, at any depth, in order."""
+    system = _system(path)
+    return sorted(map(system.unstrip_protocol, system.find(path)))
+
+
+def read_remote(paths: Sequence[str], options: RemoteOptions | None) -> list[bytes]:
+    """The content of whole files, several of which are read at the same time.
+
+    Raises:
+        FileNotFoundError: one of them is not there.
+        StorageError: one of them cannot be read.
+    """
+
+    def read(path: str) -> bytes:
+        try:
+            source = RemoteSource(path, options)
+            return source.read(0, source.identity.size).tobytes()
+        except Exception as error:
+            error.add_note(f"while reading the file {path!r}")
+            raise
+
+    with ThreadPoolExecutor((options or RemoteOptions.current()).concurrency) as pool:
+        return list(pool.map(read, paths))
+
+
+def _system(path: str) -> Any:
+    """The file system of an address."""
+    return _connect(RemoteOptions.current(), path.partition("://")[0], os.getpid()).system
 
 
 class RemoteSource:
@@ -314,6 +361,8 @@ class RemoteSource:
     def _look(self, deadline: float) -> tuple[Identity, str]:
         info = self._again(lambda connection, left: connection.info(self.path, left), deadline)
         size = info.get("size")
+        if info.get("type") == "directory":
+            raise StorageError(f"{self.path} is a folder, but a file is needed; give a pattern such as {self.path}/*")
         if info.get("type", "file") != "file" or size is None:
             raise StorageError(f"{self.path} is no file of a known size: {info}")
         tag = next((str(info[name]) for name in _TAGS if info.get(name)), "")

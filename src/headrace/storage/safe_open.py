@@ -57,8 +57,12 @@ def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, *, link
 def check_regular(path: str | os.PathLike[str], mode: int) -> None:
     """Raise StorageError unless a mode is that of a regular file."""
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise StorageError(f"{os.fspath(path)} is {kind}, but a file is needed")
+        if not stat.S_ISDIR(mode):
+            raise StorageError(f"{os.fspath(path)} is a pipe or a device, but a file is needed")
+        raise StorageError(
+            f"{os.fspath(path)} is a folder, but a file is needed; give a pattern such as {Path(path, '*')}, or let "
+            "headrace.open_dataset tell what is in it"
+        )
 
 
 def read_regular(path: str | os.PathLike[str], most: int | None = None, *, links: bool = False) -> bytes:

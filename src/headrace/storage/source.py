@@ -22,14 +22,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Identity", "LocalSource", "Packed", "Source", "open_source", "read_ranges", "split"]
+    from headrace.storage.remote import RemoteOptions
+
+__all__ = ["Identity", "LocalSource", "Packed", "Source", "open_source", "options_for", "read_ranges", "split"]
 
 
-def open_source(path: str | bytes | os.PathLike[Any]) -> Source:
+def open_source(path: str | bytes | os.PathLike[Any], options: RemoteOptions | None = None) -> Source:
     """The bytes at a path.
 
     Args:
-        path: of a local file, or an address such as `s3://bucket/name`, read as `RemoteOptions` say.
+        path: of a local file, or an address such as `s3://bucket/name`.
+        options: how an address is read; by default as `RemoteOptions` say that are open.
 
     Raises:
         FileNotFoundError: there is nothing.
@@ -38,8 +41,17 @@ def open_source(path: str | bytes | os.PathLike[Any]) -> Source:
     if isinstance(path, str) and "://" in path:
         from headrace.storage.remote import RemoteSource  # for these alone
 
-        return RemoteSource(path)
+        return RemoteSource(path, options)
     return LocalSource(path)
+
+
+def options_for(*, needed: bool) -> RemoteOptions | None:
+    """The options that are open, for a dataset that opens files far away later; None if it needs none."""
+    if not needed:
+        return None
+    from headrace.storage.remote import RemoteOptions  # for these alone
+
+    return RemoteOptions.current()
 
 
 class LocalSource:

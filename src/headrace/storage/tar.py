@@ -90,6 +90,12 @@ def scan(path: str, steps: Iterator[Window]) -> Iterator[TarPart]:
             raise _error(path, window, _PROBLEMS[ended])
         if ended == _FULL and not len(members.records):
             raise _error(path, window, f"has a name of more than {_KEY_ROOM} bytes; give it a shorter one")
+        if ended == _CUT and window.is_full:
+            raise StorageError(
+                f"{path}: the member at byte {window.start} has more bytes than a file of a compressed archive may "
+                "have; where that is right, allow more with max_file_bytes=..., or unpack the archive and read it with "
+                "headrace.TarDataset"
+            )
         if ended == _CUT and not window.ended and not window.more():
             raise _error(path, window, "is cut short; get the file anew")
     _note_end(path, state)

@@ -26,16 +26,24 @@ class Window:
         read: gives the bytes at an offset, as many as are asked for but at the end of the file. Offsets
             only rise.
         data: what is in sight at first; None to read it.
+        most: how large it may become, in bytes; None for any size.
 
     Attributes:
         data: the bytes.
         start: where in the file they begin.
         position: how far in them one is.
+        most: how large it may become.
     """
 
-    def __init__(self, read: Callable[[int, int], NDArray[np.uint8]], data: NDArray[np.uint8] | None = None) -> None:
+    def __init__(
+        self,
+        read: Callable[[int, int], NDArray[np.uint8]],
+        data: NDArray[np.uint8] | None = None,
+        most: int | None = None,
+    ) -> None:
         self._read = read
-        self._length = _BYTES
+        self.most = most
+        self._length = self._bounded(_BYTES)
         self._is_last = data is not None
         self.start = self.position = 0
         self.data = self._load() if data is None else data
@@ -49,14 +57,22 @@ class Window:
         """Whether this is the end of the file."""
         return self._is_last and self.position >= len(self.data)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it begins here, and may not be enlarged."""
+        return self.most is not None and self.position == 0 and len(self.data) >= self.most
+
     def more(self) -> bool:
         """Move the window so that it begins here; if it does already, enlarge it. False at the end of the file."""
         if self._is_last:
             return False
-        self._length = self._length * 2 if self.position == 0 else _BYTES
+        self._length = self._bounded(self._length * 2 if self.position == 0 else _BYTES)
         self.start, self.position = self.start + self.position, 0
         self.data = self._load()
         return True
+
+    def _bounded(self, length: int) -> int:
+        return length if self.most is None else min(length, self.most)
 
     def _load(self) -> NDArray[np.uint8]:
         data = self._read(self.start, self._length)

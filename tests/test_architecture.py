@@ -63,7 +63,12 @@ ROOMS = {
     "rich": {"headrace.tools", "headrace.cli"},
     "matplotlib": {"headrace.tools", "headrace.cli"},
     "argparse": {"headrace.cli"},
-    "pyarrow": {"headrace.storage.arrow", "headrace.storage.arrow_columns", "headrace.storage.writers.parquet"},
+    "pyarrow": {
+        "headrace.storage.arrow",
+        "headrace.storage.arrow_columns",
+        "headrace.storage.arrow_memory",
+        "headrace.storage.writers.parquet",
+    },
     "fsspec": {"headrace.storage.remote"},
     "cloudpickle": {"headrace.workers.by_value"},
     "multiprocessing": {"headrace.workers"},

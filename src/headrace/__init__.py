@@ -15,6 +15,7 @@ from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.data import (
     CachedDataset,
+    ColumnDataset,
     ConcatDataset,
     Dataset,
     IterableDataset,
@@ -79,6 +80,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "CachedDataset",
     "CenterCrop",
     "ColorJitter",
+    "ColumnDataset",
     "Compose",
     "ConcatDataset",
     "CutMix",

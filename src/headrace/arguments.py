@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace import adapters
 from headrace.data.dataset import IterableDataset
+from headrace.data.tables import open_table
 from headrace.errors import ArgumentError, ArgumentTypeError, NotYetError
 from headrace.keys import check_seed
 from headrace.pipeline.columns import gives_samples
 from headrace.pipeline.reading import check_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["check_arguments", "check_count", "check_divides", "check_kind", "is_stream"]
+__all__ = ["check_arguments", "check_count", "check_divides", "check_kind", "is_stream", "rows_of_table"]
 
 _BACKENDS = ("auto", "thread", "process", "ray")
 _CONTEXTS = ("fork", "forkserver", "spawn")
@@ -226,6 +227,29 @@ def is_stream(dataset: object) -> bool:
 
 def _is_declared_stream(dataset: object) -> bool:
     return isinstance(dataset, IterableDataset) or adapters.is_iterable_dataset(dataset) or gives_samples(dataset)
+
+
+def rows_of_table(dataset: Any, *samplers: Iterable[Any] | None) -> Any:
+    """Return the rows of a dict of arrays or a DataFrame as a dataset; any other dataset itself.
+
+    Args:
+        dataset: any object.
+        *samplers: those of the loader. Where one gives keys of a dict, its samples are what lies under these.
+
+    Raises:
+        ArgumentError: the columns of the table differ in length.
+    """
+    if isinstance(dataset, dict) and any(_gives_keys(sampler, dataset) for sampler in samplers):
+        return dataset
+    return open_table(dataset)
+
+
+def _gives_keys(sampler: Iterable[Any] | None, dataset: dict[Any, Any]) -> bool:
+    """Return whether the first that a sampler gives, as far as it can be seen, is a key or a list of keys."""
+    first = next(iter(sampler), None) if isinstance(sampler, Collection) else None
+    if isinstance(first, list | tuple) and first:
+        first = first[0]
+    return isinstance(first, Hashable) and first in dataset
 
 
 def check_kind(dataset: object, *, streams: bool, needs_length: bool) -> None:

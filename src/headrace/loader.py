@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headrace import adapters
-from headrace.arguments import check_arguments, check_count, check_divides, check_kind, is_stream
+from headrace.arguments import check_arguments, check_count, check_divides, check_kind, is_stream, rows_of_table
 from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
@@ -83,7 +83,8 @@ class DataLoader(Generic[B_co]):
     tuples and dataclasses keep their type.
 
     Args:
-        dataset: any object with `__len__` and `__getitem__`, or an IterableDataset.
+        dataset: any object with `__len__` and `__getitem__`, an IterableDataset, or a table: a dict of arrays, or a
+            DataFrame, whose rows are the samples.
         batch_size: samples a batch; None hands out single samples, not batched.
         shuffle: a new random order in each epoch; "block" shuffles blocks of consecutive samples, and
             the samples of a few blocks among each other; default False.
@@ -209,6 +210,7 @@ class DataLoader(Generic[B_co]):
         max_errors: int | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
+        dataset = rows_of_table(dataset, sampler, batch_sampler)
         self._streams = is_stream(dataset)
         check_kind(dataset, streams=self._streams, needs_length=sampler is None and batch_sampler is None)
         self.dataset = dataset

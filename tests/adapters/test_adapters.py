@@ -450,6 +450,17 @@ def test_numbers_beside_tensors_become_tensors(torch: Any) -> None:
     assert type(default_collate([1, 2])) is np.ndarray
 
 
+class Rows:
+    """Makes tensors of samples and of batches."""
+
+    batched = True
+
+    def __call__(self, array: Any) -> Any:
+        return sys.modules["torch"].from_numpy(array)
+
+    apply_batch = __call__
+
+
 def test_batches_of_datasets_have_the_numbers_of_collated_samples(torch: Any) -> None:
     images, labels = torch.arange(12.0).reshape(6, 2), np.arange(6)
     datasets = {
@@ -459,6 +470,9 @@ def test_batches_of_datasets_have_the_numbers_of_collated_samples(torch: Any) ->
         "stacked": StackDataset(TensorDataset(images), labels.tolist(), TensorDataset(labels)),
         "mapped": TensorDataset(images.numpy(), labels).map(torch.from_numpy, 0),
         "joined": ConcatDataset([TensorDataset(images, labels), TensorDataset(images, labels / 2)]),
+        "joined ways": ConcatDataset(
+            [TensorDataset(images.numpy(), labels).map(Rows(), 0), list(zip(images, labels, strict=True))]
+        ),
         "cached": TensorDataset(images, labels).cache(),
     }
     for name, dataset in datasets.items():

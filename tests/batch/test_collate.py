@@ -514,7 +514,8 @@ _SAME_TYPE = "give all samples the same type, or pass a collate_fn"
         pytest.param(
             [Record(np.zeros(2), 1), Record(None, 1)],
             MixedSamplesError,
-            f"field sample.left differs in type: sample 10 has ndarray, sample 11 has NoneType; {_SAME_TYPE}",
+            "field sample.left differs in type: sample 10 has ndarray, sample 11 has NoneType; "
+            "give samples a value in place of None with dataset.map(...), or pass a collate_fn",
             id="None later",
         ),
         pytest.param(

@@ -219,7 +219,10 @@ _ALLOWED = (
         (
             (np.zeros(2), np.ma.masked_array([1, 2], [False, True])),
             ArgumentTypeError,
-            f"Tensor 1 is a MaskedArray; {_ALLOWED}",
+            (
+                "Tensor 1 is a MaskedArray (a MaskedArray is more than its elements; numpy.asarray(value) makes an "
+                f"array of them alone); {_ALLOWED}"
+            ),
         ),
     ],
 )

@@ -102,7 +102,9 @@ def framework_in_use() -> bool:
 
 def common_framework(values: Iterable[Any]) -> Adapter | None:
     """Return the adapter of the framework whose tensors are among the values; None if there is none, or several."""
-    others = (value for value in values if type(value) not in _OF_NO_FRAMEWORK)  # asking a framework takes longer
+    others = [value for value in values if type(value) not in _OF_NO_FRAMEWORK]  # asking a framework takes longer
+    if not others:
+        return None
     found = {id(adapter): adapter for adapter in map(_framework, others) if adapter is not None}
     return next(iter(found.values())) if len(found) == 1 else None
 

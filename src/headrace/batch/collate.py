@@ -222,7 +222,8 @@ class _Collation:
                 one, other = (expected, found) if shown is None else (shown[0], shown[position])
                 raise error(
                     f"{_place(path)} differs in {name}: sample {self._indices[0]} has {_show(one)}, "
-                    f"sample {self._indices[position]} has {_show(other)}{_only_one(one, other)}; {_REMEDIES[name]}"
+                    f"sample {self._indices[position]} has {_show(other)}{_only_one(one, other)}; "
+                    f"{_REMEDIES['None' if type(None) in (one, other) else name]}"
                 )
 
     def _no_batch(self, value: object, path: str, position: int = 0) -> str:
@@ -240,6 +241,7 @@ _REMEDIES = {
     "shape": "crop, resize or pad the samples to one shape, or pass a collate_fn",
     "length": "give all samples the same number of items, or pass a collate_fn",
     "keys": "give all samples the same keys, or pass a collate_fn",
+    "None": "give samples a value in place of None with dataset.map(...), or pass a collate_fn",
     "type": "give all samples the same type, or pass a collate_fn",
     "dtype": "convert the samples to one dtype, or pass a collate_fn",
 }

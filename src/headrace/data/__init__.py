@@ -9,10 +9,12 @@ from headrace.data.compose import ConcatDataset, StackDataset, Subset
 from headrace.data.dataset import Dataset, IterableDataset
 from headrace.data.mapped import MapDataset
 from headrace.data.split import random_split
+from headrace.data.tables import ColumnDataset
 from headrace.data.tensors import TensorDataset
 
 __all__ = [
     "CachedDataset",
+    "ColumnDataset",
     "ConcatDataset",
     "Dataset",
     "IterableDataset",

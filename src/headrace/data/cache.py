@@ -13,12 +13,13 @@ from headrace.batch.shared import SharedCounts, SharedFile
 from headrace.data.dataset import Dataset
 from headrace.data.kept import KeptSamples
 from headrace.data.randomness import check_not_random
+from headrace.data.tables import as_dataset
 from headrace.errors import ArgumentError, NotYetError
 from headrace.keys import no_draws
 from headrace.pipeline.compile import ReadPlan, compile_dataset
 from headrace.pipeline.hints import will_need
 from headrace.pipeline.nodes import Cached, Node, describe
-from headrace.pipeline.reading import check_dataset, check_index, check_indices
+from headrace.pipeline.reading import check_index, check_indices
 from headrace.stats import CacheStats
 from headrace.storage.kept import FIRST, SampleStore
 from headrace.storage.ram import total_memory
@@ -79,7 +80,7 @@ class CachedDataset(Dataset[Any]):
         limit: int | None = None,
         key: str | None = None,
     ) -> None:
-        check_dataset(dataset)
+        dataset = as_dataset(dataset)
         check_not_random(dataset)
         limit = _checked_limit(limit)
         self.dataset = dataset

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.data.composed import ComposedDataset
+from headrace.data.tables import as_dataset
 from headrace.errors import ArgumentError
 from headrace.pipeline.nodes import Concat, Node, Select, Zip, describe
-from headrace.pipeline.reading import Indexable, check_dataset, check_indices
+from headrace.pipeline.reading import Indexable, check_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,7 @@ class Subset(ComposedDataset[Any]):
     """The samples of a dataset at given indices.
 
     Args:
-        dataset: any object with `__len__` and `__getitem__`.
+        dataset: any object with `__len__` and `__getitem__`, or a table: a dict of arrays, or a DataFrame.
         indices: integers, shape (n,); negative ones count from the end. Kept as an int64 array.
 
     Raises:
@@ -42,9 +43,8 @@ class Subset(ComposedDataset[Any]):
     made_of = ("dataset", "indices")
 
     def __init__(self, dataset: Indexable[Any], indices: ArrayLike) -> None:
-        check_dataset(dataset)
-        self.dataset = dataset
-        self.indices = np.array(check_indices(indices, len(dataset)))  # a copy, which nobody else changes
+        self.dataset = as_dataset(dataset)
+        self.indices = np.array(check_indices(indices, len(self.dataset)))  # a copy, which nobody else changes
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -70,11 +70,9 @@ class ConcatDataset(ComposedDataset[Any]):
     made_of = ("datasets", "cumulative_sizes")
 
     def __init__(self, datasets: Iterable[Indexable[Any]]) -> None:
-        self.datasets = list(datasets)
+        self.datasets = [as_dataset(each, f"dataset {position}") for position, each in enumerate(datasets)]
         if not self.datasets:
             raise ArgumentError("ConcatDataset needs at least one dataset, got none")
-        for position, dataset in enumerate(self.datasets):
-            check_dataset(dataset, f"dataset {position}")
         self.cumulative_sizes = np.array(list(accumulate(map(len, self.datasets))), np.int64)
 
     def __len__(self) -> int:
@@ -107,10 +105,10 @@ class StackDataset(ComposedDataset[Any]):
                 f"StackDataset got {len(datasets)} datasets and {len(named)} named ones; give at least one, "
                 "either all by position (samples are tuples) or all by name (samples are dicts)"
             )
-        self.datasets: tuple[Indexable[Any], ...] | dict[str, Indexable[Any]] = datasets or named
-        self._children = list(named.values()) or list(datasets)
-        for dataset in self._children:
-            check_dataset(dataset)
+        named = {name: as_dataset(dataset) for name, dataset in named.items()}
+        unnamed = tuple(map(as_dataset, datasets))
+        self.datasets: tuple[Indexable[Any], ...] | dict[str, Indexable[Any]] = unnamed or named
+        self._children = list(named.values()) or list(unnamed)
         lengths = list(map(len, self._children))
         if len(set(lengths)) > 1:
             raise ArgumentError(f"StackDataset needs datasets of one length, got lengths {lengths}")

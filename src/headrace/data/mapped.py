@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from headrace.data.cache import CachedDataset
 from headrace.data.compose import ConcatDataset, StackDataset, Subset
 from headrace.data.composed import ComposedDataset
+from headrace.data.tables import ColumnDataset, SeriesDataset, as_dataset
 from headrace.data.tensors import TensorDataset
 from headrace.errors import ArgumentTypeError
 from headrace.pipeline.nodes import Map, Node, describe
-from headrace.pipeline.reading import Indexable, check_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from headrace.pipeline.reading import Indexable
 
 __all__ = ["MapDataset"]
 
@@ -28,7 +30,7 @@ class MapDataset(ComposedDataset[Any]):
     where the dataset reads them, with the same result.
 
     Args:
-        dataset: any object with `__len__` and `__getitem__`.
+        dataset: any object with `__len__` and `__getitem__`, or a table: a dict of arrays, or a DataFrame.
         fn: takes a sample, or the field, and returns what replaces it.
         field: a tuple position, a dict key or the name of a dataclass or namedtuple field; None for
             the whole sample.
@@ -43,7 +45,7 @@ class MapDataset(ComposedDataset[Any]):
     made_of = ("dataset", "fn", "field")
 
     def __init__(self, dataset: Indexable[Any], fn: Callable[[Any], Any], field: int | str | None = None) -> None:
-        check_dataset(dataset)
+        dataset = as_dataset(dataset)
         if not callable(fn):
             raise ArgumentTypeError(f"map needs a function of one sample, got {fn!r}")
         if isinstance(field, bool) or not isinstance(field, int | str | None):
@@ -66,7 +68,7 @@ class MapDataset(ComposedDataset[Any]):
         return Map(self, describe(self.dataset), self.fn, self.field, (_FUNCTIONS + self._stage,), slot)
 
 
-_IN_VIEW = (MapDataset, TensorDataset, Subset, ConcatDataset, StackDataset, CachedDataset)
+_IN_VIEW = (MapDataset, TensorDataset, ColumnDataset, SeriesDataset, Subset, ConcatDataset, StackDataset, CachedDataset)
 
 
 def _stages(dataset: object) -> int:

@@ -75,6 +75,7 @@ def is_of_torch(dataset: Any) -> bool:
     return (
         (inner is not None and is_of_torch(inner))
         or any(map(adapters.is_torch_data, getattr(dataset, "tensors", ())))
+        or any(map(adapters.is_torch_data, _listed(getattr(dataset, "columns", ()))))
         or any(map(is_of_torch, _listed(getattr(dataset, "datasets", ()))))
     )
 

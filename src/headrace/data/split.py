@@ -10,13 +10,15 @@ import numpy as np
 
 from headrace.adapters import draw_seed
 from headrace.data.compose import Subset
+from headrace.data.tables import as_dataset
 from headrace.errors import ArgumentError
 from headrace.keys import check_seed, epoch_key
 from headrace.order.permutation import Shuffled
-from headrace.pipeline.reading import Indexable, check_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from headrace.pipeline.reading import Indexable
 
 __all__ = ["random_split"]
 
@@ -27,7 +29,7 @@ def random_split(
     """Split a dataset at random into parts that do not overlap.
 
     Args:
-        dataset: any object with `__len__` and `__getitem__`.
+        dataset: any object with `__len__` and `__getitem__`, or a table: a dict of arrays, or a DataFrame.
         lengths: the numbers of samples, which add up to the dataset's; or fractions that add up to 1
             (rounded down, the rest dealt out from the first part on, as torch does).
         generator: where the order comes from: a NumPy Generator, a random.Random or a torch
@@ -43,7 +45,7 @@ def random_split(
     >>> [len(part) for part in random_split(range(10), [0.8, 0.2], seed=0)]
     [8, 2]
     """
-    check_dataset(dataset)
+    dataset = as_dataset(dataset)
     counts = _split_counts(lengths, len(dataset))
     if seed is not None and generator is not None:
         raise ArgumentError("seed and generator are mutually exclusive: each alone decides the split")

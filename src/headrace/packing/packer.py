@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.data.tables import as_dataset
 from headrace.errors import ArgumentError, DestinationExistsError
 from headrace.loader import DataLoader
 from headrace.packing.encoding import EncodedChunks
@@ -21,7 +22,6 @@ from headrace.packing.places import Places
 from headrace.packing.shards import Shards
 from headrace.packing.sizes import parse_size
 from headrace.packing.undecoded import field_names, undecoded
-from headrace.pipeline.reading import check_dataset
 from headrace.storage.writers import FORMATS, get_format
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def pack(
     ...     NpyDataset(f"{folder}/digits")[7]["label"]
     np.int64(7)
     """
-    check_dataset(dataset)
+    dataset = as_dataset(dataset)
     if len(dataset) == 0:
         raise ArgumentError("there is nothing to pack: the dataset has no samples")
     if "://" in str(path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace.batch.collate import default_collate
+from headrace.batch.collate import default_collate, join_numbers
 from headrace.batch.merge import merge
 from headrace.batch.structure import get_field, replace_field
 from headrace.faces import batch_function
@@ -386,7 +386,7 @@ class ConcatPlan(Plan):
         batches = []
         for number, positions, indices in located:
             with part(positions, count):
-                batches.append(self.inputs[number].batch(indices))
+                batches.append(join_numbers(self.inputs[number].batch(indices)))  # as parts that were collated
         return batches[0] if len(batches) == 1 else merge(batches, [each.positions for each in located])
 
     def annotate(self, error: Exception, index: int) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from headrace.batch.together import batches_together
 from headrace.errors import DatasetChangedError, TooManyErrorsError
+from headrace.failures import clear_own_frames, without_frames
 from headrace.order.samplers import PlanSampling, looking_ahead
 from headrace.pipeline.hints import reads_ahead
 from headrace.tasks import Loaded, SampleTask, Several, StreamTask, naming_step
@@ -78,16 +79,21 @@ class SampledBatches:
         while True:
             found, step, samples = self._next()
             self._cursor.hand_out(step)
-            if isinstance(found, Exception):
-                raise found
-            if not isinstance(found, Loaded):
-                return found, samples
-            self._note(found, epoch, step)
-            if found.errors:
-                with naming_step(epoch, step):
-                    raise found.errors[-1]
-            if found.loaded:
-                return found.batch, found.samples
+            try:
+                if isinstance(found, Exception):
+                    clear_own_frames(found)
+                    raise found
+                if not isinstance(found, Loaded):
+                    return found, samples
+                self._note(found, epoch, step)
+                if found.errors:
+                    clear_own_frames(found.errors[-1])
+                    with naming_step(epoch, step):
+                        raise found.errors[-1]
+                if found.loaded:
+                    return found.batch, found.samples
+            finally:
+                del found  # its error refers to this frame, which must not refer to it
 
     def _next(self) -> tuple[Any, int, int]:
         """What became of the next batch, its step, and how many samples were asked for."""
@@ -187,7 +193,7 @@ class StreamedBatches:
         self._note = note
         self._check = check
         # What comes next, each with the step that has been handed out with it.
-        self._waiting: deque[tuple[Loaded | Exception, int | None]] = deque()
+        self._waiting: deque[tuple[tuple[Any, int] | Exception, int | None]] = deque()
         self._tasks = _StreamTasks(readers, cursor)
         self._results = pool.run(self._tasks)
 
@@ -202,28 +208,35 @@ class StreamedBatches:
             DatasetChangedError: worker processes that have it together read other samples of it.
         """
         while not self._waiting:
-            try:
-                found = next(self._results, None)
-            except Exception:
-                self._check.count(0, lost=True)
-                raise
-            if found is None:
-                self._check.end()
-                raise StopIteration
-            task = self._results.task
-            assert task is not None  # noqa: S101 - a result is a task's
-            self._check.compare(task.number, found.sums)
-            self._take(found, task)
+            self._wait_for_more()
         item, step = self._waiting.popleft()
         if step is not None:
             self._cursor.hand_out(step)
         if isinstance(item, Exception):
-            raise item
-        return item.batch, item.samples
+            clear_own_frames(item)
+            try:
+                raise item
+            finally:
+                del item  # it refers to this frame, which must not refer to it
+        return item
 
     def close(self) -> None:
         """Read no more."""
         self._results.close()
+
+    def _wait_for_more(self) -> None:
+        try:
+            found = next(self._results, None)
+        except Exception:
+            self._check.count(0, lost=True)
+            raise
+        if found is None:
+            self._check.end()
+            raise StopIteration
+        task = self._results.task
+        assert task is not None  # noqa: S101 - a result is a task's
+        self._check.compare(task.number, found.sums)
+        self._take(found, task)
 
     def _take(self, found: Loaded, task: StreamTask) -> None:
         errors = list(found.errors)
@@ -231,13 +244,13 @@ class StreamedBatches:
             self._note(found, task.epoch, task.step)
         except TooManyErrorsError as error:
             found = replace(found, loaded=False)
-            errors.append(error)
+            errors.append(without_frames(error))  # they refer to this list
         if task.skip:
             return
         self._check.count(found.samples + len(found.failures), lost=bool(errors))
         self._waiting.extend((error, None) for error in errors)
         if found.loaded:
-            self._waiting.append((found, task.step))
+            self._waiting.append(((found.batch, found.samples), task.step))  # without the errors, which are raised
         elif found.samples:  # it is passed over with the last of its errors
             last, _ = self._waiting.pop()
             self._waiting.append((last, task.step))

@@ -19,6 +19,7 @@ __all__ = [
     "BadSamples",
     "Failure",
     "add_note",
+    "clear_own_frames",
     "level_of_user",
     "name_file",
     "notes_of",
@@ -50,6 +51,22 @@ def without_frames(error: Exception) -> Exception:
             BaseException.with_traceback(link, None)  # also where the class lets nobody set anything
             chain += link.__cause__, link.__context__
     return error
+
+
+def clear_own_frames(error: BaseException) -> None:
+    """Clear the variables of headrace's own frames that an error has come from, before it is raised a second time.
+
+    They hold it, in a list of errors for one, and it refers to them. Such a circle, to which the frames of the loop
+    are added now, would keep the workers until the next garbage collection. What users look at in a debugger, the
+    frames of their own code, is left.
+    """
+    trace = error.__traceback__
+    frame = None if trace is None else trace.tb_frame
+    with suppress(RuntimeError):  # one that still runs: so do those that it was called from
+        while frame is not None:
+            if frame.f_globals.get("__name__", "").partition(".")[0] == "headrace":
+                frame.clear()
+            frame = frame.f_back
 
 
 # The methods of an exception are its author's: its text may raise anything, SystemExit included, and a class whose

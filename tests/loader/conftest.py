@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import headrace
+from headrace.workers.template import prepare_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,20 +48,41 @@ def eventually() -> Callable[[Callable[[], Any]], None]:
     return wait
 
 
+@contextmanager
+def interrupts_are_heard() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt here and in programs that are started here, as it does in a terminal.
+
+    In the background it may be ignored, which programs inherit.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let a test send itself Ctrl-C."""
+    with interrupts_are_heard():
+        yield
+
+
 class Script:
     """A script that runs in a process, and a session, of its own."""
 
     def __init__(self, script: Path, arguments: tuple[str, ...], flags: tuple[str, ...], path: list[Path]) -> None:
         self.folder = script.parent
-        self.process = subprocess.Popen(
-            [sys.executable, *flags, str(script), *arguments],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        with interrupts_are_heard():
+            self.process = subprocess.Popen(
+                [sys.executable, *flags, str(script), *arguments],
+                cwd=self.folder,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
 
     def finish(self) -> tuple[int, str, str]:
         """The exit code, standard output and standard error, once it has ended."""
@@ -89,3 +115,44 @@ def run_script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
         for pipe in (script.process.stdout, script.process.stderr):
             assert pipe is not None
             pipe.close()
+
+
+def count_descriptors() -> int:
+    """Return how many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def descendants(process: str = "self") -> set[str]:
+    """Return the processes that a process has started, and those that they have."""
+    found: set[str] = set()
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in path.read_text().split():
+                found |= {child} | descendants(child)
+    return found
+
+
+class Footprint:
+    """What this process has of workers: processes, threads, descriptors, mapped memory."""
+
+    def __init__(self) -> None:
+        self.processes = descendants()
+        self.threads = {thread.ident for thread in threading.enumerate()}
+        self.descriptors = count_descriptors()
+        self.blocks = Path("/proc/self/maps").read_text().count("memfd:headrace")
+
+    def check_is_back(self) -> None:
+        """Nothing has come to stay, and at once: nobody needs to wait for a garbage collection."""
+        now = Footprint()
+        assert now.processes <= self.processes
+        assert now.threads <= self.threads
+        assert now.descriptors <= self.descriptors
+        assert now.blocks <= self.blocks
+
+
+@pytest.fixture
+def before() -> Footprint:
+    """What there is of workers before a test."""
+    gc.collect()  # of what other tests have left
+    prepare_template()  # it stays
+    return Footprint()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.loader.conftest import Footprint, count_descriptors
 
 from headrace import DataLoader, Dataset, IterableDataset, MapDataset, get_worker_info, sample_rng
 from headrace.errors import (
@@ -27,7 +28,6 @@ from headrace.errors import (
     WorkerTimeoutError,
     WorkerTraceback,
 )
-from headrace.workers.template import prepare_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,10 +85,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def count_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # ------------------------------------------------------------------ errors
@@ -293,7 +289,7 @@ def test_a_worker_that_dies(how: str, context: str | None) -> None:
         list(batches)
     with pytest.raises(WorkerDiedError) as again:
         next(batches)
-    assert again.value is caught.value
+    assert str(again.value) == str(caught.value)
 
 
 def test_a_death_is_noticed_while_another_worker_is_waited_for() -> None:
@@ -633,32 +629,6 @@ def leave_two(loader: Any) -> None:
 LEAVINGS: dict[str, Callable[[Any], None]] = {
     name: value for name, value in globals().items() if name.startswith("leave_")
 }
-
-
-class Footprint:
-    """What this process has of workers: processes, threads, descriptors, mapped memory."""
-
-    def __init__(self) -> None:
-        children = (path.read_text().split() for path in Path("/proc/self/task").glob("*/children"))
-        self.processes = {pid for found in children for pid in found}
-        self.threads = {thread.ident for thread in threading.enumerate()}
-        self.descriptors = count_descriptors()
-        self.blocks = Path("/proc/self/maps").read_text().count("memfd:headrace")
-
-    def check_is_back(self) -> None:
-        """Nothing has come to stay, and at once: nobody needs to wait for a garbage collection."""
-        now = Footprint()
-        assert now.processes <= self.processes
-        assert now.threads <= self.threads
-        assert now.descriptors <= self.descriptors
-        assert now.blocks <= self.blocks
-
-
-@pytest.fixture
-def before() -> Footprint:
-    gc.collect()  # of what other tests have left
-    prepare_template()  # it stays
-    return Footprint()
 
 
 @pytest.mark.parametrize("leave", LEAVINGS.values(), ids=LEAVINGS)

@@ -12,12 +12,14 @@ import resource
 import select
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.workers.base import check_home, have_ended, interrupted
 from headrace.workers.channel import Channel
+from headrace.workers.interrupts import end_surely
 from headrace.workers.memory import place_once
 from headrace.workers.pickling import dump_work
 from headrace.workers.serve import NUMBER_BYTES
@@ -25,7 +27,7 @@ from headrace.workers.template import prepare_template
 from headrace.workers.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from headrace.batch.shared import SharedFile
     from headrace.workers.base import MakeWork
@@ -80,7 +82,9 @@ class Crew:
         self._context = _context(context)
         self._restart = restart
         self._home = os.getpid()
-        self._error: WorkerError | None = None  # why it has ended
+        # Makes the error that says why it has ended. The error that was raised is not kept: it refers to the frames
+        # that it went through, and these to the iterator and its batches.
+        self._ending: Callable[[], WorkerError] = have_ended
         self._workers: list[Worker] = []
         self._tasks = [Channel.pair() for _ in range(size if turns else 1)]
         self._backlog: deque[tuple[int, bytes]] = deque()  # tasks that found no room in their connection
@@ -101,7 +105,7 @@ class Crew:
         pickled = None if self._forks else dump_work(self._make_work, "loader")
         self._modules = () if pickled is None else pickled.modules
         for number in range(self.size):
-            self._workers.append(self._start(number))
+            self._start(number)
         if pickled is not None:
             self._setup = *place_once(pickled.payload, pickled.buffers), pickled.files
             for worker in self._workers:
@@ -111,18 +115,17 @@ class Crew:
     def _forks(self) -> bool:
         return self._context is not None and self._context.get_start_method() == "fork"
 
-    def _start(self, number: int) -> Worker:
+    def _start(self, number: int) -> None:
+        """Start a worker, in place of the one of that number if there is one."""
         worker = Worker(number, max(1, _most_held() // self.size))
+        self._workers[number : number + 1] = [
+            worker
+        ]  # before it is started, so that it is ended whatever comes between
         tasks = self._tasks[number % len(self._tasks)][1]
-        try:
-            worker.start(tasks, self._context, self._make_work if self._forks else None, self._modules)
-        except BaseException:
-            worker.close()
-            raise
+        worker.start(tasks, self._context, self._make_work if self._forks else None, self._modules)
         for descriptor in worker.descriptors():
             self._poll.register(descriptor, select.POLLIN)
             self._watched[descriptor] = worker
-        return worker
 
     def start_times(self) -> tuple[float, float]:
         """Return how many seconds passed from the start until a worker was ready, and until now."""
@@ -144,11 +147,9 @@ class Crew:
             WorkerError: a worker had died, the run was interrupted, the pool is closed, or it belongs to
                 another process.
         """
-        if self._error is not None:
-            raise self._error
         check_home(self._home)
         if self.ended:
-            raise have_ended()
+            raise self._ending()
 
     def submit(self, number: int, task: object) -> None:
         """Let a worker do the task."""
@@ -224,7 +225,9 @@ class Crew:
         try:
             answer = worker.receive()
         except WorkerError as error:
-            self._end_for(error)
+            self._ending = partial(WorkerError, *error.args)
+            self.end()
+            raise
         if answer is None:
             return
         self._deaths.pop(None, None)
@@ -260,21 +263,16 @@ class Crew:
             return
         if self._restart:
             text += f"; so did {_MOST_DEATHS} in a row, so it is not started again"
-        self._end_for(WorkerDiedError(text))
-
-    def _end_for(self, error: WorkerError) -> NoReturn:
-        """End all workers, for a reason that whoever goes on will hear again."""
-        self._error = error
+        self._ending = partial(WorkerDiedError, text)
         self.end()
-        raise error
+        raise self._ending()
 
     def _replace(self, dead: Worker, window: Window[Any, Answer]) -> None:
         """Start a new worker, and do what the dead one had in hand, or took without saying so."""
         self._unwatch(dead)
-        worker = self._start(dead.number)
-        self._workers[dead.number] = worker
+        self._start(dead.number)
         if self._setup is not None:
-            worker.send_setup(*self._setup)
+            self._workers[dead.number].send_setup(*self._setup)
         self.give_up()
         in_hand = {other.report.task for other in self._workers}
         for number, task in window.unfinished():
@@ -296,12 +294,16 @@ class Crew:
 
     def interrupt(self) -> None:
         """End all workers at once: what came in with Ctrl-C may be lost, and nobody may come to end them."""
-        self._error = interrupted()
+        self._ending = interrupted
         self.end()
 
     def end(self) -> None:
         """End all workers. Memory that the user refers to stays."""
-        if self.ended or not self.is_home:  # a fork of that process has no say
+        if self.is_home:  # a fork of that process has no say
+            end_surely(self._end)
+
+    def _end(self) -> None:
+        if self.ended:
             return
         self.give_up()
         self.ended = True
@@ -313,14 +315,16 @@ class Crew:
         self._end_processes()
         for worker in self._workers:
             worker.close()
+            worker.blocks.close()
         if self._setup is not None:
             os.close(self._setup[0])
+            self._setup = None
         self._watched.clear()
         self._workers.clear()
 
     def _end_processes(self) -> None:
         """Wait for the processes; those that do not end by themselves, having something in hand, are told to."""
-        running = [worker.process for worker in self._workers]
+        running = [worker.process for worker in self._workers if worker.is_started]
         for method, patience in (("poll", _GRACE), ("terminate", _PATIENCE), ("kill", _PATIENCE)):
             for process in running:
                 getattr(process, method)()

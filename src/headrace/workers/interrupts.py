@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["hold_signals"]
+__all__ = ["end_surely", "hold_signals"]
 
 
 @contextmanager
@@ -33,3 +33,18 @@ def hold_signals() -> Iterator[None]:
             signal.signal(each, handler)
         for number in dict.fromkeys(came):
             signal.raise_signal(number)
+
+
+def end_surely(end: Callable[[], None]) -> None:
+    """Call a function that ends something, whatever signals come.
+
+    Args:
+        end: does nothing if it has been called before.
+    """
+    try:
+        with hold_signals():
+            end()
+    except BaseException:  # a handler may have run right before it could be held back
+        with hold_signals():
+            end()
+        raise

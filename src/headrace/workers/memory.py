@@ -301,6 +301,10 @@ class MappedBlocks:
             del self._memory[number]
         return back, superfluous
 
+    def close(self) -> None:
+        """Give all blocks up. Those that are referred to stay until their last views die."""
+        self._memory.clear()
+
     def _lease(self, number: int) -> NDArray[np.uint8]:
         lease = np.frombuffer(self._memory[number], np.uint8)
         forks = _forks.number

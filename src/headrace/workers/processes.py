@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from headrace.errors import WorkerError
 from headrace.workers.crew import Crew
 from headrace.workers.pickling import load, load_error
 from headrace.workers.window import Window
@@ -120,21 +121,28 @@ class _ProcessResults(Generic[T, R]):
         self.task = None
         self._crew.check()
         try:
-            value, error = self._take()
+            number = self._wait()
+            if number is None:
+                raise StopIteration
+            self.task, answer = self._window.hand_out(number)
+            value, error = self._open(answer)
         except KeyboardInterrupt:
             self._crew.interrupt()
             raise
+        finally:
+            if self._crew.ended:
+                self._window.clear()
         if error is not None:
             try:
                 raise error
             finally:
-                del error  # it refers to this frame, which must not refer to it
+                del error, answer  # it refers to this frame, which must not refer to it
         result: R = value
         return result
 
-    def _take(self) -> tuple[Any, BaseException | None]:
-        """What comes next: a result, or the error in its place."""
-        self.task, answer = self._window.hand_out(self._wait())
+    @staticmethod
+    def _open(answer: Answer | BaseException) -> tuple[Any, BaseException | None]:
+        """Return the result, or the error in its place."""
         if isinstance(answer, BaseException):
             return None, answer
         if not answer.good:
@@ -147,15 +155,19 @@ class _ProcessResults(Generic[T, R]):
             answer.worker.blocks.forget(answer.places)
         self._pool.end_run(self._window.following)
 
-    def _wait(self) -> int:
-        """The number of the task whose result comes next, once it is there."""
-        self._submit()
-        self._crew.receive(self._window, wait=False)
-        if not len(self._window):
-            raise StopIteration
-        while (number := self._window.ready()) is None:
-            self._crew.receive(self._window)
-        return number
+    def _wait(self) -> int | None:
+        """Return the number of the task whose result comes next, once it is there; None if there are no more."""
+        try:
+            self._submit()
+            self._crew.receive(self._window, wait=False)
+            while len(self._window) and self._window.ready() is None:
+                self._crew.receive(self._window)
+        except WorkerError:
+            raise
+        except BaseException:  # raised by a signal's handler, as Ctrl-C is: an answer that just came may be lost
+            self._crew.interrupt()
+            raise
+        return self._window.ready()
 
     def _submit(self) -> None:
         for number, task in self._window.draw():

@@ -26,6 +26,8 @@ __all__ = [
     "WorkerProcess",
     "check_executable",
     "interpreter_flags",
+    "is_readable",
+    "open_process",
     "start_clean",
     "start_in_context",
     "without_interrupts",
@@ -33,6 +35,8 @@ __all__ = [
 
 # In place of an exit code, all of which are smaller, where nobody has been told of it.
 CODE_UNKNOWN = 1 << 10
+# How long after the end of a process its exit code may take to come from where it is waited for, in seconds.
+_CODE_PATIENCE = 1.0
 
 
 _PROGRAM = """
@@ -172,24 +176,38 @@ def _received(duplicate: Any) -> Descriptor:
     return Descriptor(duplicate.detach())
 
 
+def open_process(pid: int) -> int | None:
+    """Return a descriptor of a process, which becomes readable when it ends; None where the system has none."""
+    if hasattr(os, "pidfd_open"):
+        with suppress(OSError):  # a kernel or a sandbox without it
+            return os.pidfd_open(pid)
+    return None
+
+
+def is_readable(file: int, timeout: float) -> bool:
+    """Return whether the file becomes readable, or closed at its other end, within so many seconds."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
+
+
 class _CleanProcess:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self._code_is_lost = False
         self.pid = process.pid
-        self.sentinel: int | None = None
-        if hasattr(os, "pidfd_open"):
-            with suppress(OSError):  # a kernel or a sandbox without it
-                self.sentinel = os.pidfd_open(process.pid)
+        self.sentinel = open_process(process.pid)
 
     def poll(self) -> int | None:
-        return self._process.poll()
+        if self._process.returncode is None and _is_reaped(self.pid):
+            self._code_is_lost = True
+        code = self._process.poll()
+        return CODE_UNKNOWN if self._code_is_lost else code
 
     def wait(self, timeout: float) -> int | None:
         if self.sentinel is not None:  # it tells at once, where subprocess would look from time to time
-            poll = select.poll()
-            poll.register(self.sentinel, select.POLLIN)
-            poll.poll(timeout * 1000)
-            return self._process.poll()
+            is_readable(self.sentinel, timeout)
+            return self.poll()
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout)
         return None
@@ -211,6 +229,8 @@ class _ContextProcess:
         self._process = process
         self.pid: int = process.pid
         self.sentinel: int | None = process.sentinel
+        # Of a process whose exit code was taken by another, multiprocessing never says that it has ended.
+        self._file = open_process(self.pid)
 
     def poll(self) -> int | None:
         return self.wait(0)
@@ -218,6 +238,12 @@ class _ContextProcess:
     def wait(self, timeout: float) -> int | None:
         self._process.join(timeout)
         code: int | None = self._process.exitcode
+        if code is None and self._file is not None and is_readable(self._file, 0):
+            self._process.join(_CODE_PATIENCE)  # a server of multiprocessing may not have sent it yet
+            code = self._process.exitcode
+            if code is None:
+                code = CODE_UNKNOWN
+                self._process._popen.returncode = code  # noqa: SLF001 - or it cannot be closed
         return code
 
     def terminate(self) -> None:
@@ -228,4 +254,19 @@ class _ContextProcess:
 
     def close(self) -> None:
         self.sentinel = None
-        self._process.close()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        with suppress(ValueError):  # not even SIGKILL has ended it yet
+            self._process.close()
+
+
+def _is_reaped(pid: int) -> bool:
+    """Return whether the exit code of a child has gone elsewhere: to nobody, where SIGCHLD is ignored, for one."""
+    if not hasattr(os, "waitid"):
+        return False
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
 import signal
 import subprocess
 import sys
@@ -22,7 +21,14 @@ from typing import TYPE_CHECKING
 from headrace.workers.channel import Channel
 from headrace.workers.preload import modules_to_preload
 from headrace.workers.process_state import ProcessState, environment
-from headrace.workers.start import CODE_UNKNOWN, check_executable, interpreter_flags, start_clean, without_interrupts
+from headrace.workers.start import (
+    CODE_UNKNOWN,
+    check_executable,
+    interpreter_flags,
+    is_readable,
+    start_clean,
+    without_interrupts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -250,14 +256,14 @@ class _ForkedProcess:
         with suppress(BlockingIOError):
             while self._code is None and self._status is not None:
                 self._take(self._status)
-        if self._status is None and self._code is None and self._file is not None and _is_readable(self._file, 0):
+        if self._status is None and self._code is None and self._file is not None and is_readable(self._file, 0):
             self._code = CODE_UNKNOWN
         return self._code
 
     def wait(self, timeout: float) -> int | None:
         deadline = monotonic() + timeout
         while self.poll() is None and self.sentinel is not None:
-            if not _is_readable(self.sentinel, max(0.0, deadline - monotonic())):
+            if not is_readable(self.sentinel, max(0.0, deadline - monotonic())):
                 break
         return self._code
 
@@ -308,10 +314,3 @@ class _ForkedProcess:
             return
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._file, number)
-
-
-def _is_readable(file: int, timeout: float) -> bool:
-    """Return whether the file becomes readable, or closed at its other end, within so many seconds."""
-    poll = select.poll()
-    poll.register(file, select.POLLIN)
-    return bool(poll.poll(timeout * 1000))

@@ -21,11 +21,12 @@ from headrace.batch.structure import count_bytes
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.failures import set_cause, text_of
 from headrace.workers.base import check_home, have_ended, interrupted
-from headrace.workers.interrupts import hold_signals
+from headrace.workers.interrupts import end_surely
 from headrace.workers.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from headrace.workers.base import MakeWork
 
@@ -114,8 +115,8 @@ class ThreadPool(Generic[T, R]):
             name=f"headrace worker {number}",
             daemon=True,  # an interpreter that ends asks them to, and waits only so long
         )
+        self._threads.append(thread)  # before it is started, so that it is told to end whatever comes between
         thread.start()
-        self._threads.append(thread)
 
     @property
     def closed(self) -> bool:
@@ -218,11 +219,13 @@ class _ThreadResults(Generic[T, R]):
             self._stop(partial(WorkerDiedError, *error.args))
             self._pool.close()
             raise
-        except (StopIteration, WorkerError):
+        except WorkerError:
             raise
-        except BaseException:  # Ctrl-C, or what the handler of another signal raised
+        except BaseException:  # raised by a signal's handler, as Ctrl-C is: a result that just came may be lost
             self._stop(interrupted)
             raise
+        if number is None:
+            raise StopIteration
         self.task, outcome = self._window.hand_out(number)
         if isinstance(outcome, BaseException):
             outcome = _Result(number, None, outcome, 0)
@@ -238,15 +241,13 @@ class _ThreadResults(Generic[T, R]):
         self._ending = ending
         self.close()
 
-    def _wait(self) -> int:
-        """The number of the task whose result comes next, once it is there."""
+    def _wait(self) -> int | None:
+        """Return the number of the task whose result comes next, once it is there; None if there are no more."""
         self._submit()
-        if not len(self._window):
-            raise StopIteration
-        while (number := self._window.ready()) is None:
+        while len(self._window) and self._window.ready() is None:
             result = self._pool.wait(self._results)
             self._window.finish(result.number, result, result.nbytes)
-        return number
+        return self._window.ready()
 
     def close(self) -> None:
         """Give up the tasks that no thread has begun."""
@@ -304,15 +305,18 @@ def _failing(error: BaseException) -> Callable[[Any], Any]:
 
 
 def _end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
-    with hold_signals():  # or none would tell the threads
-        for queue in queues:
-            _drain(queue)
-        for number in range(len(threads)):
-            queues[number % len(queues)].put(None)
+    end_surely(partial(_tell_to_end, threads, queues))
     deadline = monotonic() + _PATIENCE
     for thread in threads:
-        if thread is not current_thread():
+        if thread.ident is not None and thread is not current_thread():
             thread.join(max(0.0, deadline - monotonic()))
+
+
+def _tell_to_end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
+    for queue in queues:
+        _drain(queue)
+    for number in range(len(threads)):
+        queues[number % len(queues)].put(None)
 
 
 # How long the end of a pool waits for tasks that have begun, in seconds: a thread that is stuck cannot
@@ -331,9 +335,11 @@ def _drain(queue: SimpleQueue[Any]) -> None:
 def _stacks(threads: list[Thread]) -> str:
     """Where each thread is, as tracebacks."""
     frames = sys._current_frames()  # noqa: SLF001 - as the standard library's own debuggers do
-    parts = []
-    for thread in threads:
-        frame = frames.get(thread.ident or 0)
-        stack = "".join(traceback.format_stack(frame)) if frame else "  (it has ended)\n"
-        parts.append(f"{thread.name}:\n{stack}")
-    return "\n".join(parts)
+    try:
+        return "\n".join(f"{thread.name}:\n{_stack(frames.get(thread.ident or 0))}" for thread in threads)
+    finally:
+        frames.clear()  # this one is among them, and would refer to itself
+
+
+def _stack(frame: FrameType | None) -> str:
+    return "".join(traceback.format_stack(frame)) if frame else "  (it has ended)\n"

@@ -61,6 +61,11 @@ class Worker:
         self._process: WorkerProcess | None = None  # until it is started
 
     @property
+    def is_started(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
+
+    @property
     def process(self) -> WorkerProcess:
         """The process, once it has been started."""
         assert self._process is not None  # noqa: S101 - a crew has only workers that have
@@ -169,7 +174,7 @@ def _end_text(code: int | None) -> str:
     if code is None:
         return "closed its connection"
     if code == CODE_UNKNOWN:
-        return "ended, of what is not known"
+        return "ended, of what is not known (its exit code went elsewhere, as it does where SIGCHLD is ignored),"
     if code >= 0:
         return f"ended with exit code {code}"
     by_system = ", as the system does when memory runs out," if -code == signal.SIGKILL else ""

@@ -249,3 +249,37 @@ def test_a_program_that_does_not_wait_for_its_children(run_script: RunScript) ->
         """
     )
     assert script.output() == "True\nTrue\n"
+
+
+ENDING = """
+    import atexit, os, sys, threading, time
+    from pathlib import Path
+    from headrace import DataLoader, Dataset
+
+    class Mine(Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            global log
+            log = open("log", "w")
+            log.write("not flushed")
+            self.circle = self
+            print("buffered")
+            atexit.register(Path("atexit").touch)
+            threading.Thread(target=lambda: (time.sleep(0.3), Path("thread").touch())).start()
+            return 1
+
+        def __del__(self):
+            if "circle" in vars(self):
+                Path("closed").write_text("deleted")
+
+    list(DataLoader(Mine(), num_workers=1, backend="process"))
+    print(*(path.name for path in map(Path, ("atexit", "thread")) if path.exists()))
+    print(Path("closed").read_text(), Path("log").read_text())
+"""
+
+
+def test_a_worker_that_ends_closes_what_it_has_open(run_script: RunScript) -> None:
+    script = run_script(ENDING)
+    assert script.output() == "buffered\natexit thread\ndeleted not flushed\n"

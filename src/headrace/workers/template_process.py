@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
+import io
 import os
 import pickle
 import select
 import signal
 import socket
 import sys
+import threading
+import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeAlias
 
 from headrace.workers.channel import Channel
+from headrace.workers.info import be_worker_process
 from headrace.workers.serve import serve_descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from headrace.workers.start import WorkerProcess
 
@@ -44,7 +50,33 @@ def run_template(connection: int, program: int) -> None:
     start = template.run()
     if start is not None:
         start.use_streams()
-        serve_descriptors(start.descriptors, program)
+        _exit_after(partial(serve_descriptors, start.descriptors, program))
+
+
+def _exit_after(serve: Callable[[], None]) -> NoReturn:
+    """Serve, and end this process as an interpreter ends, but for taking all modules apart.
+
+    That would touch, and so copy, the memory of whatever the template has imported: with torch it takes longer than
+    all of the start.
+    """
+    code: object = 0
+    try:
+        serve()
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 - nobody else waits for other threads
+    atexit._run_exitfuncs()  # noqa: SLF001 - as `multiprocessing` does in its own children
+    be_worker_process(None)  # what this replaces, and who waits for an import to tell it, knows of the dataset
+    sys.meta_path.clear()
+    gc.collect()  # what a dataset has open may be held in circles
+    for found in gc.get_objects():  # the standard streams are among them
+        if issubclass(type(found), io.IOBase):
+            with suppress(Exception):  # closed, or nobody reads it
+                found.flush()
+    os._exit(code if isinstance(code, int) else code is not None)
 
 
 def _write_nowhere(stream: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.batch.collate import default_collate
-from headrace.errors import HeadraceWarning, TooManyErrorsError
+from headrace.errors import CollateError, HeadraceWarning, TooManyErrorsError
 from headrace.failures import Failure, text_of
 from headrace.keys import replacement, slot, use_keys
 from headrace.pipeline.compile import compile_dataset
@@ -75,9 +75,17 @@ class BatchReader:
                 return fast(selection)
         except Exception as error:
             failure = f"{type(error).__name__}: {text_of(error)}"
+            refusal = error if isinstance(error, CollateError) else None
         # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
         # or else it gives the batch, and the fast face is what is wrong.
-        batch = self._read_singly(selection, numbers, key)
+        try:
+            batch = self._read_singly(selection, numbers, key)
+        except CollateError as error:
+            if refusal is None:
+                raise
+            raise refusal from error  # all samples can be read, and the dataset says better why they make no batch
+        finally:
+            refusal = None  # it holds this frame
         if not isinstance(batch, Loaded):
             warnings.warn(
                 f"{type(self._dataset).__name__} could not read a batch at once, but sample by sample: {failure}",

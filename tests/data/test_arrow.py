@@ -498,3 +498,118 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"pip install 'headrace\[arrow\]'"):
         ParquetDataset(tmp_path / "a.parquet")
+
+
+def test_nested_lists_of_one_shape_are_arrays() -> None:
+    kinds = [pa.list_(pa.list_(pa.int32())), pa.large_list(pa.list_view(pa.int32())), pa.list_(pa.list_(pa.int32(), 2))]
+    for kind in kinds:
+        values = [[[1, 2], [3, 4]], [[5, 6], [7, 8]], [[9, 10], [11, 12]]]
+        dataset = ArrowDataset(
+            pa.table({"x": pa.chunked_array([pa.array(values[:1], kind), pa.array(values[1:], kind)])})
+        )
+        batch = dataset.get_batch(np.array([2, 0, 1]))["x"]
+        assert batch.dtype == np.int32
+        np.testing.assert_array_equal(batch, [values[2], values[0], values[1]])
+        np.testing.assert_array_equal(dataset[1]["x"], values[1])
+        check_dataset(dataset, picklable=True)
+
+
+def test_views_of_lists_in_any_order() -> None:
+    views = pa.ListViewArray.from_arrays(
+        pa.array([3, 0, 1], pa.int32()), pa.array([2, 2, 2], pa.int32()), pa.array(range(5))
+    )
+    batch = ArrowDataset(pa.table({"x": views})).get_batch(np.arange(3))["x"]
+    assert batch.tolist() == [[3, 4], [0, 1], [1, 2]]
+
+
+def test_nested_lists_of_other_shapes() -> None:
+    kind = pa.list_(pa.list_(pa.float32()))
+    table = pa.table({"x": pa.array([[[1], [2, 3]], [], [[4]], [[1, 2]], None, [[]]], kind)})
+    dataset = ArrowDataset(table)
+    first = dataset[0]["x"]
+    assert [item.tolist() for item in first] == [[1], [2, 3]]
+    assert [dataset[index]["x"].shape for index in (1, 2, 3, 5)] == [(0, 0), (1, 1), (1, 2), (1, 0)]
+    assert dataset[4]["x"] is None
+    assert dataset.get_batch(np.array([1, 1]))["x"].shape == (2, 0, 0)
+    with pytest.raises(RaggedSamplesError, match="sample 2 has"):
+        dataset.get_batch(np.array([2, 3]))
+    deep = pa.array([[[[1, 2]], [[3, 4]]]] * 2, pa.list_(pa.list_(pa.list_(pa.int8()))))
+    assert ArrowDataset(pa.table({"x": deep})).get_batch(np.arange(2))["x"].shape == (2, 2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pa.string(), pa.large_string()),
+        (pa.string(), pa.string_view()),
+        (pa.string(), pa.dictionary(pa.int8(), pa.large_string())),
+        (pa.binary(), pa.large_binary()),
+        (pa.list_(pa.field("item", pa.int64())), pa.large_list(pa.field("element", pa.int64(), nullable=False))),
+        (pa.list_(pa.int64()), pa.list_view(pa.int64())),
+        (pa.struct({"a": pa.string(), "b": pa.int8()}), pa.struct({"b": pa.int8(), "a": pa.large_string()})),
+    ],
+)
+def test_shards_that_differ_in_names_only(one: Any, other: Any, tmp_path: Path) -> None:
+    values = {"s": "x", "b": b"x", "l": [1, 2]}
+    value = {"a": "x", "b": 3} if pa.types.is_struct(one) else values[str(one)[0]]
+    for name, kind in (("a", one), ("b", other)):
+        with pa.ipc.new_file(tmp_path / f"{name}.arrow", pa.schema({"x": kind})) as writer:
+            writer.write_table(
+                pa.table({"x": pa.array([value], kind if kind != other or "dict" not in str(kind) else one)}).cast(
+                    pa.schema({"x": kind})
+                )
+            )
+    dataset = ArrowDataset([tmp_path / "a.arrow", tmp_path / "b.arrow"])
+    batch = dataset.get_batch(np.array([0, 1]))["x"]
+    for index in range(2):
+        np.testing.assert_equal(dataset[index]["x"], np.array(value) if isinstance(value, list) else value)
+    assert len(batch) == 2
+
+
+def test_shards_of_other_types_are_refused(tmp_path: Path) -> None:
+    for name, values in (("a", [1]), ("b", ["x"])):
+        pq.write_table(pa.table({"x": values}), tmp_path / f"{name}.parquet")
+    with pytest.raises(ArgumentError, match=r"'x' is string in .* and int64 in"):
+        ParquetDataset(tmp_path / "*.parquet")
+
+
+def _stream(count: int) -> bytes:
+    sink = pa.BufferOutputStream()
+    table = pa.table({"x": np.arange(count)})
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=5)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def test_a_stream_cut_anywhere_is_an_error(tmp_path: Path) -> None:
+    whole, path = _stream(10), tmp_path / "a.arrows"
+    path.write_bytes(whole)
+    assert len(ArrowDataset(path)) == 10
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CorruptDataError):
+            ArrowDataset(path)
+
+
+def test_what_is_behind_a_stream_is_not_lost_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "a.arrows").write_bytes(_stream(5) + _stream(5))
+    with pytest.raises(CorruptDataError, match="goes on behind the end of its stream"):
+        ArrowDataset(tmp_path / "a.arrows")
+
+
+@pytest.mark.filterwarnings("ignore:Feather V1")
+def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
+    feather = pytest.importorskip("pyarrow.feather")
+    feather.write_feather(pa.table({"x": [1]}), tmp_path / "a.feather", version=1)
+    with pytest.raises(StorageError, match="is Feather of version 1"):
+        ArrowDataset(tmp_path / "a.feather")
+    content = b"PARE" + bytes(50) + b"PARE"
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(StorageError, match=r"is encrypted|cannot be read"):
+        ParquetDataset(tmp_path / "a.parquet")
+
+
+def test_a_loader_says_what_helps_against_nulls() -> None:
+    dataset = ArrowDataset(pa.table({"age": [1, 2, None, 4], "x": [1, 2, 3, 4]}))
+    with pytest.raises(MixedSamplesError, match=r"column 'age' is null in sample 2, .*columns=.*fill_null"):
+        next(iter(DataLoader(dataset, batch_size=4)))

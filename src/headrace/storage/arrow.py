@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -16,7 +17,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError, StorageError
-from headrace.storage.arrow_columns import Block, make_column
+from headrace.storage.arrow_columns import Block, describe_type, make_column
+from headrace.storage.arrow_stream import check_rest, check_stream
 from headrace.storage.disk import open_files
 from headrace.storage.source import LocalSource, open_source
 from headrace.storage.source_file import SourceFile
@@ -39,7 +41,7 @@ class Table(Protocol):
 
     name: str  # of the file, for the texts of errors
     lengths: list[int]  # how many rows each block has; there is one at least
-    types: dict[str, str]  # of the fields
+    types: dict[str, str]  # of the fields, alike where samples are alike
 
     def read(self, block: int) -> tuple[Block, int]:
         """A block of rows, and how much memory it takes."""
@@ -66,7 +68,9 @@ class _Choice:
     def __init__(self, schema: pa.Schema, columns: Sequence[str] | None, name: str) -> None:
         self.names = _checked(schema.names if columns is None else columns, name)
         self._paths = [_path(schema, column, name) for column in self.names]
-        self.types = {column: str(_type(schema, path)) for column, path in zip(self.names, self._paths, strict=True)}
+        self.types = {
+            column: describe_type(_type(schema, path)) for column, path in zip(self.names, self._paths, strict=True)
+        }
 
     @property
     def tops(self) -> list[str]:
@@ -218,8 +222,11 @@ class _Batches:
             self._reader = pa.ipc.open_file(_reader(source, self._mapped))
         except pa.ArrowInvalid:  # it may be a stream, which has no footer
             self._reader = None
-            stream = pa.ipc.open_stream(_reader(source, self._mapped))
+            check_stream(source)
+            file = _reader(source, self._mapped)
+            stream = pa.ipc.open_stream(file)
             self.schema, self._batches = stream.schema, list(stream) or [_empty(stream.schema)]
+            check_rest(source, file.tell())
         else:
             self.schema = self._reader.schema
             self._batches = [] if self._reader.num_record_batches else [_empty(self.schema)]
@@ -327,6 +334,11 @@ class _naming:  # noqa: N801 - a context manager reads like a function
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, pa.ArrowException | OSError) and re.search("[dn]e?crypt", str(error)):
+            raise StorageError(
+                f"{self._where} is encrypted, and there are no keys here ({error}); decrypt it to another file, or "
+                "give ArrowDataset the table that pyarrow.parquet.read_table(path, decryption_properties=...) reads"
+            ) from error
         if isinstance(error, pa.ArrowInvalid | pa.ArrowSerializationError) or type(error) is OSError:
             raise CorruptDataError(f"{self._where} cannot be read as what it should be: {error}") from error
         if isinstance(error, pa.ArrowException | UnicodeDecodeError):  # what it cannot do, or a damaged file asks for

@@ -16,7 +16,7 @@ import pyarrow as pa
 from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
-from headrace.errors import ArgumentError, CorruptDataError, MixedSamplesError
+from headrace.errors import ArgumentError, CorruptDataError, MixedSamplesError, RaggedSamplesError
 from headrace.storage.rows import gather_rows
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from headrace.storage.parts import Located
 
-__all__ = ["Block", "Column", "make_column"]
+__all__ = ["Block", "Column", "describe_type", "make_column"]
+
+
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_list_view, pa.types.is_large_list_view)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,40 @@ class Lists(Column):
         return out
 
 
+class Nested(Column):
+    """Lists of lists: a row is an array where the lists in it are of one length, else a list of arrays."""
+
+    def __init__(self, items: Column, offsets: NDArray[Any], empty: NDArray[Any]) -> None:
+        self.items = items
+        self.offsets = offsets
+        self.empty = empty  # what a row without items is
+
+    def _row(self, row: int) -> Any:
+        start, stop = self.offsets[row : row + 2].tolist()
+        items = [self.items.row(place) for place in range(start, stop)]
+        are_alike = all(isinstance(item, np.ndarray) and item.shape == items[0].shape for item in items)
+        return (np.stack(items) if items else self.empty) if are_alike else items
+
+    @classmethod
+    def _gather(cls, columns: Sequence[Nested], wanted: Wanted) -> Any:
+        starts, lengths = _ranges([column.offsets for column in columns], wanted)
+        items = Wanted(
+            wanted.name,
+            np.repeat(wanted.which, lengths),
+            np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum()),
+            np.repeat(wanted.indices, lengths),
+        )
+        if len(set(lengths.tolist())) > 1 or not len(items.rows):
+            return _collate(columns, wanted)
+        try:
+            batch = Column.gather([column.items for column in columns], items)
+        except RaggedSamplesError:  # which is no error of a batch if the same lists differ in all samples
+            return _collate(columns, wanted)
+        if not isinstance(batch, np.ndarray):
+            return _collate(columns, wanted)
+        return batch.reshape(len(starts), lengths[0], *batch.shape[1:])
+
+
 class Bytes(Column):
     """Values of any length: a row is bytes."""
 
@@ -233,13 +270,46 @@ def make_column(array: pa.Array) -> Column:
     return column
 
 
+def describe_type(kind: pa.DataType) -> str:
+    """The name of a type, the same for all whose values samples have alike.
+
+    So how a text or a dictionary is stored, how the item of a list is called, and what may be null makes no difference.
+
+    >>> describe_type(pa.list_(pa.field("element", pa.large_string(), nullable=False)))
+    'list<string>'
+    """
+    if isinstance(kind, pa.BaseExtensionType):
+        return str(kind)
+    if pa.types.is_dictionary(kind):
+        return describe_type(kind.value_type)
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(sorted(f'{field.name}: {describe_type(field.type)}' for field in kind))}>"
+    if pa.types.is_fixed_size_list(kind):
+        return f"list<{describe_type(kind.value_type)}>[{kind.list_size}]"
+    if any(each(kind) for each in _LISTS):
+        return f"list<{describe_type(kind.value_type)}>"
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "string"
+    return "binary" if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) else str(kind)
+
+
 def _plain(array: pa.Array) -> pa.Array:
     """The array in one of the layouts that are read here, where it only stands for one of them."""
     if pa.types.is_dictionary(array.type):
         return array.dictionary_decode()
     if pa.types.is_string_view(array.type):
         return array.cast(pa.large_string())
+    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
+        return _in_order(array)
     return array.cast(pa.large_binary()) if pa.types.is_binary_view(array.type) else array
+
+
+def _in_order(views: pa.Array) -> pa.Array:
+    """Views of lists as lists that lie one after the other."""
+    nulls = views.is_null()
+    sizes = np.where(nulls.to_numpy(zero_copy_only=False), 0, views.sizes.to_numpy(zero_copy_only=False))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int64())
+    return pa.LargeListArray.from_arrays(offsets, views.flatten(), mask=nulls if views.null_count else None)
 
 
 def _make(array: pa.Array) -> Column:
@@ -261,9 +331,22 @@ def _make(array: pa.Array) -> Column:
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return Bytes(_content(array, 2), _offsets(array))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        items = _values(array.values)
-        if items is not None and not array.values.null_count:
-            return Lists(items, _offsets(array))
+        return _make_lists(array)
+    return Objects(array)
+
+
+def _make_lists(array: pa.Array) -> Column:
+    items = None if array.values.null_count else _values(array.values)
+    if items is not None:
+        return Lists(items, _offsets(array))
+    inner = _plain(array.values)
+    if inner.null_count or not (pa.types.is_list(inner.type) or pa.types.is_large_list(inner.type)):
+        return Objects(array)
+    column = _make_lists(inner)
+    if isinstance(column, Lists):
+        return Nested(column, _offsets(array), np.empty((0, 0, *column.items.shape[1:]), column.items.dtype))
+    if isinstance(column, Nested):
+        return Nested(column, _offsets(array), np.empty((0, *column.empty.shape), column.empty.dtype))
     return Objects(array)
 
 

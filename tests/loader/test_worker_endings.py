@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Eventually = Callable[[Callable[[], Any]], None]
     RunScript = Callable[..., Any]
 
 CONTEXTS = ["None", "fork", "forkserver", "spawn"]
@@ -123,3 +127,83 @@ def test_exit_codes_that_go_elsewhere(how: str, context: str, run_script: RunScr
     )
     assert re.fullmatch(text, death)
     assert re.fullmatch(text + "; so did 3 in a row, so it is not started again", deaths)
+
+
+# ------------------------------------------------------------------ programs that are killed
+
+KILLED = """
+    import ctypes, os, pathlib, signal, sys, threading, time
+    from headrace import DataLoader, Dataset
+
+    class Stuck(Dataset):
+        def __len__(self):
+            return 100
+
+        def __getitem__(self, index):
+            if index == 20:
+                pathlib.Path("stuck").write_text(str(os.getpid()))
+                if sys.argv[2] == "in C code":
+                    ctypes.PyDLL(None).sleep(1000)
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return index
+
+    def walk():
+        context = None if sys.argv[1] == "None" else sys.argv[1]
+        for _ in DataLoader(Stuck(), 4, num_workers=2, backend="process", multiprocessing_context=context):
+            pass
+
+    if __name__ == "__main__":
+        walk()
+    """
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux ends processes with their parents")
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("state", ["in C code", "stopped"])
+def test_a_worker_that_cannot_act_ends_with_a_program_that_is_killed(
+    state: str, context: str, run_script: RunScript, eventually: Eventually
+) -> None:
+    """The one holds the GIL, so that no other thread of it can do anything; the other does nothing at all."""
+    script = run_script(KILLED, context, state)
+    stuck = script.folder / "stuck"
+    eventually(lambda: stuck.exists() and stuck.read_text())
+    os.kill(script.process.pid, signal.SIGKILL)
+    try:
+        eventually(lambda: not is_alive(int(stuck.read_text())))
+    finally:
+        if is_alive(int(stuck.read_text())):
+            os.kill(int(stuck.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_workers_do_not_end_with_the_thread_that_began_them(context: str, run_script: RunScript) -> None:
+    script = run_script(
+        """
+        import sys, threading, time
+        from headrace import DataLoader
+
+        def begin():
+            context = None if sys.argv[1] == "None" else sys.argv[1]
+            loader = DataLoader(range(40), 4, num_workers=2, backend="process", multiprocessing_context=context)
+            begun.append(iter(loader))
+            next(begun[0])
+
+        if __name__ == "__main__":
+            begun = []
+            thread = threading.Thread(target=begin)
+            thread.start()
+            thread.join()
+            time.sleep(0.5)
+            print(len(list(begun[0])))
+        """,
+        context,
+        flags=("-W", "ignore::DeprecationWarning"),
+    )
+    assert script.output() == "9\n"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.batch.arena import use_arena
 from headrace.workers.channel import Channel
 from headrace.workers.memory import SharedArena, map_privately
+from headrace.workers.orphans import end_with
 from headrace.workers.pickling import dump_error, dump_result, load
 from headrace.workers.report import ReportWriter
 
@@ -91,6 +92,7 @@ class _Server:
             make: makes the work; None asks the consumer for it.
         """
         self._handle_signals()
+        end_with(self._parent)
         Thread(target=_end_with, args=(self._parent, self._control), daemon=True).start()
         self._report = ReportWriter(self._report_file)
         try:

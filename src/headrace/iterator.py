@@ -37,13 +37,15 @@ class BatchIterator(Iterator[B_co]):
         self._begun = False
         self._handed_out_at: float | None = None
         self._end: weakref.finalize[..., BatchIterator[B_co]]
+        if loader._given_sampling is not None:
+            loader._given_sampling.check()
         cursor = loader._epochs.reserve(loader._length())
-        if loader._given_sampling is None:
+        self._started = loader._given_sampling is None or loader.num_workers > 0
+        if self._started:
             self._start(cursor)
         else:  # nothing is drawn from a user's sampler before it is needed
             self._cursor = cursor
             self._end = weakref.finalize(self, _forget, loader._epochs, cursor)
-            loader._given_sampling.check()
 
     def _start(self, cursor: Cursor) -> None:
         """Let the loader's workers load from the cursor on."""
@@ -90,15 +92,18 @@ class BatchIterator(Iterator[B_co]):
         """Begin the epoch, perhaps another one than was expected when the iterator was made."""
         expected, self._cursor = self._cursor, self._loader._epochs.begin(self._cursor)
         self._begun = True
-        if self._cursor is not expected or self._loader._given_sampling is not None:
-            if self._cursor is expected:
-                self._end.detach()
-            self._end()
-            try:
-                self._start(self._cursor)
-            except BaseException:
-                self._cursor.finished = True
-                raise
+        if self._cursor is expected and self._started:
+            return
+        if self._cursor is expected:
+            self._end.detach()
+        elif expected.sampler is not None:
+            expected.sampler.undo()
+        self._end()
+        try:
+            self._start(self._cursor)
+        except BaseException:
+            self._cursor.finished = True
+            raise
 
     def _take(self) -> B_co:
         began = perf_counter()

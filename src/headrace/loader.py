@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
 from headrace.batch.together import LARGE
-from headrace.data.randomness import is_of_torch
+from headrace.data.randomness import is_of_torch, runs_foreign_code
 from headrace.epoch import SampledBatches, StreamedBatches
 from headrace.errors import (
     ArgumentError,
@@ -35,7 +36,7 @@ from headrace.sampling import SampleOrder
 from headrace.state import LoaderState
 from headrace.stats import LoaderStats, Meter
 from headrace.stream_checks import StreamHistory
-from headrace.tasks import Loaded, naming_step
+from headrace.tasks import Loaded, naming_step, seed_globals
 from headrace.work import WorkMaker
 from headrace.workers.settings import ProgramSettings
 
@@ -342,11 +343,18 @@ class DataLoader(Generic[B_co]):
         known, sampling = cursor.epoch, self._sampling(cursor.length)
         if isinstance(sampling, PlanSampling) and step >= sampling.steps():
             raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
-        with naming_step(known, step), use_arena(self._arena):
-            found = self._maker().reader()(self._selection(sampling, cursor, step), known.draws_key, step)
-            batch = self._alone(found, known, step)
+        foreign = self._runs_foreign_code()
+        with naming_step(known, step), use_arena(self._arena), adapters.kept_globals() if foreign else nullcontext():
+            selection = self._selection(sampling, cursor, step)
+            if foreign:
+                seed_globals(known, step, devices=False)
+            batch = self._alone(self._maker().reader()(selection, known.draws_key, step), known, step)
         delivered: B_co = self._deliver(batch)
         return delivered
+
+    def _runs_foreign_code(self) -> bool:
+        """Whether a batch is made by code that may draw from the global generators: any but headrace's own."""
+        return runs_foreign_code(self.dataset) or runs_foreign_code(self.collate_fn)
 
     def _selection(self, sampling: Sampling, cursor: Cursor, step: int) -> Selection:
         """The samples of a batch, without moving on in a user's sampler."""
@@ -519,7 +527,8 @@ class DataLoader(Generic[B_co]):
 
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
         """Workers for an iterator that begins with this epoch."""
-        maker = replace(self._maker(), seed=epoch.key("workers"), settings=ProgramSettings.now())
+        shields = not self.num_workers and self.seed is not None and self._runs_foreign_code()
+        maker = replace(self._maker(), seed=epoch.key("workers"), settings=ProgramSettings.now(), shields=shields)
         return make_pool(self, maker, self._arena, turns=self._readers() is not None)
 
     def _maker(self) -> WorkMaker:

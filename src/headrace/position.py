@@ -261,8 +261,12 @@ class Epochs:
             current = self._current()
             if current is not None:
                 return current.reached()
+            first = self._reserved[0] if self._reserved else None
+            if first is not None and _fits(first, self._next):
+                self._next = first.start = replace(self._next, seed=first.epoch.seed)
+                return replace(self._next, sampler=first.reached().sampler)
             if self._next.seed is None:
-                self._next = replace(self._next, seed=self._seed_reserved() or self._draw())
+                self._next = replace(self._next, seed=self._draw())
             return self._next
 
     def find(self, number: int | None, length: int | None) -> Cursor:
@@ -330,6 +334,8 @@ class Epochs:
             cursor, look = self._dropped.popleft()
             if cursor in self._reserved:
                 self._reserved.remove(cursor)
+                if cursor.sampler is not None:
+                    cursor.sampler.undo()
             if cursor not in self._running:
                 continue
             if look and not cursor.trained and self._looks < _MOST_LOOKS:

@@ -13,7 +13,7 @@ from headrace.errors import ArgumentTypeError
 from headrace.failures import Failure, add_note, without_frames
 from headrace.keys import use_keys
 from headrace.reader import collate
-from headrace.tasks import Loaded, name_step, naming_step, seed_globals
+from headrace.tasks import Loaded, name_step, naming_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +51,8 @@ class StreamReader:
         drop_last: leave out an incomplete last batch.
         worker: which of the readers this is, each of which has the whole stream for itself.
         workers: how many such readers there are.
-        seeds_globals: seed the generators that the process shares before the samples of each batch.
+        seed_globals: called with the epoch and step before the samples of each batch, to seed the generators that the
+            process shares; None to leave them alone.
         skips: pass over samples that fail, where the stream goes on after them.
         sums: give checksums of the samples, to be compared with those of other readers of the same stream.
     """
@@ -65,7 +66,7 @@ class StreamReader:
         drop_last: bool,
         worker: int = 0,
         workers: int = 1,
-        seeds_globals: bool = False,
+        seed_globals: Callable[[Epoch, int], None] | None = None,
         skips: bool = False,
         sums: bool = False,
     ) -> None:
@@ -76,7 +77,7 @@ class StreamReader:
         self._drop_last = drop_last
         self._worker = worker
         self._workers = workers
-        self._seeds_globals = seeds_globals
+        self._seed_globals = seed_globals
         self._skips = skips
         self._sums = sums
         self._epoch: Epoch | None = None
@@ -141,8 +142,8 @@ class StreamReader:
         """The samples of the next batch."""
         number, self._number = self._number, self._number + 1
         step = number * self._workers + self._worker
-        if self._seeds_globals:
-            seed_globals(epoch, step)
+        if self._seed_globals is not None:
+            self._seed_globals(epoch, step)
         samples: list[Any] = []
         errors: list[Exception] = []
         failures: list[Failure] = []

@@ -167,6 +167,12 @@ def _name(epoch: Epoch, step: int, last: int | None = None) -> str:
     return f"{steps} of epoch {epoch.number} (seed {epoch.seed})"
 
 
-def seed_globals(epoch: Epoch, step: int) -> None:
-    """Let code that draws from global generators see them alike for a batch, whichever worker loads it."""
-    adapters.seed_globals(epoch.key(f"globals {step}"))
+def seed_globals(epoch: Epoch, step: int, *, devices: bool = True) -> None:
+    """Seed the global generators for a batch, so that code that draws from them finds them alike wherever it runs.
+
+    Args:
+        epoch: the batch's epoch.
+        step: and its step.
+        devices: seed those of GPUs, too, as only a worker process may.
+    """
+    adapters.seed_globals(epoch.key(f"globals {step}"), devices=devices)

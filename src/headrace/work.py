@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace import adapters
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.batch.arena import Arena
+    from headrace.position import Epoch
     from headrace.workers.settings import ProgramSettings
 
 __all__ = ["WorkMaker"]
@@ -53,6 +55,7 @@ class WorkMaker:
         from_batch: replace it with another sample of its batch, not of the whole dataset.
         dealt: the stream that all threads read together.
         settings: what the program has set, for its workers; None where there are none.
+        shields: seed the global generators for each batch, as in a process of its own, and put the program's back.
     """
 
     dataset: Any
@@ -71,6 +74,7 @@ class WorkMaker:
     from_batch: bool = False
     dealt: DealtStream | None = None
     settings: ProgramSettings | None = None
+    shields: bool = False
 
     def in_threads(self, arena: Arena) -> WorkMaker:
         """Make the one for workers that are threads, which have a stream and an arena together."""
@@ -84,6 +88,8 @@ class WorkMaker:
         work = self._sample_work() if not self.streams else self.dealt or self._stream_reader(worker)
         if self.own_process and has_counters(self.dataset):
             work = _counting(work, self.dataset)
+        if self.shields:
+            work = _shielded(work, adapters.private_globals(epoch_key(self.seed, worker, "worker")))
         return work if self.arena is None else _in_arena(work, self.arena)
 
     def _begin_worker(self, worker: int) -> None:
@@ -127,19 +133,25 @@ class WorkMaker:
             drop_last=self.drop_last,
             worker=worker if turns else 0,
             workers=self.num_workers if turns else 1,
-            seeds_globals=self.own_process,
+            seed_globals=self._seed_globals(),
             skips=self.on_error == "skip",
             sums=self.own_process and self.num_workers > 1 and self.shard,
         )
 
+    def _seed_globals(self) -> Callable[[Epoch, int], None] | None:
+        """What seeds the global generators for a batch, where that is to be done."""
+        if self.own_process:
+            return seed_globals
+        return partial(seed_globals, devices=False) if self.shields else None
+
     def _sample_work(self) -> Callable[[SampleTask], Any]:
-        reader = self.reader()
+        reader, seed_globals = self.reader(), self._seed_globals()
 
         def load(task: SampleTask) -> Any:
             if task.parts:
                 return Several(tuple(_load_together(reader, task)))
             with naming_step(task.epoch, task.step):
-                if self.own_process:
+                if seed_globals is not None:
                     seed_globals(task.epoch, task.step)
                 if task.later is not None:
                     self._announce(task.later)
@@ -196,6 +208,14 @@ def _counting(work: Callable[[Any], Any], dataset: Any) -> Callable[[Any], Any]:
         return replace(found, counted=counted)
 
     return work_and_tell
+
+
+def _shielded(work: Callable[[Any], Any], private: adapters.private_globals) -> Callable[[Any], Any]:
+    def work_shielded(task: Any) -> Any:
+        with private:
+            return work(task)
+
+    return work_shielded
 
 
 def _in_arena(work: Callable[[Any], Any], arena: Arena) -> Callable[[Any], Any]:

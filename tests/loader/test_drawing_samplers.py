@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +197,7 @@ def test_a_seed_decides_what_is_drawn_from_global_generators(name: str, workers:
     assert listed(resumed) == second[1:]
 
 
-@pytest.mark.parametrize("name", [*set(MADE) - {"hidden"}, *SEEDED])
+@pytest.mark.parametrize("name", [*(name for name in MADE if name != "hidden"), *SEEDED])
 def test_asking_for_batches_changes_nothing(name: str) -> None:
     def run(ask: bool) -> Any:
         random.seed(1)
@@ -216,6 +218,38 @@ def test_asking_for_batches_changes_nothing(name: str) -> None:
         return found, random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index] # noqa: NPY002
 
     assert run(ask=True) == run(ask=False)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("name", [name for name in MADE if name != "hidden"])
+def test_an_iterator_that_is_never_asked_changes_nothing(name: str, workers: dict[str, Any]) -> None:
+    plain = make(name)
+    expected = [listed(plain) for _ in range(2)]
+    loader = make(name, **workers)
+    found = []
+    for _ in range(2):
+        iter(loader)
+        state = json.loads(json.dumps(loader.state_dict()))
+        batches = iter(loader)
+        assert loader.state_dict() == state
+        found.append(listed(batches))
+        resumed = make(name, **workers)
+        resumed.load_state_dict(state)
+        assert listed(resumed) == found[-1]
+    assert found == expected
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))])
+@pytest.mark.parametrize("name", [name for name in MADE if name not in ("hidden", "numpy, lazily")])
+def test_a_copy_stands_where_the_loader_stands(name: str, duplicate: Any) -> None:
+    loader = make(name)
+    list(loader)
+    batches = iter(loader)
+    next(batches)
+    other = duplicate(loader)
+    assert other.state_dict() == loader.state_dict()
+    found = listed(batches), listed(loader)
+    assert (listed(other), listed(other)) == found
 
 
 def test_an_epoch_that_cannot_be_known() -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "generator_state",
     "global_states",
     "is_generator",
+    "kept_globals",
     "preview_seed",
     "private_globals",
     "restore_generator",
@@ -162,18 +163,19 @@ def _arrayed(state: Any) -> Any:
     return np.array(state, np.uint64) if isinstance(state, list) else state
 
 
-def seed_globals(seed: int) -> None:
+def seed_globals(seed: int, *, devices: bool = True) -> None:
     """Seed the generators that a process shares: `random`, `numpy.random` and, if it is in use, torch's.
 
     Args:
         seed: a non-negative integer.
+        devices: seed those of GPUs, too.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the legacy generator is what is meant
     if sys.modules.get("torch") is not None:
         from headrace.adapters import torch
 
-        torch.seed(seed % 2**_BITS)
+        torch.seed(seed % 2**_BITS, devices=devices)
 
 
 def global_states() -> tuple[Any, ...]:
@@ -184,12 +186,7 @@ def global_states() -> tuple[Any, ...]:
     (True, True, False)
     """
     name, key, *rest = np.random.get_state()  # noqa: NPY002
-    torch_state = None
-    if sys.modules.get("torch") is not None:
-        from headrace.adapters import torch
-
-        torch_state = torch.state()
-    return random.getstate(), (name, np.asarray(key).tobytes(), *rest), torch_state
+    return random.getstate(), (name, np.asarray(key).tobytes(), *rest), _torch_state()
 
 
 def restore_globals(states: tuple[Any, ...]) -> None:
@@ -197,50 +194,106 @@ def restore_globals(states: tuple[Any, ...]) -> None:
     of_random, (name, key, *rest), torch_state = states
     random.setstate(of_random)
     np.random.set_state((name, np.frombuffer(key, np.uint32), *rest))  # noqa: NPY002
-    if torch_state is not None:
-        from headrace.adapters import torch
-
-        torch.restore(torch_state)
+    _restore_torch(torch_state)
 
 
-class private_globals:  # noqa: N801 - a context manager reads like a function
-    """While this is open, the global generators go their own way; afterwards the program's go on where they were.
+class kept_globals:  # noqa: N801 - a context manager reads like a function
+    """After this, the global generators go on where they were before it.
 
-    It may be opened again: they go on where they stood at its end.
+    NumPy's has another bit generator meanwhile: to exchange it takes no time, to set the state of one does.
+
+    >>> before = global_states()
+    >>> with kept_globals():
+    ...     drawn = random.random(), np.random.random()
+    >>> global_states() == before
+    True
+    """
+
+    __slots__ = ("_bits", "_numpy", "_random", "_spare", "_torch")
+
+    def __init__(self) -> None:
+        self._spare: np.random.MT19937 | None = None
+
+    def __enter__(self) -> None:
+        self._keep()
+        np.random.set_state(self._numpy)  # noqa: NPY002
+
+    def _keep(self) -> None:
+        self._random = random.getstate()
+        self._torch = _torch_state()
+        self._bits: Any = np.random.get_bit_generator()  # type: ignore[attr-defined]
+        self._numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - with a normal number drawn in advance
+        if self._spare is None:
+            self._spare = np.random.MT19937(0)
+        np.random.set_bit_generator(self._spare)  # type: ignore[attr-defined]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        random.setstate(self._random)
+        _restore_torch(self._torch)
+        np.random.set_bit_generator(self._bits)  # type: ignore[attr-defined]
+        if self._numpy.get("has_gauss"):
+            np.random.set_state(self._numpy)  # noqa: NPY002
+
+
+class private_globals(kept_globals):  # noqa: N801 - a context manager reads like a function
+    """The same for code that is left and entered again: its global generators go on where it left them.
 
     Args:
         seed: a non-negative integer that they begin with.
-        states: what `global_states` gave, to begin with in place of a seed. With neither they begin as the program's.
+        states: what `global_states` gave, to begin with in place of a seed; without either they begin as they are.
 
     >>> private = private_globals(7)
-    >>> before = global_states()
     >>> with private:
     ...     first = random.random()
-    >>> global_states() == before
-    True
     >>> with private:
     ...     first == random.random()
     False
     """
 
-    __slots__ = ("_outside", "_own", "_seed")
+    __slots__ = ("_own", "_seed", "_states")
 
     def __init__(self, seed: int | None = None, *, states: tuple[Any, ...] | None = None) -> None:
+        super().__init__()
         self._seed = seed
-        self._own = states
+        self._states = states
+        self._own: tuple[Any, Any] | None = None  # of `random` and torch; NumPy's is the spare one
 
     def __enter__(self) -> None:
-        self._outside = global_states()
+        self._keep()
         if self._own is not None:
-            restore_globals(self._own)
+            of_random, of_torch = self._own
+            random.setstate(of_random)
+            _restore_torch(of_torch)
+        elif self._states is not None:
+            restore_globals(self._states)
         elif self._seed is not None:
-            seed_globals(self._seed)
+            seed_globals(self._seed, devices=False)  # those of GPUs are the training loop's, and could not be put back
+        else:
+            np.random.set_state(self._numpy)  # noqa: NPY002
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._own = global_states()
-        restore_globals(self._outside)
+        self._own = random.getstate(), _torch_state()
+        super().__exit__(kind, error, trace)
+
+
+def _torch_state() -> bytes | None:
+    """The state of torch's global generator; None where torch is not in use."""
+    if sys.modules.get("torch") is None:
+        return None
+    from headrace.adapters import torch
+
+    return torch.state()
+
+
+def _restore_torch(state: bytes | None) -> None:
+    if state is not None:
+        from headrace.adapters import torch
+
+        torch.restore(state)
 
 
 def _is_torch(generator: object) -> bool:

@@ -207,9 +207,12 @@ def draw_seed(generator: Any) -> int:
     return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
 
 
-def seed(value: int) -> None:
-    """Seed the global generators of all devices."""
-    torch.manual_seed(value)
+def seed(value: int, *, devices: bool) -> None:
+    """Seed the global generators of the CPU and, if asked to, of all devices."""
+    if devices:
+        torch.manual_seed(value)
+    else:
+        torch.default_generator.manual_seed(value)
 
 
 def state(generator: Any = None) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from headrace import adapters
@@ -11,7 +13,7 @@ from headrace.errors import CacheError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check_not_random", "is_of_torch"]
+__all__ = ["check_not_random", "is_of_torch", "runs_foreign_code"]
 
 # Where datasets and transforms, torchvision's and users' among them, have what they are made of.
 _PARTS = ("dataset", "datasets", "fn", "func", "decode", "transform", "target_transform", "transforms", "choices")
@@ -82,3 +84,46 @@ def is_of_torch(dataset: Any) -> bool:
 
 def _listed(parts: Any) -> list[Any]:
     return list(parts.values()) if isinstance(parts, dict) else list(parts)
+
+
+# Code of these draws nothing by itself: headrace draws for each sample, and the others where they are told to.
+_KNOWN = sys.stdlib_module_names | {"headrace", "numpy", "pyarrow", "lmdb", "PIL"}
+_FEW = 64  # items of a list that are looked at: longer ones are data
+
+
+def runs_foreign_code(thing: Any) -> bool:
+    """Whether a dataset or function runs code that could draw from the global generators: any but headrace's own.
+
+    Args:
+        thing: a dataset, or a function; with all that it is made of.
+    """
+    return _is_foreign(thing, set())
+
+
+def _is_foreign(thing: Any, seen: set[int]) -> bool:
+    if isinstance(thing, str | bytes | int | float | type | None) or id(thing) in seen:
+        return False
+    seen.add(id(thing))
+    if isinstance(thing, list | tuple | dict):
+        parts = list(thing.values()) if isinstance(thing, dict) else thing
+        return any(_is_foreign(part, seen) for part in parts[:_FEW])
+    if isinstance(thing, partial):
+        return _is_foreign(thing.func, seen)
+    if isinstance(thing, MethodType):
+        return _is_foreign(thing.__self__, seen)
+    if isinstance(thing, FunctionType):
+        return not _is_known(thing.__module__)
+    if adapters.find(thing) is not None:
+        return False
+    if not _is_known(type(thing).__module__):
+        return True
+    return type(thing).__module__.startswith("headrace.") and any(_is_foreign(part, seen) for part in _held(thing))
+
+
+def _is_known(module: str | None) -> bool:
+    return (module or "").partition(".")[0] in _KNOWN
+
+
+def _held(thing: Any) -> list[Any]:
+    slots = [getattr(thing, name, None) for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    return [*slots, *getattr(thing, "__dict__", {}).values()]

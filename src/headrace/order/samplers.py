@@ -20,7 +20,7 @@ from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceWarning, O
 from headrace.order.sampler_memory import SamplerMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from headrace.plan import Plan
 
@@ -76,8 +76,12 @@ class GivenSampling(ABC):
         self._draws_outside = not self._plain and self._memory.may_draw_outside()
         self._started = False
         self._restored: dict[str, Any] | None = None  # no pass has begun since
+        self._latest: Pass | None = None
         self._passes = 0  # by iterators
         self._before: int | None = None  # stands for the first batch of the latest pass
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_latest": None}  # a pass under way stays here
 
     @abstractmethod
     def steps(self) -> int:
@@ -207,14 +211,21 @@ class GivenSampling(ABC):
         self._started = True
         private = self._private(key)
         outside = adapters.global_states() if private is None and self._draws_outside else None
-        return Pass(self._gather(_lazily(self._sampler)), kept, step, private, outside, self._note)
+        self._latest = Pass(self._gather(_lazily(self._sampler)), kept, step, private, outside, self)
+        return self._latest
 
     def _private(self, key: int) -> adapters.private_globals | None:
         return adapters.private_globals(key) if self._seeded and self._draws_outside else None
 
-    def _note(self, digest: int) -> None:
-        """Take note of the first batch of a pass."""
+    def note(self, digest: int) -> None:
+        """Take note of a number that stands for the first batch of a pass."""
         self._before = digest
+
+    def undo(self, begun: Pass) -> None:
+        """Let the sampler be as if a pass had not begun, unless another one has since."""
+        if begun is self._latest and begun.kept is not None:
+            self._memory.put(begun.kept)
+            self._passes, self._before = begun.kept["passes"], begun.kept["before"]
 
 
 class Pass(Iterator[Selection]):
@@ -226,7 +237,7 @@ class Pass(Iterator[Selection]):
         step: the first of the batches to be given.
         private: what the sampler has in place of the program's global generators; None where it has those.
         outside: the states of those when the pass began.
-        note: hears a number that stands for the first batch.
+        owner: the batches that this is a pass of; None for one that is only looked at.
     """
 
     def __init__(
@@ -236,13 +247,13 @@ class Pass(Iterator[Selection]):
         step: int,
         private: adapters.private_globals | None = None,
         outside: tuple[Any, ...] | None = None,
-        note: Callable[[int], None] | None = None,
+        owner: GivenSampling | None = None,
     ) -> None:
         self.kept = kept
         self.outside = outside
         self._batches = batches
         self._private = private
-        self._note = note
+        self._owner = owner
         self._digests = array("I", [0])  # of the batches before each step
         for _ in range(step):
             if next(self, None) is None:
@@ -256,13 +267,18 @@ class Pass(Iterator[Selection]):
                 selection = next(self._batches)
         read = selection.tobytes() if isinstance(selection, np.ndarray) else repr(selection).encode()
         self._digests.append(crc32(read, self._digests[-1]))
-        if self._note is not None and len(self._digests) == 2:
-            self._note(self._digests[1])
+        if self._owner is not None and len(self._digests) == 2:
+            self._owner.note(self._digests[1])
         return selection
 
     def digest(self, step: int) -> int | None:
         """Return a number that stands for the batches before a step; None if there are not so many."""
         return self._digests[step] if step < len(self._digests) else None
+
+    def undo(self) -> None:
+        """Let the sampler be as if this had not begun."""
+        if self._owner is not None:
+            self._owner.undo(self)
 
     def state(self, step: int) -> dict[str, Any] | None:
         """Return what is to be kept of the pass, to start at a step."""

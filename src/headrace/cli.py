@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
 from headrace import __version__
-from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,14 +35,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; errors of use are one line on standard error.
+    """Run one command and return its exit code; errors are one line on standard error.
 
     Args:
         argv: the arguments behind `headrace`, those of the process without it.
 
     Returns:
-        0 for success, 1 where `verify` found something bad, 2 for arguments that cannot be used or an extra
-        that is not installed, 130 for Ctrl-C.
+        0 for success, 1 where `verify` found something bad, 2 for arguments that cannot be used, an extra that is not
+        installed, and any other error, 130 for Ctrl-C.
 
     >>> main(["info", "--verbose"])  # says on standard error: headrace: unrecognized arguments: --verbose
     2
@@ -58,14 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     except _UsageError as error:
         return _failed(str(error))
-    except HeadraceError as error:
-        return _failed(f"headrace {args.name}: {_as_options(str(error))}")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader, say `head`, has seen enough. Nothing may be written at exit any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        from headrace.tools.failure import one_line  # no other command needs it
+
+        return _failed(f"headrace {args.name}: {_as_options(one_line(error))}")
     return code
 
 
@@ -75,6 +76,7 @@ def _as_options(text: str) -> str:
         text.replace("overwrite=True", "--force")
         .replace("resume=True", "--resume")
         .replace("give format=", "give --format")
+        .replace("num_workers", "--workers")
     )
 
 
@@ -146,7 +148,12 @@ def _add_show(commands: argparse._SubParsersAction[_Parser]) -> None:
     show.add_argument(
         "--batch-size", type=int, default=16, metavar="N", help="where TARGET is no loader; default: %(default)s"
     )
-    show.add_argument("--out", default="headrace-show.png", metavar="FILE", help="the PNG file; default: %(default)s")
+    show.add_argument(
+        "--out",
+        default="headrace-show.png",
+        metavar="FILE",
+        help="the image file: a PNG, a JPEG or what else its ending says; default: %(default)s",
+    )
     show.set_defaults(command=_show)
 
 
@@ -154,6 +161,7 @@ def _show(args: argparse.Namespace) -> None:
     _require("show", "images")
     from headrace.tools import show
 
+    show.image_format(args.out)  # before a batch is read
     show.sheet(args.target, args.step, args.epoch, args.seed, args.batch_size).save(args.out)
     print(args.out)
 

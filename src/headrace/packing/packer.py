@@ -22,6 +22,7 @@ from headrace.packing.places import Places
 from headrace.packing.shards import Shards
 from headrace.packing.sizes import parse_size
 from headrace.packing.undecoded import field_names, undecoded
+from headrace.packing.workers import useful_workers
 from headrace.storage.writers import FORMATS, get_format
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def pack(
     with Journal(places.work, identity, resume=resume, overwrite=overwrite) as journal:
         try:
             places.check_free(overwrite=overwrite or journal.mark.moving)
-            loader = DataLoader(chunks, None, seed=0, num_workers=workers, backend=backend)
+            useful = useful_workers(workers, len(chunks))
+            loader = DataLoader(chunks, None, seed=0, num_workers=useful, backend=backend)
             with loader, closing(Shards(places, journal, *limits)) as shards:
                 _write(loader, shards, len(dataset), progress)
                 count = shards.complete()

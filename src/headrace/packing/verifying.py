@@ -15,6 +15,7 @@ from headrace.data.mapped import MapDataset
 from headrace.data.opening import format_at, image_fields, open_dataset
 from headrace.errors import CorruptDataError, HeadraceError
 from headrace.loader import DataLoader
+from headrace.packing.workers import useful_workers
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.reading import check_index
 from headrace.transforms.decode import decode
@@ -88,7 +89,8 @@ def verify(
     dataset = parts[0] if len(parts) == 1 else ConcatDataset(parts)
     checks = _Checks(parts)
     read = size = 0
-    with DataLoader(checks, None, seed=0, num_workers=workers, backend=backend) as loader:
+    useful = useful_workers(workers, len(checks))
+    with DataLoader(checks, None, seed=0, num_workers=useful, backend=backend) as loader:
         for samples, nbytes, found in loader:
             read, size = read + samples, size + nbytes
             bad += found

@@ -46,16 +46,10 @@ class _Package:
         return self.label, f"{self.distributions[0]} {version}" if named else version
 
 
-_OPENCV = (
-    "opencv-python",
-    "opencv-python-headless",
-    "opencv-contrib-python",
-    "opencv-contrib-python-headless",
-)
+_REMEDY = "install headrace where a C compiler is"
 _DECODERS = (
     _Package("simplejpeg", ("simplejpeg",), "simplejpeg"),
     _Package("Pillow", ("pillow", "pillow-simd"), "'headrace[images]'"),
-    _Package("cv2", _OPENCV, "opencv-python-headless"),
 )
 _EXTRAS = (
     _Package("images", ("pillow", "pillow-simd"), "'headrace[images]'"),
@@ -63,6 +57,7 @@ _EXTRAS = (
     _Package("arrow", ("pyarrow",), "'headrace[arrow]'"),
     _Package("remote", ("fsspec",), "'headrace[remote]'"),
     _Package("cli", ("rich",), "'headrace[cli]'"),
+    _Package("processes", ("cloudpickle",), "'headrace[processes]'"),
 )
 _FRAMEWORKS = (
     _Package("torch", ("torch",), "'headrace[torch]'"),
@@ -123,7 +118,7 @@ def _kernels() -> list[_Row]:
         except ArgumentError as error:
             in_use = f"none: {error}"
     reason = kernels.why_not_native()
-    return [("in use", in_use), ("native", "available" if reason is None else f"not available: {reason}")]
+    return [("in use", in_use), ("native", "available" if reason is None else f"not available: {reason}; {_REMEDY}")]
 
 
 def _native_decoder() -> str:

@@ -13,6 +13,7 @@ from headrace.errors import ArgumentError
 from headrace.packing.packer import pack
 from headrace.pipeline.reading import check_dataset
 from headrace.tools.rate import bar, summary
+from headrace.tools.target import look_in_current_folder
 
 if TYPE_CHECKING:
     from headrace.pipeline.reading import Indexable
@@ -71,15 +72,13 @@ def open_source(source: str, *, raw: bool = False, train: bool = True) -> Indexa
 
 
 def _imported(module: str, name: str) -> Indexable[Any]:
-    sys.path.insert(0, str(Path.cwd()))
+    look_in_current_folder()
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise ArgumentError(f"{module}:{name} is not there ({error}); give a path, or module:object") from error
-    finally:
-        sys.path.pop(0)
     if callable(found) and not hasattr(type(found), "__getitem__"):
         found = found()
     check_dataset(found, f"{module}:{name}")

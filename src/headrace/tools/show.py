@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
     Images = list[NDArray[Any]]
 
-__all__ = ["Sheet", "sheet"]
+__all__ = ["Sheet", "image_format", "sheet"]
 
 MOST = 32  # a sheet of more is no longer a glance
 SIDE = 144  # of an image on the sheet, in pixels
+_QUALITY = 95  # of formats that lose something
 GAP = 4  # between an image before and after
 
 
@@ -44,13 +46,14 @@ class Sheet:
         self.image = image
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the picture as a PNG file.
+        """Write the picture as a file of the format that its ending says: .png, .jpg, .webp and so on.
 
         Raises:
-            ArgumentError: the file cannot be written.
+            ArgumentError: no format has this ending, or the file cannot be written.
         """
+        form = image_format(path)
         try:
-            self.image.save(path, "PNG")
+            self.image.save(path, form, **({"quality": _QUALITY} if form in ("JPEG", "WEBP") else {}))
         except OSError as error:
             raise ArgumentError(f"cannot write {path}: {error.strerror or error}; choose another file") from error
 
@@ -58,6 +61,23 @@ class Sheet:
         buffer = io.BytesIO()
         self.image.save(buffer, "PNG")
         return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="a batch">'
+
+
+def image_format(path: str | PathLike[str]) -> str:
+    """Return the name of the format that the ending of a file says; PNG where there is none.
+
+    Raises:
+        ArgumentError: Pillow writes no format of this ending.
+
+    >>> image_format("batch.jpg"), image_format("batch")
+    ('JPEG', 'PNG')
+    """
+    Image.init()
+    ending = Path(path).suffix.lower()
+    form = Image.registered_extensions().get(ending, "") if ending else "PNG"
+    if form not in Image.SAVE:
+        raise ArgumentError(f"cannot write {path}: no image format ends in {ending!r}; take .png, .jpg or .webp")
+    return form
 
 
 def sheet(target: Any, step: int = 0, epoch: int = 0, seed: int | None = None, batch_size: int = 16) -> Sheet:

@@ -11,7 +11,7 @@ from typing import Any
 from headrace import Compose, DataLoader, ImageFolder, RandomHorizontalFlip, RandomResizedCrop
 from headrace.errors import ArgumentError
 
-__all__ = ["find_target", "loader_of", "with_dataset"]
+__all__ = ["find_target", "loader_of", "look_in_current_folder", "with_dataset"]
 
 _FOLDER_SIZE = 224  # of the crops of a folder that comes without augmentation
 _WAYS = (
@@ -49,10 +49,20 @@ def _folder(path: str) -> ImageFolder:
         raise ArgumentError(f"{error} A folder for each class is expected, with its images inside") from error
 
 
-def _import(module: str) -> Any:
+def look_in_current_folder() -> str:
+    """Let modules be imported from the folder that the command is called in, as `python -m` does; workers do so, too.
+
+    Returns:
+        The folder.
+    """
     folder = str(Path.cwd())
     if folder not in sys.path:
-        sys.path.insert(0, folder)  # as `python -m` does
+        sys.path.insert(0, folder)
+    return folder
+
+
+def _import(module: str) -> Any:
+    folder = look_in_current_folder()
     try:
         return importlib.import_module(module)
     except Exception as error:

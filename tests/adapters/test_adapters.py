@@ -524,6 +524,8 @@ def test_channels_last_is_kept(torch: Any) -> None:
         again = pickle.loads(dump(tensor))
         assert torch.equal(again, tensor)
         assert again.stride() == tensor.stride()
+        stacked = default_collate([tensor, tensor])
+        assert pickle.loads(dump(stacked)).stride() == stacked.stride() == torch.stack([tensor, tensor]).stride()
         found = adapters.framework_of(tensor)
         assert found is not None
         assert torch.equal(adapters.rebuild(found[0], found[1]), tensor)

@@ -182,3 +182,48 @@ def test_containers_that_hold_themselves_are_counted_once() -> None:
     assert count_bytes([array, Endless()]) == 4
     shared = [array]
     assert count_bytes([shared, shared]) == 4
+
+
+class Tagged(list[Any]):
+    """A list with a name, which its constructor need not be told."""
+
+    def __init__(self, items: Any = (), name: str = "") -> None:
+        super().__init__(items)
+        self.name = name
+
+
+class TaggedTuple(tuple[Any, ...]):
+    name: str
+
+
+class TaggedDict(dict[str, Any]):
+    def __init__(self, items: Any = (), name: str = "") -> None:
+        super().__init__(items)
+        self.name = name
+
+
+class Checked(dict[str, Any]):
+    """A dict whose constructor refuses what is no sample."""
+
+    def __init__(self, items: Any) -> None:
+        if any(isinstance(item, str) for item in dict(items).values()):
+            raise ValueError("strings are no samples")
+        super().__init__(items)
+
+
+def test_attributes_of_containers_are_kept() -> None:
+    named = TaggedTuple((1, 2))
+    named.name = "n"
+    for like in (Tagged([1, 2], "n"), named, TaggedDict({"a": 1, "b": 2}, "n")):
+        made = rebuild(like, ["x", "y"])
+        assert (type(made), made.name) == (type(like), "n")
+        assert [item for _, item in children(made) or enumerate(made)] == ["x", "y"]
+
+
+def test_constructors_that_do_otherwise_are_not_believed() -> None:
+    class Repeated(list[Any]):
+        def __init__(self, count: Any) -> None:
+            super().__init__([0] * len(list(count)))
+
+    assert rebuild(Checked({"a": 1}), ["x"]) == {"a": "x"}
+    assert rebuild(Repeated([1, 2]), ["x", "y"]) == ["x", "y"]

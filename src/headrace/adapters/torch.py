@@ -29,7 +29,7 @@ __all__ = [
     "owns",
     "pin",
     "rebuild",
-    "rebuild_channels_last",
+    "rebuild_in_order",
     "rebuilds",
     "reduce",
     "row",
@@ -124,9 +124,11 @@ def reduce(value: torch.Tensor) -> tuple[Any, ...] | None:
             "detach() it"
         )
     array = memory(value)
-    if array is not None and is_channels_last(array):
-        # Pickle keeps the order of memory of contiguous arrays alone.
-        return rebuild_channels_last, (np.moveaxis(array, 1, -1),)
+    if array is not None and not (array.flags.c_contiguous or array.flags.f_contiguous):
+        # Of these alone, pickle keeps the order of memory.
+        order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+        if array.transpose(order).flags.c_contiguous:
+            return rebuild_in_order, (array.transpose(order), order)
     if array is not None:
         return rebuild, (array,)
     return None if type(value) is not torch.Tensor or vars(value) else _reduce_foreign(value)
@@ -166,9 +168,9 @@ def rebuild(array: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
-def rebuild_channels_last(array: NDArray[Any]) -> torch.Tensor:
-    """Return the tensor of which the array holds the memory, with the channels last."""
-    return rebuild(array).movedim(-1, 1)
+def rebuild_in_order(array: NDArray[Any], order: list[int]) -> torch.Tensor:
+    """Return the tensor of which the array holds the memory, with its axes in another order."""
+    return rebuild(array).permute([order.index(axis) for axis in range(len(order))])
 
 
 def stack(values: list[torch.Tensor]) -> torch.Tensor:

@@ -64,10 +64,14 @@ def rebuild(like: Any, items: list[Any]) -> Any:
     """
     if type(like) is dict:
         return dict(zip(like, items, strict=True))
+    if type(like) is tuple:
+        return tuple(items)
+    if type(like) is list:
+        return items
     if isinstance(like, Mapping):
-        return _rebuild_mapping(like, dict(zip(like, items, strict=True)))
+        return _with_attributes(_rebuild_mapping(like, dict(zip(like, items, strict=True))), like)
     if isinstance(like, tuple | list):
-        return _rebuild_sequence(like, items)
+        return _with_attributes(_rebuild_sequence(like, items), like)
     # A dataclass is copied and filled, not called: its __post_init__ was written for samples.
     filled = copy.copy(like)
     for field, item in zip(dataclasses.fields(like), items, strict=True):
@@ -78,25 +82,37 @@ def rebuild(like: Any, items: list[Any]) -> Any:
 def _rebuild_sequence(like: Any, items: list[Any]) -> Any:
     if hasattr(like, "_make"):
         return like._make(items)
-    try:
-        return type(like)(items)
-    except TypeError:  # it takes other items only, as torch.Size does
-        return tuple(items) if isinstance(like, tuple) else items
+    with suppress(Exception):  # it takes other items only, as torch.Size does, or other arguments
+        made = type(like)(items)
+        if len(made) == len(items) and all(one is other for one, other in zip(made, items, strict=True)):
+            return made
+    return tuple(items) if isinstance(like, tuple) else items
 
 
 def _rebuild_mapping(like: Any, pairs: dict[Any, Any]) -> Any:
-    try:
+    with suppress(Exception):  # it takes other arguments, or values of samples only
         made = type(like)(pairs)
         if list(made) == list(pairs):
             return made
-    except TypeError:
-        pass
     if not isinstance(like, dict):
         return pairs
     filled = copy.copy(like)  # its constructor takes something else, as that of a defaultdict does
     for key, item in pairs.items():
         filled[key] = item
     return filled
+
+
+def _with_attributes(made: Any, like: Any) -> Any:
+    """Return a container with the attributes that another one of its class has beside its items."""
+    attributes = getattr(like, "__dict__", None)
+    own = getattr(made, "__dict__", None)
+    if not attributes or own is None or type(made) is not type(like):
+        return made
+    if isinstance(like, dict) and (attributes is like or attributes.keys() == like.keys()):  # they are the items
+        return made
+    if isinstance(like, dict | tuple | list):  # others keep their items in an attribute
+        own.update(attributes)
+    return made
 
 
 def map_fields(fn: Callable[[Any], Any], batch: Any) -> Any:

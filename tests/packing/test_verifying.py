@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from tests.packing.conftest import NAMES, Words, digits
 
 from headrace import open_dataset
+from headrace.errors import CorruptDataError
 from headrace.packing import pack
 from headrace.packing.verifying import verify
 
@@ -89,3 +91,40 @@ def test_nothing_good(tmp_path: Path) -> None:
     (tmp_path / "a.tfrecord").write_bytes(b"nothing of the kind")
     found = verify(str(tmp_path / "a.tfrecord"))
     assert (found.samples, found.good, len(found.bad)) == (0, None, 1)
+
+
+@pytest.mark.parametrize("lost", [1, 10, 3001])
+def test_the_good_records_of_a_cut_tfrecord_are_saved(lost: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord"
+    pack(Words(), path)
+    path.write_bytes(path.read_bytes()[:-lost])
+    found = verify(str(path), workers=2, backend="process")
+    assert (found.samples, len(found.bad)) == (0, 1)
+    assert 0 < found.saved < 200
+    pack(found.good, tmp_path / "good.tfrecord")  # type: ignore[arg-type]
+    expected = [Words()[index] for index in range(found.saved)]
+    assert [sample["length"] for sample in _all(tmp_path / "good.tfrecord")] == [each["length"] for each in expected]
+    with pytest.raises(CorruptDataError, match="cut short"):
+        open_dataset(path)  # the index of what is whole is not taken for that of the file
+
+
+@pytest.mark.parametrize("whole", [2, 50, 99])
+def test_the_good_samples_of_a_cut_tar_are_saved(whole: int, tmp_path: Path) -> None:
+    pack(Words(), tmp_path / "a.tar", shard_samples=100)
+    second = tmp_path / "a-00001.tar"
+    # A header and a block for each of three files; the second of them is cut, and the first is of no use alone.
+    second.write_bytes(second.read_bytes()[: whole * 3072 + 1024 + 200])
+    found = verify(str(tmp_path / "a-*.tar"))
+    assert (found.samples, len(found.bad)) == (100, 1)
+    assert found.saved == whole
+    pack(found.good, tmp_path / "good.tar")  # type: ignore[arg-type]
+    saved = _all(tmp_path / "good.tar")
+    assert [sample["length.json"] for sample in saved] == list(range(100 + found.saved))
+    assert all(sample.keys() == {"__key__", "word.bin", "length.json", "text"} for sample in saved)
+
+
+def test_zlib_is_named(tmp_path: Path) -> None:
+    pack(Words(), tmp_path / "a.tfrecord")
+    (tmp_path / "b.tfrecord").write_bytes(zlib.compress((tmp_path / "a.tfrecord").read_bytes()))
+    (bad,) = verify(str(tmp_path / "b.tfrecord")).bad
+    assert "is compressed with zlib" in bad.reason

@@ -15,7 +15,9 @@ from headrace.data.vision import CIFAR10, CIFAR100, MNIST
 from headrace.errors import ArgumentError, CorruptDataError, DecodeError
 from headrace.storage.example_fields import FieldRestorer
 from headrace.storage.paths import find_paths
+from headrace.storage.tar import TAR_UP_TO_DAMAGE
 from headrace.storage.tar_fields import decoder
+from headrace.storage.tfrecord import TFRECORD_UP_TO_DAMAGE
 from headrace.transforms.decode import Decode, read_header
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from headrace.data.dataset import Dataset
 
-__all__ = ["format_at", "image_fields", "open_dataset"]
+__all__ = ["format_at", "image_fields", "open_dataset", "open_up_to_damage"]
 
 # How the names of files end, and what is looked for in a folder, in this order.
 _ENDINGS = {
@@ -160,17 +162,41 @@ def _has(folder: Path, kind: Any) -> bool:
 # -- the formats
 
 
-def _open_tar(paths: list[str], fields: bool) -> Dataset[Any]:  # noqa: FBT001 - of `_OPENERS`
-    dataset = TarDataset(paths)
+class _DamagedTar(TarDataset):
+    _index_format = TAR_UP_TO_DAMAGE
+
+
+class _DamagedTFRecords(TFRecordDataset):
+    _index_format = TFRECORD_UP_TO_DAMAGE
+
+
+def open_up_to_damage(path: str) -> Dataset[Any] | None:
+    """The samples of a tar or a TFRecord file that come before what is damaged in it; None of other formats.
+
+    Raises:
+        StorageError: there are none.
+    """
+    form = _format_of_file(Path(path))
+    if form == "tar":
+        return _open_tar([path], fields=True, kind=_DamagedTar)
+    return _open_tfrecord([path], fields=True, kind=_DamagedTFRecords) if form == "tfrecord" else None
+
+
+def _open_tar(paths: list[str], fields: bool, kind: type[TarDataset] = TarDataset) -> Dataset[Any]:  # noqa: FBT001
+    dataset = kind(paths)
     decode = {name: function for name in dataset.names if (function := decoder(name)) is not None}
-    return TarDataset(paths, decode) if fields and decode else dataset
+    return kind(paths, decode) if fields and decode else dataset
 
 
-def _open_tfrecord(paths: list[str], fields: bool) -> Dataset[Any]:  # noqa: FBT001
-    dataset = TFRecordDataset(paths)
+def _open_tfrecord(
+    paths: list[str],
+    fields: bool,  # noqa: FBT001
+    kind: type[TFRecordDataset] = TFRecordDataset,
+) -> Dataset[Any]:
+    dataset = kind(paths)
     if not fields or not dataset.has_examples:
         return dataset
-    parsed = TFRecordDataset(paths, features="all")
+    parsed = kind(paths, features="all")
     restore = FieldRestorer(parsed.feature_names)
     return parsed.map(restore) if restore.fields else parsed
 

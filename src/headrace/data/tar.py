@@ -11,6 +11,7 @@ from headrace.data.fields import FieldDecoders, check_fields
 from headrace.errors import ArgumentError, StorageError
 from headrace.pipeline.reading import check_index, check_indices, read_each
 from headrace.storage.paths import find_paths
+from headrace.storage.tar import TAR
 from headrace.storage.tar_files import KEY, TarFiles
 from headrace.storage.unpacking import check_readable, compression, is_packed_name
 
@@ -69,6 +70,8 @@ class TarDataset(Dataset[dict[str, Any]]):
     {'__key__': '7', 'txt': b'seven', 'cls': 3}
     """
 
+    _index_format = TAR
+
     def __init__(
         self,
         paths: str | PathLike[str] | Iterable[str | PathLike[str]],
@@ -83,7 +86,7 @@ class TarDataset(Dataset[dict[str, Any]]):
         self.verify = verify
         self.paths = find_paths(paths)
         _check_plain(self.paths)
-        self._tars = TarFiles(self.paths, progress=progress)
+        self._tars = TarFiles(self.paths, progress=progress, index_format=self._index_format)
         if not len(self):
             raise StorageError(
                 f"there are no samples in {', '.join(self.paths[:3])}: no file in it has a name such as KEY.FIELD"

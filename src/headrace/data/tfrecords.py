@@ -74,6 +74,8 @@ class TFRecordDataset(RecordDataset):
     {'image': b'...', 'label': np.int64(7)}
     """
 
+    _index_format = TFRECORD
+
     def __init__(
         self,
         paths: str | PathLike[str] | Iterable[str | PathLike[str]],
@@ -92,7 +94,7 @@ class TFRecordDataset(RecordDataset):
         most = None if max_unpacked_bytes is None else check_bytes("max_unpacked_bytes", max_unpacked_bytes)
         with Progress(lambda: "unpacking TFRecord files", wanted=progress) as show:
             plain = [unpack(path, show, most) for path in self.paths]
-        self._files = RecordFiles(plain, TFRECORD, progress=progress)
+        self._files = RecordFiles(plain, self._index_format, progress=progress)
         self._decoders = FieldDecoders(decode if parses else None)  # type: ignore[arg-type]
         self._reader = self._make_reader(features, steps) if parses else None
 

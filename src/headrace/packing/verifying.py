@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from headrace.data.compose import ConcatDataset
 from headrace.data.dataset import Dataset
 from headrace.data.images import ImageDataset
 from headrace.data.mapped import MapDataset
-from headrace.data.opening import format_at, image_fields, open_dataset
+from headrace.data.opening import format_at, image_fields, open_dataset, open_up_to_damage
 from headrace.errors import CorruptDataError, HeadraceError
 from headrace.loader import DataLoader
 from headrace.packing.workers import useful_workers
@@ -50,16 +51,19 @@ class Verified:
     """What was found at a path.
 
     Attributes:
-        samples: how many samples were read.
+        samples: how many samples were read, of files that could be opened.
         bytes: of the good ones.
         bad: what could not be read.
-        good: the others, to be packed; None if there are none.
+        good: the others, to be packed, and those that come before the damage in a file that could not be opened; None
+            if there are none.
+        saved: how many good ones such files have.
     """
 
     samples: int
     bytes: int
     bad: list[Bad]
     good: Dataset[Any] | None = field(repr=False, default=None)
+    saved: int = 0
 
 
 def verify(
@@ -83,7 +87,7 @@ def verify(
         FileNotFoundError: there is nothing.
         ArgumentError: it cannot be told what is there.
     """
-    parts, bad = _open(path, train=train)
+    parts, bad, damaged = _open(path, train=train)
     if not parts:
         return Verified(0, 0, bad)
     dataset = parts[0] if len(parts) == 1 else ConcatDataset(parts)
@@ -98,19 +102,35 @@ def verify(
                 progress(read, len(dataset), size)
     wrong = {each.index for each in bad}
     good = [index for index in range(len(dataset)) if index not in wrong]
-    return Verified(len(dataset), size, bad, dataset.subset(good) if good else None)
+    stops = np.cumsum([len(part) for part in parts])
+    numbers = np.searchsorted(stops, good, side="right")
+    saved = int(np.isin(numbers, damaged).sum())
+    samples = sum(len(part) for number, part in enumerate(parts) if number not in damaged)
+    return Verified(samples, size, bad, dataset.subset(good) if good else None, saved)
 
 
-def _open(path: str, *, train: bool) -> tuple[list[Dataset[Any]], list[Bad]]:
-    """The files at a path, each a dataset, and those that could not be opened."""
+def _open(path: str, *, train: bool) -> tuple[list[Dataset[Any]], list[Bad], list[int]]:
+    """The files at a path, each a dataset; those that could not be opened; and which datasets are of such a file."""
     form, found = format_at(path)
-    datasets, bad = [], []
+    datasets, bad, damaged = [], [], []
     for each in found if form in ("tar", "tfrecord", "lmdb", "parquet", "npy", "arrow") else [path]:
         try:
             datasets.append(open_dataset(each, images=False, train=train))
         except HeadraceError as error:
             bad.append(Bad(None, each, str(error)))
-    return datasets, bad
+            part = _up_to_damage(each) if isinstance(error, CorruptDataError) else None
+            if part is not None:
+                damaged.append(len(datasets))
+                datasets.append(part)
+    return datasets, bad, damaged
+
+
+def _up_to_damage(path: str) -> Dataset[Any] | None:
+    """The samples of a file that come before what is damaged in it, if there are any."""
+    with suppress(HeadraceError):
+        part = open_up_to_damage(path)
+        return part if part is not None and len(part) else None
+    return None
 
 
 class _Checks(Dataset[tuple[int, int, list[Bad]]]):

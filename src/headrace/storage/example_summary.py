@@ -11,6 +11,7 @@ from headrace import kernels
 from headrace.errors import CorruptDataError, StorageError
 from headrace.kernels.scans import FeatureScan
 from headrace.storage.example import BYTES, FLOATS, INTEGERS, Feature
+from headrace.storage.index import are_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from headrace.storage.index import Tables
 
 __all__ = ["FeatureNotes"]
-__all__ += ["SUMMARY", "Summary"]
+__all__ += ["SUMMARY", "Summary", "fit"]
 
 _NOTED = np.dtype([(name, "<i8") for name in ("section", "kinds", "records", "least", "most")])
 # The tables of an index that tell of features.
@@ -64,12 +65,26 @@ class FeatureNotes:
         noted = np.empty(count, _NOTED)
         for place, name in enumerate(_NOTED.names or ()):
             noted[name] = scan.table[:count, place]
+        np.minimum(noted["least"], noted["most"], out=noted["least"])  # of steps that no record has
         return {
             "features": noted,
             "feature_names": scan.text[: scan.bounds[count]].copy(),
             "feature_bounds": scan.bounds[: count + 1].copy(),
             "examples": np.array([scan.records if are_examples else 0]),
         }
+
+
+def fit(tables: Tables) -> bool:
+    """Whether tables of an index are such as `FeatureNotes` makes."""
+    bounds = tables["feature_bounds"]
+    sections = tables["features"]["section"]
+    return (
+        len(bounds) == len(sections) + 1
+        and are_bounds(bounds, len(tables["feature_names"]))
+        and len(tables["examples"]) == 1
+        and bool(((sections == _OF_RECORD) | (sections == _OF_STEPS)).all())
+        and not (tables["features"]["least"] > tables["features"]["most"]).any()
+    )
 
 
 class Summary:

@@ -7,6 +7,8 @@ https://github.com/webdataset/webdataset
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from headrace.storage.source import Source
     from headrace.storage.window import Window
 
-__all__ = ["TAR", "TarPart", "scan"]
+__all__ = ["TAR", "TAR_UP_TO_DAMAGE", "TarPart", "scan"]
 
 _AT_ONCE = 1 << 16  # members
 _KEY_ROOM = 1 << 22
@@ -139,7 +141,7 @@ def _note_end(path: str, state: TarScan) -> None:
     )
 
 
-def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
+def build(source: Source, advance: Callable[[int], None], *, up_to_damage: bool = False) -> dict[str, NDArray[Any]]:
     """The tables of an archive: its members with their CRC32C, which of them make a sample, and the samples' keys.
 
     A zero follows each key, which no name of a tar has in it. Where all keys are of one length, their room is theirs
@@ -148,12 +150,14 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
     Args:
         source: the archive.
         advance: called with the number of bytes that are done.
+        up_to_damage: whether to take the samples before a file that is damaged, in place of an error.
     """
     records, firsts = [np.empty(0, RECORD)], [np.empty(0, np.int64)]
     keys, lengths = [np.empty(0, np.uint8)], [np.zeros(1, np.int64)]
     endings: list[bytes] = []
     count = 0  # of members
-    for window, members, endings in scan(source.path, windows(source)):  # noqa: B007 - the last ones are all
+    parts = _UpToDamage(scan(source.path, windows(source)), stops=up_to_damage)
+    for window, members, endings in parts:  # noqa: B007 - the last ones are all
         found = members.records
         found["crc"] = kernels.active().crc32c(window.data, found["offset"], found["length"])
         found["offset"] += window.start
@@ -164,16 +168,45 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
         count += len(found)
         advance(window.start + window.position)
     table, samples, rooms = np.concatenate(records), np.append(np.concatenate(firsts), count), np.concatenate(lengths)
+    if parts.stopped and not _ends_whole(table["field"], samples):
+        samples, rooms = samples[:-1], rooms[:-1]
+        table = table[: samples[-1] if len(samples) else 0]
+    text = np.concatenate(keys)[: rooms.sum()]
     return {
         "records": table,
         "samples": samples,
         "pattern": _pattern(table["field"], samples),
-        "keys": np.concatenate(keys),
+        "keys": text,
         "key_bounds": np.cumsum(rooms),
         "key_room": rooms[1:2] if (rooms[1:] == rooms[1:2]).all() else rooms[:0],
         "endings": np.frombuffer(b"".join(endings), np.uint8),
         "ending_bounds": np.cumsum([0, *map(len, endings)], dtype=np.int64),
     }
+
+
+class _UpToDamage:
+    """The parts of a scan; damage ends them quietly, if that is wanted."""
+
+    def __init__(self, parts: Iterator[TarPart], *, stops: bool) -> None:
+        self._parts = parts
+        self._stops = stops
+        self.stopped = False
+
+    def __iter__(self) -> Iterator[TarPart]:
+        try:
+            yield from self._parts
+        except CorruptDataError:
+            if not self._stops:
+                raise
+            self.stopped = True
+
+
+def _ends_whole(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> bool:
+    """Whether the last sample before the damage has the fields of the one before it, so that none is cut off."""
+    if len(samples) < 3:
+        return False
+    before, last, end = samples[-3:].tolist()
+    return np.array_equal(fields[before:last], fields[last:end])
 
 
 def _pattern(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -220,3 +253,4 @@ TAR = IndexFormat(
     build,
     _fit,
 )
+TAR_UP_TO_DAMAGE = replace(TAR, name="tar, damaged", build=partial(build, up_to_damage=True))

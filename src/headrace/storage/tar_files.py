@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.storage.index import IndexFormat
+
 
 __all__ = ["KEY", "TarFiles"]
 
@@ -53,6 +55,7 @@ class TarFiles:
     Args:
         paths: of the archives.
         progress: whether to show how far it is while indexes are built.
+        index_format: of the archives.
 
     Attributes:
         files: the archives; their rows are samples.
@@ -63,8 +66,8 @@ class TarFiles:
         CorruptDataError: one is no tar, or damaged.
     """
 
-    def __init__(self, paths: Sequence[str], *, progress: bool | None = None) -> None:
-        self.files = RecordFiles(paths, TAR, counted="key_bounds", fewer=1, progress=progress)
+    def __init__(self, paths: Sequence[str], *, progress: bool | None = None, index_format: IndexFormat = TAR) -> None:
+        self.files = RecordFiles(paths, index_format, counted="key_bounds", fewer=1, progress=progress)
         endings = [self._endings(number) for number in range(len(paths))]
         self.fields = list(dict.fromkeys(ending for found in endings for ending in found))
         self._numbers = np.zeros((len(paths), max(map(len, endings), default=0)), np.int64)

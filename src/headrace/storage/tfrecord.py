@@ -5,6 +5,10 @@ The format: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_fo
 
 from __future__ import annotations
 
+import zlib
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +16,7 @@ import numpy as np
 from headrace import kernels
 from headrace.errors import CorruptDataError
 from headrace.kernels.scans import RECORD
-from headrace.storage.example_summary import SUMMARY, FeatureNotes
+from headrace.storage.example_summary import SUMMARY, FeatureNotes, fit
 from headrace.storage.index import IndexFormat
 from headrace.storage.window import records_at_once, windows
 
@@ -23,18 +27,19 @@ if TYPE_CHECKING:
 
     from headrace.storage.source import Source
 
-__all__ = ["TFRECORD", "frame"]
+__all__ = ["TFRECORD", "TFRECORD_UP_TO_DAMAGE", "frame"]
 
 _AT_ONCE = 1 << 18  # records
 _CUT, _WRONG_LENGTH_SUM = 1, 2
 
 
-def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
+def build(source: Source, advance: Callable[[int], None], *, up_to_damage: bool = False) -> dict[str, NDArray[Any]]:
     """The records of a file, with the sums that it has of them, and which features they have as tf.train.Example.
 
     Args:
         source: the file.
         advance: called with the number of bytes that are done.
+        up_to_damage: whether to take the records before one that is damaged, in place of an error.
 
     Raises:
         CorruptDataError: it is no TFRecord file, or a damaged one.
@@ -50,6 +55,8 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
         window.move_to(position)
         advance(window.start + position)
         if problem == _WRONG_LENGTH_SUM or (problem == _CUT and not window.more()):
+            if up_to_damage:
+                break
             raise _error(source, problem, count, window.start + position)
     return {"records": np.concatenate(found), **features.tables()}
 
@@ -74,8 +81,23 @@ def _error(source: Source, problem: int, number: int, offset: int) -> CorruptDat
     where = f"{source.path}: record {number}, at byte {offset} of {source.identity.size},"
     if problem == _CUT:
         return CorruptDataError(f"{where} is cut short; get the file anew, or drop what comes before its end")
+    if not number and _is_zlib(source):
+        return CorruptDataError(
+            f"{where} is compressed with zlib, as TFRecordOptions('ZLIB') does, which is not read; unpack it to "
+            "another file: pathlib.Path(new).write_bytes(zlib.decompress(pathlib.Path(old).read_bytes()))"
+        )
     what = "the file is no TFRecord file, or compressed" if not number else "the file is damaged there"
     return CorruptDataError(f"{where} has a length with a wrong CRC32C: {what}; get it anew")
 
 
-TFRECORD = IndexFormat("TFRecord", 2, {"records": RECORD, **SUMMARY}, build)
+def _is_zlib(source: Source) -> bool:
+    """Whether the content unpacks, since the first bytes alone may as well be a length."""
+    unpacker = zlib.decompressobj()
+    with suppress(zlib.error):
+        begin = source.read(0, min(source.identity.size, 1 << 10)).tobytes()
+        return len(unpacker.decompress(begin, 1 << 10)) > 0
+    return False
+
+
+TFRECORD = IndexFormat("TFRecord", 2, {"records": RECORD, **SUMMARY}, build, fit)
+TFRECORD_UP_TO_DAMAGE = replace(TFRECORD, name="TFRecord, damaged", build=partial(build, up_to_damage=True))

@@ -63,7 +63,8 @@ def _repair(found: Verified, target: str, *, force: bool, workers: int, quiet: b
 
 def _as_json(path: str, found: Verified) -> str:
     bad = [asdict(each) for each in found.bad]
-    return json.dumps({"path": path, "samples": found.samples, "bytes": found.bytes, "bad": bad}, indent=2)
+    numbers = {"samples": found.samples, "bytes": found.bytes, "saved": found.saved}
+    return json.dumps({"path": path, **numbers, "bad": bad}, indent=2)
 
 
 def _as_text(found: Verified, seconds: float) -> str:
@@ -73,6 +74,8 @@ def _as_text(found: Verified, seconds: float) -> str:
     verdict = (
         f"{bad:,} bad" + (f", {files} {_files(files)} cannot be read" if files else "") if found.bad else "all good"
     )
+    if found.saved:
+        lines.append(f"{found.saved:,} good samples come before the damage in such files; --repair packs them too")
     return "\n".join([*lines, f"{summary(found.samples, found.bytes, seconds)}: {verdict}"])
 
 

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import traceback
+import warnings
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -210,7 +211,7 @@ class _Template:
                     from headrace.workers.start import start_clean  # what it imports is imported in no worker else
 
                     child = start_clean(start.descriptors, self._program, (start.output, start.errors))
-                elif (pid := os.fork()) == 0:
+                elif (pid := _fork()) == 0:
                     self._leave(start, status)
                     return True
                 else:
@@ -267,6 +268,13 @@ def _is_readable(file: int | Channel, timeout: float = 0.0) -> bool:
     poll = select.poll()
     poll.register(file, select.POLLIN)
     return bool(poll.poll(timeout * 1000))
+
+
+def _fork() -> int:
+    """Fork, and let nobody warn of jemalloc's thread."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return os.fork()
 
 
 def _has_threads() -> bool:

@@ -158,7 +158,8 @@ def test_in_a_loader(shards: list[Path], backend: str) -> None:
     with loader(2) as working:
         assert [batch["__key__"] for batch in working] == expected
     first = loader()
-    next(iter(first))
+    iterator = iter(first)
+    next(iterator)
     other = loader()
     other.load_state_dict(first.state_dict())
     assert [batch["__key__"] for batch in other] == expected[1:]

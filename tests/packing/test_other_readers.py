@@ -49,6 +49,7 @@ def test_tensorflow_reads_raw_records(tmp_path: Path) -> None:
     assert [record.numpy() for record in tensorflow.data.TFRecordDataset(str(tmp_path / "a.tfrecord"))] == records
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves its files open
 def test_webdataset_reads_tars(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     pytest.importorskip("PIL")
@@ -71,6 +72,7 @@ def test_webdataset_reads_tars(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_webdataset_writes_is_packed(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:

@@ -221,3 +221,14 @@ def test_lone_values_of_lmdb(tmp_path: Path) -> None:
 def test_not_a_time_in_parquet(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     _refused([{"x": np.datetime64("NaT", "ns")}], tmp_path / "a.parquet", "holds NaT")
+
+
+def test_bytes_of_lmdb_are_parsed_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lmdb")
+    pytest.importorskip("msgpack")
+    _refused([b"\x80", b"hello"], tmp_path / "a.lmdb", "dicts in MessagePack")
+    monkeypatch.setattr("headrace.packing.packer._MOST", 1)
+    with pytest.raises(ArgumentError, match="the kind of the samples is dicts in MessagePack in the samples from 1 on"):
+        pack([b"hello", b"\x80", b"hello", b"hello"], tmp_path / "b.lmdb")
+    pack([b"\x89PNG\r\n\x1a\n"], tmp_path / "c.lmdb")
+    assert open_dataset(tmp_path / "c.lmdb", images=False)[0] == b"\x89PNG\r\n\x1a\n"

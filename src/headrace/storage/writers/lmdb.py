@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import lmdb
 import numpy as np
 
-from headrace.errors import ArgumentError
-from headrace.storage.msgpack import packb
+from headrace.errors import ArgumentError, CorruptDataError
+from headrace.storage.msgpack import packb, unpackb
 from headrace.storage.writers.base import Records, call_lone_values_data
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class LMDBFormat:
         """The values."""
         rows = zip(*map(_plain, columns.values()), strict=True)
         if list(columns) == [""] and all(isinstance(value, str | bytes) for value in columns[""]):
-            return Records.of(first, [_lone(value) for (value,) in rows])
+            return _lone_records(first, [_lone(value) for (value,) in rows])
         names = list(call_lone_values_data(columns))
         samples = (dict(zip(names, values, strict=True)) for values in rows)
         known = ({name: value for name, value in sample.items() if value is not None} for sample in samples)
@@ -57,6 +58,26 @@ def _plain(column: Any) -> Any:
 def _lone(value: str | bytes) -> bytes:
     """A sample that has no fields: bytes and texts need no wrapping."""
     return value.encode() if isinstance(value, str) else value
+
+
+def _lone_records(first: int, values: list[bytes]) -> Records:
+    """Samples without fields, which a reader parses where they are dicts in MessagePack: all of them, or none."""
+    kinds = {_is_dict(value) for value in values}
+    if len(kinds) > 1:
+        raise ArgumentError(
+            f"some of the samples from {first} on are dicts in MessagePack, others other bytes, which no reader would "
+            "tell apart; unpack the dicts with dataset.map(...), or give all samples a field: {'data': ...}"
+        )
+    what = "dicts in MessagePack" if True in kinds else "bytes"
+    return replace(Records.of(first, values), kinds={"the kind of the samples": what})
+
+
+def _is_dict(value: bytes) -> bool:
+    if not value or not (0x80 <= value[0] <= 0x8F or value[0] in (0xDE, 0xDF)):
+        return False
+    with suppress(CorruptDataError):
+        return isinstance(unpackb(value), dict)
+    return False
 
 
 def _packed(sample: Any, first: int) -> bytes:

@@ -238,10 +238,11 @@ def rows_of_table(dataset: Any, *samplers: Iterable[Any] | None) -> Any:
 
     Raises:
         ArgumentError: the columns of the table differ in length.
+        ArgumentTypeError: a dict of arrays has something else beside them.
     """
     if isinstance(dataset, dict) and any(_gives_keys(sampler, dataset) for sampler in samplers):
         return dataset
-    return open_table(dataset)
+    return open_table(dataset, of_lists=all(sampler is None for sampler in samplers))
 
 
 def _gives_keys(sampler: Iterable[Any] | None, dataset: dict[Any, Any]) -> bool:

@@ -582,6 +582,13 @@ def test_sparse_matrices_are_refused() -> None:
         default_collate([sparse.csr_matrix(np.eye(2))] * 2)
 
 
+def test_samples_that_hold_themselves_are_refused() -> None:
+    circle: list[Any] = [1]
+    circle.append(circle)
+    with pytest.raises(MixedSamplesError, match="nested without an end"):
+        default_collate([circle, circle])
+
+
 def test_no_samples_are_no_batch() -> None:
     with pytest.raises(ArgumentError, match=r"^default_collate got no samples; a batch needs at least one$"):
         default_collate([])

@@ -101,6 +101,17 @@ def test_dicts_of_samples_stay_datasets() -> None:
         assert sorted(batch[:, 0].tolist()) == [0, 1]
     assert DataLoader({"x": np.arange(4)}, 2, sampler=[3, 1]).batch(0)["x"].tolist() == [3, 1]
 
+    class Keys:
+        """A sampler that nobody can look into."""
+
+        def __iter__(self) -> Any:
+            return iter("ba")
+
+    samples = {"a": (np.zeros(2), 1), "b": (np.ones(2), 2)}
+    assert next(iter(DataLoader(samples, 2, sampler=Keys())))[1].tolist() == [2, 1]
+    assert next(iter(DataLoader({"a": [1.0], "b": [2.0]}, 2, sampler=Keys())))[0].tolist() == [2, 1]
+    assert DataLoader({"a": [1.0, 5.0], "b": [2.0, 6.0]}, 2).batch(0)["a"].tolist() == [1, 5]
+
     class Samples(dict[str, Any]):
         def __getitem__(self, index: Any) -> Any:
             return index * 10
@@ -134,6 +145,8 @@ def test_columns_that_are_none_are_named() -> None:
         ArgumentTypeError, match=r"^column 'y' is a int; allowed are ndarrays, tensors, Series and lists$"
     ):
         ColumnDataset({"x": np.zeros(3), "y": 1})
+    with pytest.raises(ArgumentTypeError, match=r"^column 'y' is a int; allowed are"):
+        DataLoader({"x": np.zeros(3), "y": 1})
     with pytest.raises(ArgumentError, match=r"^column 'y' has shape \(\) and so no first dimension"):
         ColumnDataset({"y": np.zeros(())})
     with pytest.raises(ArgumentError, match=r"^ColumnDataset needs at least one column, got none$"):

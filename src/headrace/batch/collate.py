@@ -61,7 +61,13 @@ def default_collate(samples: Sequence[Any], indices: Sequence[Any] | NDArray[np.
     """
     if len(samples) == 0:
         raise ArgumentError("default_collate got no samples; a batch needs at least one")
-    return _Collation(samples[0], range(len(samples)) if indices is None else indices).field(list(samples), "")
+    try:
+        return _Collation(samples[0], range(len(samples)) if indices is None else indices).field(list(samples), "")
+    except RecursionError as error:
+        raise MixedSamplesError(
+            "the samples are nested without an end, since one holds itself, or too deeply; convert them with "
+            "dataset.map(...), or pass a collate_fn"
+        ) from error
 
 
 def join_numbers(batch: Any) -> Any:

@@ -110,32 +110,38 @@ def as_dataset(value: Any, name: str = "dataset") -> Any:
     return dataset
 
 
-def open_table(value: Any) -> Any:
+def open_table(value: Any, *, of_lists: bool = True) -> Any:
     """Return the rows of a table, or the values of a Series, as a dataset; any other value itself.
+
+    Args:
+        value: anything.
+        of_lists: take a dict for a table that has lists only.
 
     Raises:
         ArgumentError: the columns of the table differ in length.
+        ArgumentTypeError: a dict of arrays has something else beside them.
     """
-    if is_frame(value) or _is_dict_of_columns(value):
+    if is_frame(value) or _is_dict_of_columns(value, of_lists=of_lists):
         return ColumnDataset(value)
     return SeriesDataset(value) if is_series(value) else value
 
 
-def _is_dict_of_columns(value: Any) -> bool:
+def _is_dict_of_columns(value: Any, *, of_lists: bool) -> bool:
     """Return whether a dict has columns as its values, and not the samples of its keys.
 
     The keys of columns are strings, while samples are asked for by numbers. A dict of a class that reads in a way of
     its own is a dataset of its own.
     """
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, dict) or not value or not all(isinstance(key, str) for key in value):
         return False
     kind = type(value)
-    own = kind.__getitem__ is not dict.__getitem__ or (hasattr(kind, "__missing__") and kind is not defaultdict)
-    return not own and all(isinstance(key, str) and _is_column(item) for key, item in value.items())
+    if kind.__getitem__ is not dict.__getitem__ or (hasattr(kind, "__missing__") and kind is not defaultdict):
+        return False
+    return any(map(_is_array, value.values())) or (of_lists and all(isinstance(item, list) for item in value.values()))
 
 
-def _is_column(value: Any) -> bool:
-    if isinstance(value, list | tuple | range) or is_series(value):
+def _is_array(value: Any) -> bool:
+    if is_series(value):
         return True
     return adapters.find(value) is not None and len(getattr(value, "shape", (0,))) > 0
 

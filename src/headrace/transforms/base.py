@@ -72,6 +72,7 @@ def per_channel(name: str, values: float | Sequence[float], images: NDArray[Any]
     Raises:
         ArgumentError: there are neither one nor as many numbers as channels, or the dtype cannot hold them.
 
+    >>> from headrace.transforms.layout import Axes
     >>> per_channel("mean", [1, 2], np.zeros((8, 2, 4, 4)), Axes(2, 3, 1)).shape
     (2, 1, 1)
     """

@@ -47,7 +47,7 @@ def read(batches: int, seconds: float) -> Reading:
     )
 
 
-def soak(title: str, sample: Any, batch: int, batches: int, backend: str) -> None:
+def soak(title: str, sample: Any, batch: int, batches: int, backend: Any) -> None:
     """Load that many batches and print what each tenth of them shows."""
     tenth = max(1, batches // TENTHS)
     dataset = Same(sample, batch * max(1, batches // EPOCHS))

@@ -68,7 +68,7 @@ class Rows:
         return self.x[index], self.y[index]
 
 
-def with_headrace(backend: str, *, tensors: bool = False) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
+def with_headrace(backend: Any, *, tensors: bool = False) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
     """Make headrace's loader."""
 
     def make(x: NDArray[Any], y: NDArray[Any]) -> Any:

@@ -73,7 +73,7 @@ VALUES = [
         ),
     ),
     ({"shuffle": "yes"}, "shuffle must be True, False, None or \"block\", but got shuffle='yes'"),
-    ({"shuffle": 1}, 'shuffle must be True, False, None or "block", but got shuffle=1'),
+    ({"shuffle": 1.0}, 'shuffle must be True, False, None or "block", but got shuffle=1.0'),
     ({"block_size": 4}, 'block_size needs shuffle="block", but got block_size=4 with shuffle=None'),
     ({"window": 4, "shuffle": True}, 'window needs shuffle="block", but got window=4 with shuffle=True'),
     *[

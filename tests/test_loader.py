@@ -97,7 +97,17 @@ def test_collate_batch_of_loader() -> None:
 
 def test_repr() -> None:
     loader = DataLoader(range(10), 4, shuffle=True, seed=2)
-    assert repr(loader) == "DataLoader(range, batch_size=4, shuffle=True, seed=2)"
+    assert repr(loader) == "DataLoader(range(10 samples), batch_size=4, shuffle=True, seed=2, num_workers=0)"
+    stream = DataLoader({1, 2, 3}, num_workers=2)
+    assert repr(stream) == "DataLoader(set(3 samples), batch_size=1, shuffle=False, seed=None, num_workers=2)"
+
+
+@pytest.mark.parametrize("shuffle", [1, np.int64(1), np.True_])
+def test_shuffle_is_taken_as_torch_takes_it(shuffle: Any) -> None:
+    loader = DataLoader(range(10), 10, shuffle, seed=0)
+    assert loader.shuffle is True
+    np.testing.assert_equal(list(loader), list(DataLoader(range(10), 10, True, seed=0)))
+    assert DataLoader(range(10), shuffle=0).shuffle is False  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", sorted(module._FIXED))

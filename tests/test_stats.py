@@ -52,6 +52,14 @@ def test_nothing_yet() -> None:
     assert LoaderStats().wait_share == LoaderStats().samples_per_second == 0.0
 
 
+def test_repr_shows_what_follows() -> None:
+    stats = LoaderStats(batches=2, samples=64, bytes=512, wait_seconds=1.0, consumer_seconds=3.0)
+    assert repr(stats) == (
+        "LoaderStats(batches=2, samples=64, bytes=512, wait_seconds=1.0, consumer_seconds=3.0, bad_samples=0, "
+        "counters={}, wait_share=0.25, samples_per_second=16.0)"
+    )
+
+
 def test_batches_samples_and_bytes() -> None:
     loader = DataLoader(TensorDataset(np.zeros((10, 3), np.float32), np.zeros(10, np.int64)), 4)
     for _ in range(2):

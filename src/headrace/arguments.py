@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Hashable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -19,12 +19,29 @@ from headrace.pipeline.reading import check_dataset
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["check_arguments", "check_count", "check_divides", "check_kind", "is_stream", "rows_of_table"]
+__all__ = [
+    "Backend",
+    "OnError",
+    "OnWorkerDeath",
+    "Shuffle",
+    "check_arguments",
+    "check_count",
+    "check_divides",
+    "check_kind",
+    "is_stream",
+    "rows_of_table",
+]
 
-_BACKENDS = ("auto", "thread", "process", "ray")
+# What some arguments may be; the checks below take the same.
+Backend: TypeAlias = Literal["auto", "thread", "process", "ray"]
+OnError: TypeAlias = Literal["raise", "skip", "replace"]
+OnWorkerDeath: TypeAlias = Literal["raise", "restart"]
+Shuffle: TypeAlias = bool | Literal["block"]
+
+_BACKENDS = get_args(Backend)
 _CONTEXTS = ("fork", "forkserver", "spawn")
-_ON_WORKER_DEATH = ("raise", "restart")
-_ON_ERROR = ("raise", "skip", "replace")
+_ON_WORKER_DEATH = get_args(OnWorkerDeath)
+_ON_ERROR = get_args(OnError)
 
 
 def check_arguments(given: Mapping[str, Any], *, stream: bool) -> None:
@@ -125,7 +142,8 @@ def _check_context(context: object, backend: object) -> None:
 
 def _check_shuffle(given: Mapping[str, Any]) -> None:
     shuffle = given["shuffle"]
-    if not (isinstance(shuffle, bool | np.bool_ | None) or (isinstance(shuffle, str) and shuffle == "block")):
+    known = isinstance(shuffle, int | np.integer | np.bool_ | None)  # 0 and 1 count as in torch
+    if not (known or (isinstance(shuffle, str) and shuffle == "block")):
         raise ArgumentError(f'shuffle must be True, False, None or "block", but got shuffle={shuffle!r}')
     for name in ("block_size", "window"):
         value = given[name]

@@ -14,6 +14,7 @@ from headrace.batch.arena import Arena, use_arena
 from headrace.batch.collate import default_collate
 from headrace.batch.structure import map_fields
 from headrace.batch.together import LARGE
+from headrace.data.dataset import describe_dataset
 from headrace.data.randomness import is_of_torch, runs_foreign_code
 from headrace.epoch import SampledBatches, StreamedBatches
 from headrace.errors import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
+    from headrace.arguments import Backend, OnError, OnWorkerDeath, Shuffle
     from headrace.workers import Pool
 
 __all__ = ["DataLoader"]
@@ -151,7 +153,7 @@ class DataLoader(Generic[B_co]):
     _given: dict[str, Any]
     dataset: Any
     batch_size: int | None
-    shuffle: bool | str
+    shuffle: Shuffle
     sampler: Iterable[Any] | None
     batch_sampler: Iterable[Sequence[Any]] | None
     num_workers: int
@@ -167,11 +169,11 @@ class DataLoader(Generic[B_co]):
     pin_memory_device: str
     in_order: bool
     seed: int | None
-    backend: str
+    backend: Backend
     rank: int
     world_size: int
-    on_error: str
-    on_worker_death: str
+    on_error: OnError
+    on_worker_death: OnWorkerDeath
     prefetch_bytes: int | None
     shard: bool
     block_size: int | None
@@ -182,7 +184,7 @@ class DataLoader(Generic[B_co]):
         self,
         dataset: Any,
         batch_size: int | None = 1,
-        shuffle: bool | str | None = None,
+        shuffle: Shuffle | None = None,
         sampler: Iterable[Any] | None = None,
         batch_sampler: Iterable[Sequence[Any]] | None = None,
         num_workers: int = 0,
@@ -199,11 +201,11 @@ class DataLoader(Generic[B_co]):
         pin_memory_device: str = "",
         in_order: bool = True,
         seed: int | None = None,
-        backend: str = "auto",
+        backend: Backend = "auto",
         rank: int | None = None,
         world_size: int | None = None,
-        on_error: str = "raise",
-        on_worker_death: str = "raise",
+        on_error: OnError = "raise",
+        on_worker_death: OnWorkerDeath = "raise",
         prefetch_bytes: int | None = None,
         shard: bool = False,
         block_size: int | None = None,
@@ -279,8 +281,8 @@ class DataLoader(Generic[B_co]):
 
     def __repr__(self) -> str:
         return (
-            f"DataLoader({type(self.dataset).__name__}, batch_size={self.batch_size}, shuffle={self.shuffle!r}, "
-            f"seed={self.seed})"
+            f"DataLoader({describe_dataset(self.dataset)}, batch_size={self.batch_size}, shuffle={self.shuffle!r}, "
+            f"seed={self.seed}, num_workers={self.num_workers})"
         )
 
     # ------------------------------------------------------------------ batches

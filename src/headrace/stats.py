@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class CacheStats:
         return self.hits / total if total else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LoaderStats:
     """A snapshot of a loader's work since it was made, over all its iterators.
 
@@ -79,6 +79,11 @@ class LoaderStats:
         """Samples handed out a second, of waiting and consuming together."""
         total = self.wait_seconds + self.consumer_seconds
         return self.samples / total if total else 0.0
+
+    def __repr__(self) -> str:
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        shown |= {"wait_share": round(self.wait_share, 4), "samples_per_second": round(self.samples_per_second, 1)}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class Meter:

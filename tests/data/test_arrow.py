@@ -241,7 +241,7 @@ def test_a_file_without_rows(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_workers_read_the_same(tmp_path: Path, name: str, backend: str) -> None:
+def test_workers_read_the_same(tmp_path: Path, name: str, backend: Any) -> None:
     FILES[name](tmp_path / "a.bin", sample_table())
     dataset = opened(tmp_path / "a.bin", name)
     expected = list(DataLoader(dataset, batch_size=9, shuffle=True, seed=1))
@@ -351,7 +351,7 @@ def test_images_in_a_column_are_decoded_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_a_pipeline_of_encoded_images(tmp_path: Path, backend: str) -> None:
+def test_a_pipeline_of_encoded_images(tmp_path: Path, backend: Any) -> None:
     """Decoded and augmented in workers, with the draws that the same images have elsewhere."""
     rng = np.random.default_rng(0)
     images = [b"P6 24 20 255 " + rng.bytes(24 * 20 * 3) for _ in range(40)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_with_paths(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_workers_read_the_same(folder: Path, backend: str) -> None:
+def test_workers_read_the_same(folder: Path, backend: Any) -> None:
     dataset = FilesDataset(folder, decode=len)
     with DataLoader(dataset, batch_size=4, num_workers=2, backend=backend) as loader:
         assert np.concatenate(list(loader)).tolist() == [len(CONTENT[name]) for name in IN_ORDER]

@@ -169,7 +169,7 @@ def test_their_selections_and_files(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_their_datasets_in_workers(backend: str) -> None:
+def test_their_datasets_in_workers(backend: Any) -> None:
     dataset = made(COLUMNS)
     expected = list(DataLoader(dataset, batch_size=9, shuffle=True, seed=2))
     with DataLoader(dataset, batch_size=9, shuffle=True, seed=2, num_workers=2, backend=backend) as loader:

@@ -141,7 +141,7 @@ def test_what_cannot_be_decoded_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_workers_read_the_same(folder: Path, backend: str) -> None:
+def test_workers_read_the_same(folder: Path, backend: Any) -> None:
     dataset = LMDBDataset(folder, keys=list(RECORDS)[::-1])
     expected = list(DataLoader(dataset, batch_size=32, shuffle=True, seed=1))
     with DataLoader(dataset, batch_size=32, shuffle=True, seed=1, num_workers=2, backend=backend) as loader:

@@ -105,7 +105,7 @@ def test_transforms_give_what_they_give_on_arrays(folder: Path, shards: str) -> 
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_workers_read_the_same(folder: Path, backend: str) -> None:
+def test_workers_read_the_same(folder: Path, backend: Any) -> None:
     dataset = NpyDataset(folder / "[0-9]")
     expected = list(DataLoader(dataset, batch_size=7, shuffle=True, seed=1))
     with DataLoader(dataset, batch_size=7, shuffle=True, seed=1, num_workers=2, backend=backend) as loader:

@@ -146,7 +146,7 @@ def test_chosen_fields(shards: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_in_a_loader(shards: list[Path], backend: str) -> None:
+def test_in_a_loader(shards: list[Path], backend: Any) -> None:
     def loader(workers: int = 0) -> DataLoader:
         dataset = TarDataset(shards, {"cls": int})
         return DataLoader(

@@ -52,7 +52,7 @@ def test_keeps_the_rules(shards: list[Path], decode: Callable[[bytes], Any] | No
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_in_a_loader(shards: list[Path], backend: str) -> None:
+def test_in_a_loader(shards: list[Path], backend: Any) -> None:
     expected = list(DataLoader(TFRecordDataset(shards), batch_size=7, shuffle=True, seed=0))
     with DataLoader(
         TFRecordDataset(shards), batch_size=7, shuffle=True, seed=0, num_workers=2, backend=backend

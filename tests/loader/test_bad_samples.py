@@ -107,7 +107,7 @@ def replaced(index: int, bad: Any, epoch: int, length: int = LENGTH) -> int:
 
 
 def expected(
-    on_error: str, bad: Any = BAD, *, epoch: int = 0, size: int = 4, length: int = LENGTH, **given: Any
+    on_error: Any, bad: Any = BAD, *, epoch: int = 0, size: int = 4, length: int = LENGTH, **given: Any
 ) -> list[Any]:
     """The batches of a dataset without flaws, of which samples are left out or others taken."""
     whole = Flawed((), length)
@@ -133,7 +133,7 @@ def check(found: Any, wanted: Any) -> None:
 @pytest.mark.parametrize("kind", [Flawed, FlawedBatches, FlawedMany])
 @pytest.mark.parametrize("workers", WORKERS, ids=str)
 @pytest.mark.usefixtures("forks_quietly")
-def test_any_workers_and_faces_give_the_same(kind: Any, on_error: str, workers: dict[str, Any]) -> None:
+def test_any_workers_and_faces_give_the_same(kind: Any, on_error: Any, workers: dict[str, Any]) -> None:
     with DataLoader(kind(), 4, shuffle=True, seed=SEED, on_error=on_error, **workers) as loader:
         for epoch in range(2):
             check(loader, expected(on_error, epoch=epoch, shuffle=True))
@@ -144,7 +144,7 @@ def test_any_workers_and_faces_give_the_same(kind: Any, on_error: str, workers: 
 @settings(max_examples=40, deadline=None)
 @given(bad=st.sets(st.integers(0, 11), max_size=11), size=st.integers(1, 12), shuffle=st.booleans())
 @pytest.mark.parametrize("on_error", ["skip", "replace"])
-def test_whichever_samples_are_bad(on_error: str, bad: set[int], size: int, shuffle: bool) -> None:
+def test_whichever_samples_are_bad(on_error: Any, bad: set[int], size: int, shuffle: bool) -> None:
     loader = DataLoader(Flawed(bad, 12), size, shuffle=shuffle, seed=SEED, on_error=on_error)
     wanted = expected(on_error, bad, size=size, length=12, shuffle=shuffle)
     check(loader, wanted)
@@ -154,7 +154,7 @@ def test_whichever_samples_are_bad(on_error: str, bad: set[int], size: int, shuf
 
 
 @pytest.mark.parametrize("on_error", ["skip", "replace"])
-def test_nothing_is_changed_where_nothing_fails(on_error: str) -> None:
+def test_nothing_is_changed_where_nothing_fails(on_error: Any) -> None:
     for kind in (Flawed, FlawedBatches, FlawedMany):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -166,7 +166,7 @@ def test_nothing_is_changed_where_nothing_fails(on_error: str) -> None:
 @pytest.mark.parametrize("on_error", ["skip", "replace"])
 @pytest.mark.parametrize("size", [None, 1, 4])
 @pytest.mark.parametrize("workers", [{}, {"num_workers": 2, "backend": "thread"}], ids=str)
-def test_resume_at_each_step(on_error: str, size: int | None, workers: dict[str, Any]) -> None:
+def test_resume_at_each_step(on_error: Any, size: int | None, workers: dict[str, Any]) -> None:
     def make() -> DataLoader[Any]:
         return DataLoader(Flawed(), size, shuffle=True, seed=SEED, on_error=on_error, **workers)
 
@@ -233,7 +233,8 @@ def test_a_sampler_of_keys() -> None:
         pass
 
     dataset = Named(cat=1, dog=2)
-    for on_error, size in (("skip", 2), ("replace", 3)):
+    cases: list[tuple[Any, int]] = [("skip", 2), ("replace", 3)]
+    for on_error, size in cases:
         loader = DataLoader(dataset, 3, sampler=["cat", "cow", "dog"], on_error=on_error)
         (batch,) = loader
         assert batch.tolist()[0] == 1
@@ -431,7 +432,7 @@ def test_nothing_left_to_replace_with(workers: dict[str, Any]) -> None:
         (StopIteration(), UnexpectedStopIterationError),
     ],
 )
-def test_what_says_nothing_of_a_sample(error: BaseException, comes: type[BaseException], on_error: str) -> None:
+def test_what_says_nothing_of_a_sample(error: BaseException, comes: type[BaseException], on_error: Any) -> None:
     class Failing(Flawed):
         def __getitem__(self, index: int, /) -> Any:
             raise error
@@ -443,7 +444,7 @@ def test_what_says_nothing_of_a_sample(error: BaseException, comes: type[BaseExc
 
 
 @pytest.mark.parametrize("on_error", ["skip", "replace"])
-def test_collation_is_no_sample(on_error: str) -> None:
+def test_collation_is_no_sample(on_error: Any) -> None:
     loader = DataLoader([np.zeros(1), np.zeros(2)], 2, on_error=on_error)
     with pytest.raises(ValueError, match="differs in shape"):
         next(iter(loader))

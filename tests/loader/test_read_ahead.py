@@ -63,7 +63,7 @@ def test_inline_each_batch_is_told_so_many_before(log: Log) -> None:
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_with_workers_each_sample_is_told_once(log: Log, backend: str) -> None:
+def test_with_workers_each_sample_is_told_once(log: Log, backend: Any) -> None:
     with DataLoader(log, 4, shuffle=True, seed=3, num_workers=2, backend=backend) as loader:
         batches = [batch.tolist() for batch in loader]
     assert heard(log) == [] or sorted(heard(log)) == sorted(index for batch in batches[1:] for index in batch)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("by_value", "forks_quietly")
 
-BACKENDS = ["thread", "process"]
+BACKENDS: list[Any] = ["thread", "process"]
 
 
 class Numbers(IterableDataset[Any]):
@@ -129,7 +129,7 @@ def test_streams_of_different_lengths() -> None:
 
 @pytest.mark.parametrize("shard", [False, True])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_endless_stream(backend: str, shard: bool) -> None:
+def test_an_endless_stream(backend: Any, shard: bool) -> None:
     loader = DataLoader(Numbers(None), 2, num_workers=2, backend=backend, shard=shard)
     batches = iter(loader)
     found = [number for _ in range(20) for number in next(batches)[0].tolist()]
@@ -167,7 +167,7 @@ def test_of_torch() -> None:
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_sharded_it_is_as_without_workers(backend: str, num_workers: int, drop_last: bool) -> None:
+def test_sharded_it_is_as_without_workers(backend: Any, num_workers: int, drop_last: bool) -> None:
     """The same bytes, though the stream would read a share if it could: nobody tells it of workers."""
     loader = DataLoader(
         Numbers(17),
@@ -258,7 +258,7 @@ def test_one_worker_is_as_none() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_what_a_worker_passes_over_is_not_collated(backend: str) -> None:
+def test_what_a_worker_passes_over_is_not_collated(backend: Any) -> None:
     collated: list[int] = []  # each process has one of its own
 
     def collate(samples: list[Any]) -> Any:
@@ -398,7 +398,7 @@ def test_a_state_of_threads_goes_on_with_any_number_of_them() -> None:
 
 @pytest.mark.parametrize("shard", [False, True])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_out_of_order_nothing_is_lost_or_doubled(backend: str, shard: bool) -> None:
+def test_out_of_order_nothing_is_lost_or_doubled(backend: Any, shard: bool) -> None:
     def make() -> DataLoader[Any]:
         return DataLoader(
             Numbers(30), 2, num_workers=3, shard=shard, seed=2, backend=backend, in_order=False, persistent_workers=True
@@ -439,7 +439,7 @@ def test_an_error_in_threads_is_as_without_workers() -> None:
 
 @pytest.mark.parametrize("num_workers", [1, 3])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_error_of_a_sharded_stream_is_told_once(backend: str, num_workers: int) -> None:
+def test_an_error_of_a_sharded_stream_is_told_once(backend: Any, num_workers: int) -> None:
     """All workers come across it, and the one that has the batch in hand tells of it."""
 
     class Whole(Flaky):
@@ -456,7 +456,7 @@ def test_an_error_of_a_sharded_stream_is_told_once(backend: str, num_workers: in
 
 
 @pytest.mark.parametrize(("backend", "before"), [("thread", 2), ("process", 3)])
-def test_errors_name_step_and_epoch(backend: str, before: int) -> None:
+def test_errors_name_step_and_epoch(backend: Any, before: int) -> None:
     batches = iter(DataLoader(Flaky(8, {5}), 2, num_workers=2, backend=backend, seed=4))
     for _ in range(before):
         next(batches)
@@ -467,7 +467,7 @@ def test_errors_name_step_and_epoch(backend: str, before: int) -> None:
 
 @pytest.mark.parametrize("shard", [False, True])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_stream_that_cannot_begin(backend: str, shard: bool) -> None:
+def test_a_stream_that_cannot_begin(backend: Any, shard: bool) -> None:
     class Broken(IterableDataset[int]):
         def __iter__(self) -> Iterator[int]:
             raise OSError("no such file")
@@ -480,7 +480,7 @@ def test_a_stream_that_cannot_begin(backend: str, shard: bool) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_error_of_collation_passes_the_batch_over(backend: str) -> None:
+def test_an_error_of_collation_passes_the_batch_over(backend: Any) -> None:
     class Ragged(IterableDataset[Any]):
         def __iter__(self) -> Iterator[Any]:
             for number in range(6):
@@ -498,7 +498,7 @@ def test_an_error_of_collation_passes_the_batch_over(backend: str) -> None:
 
 
 @pytest.mark.parametrize(("backend", "before"), [("thread", 2), ("process", 3)])
-def test_a_state_taken_at_an_error(backend: str, before: int) -> None:
+def test_a_state_taken_at_an_error(backend: Any, before: int) -> None:
     """The samples around it come after the resume."""
     loader = DataLoader(Flaky(12, {5}), 2, num_workers=2, backend=backend, seed=1)
     batches = iter(loader)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("by_value", "forks_quietly")
 
-BACKENDS = ["thread", "process"]
+BACKENDS: list[Any] = ["thread", "process"]
 LARGE = 1 << 16  # bytes that travel in a block
 
 
@@ -79,7 +79,7 @@ class Everything(Dataset[Any]):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("context", [None, "fork", "spawn"])
-def test_any_structure(backend: str, context: str | None) -> None:
+def test_any_structure(backend: Any, context: str | None) -> None:
     if backend == "thread" and context is not None:
         return
     loader = DataLoader(Everything(), 5, num_workers=2, backend=backend, multiprocessing_context=context)
@@ -94,7 +94,7 @@ def test_any_structure(backend: str, context: str | None) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_what_a_collate_fn_makes(backend: str) -> None:
+def test_what_a_collate_fn_makes(backend: Any) -> None:
     """Views, other orders of axes, read-only arrays, the same array twice, none, objects, and very long texts."""
 
     def collate(samples: list[int]) -> Any:

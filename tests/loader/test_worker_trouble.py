@@ -91,7 +91,7 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(("backend", "context"), POOLS)
-def test_an_error_comes_as_it_is_and_the_iteration_goes_on(backend: str, context: str | None) -> None:
+def test_an_error_comes_as_it_is_and_the_iteration_goes_on(backend: Any, context: str | None) -> None:
     loader = DataLoader(Failing(coded), 2, seed=5, num_workers=2, backend=backend, multiprocessing_context=context)
     batches = iter(loader)
     assert next(batches).tolist() == [0, 1]
@@ -108,7 +108,7 @@ def test_an_error_comes_as_it_is_and_the_iteration_goes_on(backend: str, context
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_error_that_came_before_its_turn(backend: str) -> None:
+def test_an_error_that_came_before_its_turn(backend: Any) -> None:
     def collate(samples: list[int]) -> list[int]:
         if samples[0] == 0:
             sleep(0.3)
@@ -123,7 +123,7 @@ def test_an_error_that_came_before_its_turn(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_every_kind_of_error(backend: str) -> None:
+def test_every_kind_of_error(backend: Any) -> None:
     """In one pool, one after the other: none of them harms the worker."""
     errors: list[Any] = [
         OSError(2, "no file", "there"),
@@ -152,7 +152,7 @@ def test_every_kind_of_error(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_stop_iteration_does_not_end_the_epoch(backend: str) -> None:
+def test_stop_iteration_does_not_end_the_epoch(backend: Any) -> None:
     batches = iter(DataLoader(Failing(lambda: next(iter([]))), 2, num_workers=2, backend=backend))
     next(batches)
     with pytest.raises(UnexpectedStopIterationError, match=r"^Failing\.__getitem__\(3\) raised StopIteration"):
@@ -161,7 +161,7 @@ def test_stop_iteration_does_not_end_the_epoch(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_worker_that_cannot_be_made_ready(backend: str) -> None:
+def test_a_worker_that_cannot_be_made_ready(backend: Any) -> None:
     """Each batch says so, and it is the error itself."""
     loader = DataLoader(range(4), 2, num_workers=2, backend=backend, worker_init_fn=lambda worker: coded())
     for _ in range(2):
@@ -174,7 +174,7 @@ def test_a_worker_that_cannot_be_made_ready(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_worker_that_meets_the_end_of_a_file(backend: str) -> None:
+def test_a_worker_that_meets_the_end_of_a_file(backend: Any) -> None:
     """Not of its connection: it is an error as any other."""
 
     def begin(worker: int) -> None:
@@ -185,7 +185,7 @@ def test_a_worker_that_meets_the_end_of_a_file(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_sampler_that_fails(backend: str) -> None:
+def test_a_sampler_that_fails(backend: Any) -> None:
     def broken() -> Iterator[int]:
         yield from range(4)
         raise OSError("no more")
@@ -501,7 +501,7 @@ class Waiting(Failing):
 
 @pytest.mark.parametrize(("backend", "context"), POOLS)
 def test_a_timeout_says_where_the_workers_are_and_loses_nothing(
-    tmp_path: Path, backend: str, context: str | None, eventually: Eventually
+    tmp_path: Path, backend: Any, context: str | None, eventually: Eventually
 ) -> None:
     loader = DataLoader(
         Waiting(tmp_path / "file"),
@@ -633,20 +633,20 @@ LEAVINGS: dict[str, Callable[[Any], None]] = {
 
 @pytest.mark.parametrize("leave", LEAVINGS.values(), ids=LEAVINGS)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_nothing_is_left_behind(leave: Callable[[Any], None], backend: str, before: Footprint) -> None:
+def test_nothing_is_left_behind(leave: Callable[[Any], None], backend: Any, before: Footprint) -> None:
     leave(DataLoader(Pids(), 2, num_workers=1, backend=backend))
     before.check_is_back()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_nothing_is_left_behind_by_an_error_of_a_sample(backend: str, before: Footprint) -> None:
+def test_nothing_is_left_behind_by_an_error_of_a_sample(backend: Any, before: Footprint) -> None:
     with suppress(Coded):
         use_up(DataLoader(Failing(coded), num_workers=2, backend=backend))
     before.check_is_back()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_nothing_is_left_behind_by_persistent_workers(backend: str, before: Footprint) -> None:
+def test_nothing_is_left_behind_by_persistent_workers(backend: Any, before: Footprint) -> None:
     loader = DataLoader(Pids(), 2, num_workers=2, backend=backend, persistent_workers=True)
     for leave in LEAVINGS.values():
         if leave not in (leave_by_close, leave_by_with):
@@ -756,7 +756,7 @@ ENDINGS = {
         *(("by an error", f"process {context}") for context in CONTEXTS),
     ],
 )
-def test_a_script_that_ends(ending: str, backend: str, run_script: RunScript, eventually: Eventually) -> None:
+def test_a_script_that_ends(ending: str, backend: Any, run_script: RunScript, eventually: Eventually) -> None:
     """At its own pace, whatever is still going on, and without a word."""
     end, expected = ENDINGS[ending]
     script = run_script(
@@ -799,7 +799,7 @@ INTERRUPTED = f"""{PROGRAM}
 
 
 @pytest.mark.parametrize(("backend", "context"), [(backend, context or "") for backend, context in POOLS])
-def test_ctrl_c(backend: str, context: str, run_script: RunScript, eventually: Eventually) -> None:
+def test_ctrl_c(backend: Any, context: str, run_script: RunScript, eventually: Eventually) -> None:
     """The terminal sends it to all processes; one of them says so, once."""
     script = run_script(INTERRUPTED, f"{backend} {context}")
     eventually(lambda: len(list(script.folder.glob("slow *"))) == (1 if backend == "thread" else 2))
@@ -842,7 +842,7 @@ def test_ctrl_c_while_workers_have_nothing_to_do(context: str, run_script: RunSc
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_ctrl_c_that_is_caught(backend: str, run_script: RunScript) -> None:
+def test_ctrl_c_that_is_caught(backend: Any, run_script: RunScript) -> None:
     """The run is over, and its workers have gone, though the error still refers to all of it; another can begin."""
     script = run_script(
         """
@@ -1042,7 +1042,7 @@ def test_a_loader_in_a_dataset(outer: dict[str, Any], inner: dict[str, Any], bef
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_loader_in_a_thread(backend: str) -> None:
+def test_a_loader_in_a_thread(backend: Any) -> None:
     """Several at once, each in a thread of its own, of which one begins what another goes on with."""
     found: dict[int, Any] = {}
     loader = DataLoader(range(40), 4, num_workers=2, backend=backend, shuffle=True, seed=3)
@@ -1062,7 +1062,7 @@ def test_a_loader_in_a_thread(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_closed_by_another_thread_while_a_batch_is_waited_for(backend: str) -> None:
+def test_closed_by_another_thread_while_a_batch_is_waited_for(backend: Any) -> None:
     def wait(index: int) -> int:
         sleep(0.5 if index else 0)
         return index

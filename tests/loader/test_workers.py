@@ -126,7 +126,7 @@ LOADERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("backend", "context"), POOLS)
-def test_the_same_bytes_as_without_workers(backend: str, context: str | None) -> None:
+def test_the_same_bytes_as_without_workers(backend: Any, context: str | None) -> None:
     """Of any loader; each has its workers, so there is but one for each of the slower ways to start them."""
     number_of_workers = {"thread": 3, "process": 2}[backend]
     chosen = LOADERS if backend == "thread" or context is None else {"shuffled": LOADERS["shuffled"]}
@@ -146,7 +146,7 @@ def test_the_same_bytes_as_without_workers(backend: str, context: str | None) ->
 
 @pytest.mark.parametrize("num_workers", [1, 3, 8])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_any_number_of_workers(backend: str, num_workers: int) -> None:
+def test_any_number_of_workers(backend: Any, num_workers: int) -> None:
     """More than there are batches, too."""
     arguments: dict[str, Any] = {"batch_size": 6, "shuffle": True, "seed": 9}
     loader = DataLoader(dataset(), num_workers=num_workers, backend=backend, **arguments)
@@ -154,7 +154,7 @@ def test_any_number_of_workers(backend: str, num_workers: int) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_no_samples(backend: str) -> None:
+def test_no_samples(backend: Any) -> None:
     assert list(DataLoader([], num_workers=2, backend=backend)) == []
     assert list(DataLoader(range(3), 4, drop_last=True, num_workers=1, backend=backend)) == []
 
@@ -235,14 +235,14 @@ class Chain(Dataset[Any]):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_slow_batch_does_not_hold_up_the_others(tmp_path: Path, backend: str) -> None:
+def test_a_slow_batch_does_not_hold_up_the_others(tmp_path: Path, backend: Any) -> None:
     """While one worker has the first of nine batches in hand, the other one reads the eight that follow."""
     loader = DataLoader(Chain(tmp_path / "mark", 18), 2, num_workers=2, prefetch_factor=5, backend=backend)
     assert lists(loader) == [[index, index + 1] for index in range(0, 18, 2)]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_as_they_come(tmp_path: Path, backend: str) -> None:
+def test_as_they_come(tmp_path: Path, backend: Any) -> None:
     """The first one last, and none missing; a state that is taken on the way loses and doubles nothing."""
     mark = tmp_path / "mark"
 
@@ -270,7 +270,7 @@ def test_as_they_come(tmp_path: Path, backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("num_workers", "prefetch_factor", "window"), [(1, 1, 1), (2, None, 4), (2, 3, 6)])
 def test_no_further_ahead_than_asked_for(
-    backend: str, num_workers: int, prefetch_factor: int | None, window: int
+    backend: Any, num_workers: int, prefetch_factor: int | None, window: int
 ) -> None:
     sampler = Counting()
     loader = DataLoader(
@@ -286,7 +286,7 @@ def test_no_further_ahead_than_asked_for(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("large", [False, True])
-def test_no_more_bytes_ahead_than_asked_for(backend: str, large: bool) -> None:
+def test_no_more_bytes_ahead_than_asked_for(backend: Any, large: bool) -> None:
     """However large batches are, there is always one; and none but one until it is known how large they are."""
     sampler = Counting()
     rows = np.zeros((40, 20_000 if large else 100), np.uint8)
@@ -338,7 +338,7 @@ def begin(worker: int) -> None:
 
 
 @pytest.mark.parametrize(("backend", "context"), POOLS)
-def test_get_worker_info_and_worker_init_fn(backend: str, context: str | None) -> None:
+def test_get_worker_info_and_worker_init_fn(backend: Any, context: str | None) -> None:
     def told() -> dict[int, Any]:
         loader = DataLoader(
             Told(),
@@ -380,7 +380,7 @@ def test_torch_is_told_too() -> None:
 
 
 @pytest.mark.parametrize(("backend", "context"), POOLS)
-def test_workers_that_stay(backend: str, context: str | None) -> None:
+def test_workers_that_stay(backend: Any, context: str | None) -> None:
     """Epochs of their own seeds and numbers reach them."""
     options: dict[str, Any] = {"batch_size": 4, "shuffle": True}
     loader = DataLoader(
@@ -417,7 +417,7 @@ def test_which_processes_they_are(persistent: bool) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_several_iterators_of_one_loader(backend: str) -> None:
+def test_several_iterators_of_one_loader(backend: Any) -> None:
     loader = DataLoader(dataset(), 5, shuffle=True, seed=3, num_workers=1, persistent_workers=True, backend=backend)
     without = DataLoader(dataset(), 5, shuffle=True, seed=3)
     for _ in range(2):
@@ -427,7 +427,7 @@ def test_several_iterators_of_one_loader(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_given_up_and_begun_again(backend: str) -> None:
+def test_given_up_and_begun_again(backend: Any) -> None:
     """What the workers still do for the iterator before is heard of no more."""
     loader = DataLoader(dataset(), 2, seed=3, num_workers=2, persistent_workers=True, backend=backend)
     for consumed in (1, 0, 3, 12, 2):

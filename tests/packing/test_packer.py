@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("workers", "backend"), [(2, "thread"), (2, "process")])
-def test_bytes_do_not_depend_on_workers(form: str, workers: int, backend: str, tmp_path: Path) -> None:
+def test_bytes_do_not_depend_on_workers(form: str, workers: int, backend: Any, tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     (tmp_path / "together").mkdir()
     alone = tmp_path / "alone" / NAMES[form]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("workers", "backend"), [(0, "auto"), (2, "thread"), (2, "process")])
-def test_all_good(form: str, workers: int, backend: str, tmp_path: Path) -> None:
+def test_all_good(form: str, workers: int, backend: Any, tmp_path: Path) -> None:
     pack(digits(), tmp_path / NAMES[form], fields=["image", "label"])
     found = verify(str(tmp_path / NAMES[form]), workers=workers, backend=backend)
     assert (found.samples, found.bad) == (300, [])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from contextlib import suppress
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator
 
     from numpy.typing import ArrayLike
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from headrace.data.mapped import MapDataset
     from headrace.pipeline.reading import Indexable
 
-__all__ = ["Dataset", "IterableDataset"]
+__all__ = ["Dataset", "IterableDataset", "describe_dataset"]
 
 if TYPE_CHECKING:  # a dataset is one of Any samples unless it says more
     from typing_extensions import TypeVar as DefaultingTypeVar
@@ -24,6 +26,27 @@ if TYPE_CHECKING:  # a dataset is one of Any samples unless it says more
     T_co = DefaultingTypeVar("T_co", covariant=True, default=Any)
 else:
     T_co = TypeVar("T_co", covariant=True)
+
+
+def describe_dataset(dataset: Any) -> str:
+    """Return what a dataset is in one line: its class, length, place and number of classes, as far as it has them.
+
+    >>> describe_dataset(range(1000))
+    'range(1,000 samples)'
+    """
+    parts = []
+    with suppress(Exception):  # a length that cannot be had is no reason not to be shown
+        parts.append(f"{len(dataset):,} samples")
+    attributes = getattr(dataset, "__dict__", {})
+    place = next((name for name in ("root", "path") if isinstance(attributes.get(name), str | PurePath)), None)
+    if place is not None:
+        parts.append(f"{place}={os.fspath(attributes[place])!r}")
+    elif isinstance(attributes.get("paths"), list | tuple) and attributes["paths"]:
+        paths = attributes["paths"]
+        parts.append(f"path={os.fspath(paths[0])!r}" if len(paths) == 1 else f"{len(paths):,} files")
+    if isinstance(attributes.get("classes"), list | tuple):
+        parts.append(f"{len(attributes['classes']):,} classes")
+    return f"{type(dataset).__name__}({', '.join(parts)})"
 
 
 class Dataset(ABC, Generic[T_co]):
@@ -43,6 +66,9 @@ class Dataset(ABC, Generic[T_co]):
     >>> Squares()[3]
     9
     """
+
+    def __repr__(self) -> str:
+        return describe_dataset(self)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -138,6 +164,9 @@ class IterableDataset(ABC, Generic[T_co]):
     >>> next(iter(DataLoader(Naturals(), batch_size=4)))
     array([0, 1, 2, 3])
     """
+
+    def __repr__(self) -> str:
+        return describe_dataset(self)
 
     @abstractmethod
     def __iter__(self) -> Iterator[T_co]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from headrace.arguments import Backend
     from headrace.pipeline.reading import Indexable
     from headrace.storage.writers.base import Format
 
@@ -66,7 +67,7 @@ def pack(
     shard_size: int | str | None = None,
     shard_samples: int | None = None,
     workers: int = 0,
-    backend: str = "auto",
+    backend: Backend = "auto",
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,

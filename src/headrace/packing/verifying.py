@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.arguments import Backend
+
 __all__ = ["Bad", "Verified", "verify"]
 
 _CHUNK = 64  # samples
@@ -71,7 +73,7 @@ def verify(
     *,
     train: bool = True,
     workers: int = 0,
-    backend: str = "auto",
+    backend: Backend = "auto",
     progress: Callable[[int, int, int], None] | None = None,
 ) -> Verified:
     """Read all samples at a path: hold them against their checksums, parse their fields, decode their images.

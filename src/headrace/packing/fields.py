@@ -159,7 +159,9 @@ def _array(value: Any) -> Any:
 
 
 def _of_list(values: list[Any]) -> Any:
-    """A list of numbers as an array; an array of objects where that would change one of them."""
+    """A list of numbers as an array; an array of objects where that would change one of them, None of texts."""
+    if any(isinstance(item, str | bytes) for item in values):
+        return None
     array = np.asarray(values)
     is_rounded = array.dtype.kind == "f" and all(isinstance(value, int | np.integer) for value in values) and values
     return array.astype(object) if is_rounded else array

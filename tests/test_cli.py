@@ -136,6 +136,7 @@ def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of the terminal are POSIX")
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_the_middle_of_the_demo(tmp_path: Path) -> None:
     pytest.importorskip("rich")
     pytest.importorskip("PIL")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -48,41 +47,20 @@ def eventually() -> Callable[[Callable[[], Any]], None]:
     return wait
 
 
-@contextmanager
-def interrupts_are_heard() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt here and in programs that are started here, as it does in a terminal.
-
-    In the background it may be ignored, which programs inherit.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let a test send itself Ctrl-C."""
-    with interrupts_are_heard():
-        yield
-
-
 class Script:
     """A script that runs in a process, and a session, of its own."""
 
     def __init__(self, script: Path, arguments: tuple[str, ...], flags: tuple[str, ...], path: list[Path]) -> None:
         self.folder = script.parent
-        with interrupts_are_heard():
-            self.process = subprocess.Popen(
-                [sys.executable, *flags, str(script), *arguments],
-                cwd=self.folder,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
+        self.process = subprocess.Popen(
+            [sys.executable, *flags, str(script), *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
     def finish(self) -> tuple[int, str, str]:
         """The exit code, standard output and standard error, once it has ended."""
@@ -97,7 +75,7 @@ class Script:
 
 
 @pytest.fixture
-def run_script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
+def run_script(tmp_path: Path, interruptible: None) -> Iterator[Callable[..., Script]]:
     """Starts a script with arguments, in an empty folder; and with one to import from, if that is given."""
     scripts: list[Script] = []
 

@@ -127,6 +127,7 @@ def test_a_bar_on_a_terminal_alone(columns: Path, tmp_path: Path) -> None:
     assert run.stdout.decode().splitlines()[0] == str(tmp_path / "a.tar")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "slow_for_a_test.py").write_text(
         "import time\n"

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from headrace import ConcatDataset, Dataset, IterableDataset, MapDataset, Subset
+from headrace import ConcatDataset, Dataset, ImageFolder, IterableDataset, MapDataset, Subset, TensorDataset
 from headrace.errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Squares(Dataset[int]):
@@ -63,3 +64,13 @@ def test_a_stream_needs_only_an_iterator() -> None:
 
     assert list(Naturals()) == [0, 1, 2]
     assert not hasattr(Naturals, "__len__")
+
+
+def test_reprs_say_length_and_place(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").touch()
+    folder = ImageFolder(tmp_path)
+    assert repr(folder) == f"ImageFolder(2 samples, root={str(tmp_path)!r}, 2 classes)"
+    assert repr(TensorDataset(np.zeros((1200, 2)))) == "TensorDataset(1,200 samples)"
+    assert repr(folder.subset([1])) == "Subset(1 sample)"

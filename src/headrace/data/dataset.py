@@ -36,7 +36,8 @@ def describe_dataset(dataset: Any) -> str:
     """
     parts = []
     with suppress(Exception):  # a length that cannot be had is no reason not to be shown
-        parts.append(f"{len(dataset):,} samples")
+        length = len(dataset)
+        parts.append(f"{length:,} sample{'' if length == 1 else 's'}")
     attributes = getattr(dataset, "__dict__", {})
     place = next((name for name in ("root", "path") if isinstance(attributes.get(name), str | PurePath)), None)
     if place is not None:

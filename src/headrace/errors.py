@@ -60,7 +60,13 @@ class CacheError(HeadraceError, ValueError):
 
 
 class CollateError(HeadraceError):
-    """Samples cannot become a batch."""
+    """Samples cannot become a batch.
+
+    Attributes:
+        names_samples: whether the text says which samples do not fit; of batches that were read apart it is not known.
+    """
+
+    names_samples = True
 
 
 class RaggedSamplesError(CollateError, ValueError):

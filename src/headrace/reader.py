@@ -75,7 +75,7 @@ class BatchReader:
                 return fast(selection)
         except Exception as error:
             failure = f"{type(error).__name__}: {text_of(error)}"
-            refusal = error if isinstance(error, CollateError) else None
+            refusal = error if isinstance(error, CollateError) and error.names_samples else None
         # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
         # or else it gives the batch, and the fast face is what is wrong.
         try:

@@ -10,7 +10,7 @@ from headrace import adapters
 from headrace.batch import structure
 from headrace.batch.arena import empty
 from headrace.batch.promotion import promotable, promoted
-from headrace.errors import MixedSamplesError, RaggedSamplesError
+from headrace.errors import CollateError, MixedSamplesError, RaggedSamplesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +36,14 @@ def merge(parts: list[Any], positions: list[NDArray[np.int64]]) -> Any:
     >>> merge([np.array([10, 12]), np.array([21])], [np.array([0, 2]), np.array([1])])
     array([10, 21, 12])
     """
+    try:
+        return _merge(parts, positions)
+    except CollateError as error:
+        error.names_samples = False  # they are batches, whose samples have no names here
+        raise
+
+
+def _merge(parts: list[Any], positions: list[NDArray[np.int64]]) -> Any:
     pairs = [structure.children(part) for part in parts]
     if all(pair is None for pair in pairs):
         return _merge_fields(parts, positions)
@@ -45,7 +53,7 @@ def merge(parts: list[Any], positions: list[NDArray[np.int64]]) -> Any:
             raise MixedSamplesError(
                 f"batches of different structure cannot be merged: {parts[0]!r:.80} and {part!r:.80}"
             )
-    items = [merge([column[key] for column in columns], positions) for key in columns[0]]
+    items = [_merge([column[key] for column in columns], positions) for key in columns[0]]
     return structure.rebuild(parts[0], items)
 
 

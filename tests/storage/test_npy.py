@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import CorruptDataError, FileChangedError, StorageError
-from headrace.storage.npy import NpyFile
+from headrace.storage.npy import NpyFile, parse_array
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +119,13 @@ LIES = {
     "code": (b"(3, 4)", b"exit()"),
     "an order that is none": (b"False", b"Falsy"),
     "depth": (b"(3, 4)", b"((((((" * 1),
+    "no bytes": (b"<i4", b"|V0"),
+    "rows without bytes": (
+        b"'<i4', 'fortran_order': False, 'shape': (3, 4)",
+        b"'|S0', 'fortran_order': False, 'shape': (9, 9)",
+    ),
+    "no rows of more than there can be": (b"(3, 4), }" + b" " * 30, b"(0, 4611686018427387904, 4), }"),
+    "more rows of nothing than there can be": (b"(3, 4), }" + b" " * 30, b"(9223372036854775808, 0), }"),
 }
 
 
@@ -173,3 +180,23 @@ def test_a_file_that_changes(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         NpyFile(str(tmp_path / "array.npy"))
+
+
+@pytest.mark.parametrize("shape", [(1,) * 70, (0, 2**62, 2**62), (2**64, 0)], ids=["dimensions", "size", "length"])
+def test_shapes_that_no_array_has(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    text = repr({"descr": "|u1", "fortran_order": False, "shape": shape}).encode()
+    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(1 if 0 not in shape else 0)
+    with pytest.raises(CorruptDataError, match="its header is damaged"):
+        opened(tmp_path, content)
+    with pytest.raises(CorruptDataError, match=r"x\.npy: its header is damaged"):
+        parse_array(content, "x.npy")
+
+
+@pytest.mark.filterwarnings("ignore:Stored array in format 3.0:UserWarning")
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_arrays_of_bytes_in_memory(array: Any) -> None:
+    found = parse_array(saved(array), "a.npy")
+    assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    assert found.flags.writeable
+    with pytest.raises(StorageError):
+        parse_array(saved(array)[:-1], "a.npy")

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.errors import StorageError
 from headrace.storage.parts import Parts
+
+
+def test_more_rows_than_indices() -> None:
+    assert len(Parts([2**62])) == 2**62
+    with pytest.raises(StorageError, match="9223372036854775808 rows"):
+        Parts([2**62, 2**62])
 
 
 @given(lengths=st.lists(st.integers(0, 4), min_size=1, max_size=6), data=st.data())

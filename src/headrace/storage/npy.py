@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,17 +17,17 @@ from headrace.storage.rows import gather_rows
 from headrace.storage.source import LocalSource, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from headrace.storage.source import Source
 
-__all__ = ["Header", "NpyFile", "gather", "read_header"]
+__all__ = ["Header", "NpyFile", "gather", "parse_array", "read_header"]
 
 _MAGIC = b"\x93NUMPY"
 _WORDS = {1: 2, 2: 4, 3: 4}  # bytes that say how long the header is, by the version of the format
-_LONGEST = 1 << 20  # a header of a million bytes would be of a dtype with thousands of fields
+_LONGEST = 1 << 16  # bytes of a header, which would be of a dtype with thousands of fields
 _ENTRIES = {"descr", "fortran_order", "shape"}
 
 
@@ -43,7 +43,7 @@ class Header(NamedTuple):
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    order: str
+    order: Literal["C", "F"]
     offset: int
 
     @property
@@ -108,7 +108,7 @@ class NpyFile:
     def _over(self, content: NDArray[np.uint8]) -> NDArray[Any]:
         """The array in the bytes of the file."""
         dtype, shape, order, offset = self.header
-        return np.ndarray(shape, dtype, content, offset, order="F" if order == "F" else "C")
+        return np.ndarray(shape, dtype, content, offset, order=order)
 
     def _ranges(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where rows begin in the file, and how long they are."""
@@ -144,8 +144,32 @@ def read_header(source: Source) -> Header:
         CorruptDataError: there is no such header, or the file has another length.
         StorageError: it holds Python objects.
     """
-    size, name = source.identity.size, source.path
-    begin = source.read(0, min(size, 12)).tobytes()
+    return _read_header(lambda start, length: source.read(start, length).tobytes(), source.identity.size, source.path)
+
+
+def parse_array(content: bytes, name: str) -> NDArray[Any]:
+    """Return the array that the content of a .npy file holds, as memory of its own.
+
+    Args:
+        content: all bytes of the file.
+        name: of the file, for the texts of errors.
+
+    Raises:
+        CorruptDataError: it is no .npy file, or not as long as it says.
+        StorageError: it holds Python objects.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> np.save(file, np.arange(3))
+    >>> parse_array(file.getvalue(), "a.npy")
+    array([0, 1, 2])
+    """
+    header = _read_header(lambda start, length: content[start : start + length], len(content), name)
+    return np.ndarray(header.shape, header.dtype, content, header.offset, order=header.order).copy(header.order)
+
+
+def _read_header(read: Callable[[int, int], bytes], size: int, name: str) -> Header:
+    begin = read(0, min(size, 12))
     if begin[:6] != _MAGIC or len(begin) < 12 or begin[6] not in _WORDS:
         raise CorruptDataError(f"{name} is no .npy file of a known version: it begins with {begin!r}")
     start = 8 + _WORDS[begin[6]]
@@ -154,7 +178,7 @@ def read_header(source: Source) -> Header:
         raise CorruptDataError(
             f"{name}: its header has {length} bytes, it says, but the file has {size}, and {_LONGEST} are allowed"
         )
-    text = source.read(start, length).tobytes()
+    text = read(start, length)
     header = _parse(text, "utf-8" if begin[6] == 3 else "latin-1", start + length, name)
     _check_size(header, size, name)
     return header
@@ -178,6 +202,9 @@ def _parse(text: bytes, encoding: str, offset: int, name: str) -> Header:
         if not well_formed or not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
             raise ValueError("it has other entries than it should")  # noqa: TRY301 - told with the others
         dtype = np.lib.format.descr_to_dtype(entries["descr"])
+        np.broadcast_to(np.empty((), np.dtype((np.void, dtype.itemsize))), shape)  # fails where no array is so large
+        if not dtype.itemsize and math.prod(shape):
+            raise ValueError("it has elements, but none of them has a byte")  # noqa: TRY301
     except Exception as error:  # a damaged text can raise nearly anything here
         raise CorruptDataError(f"{name}: its header is damaged ({error}): {text[:80]!r}") from error
     if dtype.hasobject:

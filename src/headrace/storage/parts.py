@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from headrace.errors import StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -34,6 +36,9 @@ class Parts:
     Args:
         lengths: how many rows each has.
 
+    Raises:
+        StorageError: there are more than indices for them.
+
     >>> parts = Parts([3, 0, 2])
     >>> len(parts), parts.find(3)
     (5, (2, 0))
@@ -42,7 +47,10 @@ class Parts:
     """
 
     def __init__(self, lengths: Iterable[int]) -> None:
-        self.lengths = np.array(list(lengths), np.int64)
+        counts = list(lengths)
+        if sum(counts) > np.iinfo(np.int64).max:
+            raise StorageError(f"there are {sum(counts)} rows, of which no index of 64 bits can tell one from another")
+        self.lengths = np.array(counts, np.int64)
         self._stops = np.cumsum(self.lengths)
         self._starts = self._stops - self.lengths
 

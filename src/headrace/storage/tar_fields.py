@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from headrace.storage.npy import parse_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +37,8 @@ def _integer(content: bytes) -> int:
 
 
 def _array(content: bytes) -> Any:
-    array = np.load(BytesIO(content), allow_pickle=False)
-    return array[()] if isinstance(array, np.ndarray) and not array.ndim else array
+    array = parse_array(content, "a .npy file of a tar")
+    return array if array.ndim else array[()]
 
 
 _DECODERS: dict[str, Callable[[bytes], Any]] = {

@@ -199,7 +199,17 @@ def with_layout(folder: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['["array", "|O", [9]]', '["array", "<i8", [1152921504606846976, 16]]', "[" * 5000, "\xff", '["pickle"]']
+    "text",
+    [
+        '["pickle", "|u1", [30]]',
+        '["tuple", [["pickle", "|u1", [30]]], []]',
+        '["str", "|u1", [3]]',
+        '["array", "|O", [9]]',
+        '["array", "<i8", [1152921504606846976, 16]]',
+        "[" * 5000,
+        "\xff",
+        '["pickle"]',
+    ],
 )
 def test_a_layout_that_no_writer_wrote(text: str, tmp_path: Path) -> None:
     with_layout(tmp_path, text)
@@ -207,7 +217,7 @@ def test_a_layout_that_no_writer_wrote(text: str, tmp_path: Path) -> None:
         TensorDataset(np.arange(10).reshape(10, 1)).cache(tmp_path, key="k")
 
 
-@pytest.mark.parametrize("text", ['["array", "<i8", [100000]]', '["array", "|u1", [1152921504606846976]]'])
+@pytest.mark.parametrize("text", ['["array", "<i8", [100000]]', '["array", "|u1", [70368744177664]]'])
 def test_rows_longer_than_the_file(text: str, tmp_path: Path) -> None:
     with_layout(tmp_path, f'["tuple", [{text}], []]')
     cached = TensorDataset(np.arange(10).reshape(10, 1)).cache(tmp_path, key="k")

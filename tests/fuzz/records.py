@@ -1,10 +1,11 @@
-"""Damaged files, many of them: TFRecord, tar, their indexes, and tf.train.Example.
+"""Damaged files, many of them: TFRecord, tar, LMDB, .npy, tf.train.Example, indexes and caches.
 
-    python tests/fuzz/records.py [--count 100000] [--seed 0] [--sanitize]
+    python tests/fuzz/records.py [--count 100000] [--seed 0] [--sanitize] [KIND ...]
 
 Each input is a good one with a few bytes changed, taken out, doubled or put in. What reads it must give an error of
 headrace, or what is right: records of a TFRecord file are those that were written, an index that is wrong is not
-believed, and the native kernels say the same as the reference. With --sanitize the kernels are built with
+believed, and the native kernels say the same as the reference. No input may take longer than a few seconds.
+With --sanitize the kernels are built with
 AddressSanitizer and UndefinedBehaviorSanitizer, which end the program at the first byte that is read out of bounds.
 """
 
@@ -32,8 +33,12 @@ from headrace.storage.example import encode
 from headrace.storage.index import index_paths
 from headrace.storage.tfrecord import frame
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from stores import Stores
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from headrace.kernels import Kernels
 
@@ -98,6 +103,8 @@ class Fuzz:
         self._checked = checked
         self._number = 0
         self.errors = 0
+        self.slowest = 0.0
+        self._stores: Stores | None = None
 
     def tfrecord(self, damage: Damage) -> None:
         data = damage(b"".join(map(frame, RECORDS)))
@@ -144,15 +151,27 @@ class Fuzz:
                 self._attempt(lambda dataset=dataset: dataset[0])  # type: ignore[misc]
         self._attempt(lambda: TFRecordDataset(path, steps={"image": bytes})[0])
 
-    def run(self, count: int, seed: int) -> None:
+    def store(self, kind: str, seed: int) -> None:
+        if self._stores is None:
+            self._stores = Stores(self._folder, self._attempt)
+        getattr(self._stores, kind)(np.random.default_rng(seed))
+
+    def run(self, count: int, seed: int, kinds: Sequence[str]) -> None:
         """Try `count` inputs, of each kind in turn."""
-        kinds = (self.tfrecord, self.tar, self.index, self.example)
         for self._number in range(count):
+            kind, own = kinds[self._number % len(kinds)], seed + self._number
+            start = perf_counter()
             try:
-                kinds[self._number % 4](Damage(seed + self._number))
+                if kind in OWN:
+                    getattr(self, kind)(Damage(own))
+                else:
+                    self.store(kind, own)
             except BaseException as error:
-                error.add_note(f"with --seed {seed + self._number}: {kinds[self._number % 4].__name__}")
+                error.add_note(f"with --seed {own} {kind}")
                 raise
+            seconds = perf_counter() - start
+            assert seconds < MOST_SECONDS, f"{kind} of seed {own} took {seconds:.1f} s"
+            self.slowest = max(self.slowest, seconds)
 
     def _write(self, data: bytes, ending: str) -> Path:
         path = self._folder / f"input{ending}"
@@ -203,16 +222,20 @@ def _parsed(each: Kernels, content: Any, bounds: Any, names: list[bytes]) -> Any
     return said
 
 
+OWN = ("tfrecord", "tar", "index", "example")
+STORES = ("lmdb", "npy", "sidecar", "cache")
+MOST_SECONDS = 20.0  # on a busy machine, under sanitizers
 ARCHIVES = {form: archive(form) for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)}
 
 
-def fuzz(count: int, seed: int, checked: Kernels | None = None) -> int:
-    """Try `count` inputs; return how many errors of headrace there were.
+def fuzz(count: int, seed: int, checked: Kernels | None = None, kinds: Sequence[str] = OWN) -> Fuzz:
+    """Try `count` inputs; return what is known of them.
 
     Args:
         count: how many.
         seed: of the damages.
         checked: the kernels to use; by default those in use.
+        kinds: of the files.
     """
     active = kernels.active
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -221,10 +244,17 @@ def fuzz(count: int, seed: int, checked: Kernels | None = None) -> int:
         try:
             if checked is not None:
                 kernels.active = lambda: checked  # type: ignore[assignment]
-            tried.run(count, seed)
+            tried.run(count, seed, kinds)
         finally:
             kernels.active = active
-    return tried.errors
+    return tried
+
+
+def peak_memory() -> int:
+    """The most memory that this process had so far, in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def build_sanitized(folder: str) -> Path:
@@ -259,13 +289,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sanitize", action="store_true")
     parser.add_argument("--library", type=Path)
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(OWN + STORES)}; by default all")
     options = parser.parse_args()
     if options.sanitize:
-        return run_sanitized(["--count", str(options.count), "--seed", str(options.seed)])
+        return run_sanitized(["--count", str(options.count), "--seed", str(options.seed), *options.kinds])
     checked = None if options.library is None else native.NativeKernels(options.library)
     start = perf_counter()
-    errors = fuzz(options.count, options.seed, checked)
-    print(f"{options.count} inputs, {errors} clean errors, nothing else, in {perf_counter() - start:.0f} s")  # noqa: T201
+    tried = fuzz(options.count, options.seed, checked, options.kinds or OWN + STORES)
+    print(  # noqa: T201
+        f"{options.count} inputs, {tried.errors} clean errors, nothing else, in {perf_counter() - start:.0f} s; the "
+        f"slowest took {tried.slowest:.2f} s, the most memory was {peak_memory() >> 20} MiB"
+    )
     return 0
 
 

@@ -51,7 +51,7 @@ class KeptSamples:
     def learn(self, sample: Any) -> None:
         """Take the samples to be like this one, unless it is known what they are like."""
         if self._known is None:
-            self._known = Layout(self.store.describe(Layout.describe(sample)))
+            self._known = _row_layout(self.store.describe(Layout.describe(sample)))
 
     def unbatch(self, batch: Any, count: int) -> list[Any] | None:
         """The samples that a batch was made of; None if they are unlike the one that is known."""
@@ -134,7 +134,7 @@ class KeptSamples:
     def _layout(self) -> Layout:
         """The layout of all rows; there is one as soon as anything is kept."""
         if self._known is None:
-            self._known = Layout(self.store.describe(""))
+            self._known = _row_layout(self.store.describe(""))
         return self._known
 
     def _bytes(self, sample: Any) -> Bytes:
@@ -175,3 +175,18 @@ class KeptSamples:
         if key is not None:
             part = part.get(key) if isinstance(part, Container) else None
         return part if isinstance(part, Field) and part.is_array else None
+
+
+def _row_layout(text: str) -> Layout:
+    """The layout of rows, which hold no texts and no pickles: these follow behind them, and `decode` looks at them.
+
+    Raises:
+        CacheError: it is none.
+    """
+    layout = Layout(text)
+    if any(field.kind in ("str", "bytes", "pickle") for field in layout.fields):
+        raise CacheError(
+            f"a cache is damaged, or was not written by headrace: its rows would hold pickles or texts, which no row "
+            f"does, and a pickle could run any code; delete it ({text[:200]!r})"
+        )
+    return layout

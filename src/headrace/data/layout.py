@@ -31,6 +31,7 @@ _CONTAINERS: dict[str, type] = {"tuple": tuple, "list": list, "dict": dict}
 _NUMBERS: dict[type, str] = {bool: "|b1", int: "<i8", float: "<f8", complex: "<c16"}
 _NUMBER_CODES = {kind.__name__: code for kind, code in _NUMBERS.items()}
 _ARRAYS = ("array", "scalar", "torch", "jax")  # kinds of fields that may be of any dtype
+_LARGEST = 1 << 47  # bytes, of which no process can see so many
 _LENGTH = struct.Struct("<I")
 _ALIGNMENT = 16
 
@@ -75,7 +76,12 @@ class Field(NamedTuple):
 
     def wrap(self, array: NDArray[Any]) -> Any:
         """The array, of one sample or of a batch, as an array of the field's framework."""
-        return adapters.rebuild(self.kind, array)
+        try:
+            return adapters.rebuild(self.kind, array)
+        except (TypeError, ValueError) as error:  # of a dtype that only another framework has
+            raise CacheError(
+                f"a cache is damaged: it tells of {self.kind} of {self.dtype} ({error}); delete it"
+            ) from error
 
     def fits(self, kind: str, array: NDArray[Any]) -> bool:
         """Whether an array of this kind can be the field."""
@@ -141,7 +147,7 @@ class Layout:
         self.rests = 0
         try:
             self.root = self._build(json.loads(text))
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+        except (ValueError, TypeError, LookupError, RecursionError, SyntaxError) as error:
             raise CacheError(
                 f"a cache is damaged, or was not written by headrace: it has {text[:200]!r} where it should tell what "
                 f"samples are like ({error}); delete it"
@@ -217,6 +223,8 @@ def _check_field(kind: str, dtype: np.dtype[Any], code: Any, shape: Any) -> None
         good = kind in _ARRAYS and dtype.str == code and _is_plain(dtype) and (kind != "scalar" or shape == [])
     if not good or not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
         raise ValueError(f"no field is {kind!r} of dtype {code!r} and shape {shape!r}")
+    if math.prod(length or 1 for length in shape) * dtype.itemsize >= _LARGEST:
+        raise ValueError(f"no field is as large as one of shape {shape!r}")
     np.broadcast_to(np.empty((), dtype), (1, *shape))  # which takes no memory, and fails where there is no such shape
 
 

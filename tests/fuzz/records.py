@@ -35,7 +35,7 @@ from headrace.storage.tfrecord import frame
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from stores import Stores
+from stores import Stores  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -248,7 +248,7 @@ def test_damaged_idx_files_are_named(tmp_path: Path, content: bytes, text: str) 
 def test_what_cannot_be_opened_is_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_idx(tmp_path / "none")
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="is a folder"):
         read_idx(tmp_path)
 
 

@@ -229,7 +229,7 @@ def _changed(table: Any, rng: np.random.Generator) -> Any:
 def _write_layout(samples: bytearray, rng: np.random.Generator) -> None:
     """Say something else of what samples are like."""
     dtypes = ["|O", "<i8", "<f4", "|u1", "|V0", "<U4", "|S3", "<M8[s]", "O", "<f2", "|b1", "<c16"]
-    kinds = ["array", "scalar", "int", "float", "str", "bytes", "pickle", "torch", "jax", "module", "none", "rest"]
+    kinds = ["array", "scalar", "int", "float", "str", "bytes", "pickle", "module", "none", "rest"]
     shapes = [
         "[]",
         "[9]",

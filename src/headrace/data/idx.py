@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import ArgumentError
+from headrace.storage.safe_open import open_regular
 
 if TYPE_CHECKING:
     import io
@@ -94,7 +95,7 @@ def unpacked(path: Path) -> Iterator[io.BufferedIOBase]:
     Raises:
         ArgumentError: it is damaged.
     """
-    with path.open("rb") as file:
+    with open(open_regular(path), "rb") as file:  # noqa: PTH123 - a descriptor
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if not packed:

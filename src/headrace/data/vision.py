@@ -17,6 +17,7 @@ from headrace.data.idx import read_idx, unpacked
 from headrace.data.plain_pickle import PickledArray, unpickle
 from headrace.data.tensors import TensorDataset
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.storage.safe_open import read_regular
 
 if TYPE_CHECKING:
     import io
@@ -420,7 +421,7 @@ def _from_folder(source: Path, _: str, wanted: set[str]) -> Iterator[tuple[str, 
     for name in sorted(wanted):
         path = source / name
         if path.is_file():
-            yield name, str(path), path.read_bytes()
+            yield name, str(path), read_regular(path, links=True)
 
 
 def _from_archive(source: Path, folder: str, wanted: set[str]) -> Iterator[tuple[str, str, bytes]]:

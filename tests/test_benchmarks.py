@@ -19,6 +19,7 @@ RIVALS = {
     "packing": ["tensorflow", "webdataset", "lmdb", "pyarrow"],
     "workers": ["torch", "grain", "spdl"],
     "cache": [],
+    "depth": ["grain"],
     "reduced": [],
     "soak": [],
     "storage": ["tensorflow", "webdataset"],
@@ -58,6 +59,7 @@ def test_every_benchmark_is_there() -> None:
     assert BENCHMARKS == [
         "cache",
         "columns",
+        "depth",
         "images",
         "imports",
         "jpeg",

@@ -182,20 +182,22 @@ typedef struct {
 /* Find out which rows are needed. */
 static void find_needed(decoding *of, headrace_scratch *scratch) {
     headrace_scaling scaling;
-    const int32_t *header = of->all.headers, denominator = of->all.denominators[0];
+    const int32_t *header = of->all.jpegs->headers, denominator = of->all.jpegs->denominators[0];
     const int64_t height = (header[0] + denominator - 1) / denominator, width = (header[1] + denominator - 1) / denominator;
     of->needed = 0;
     if (headrace_begin_image(&scaling, scratch, &of->all, 0) < 1) return;
-    const headrace_part part = headrace_stored_part(&scaling, of->all.turns[0], height, width);
+    const headrace_part part = headrace_stored_part(&scaling, of->all.scaled->turns[0], height, width);
     of->needed = (part.top + part.height) * denominator;
     if (of->needed > header[0]) of->needed = header[0];
 }
 
 static void decode_twice(void *context, headrace_scratch *scratch, int64_t row) {
     decoding *of = context;
-    of->all.finish.out = of->pixels[0];
+    headrace_pixels to = *of->all.finish;
+    of->all.finish = &to;
+    to.out = of->pixels[0];
     of->ours = headrace_decode_baseline(&of->all, scratch, row);
-    of->all.finish.out = of->pixels[1];
+    to.out = of->pixels[1];
     headrace_decode_libjpeg(&of->all, scratch, row);
     of->libjpegs = !of->all.messages[0];
     find_needed(of, scratch);
@@ -226,11 +228,12 @@ static int decode(const uint8_t *data, int64_t length, decoding *of) {
     uint8_t *exact = malloc((size_t)length); /* so that a byte behind the end is noticed */
     memcpy(exact, data, (size_t)length);
     const uint8_t *file = exact;
-    const headrace_filter filter = {(int32_t)draw(3), (int32_t)draw(2)};
-    of->all = (headrace_encoded){
-        .files = &file, .lengths = &length, .headers = header, .denominators = &denominator, .boxes = box,
-        .turns = &turn, .sizes = size, .filter = filter, .messages = message,
-        .finish = {channels, place, table, fill, NULL, 4, grid, channels * SIZE * SIZE, NULL}};
+    const headrace_jpegs jpegs = {&file, &length, 1, header, &denominator};
+    const int32_t interpolation = (int32_t)draw(3), antialias = (int32_t)draw(2);
+    const headrace_scaled scaled = {box, &turn, size, interpolation, antialias};
+    const headrace_pixels finish = {.places = place, .table = table, .fill = fill, .channels = channels, .item_bytes = 4,
+                                    .grid = grid, .image_stride = channels * SIZE * SIZE};
+    of->all = (headrace_encoded){&jpegs, &scaled, &finish, message};
     memset(of->pixels, 0, sizeof of->pixels);
     headrace_each(1, 1, decode_twice, of);
     const int64_t sound = of->ours && !of->libjpegs ? sound_rows(exact, length) : 0;

@@ -92,8 +92,9 @@ def fuzz_native(count: int, seed: int, using: str) -> str:
     """
     with TemporaryDirectory() as folder:
         program = f"{folder}/jpeg"
-        sources = [*map(str, sorted((ROOT / "native").glob("*.c"))), str(Path(__file__).with_suffix(".c"))]
-        options = ["-std=c11", "-g", "-O1", "-ffp-contract=off", "-DHEADRACE_JPEG", f"-I{ROOT / 'native'}"]
+        sources = [*map(str, sorted((ROOT / "native").glob("*/*.c"))), str(Path(__file__).with_suffix(".c"))]
+        folders = [f"-I{each}" for each in sorted((ROOT / "native").iterdir())]
+        options = ["-std=c11", "-g", "-O1", "-ffp-contract=off", "-DHEADRACE_JPEG", *folders]
         libraries = ["-ljpeg", "-lm", "-lpthread"]
         subprocess.run([using, *SANITIZERS, *options, *sources, *libraries, "-o", program], check=True)
         files = []

@@ -261,8 +261,9 @@ def build_sanitized(folder: str) -> Path:
     """The kernels with sanitizers in them."""
     library = Path(folder) / native.LIBRARY
     flags = ["-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fPIC", "-shared"]
-    sources = [os.fspath(path) for path in sorted(NATIVE.glob("*.c"))]
-    subprocess.run([os.environ.get("CC", "cc"), *flags, "-o", library, *sources], check=True)
+    sources = [os.fspath(path) for path in sorted(NATIVE.glob("*/*.c"))]
+    folders = [f"-I{each}" for each in sorted(NATIVE.iterdir())]
+    subprocess.run([os.environ.get("CC", "cc"), *flags, *folders, "-o", library, *sources], check=True)
     return library
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ctypes import Array, c_char_p, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Array, Structure, addressof, c_char_p, c_int, c_int32, c_int64, c_void_p
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -27,7 +27,64 @@ _MUCH = 1 << 21
 
 # Headers of so many files are read in the time that it takes to hand the GIL over and back.
 _MANY = 32
-_MESSAGE = 200  # bytes, as native/headrace.h has it
+_MESSAGE = 200  # bytes, as native/common/headrace.h has it
+
+
+class _Source(Structure):
+    """headrace_source of native/common/headrace.h."""
+
+    _fields_: ClassVar = [
+        ("data", c_void_p),
+        ("image_stride", c_int64),
+        ("images", c_int64),
+        ("grid", POINTER(c_int64)),
+        ("indices", c_void_p),
+        ("count", c_int64),
+    ]
+
+
+class _Scaled(Structure):
+    """headrace_scaled of native/common/headrace.h."""
+
+    _fields_: ClassVar = [
+        ("boxes", c_void_p),
+        ("turns", c_void_p),
+        ("sizes", c_void_p),
+        ("interpolation", c_int32),
+        ("antialias", c_int32),
+    ]
+
+
+class _Pixels(Structure):
+    """headrace_pixels of native/common/headrace.h."""
+
+    _fields_: ClassVar = [
+        ("places", c_void_p),
+        ("rows", c_void_p),
+        ("columns", c_void_p),
+        ("row_count", c_int64),
+        ("column_count", c_int64),
+        ("table", c_void_p),
+        ("fill", c_void_p),
+        ("terms", c_void_p),
+        ("channels", c_int64),
+        ("item_bytes", c_int64),
+        ("grid", POINTER(c_int64)),
+        ("image_stride", c_int64),
+        ("out", c_void_p),
+    ]
+
+
+class _Jpegs(Structure):
+    """headrace_jpegs of native/common/headrace.h."""
+
+    _fields_: ClassVar = [
+        ("files", c_void_p),
+        ("lengths", c_void_p),
+        ("count", c_int64),
+        ("headers", c_void_p),
+        ("denominators", c_void_p),
+    ]
 
 
 class ImageKernels:
@@ -37,16 +94,11 @@ class ImageKernels:
 
     def __init__(self, library: Library) -> None:
         self._move = library.both("headrace_move", [c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_void_p])
-        images = [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_int64]
-        places = [c_void_p, c_void_p, c_int64, c_void_p, c_int64]
-        values = [c_void_p, c_void_p, c_void_p, c_int64]
-        cut = [*images, *places, *values, c_void_p, c_int64, c_void_p, c_int32]
-        self._cut = library.both("headrace_cut", cut, c_int64)
-        finish = [*[c_void_p] * 6, c_int64, c_void_p, c_int64, c_void_p, c_int32, c_void_p]
-        self._scale = library.long("headrace_scale", [*images, *[c_void_p] * 3, c_int32, c_int32, *finish])
+        source, scaled, pixels = map(POINTER, (_Source, _Scaled, _Pixels))
+        self._cut = library.both("headrace_cut", [source, pixels, c_int32], c_int64)
+        self._scale = library.long("headrace_scale", [source, scaled, pixels, c_int32, c_void_p])
         self._jpeg_headers = library.both("headrace_jpeg_headers", [c_void_p, c_void_p, c_int64, c_void_p])
-        files = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64]
-        self._decode = library.long("headrace_decode", [*files, *[c_void_p] * 3, c_int32, c_int32, *finish])
+        self._decode = library.long("headrace_decode", [POINTER(_Jpegs), scaled, pixels, c_int32, c_void_p])
         self.has_libjpeg = library.brief("headrace_decodes", [], c_int)() > 1
 
     def move(
@@ -79,29 +131,9 @@ class ImageKernels:
         """Cut windows out of images, mirror them, and look each value up in a table."""
         check_cut(source, indices, places, table, fill, out, lines)
         indices = np.ascontiguousarray(indices)
-        rows, columns = lines or (None, None)
-        source_grid, out_grid = _grid(source.shape, source.strides, 1), _grid(out.shape, out.strides, out.itemsize)
-        bad = self._cut[out.nbytes > LITTLE](
-            address(source),
-            source.strides[0],
-            len(source),
-            source_grid,
-            address(indices),
-            len(indices),
-            address(places),
-            None if rows is None else address(rows),
-            source.shape[1] if rows is None else len(rows),
-            None if columns is None else address(columns),
-            source.shape[2] if columns is None else len(columns),
-            address(table),
-            address(fill),
-            None if terms is None else address(terms),
-            out.itemsize,
-            out_grid,
-            out.strides[0] // out.itemsize,
-            address(out),
-            threads if out.nbytes > _MUCH else 1,
-        )
+        images = _source(source, indices)
+        pixels = _pixels(Pixels(places, table, fill, terms, lines), out, source.shape[1:3])
+        bad = self._cut[out.nbytes > LITTLE](images, pixels, threads if out.nbytes > _MUCH else 1)
         if bad >= 0:
             check_cut_values(source, indices, places, lines)
 
@@ -117,20 +149,8 @@ class ImageKernels:
         """Scale a part of each image, then cut windows out of these as `cut` does."""
         check_scale(source, indices, scaling, pixels, out)
         indices = np.ascontiguousarray(indices)
-        source_grid, out_grid = _grid(source.shape, source.strides, 1), _grid(out.shape, out.strides, out.itemsize)
         failures = np.zeros(len(indices), np.int32)
-        self._scale(
-            address(source),
-            source.strides[0],
-            len(source),
-            source_grid,
-            address(indices),
-            len(indices),
-            *_scaling_arguments(scaling),
-            *_pixels_arguments(pixels, out, out_grid),
-            threads,
-            address(failures),
-        )
+        self._scale(_source(source, indices), _scaled(scaling), _pixels(pixels, out), threads, address(failures))
         if failures.any():
             raise MemoryError(f"there is no memory to scale an image of {source.shape[1]} x {source.shape[2]} pixels")
 
@@ -154,34 +174,40 @@ class ImageKernels:
         """Decode JPEG images, of each no more than the part that is scaled and shown; then as `scale`."""
         check_decode(files, headers, denominators, scaling, pixels, out)
         pointers, lengths = _files(files)
-        out_grid = _grid(out.shape, out.strides, out.itemsize)
+        jpegs = _Jpegs(addressof(pointers), address(lengths), len(files), address(headers), address(denominators))
         messages = np.zeros((len(files), _MESSAGE), np.uint8)
-        self._decode(
-            pointers,
-            address(lengths),
-            len(files),
-            address(headers),
-            address(denominators),
-            len(pixels.table),
-            *_scaling_arguments(scaling),
-            *_pixels_arguments(pixels, out, out_grid),
-            threads,
-            address(messages),
-        )
+        self._decode(jpegs, _scaled(scaling), _pixels(pixels, out), threads, address(messages))
         return [(row, _text(messages[row])) for row in np.flatnonzero(messages[:, 0]).tolist()]
 
 
-def _scaling_arguments(scaling: Scaling) -> tuple[Any, ...]:
+def _source(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> _Source:
+    grid = _grid(images.shape, images.strides, 1)
+    return _Source(address(images), images.strides[0], len(images), grid, address(indices), len(indices))
+
+
+def _scaled(scaling: Scaling) -> _Scaled:
     turns, boxes, sizes, antialias, interpolation = scaling
-    return address(boxes), address(turns), address(sizes), interpolation, antialias
+    return _Scaled(address(boxes), address(turns), address(sizes), interpolation, antialias)
 
 
-def _pixels_arguments(pixels: Pixels, out: NDArray[Any], out_grid: Array[c_int64]) -> tuple[Any, ...]:
+def _pixels(pixels: Pixels, out: NDArray[Any], size: Sequence[int] = (0, 0)) -> _Pixels:
+    """Return what becomes of pixels, of images of a height and width, which count where no lines stand for others."""
     places, table, fill, terms, lines = pixels
     rows, columns = (None, None) if lines is None else map(address, lines)
-    values = address(table), address(fill), None if terms is None else address(terms)
-    stride = out.strides[0] // out.itemsize
-    return address(places), rows, columns, *values, out.itemsize, out_grid, stride, address(out)
+    return _Pixels(
+        address(places),
+        rows,
+        columns,
+        *(size if lines is None else map(len, lines)),
+        address(table),
+        address(fill),
+        None if terms is None else address(terms),
+        len(table),
+        out.itemsize,
+        _grid(out.shape, out.strides, out.itemsize),
+        out.strides[0] // out.itemsize,
+        address(out),
+    )
 
 
 def _files(files: Sequence[bytes]) -> tuple[Any, NDArray[np.int64]]:
@@ -195,5 +221,5 @@ def _text(message: NDArray[np.uint8]) -> str:
 
 @lru_cache(64)
 def _grid(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Array[c_int64]:
-    """The height, width and channels of images, and the strides of each, in items."""
+    """Return the height, width and channels of images, and the strides of each, in items."""
     return (c_int64 * 6)(*shape[1:], *(stride // itemsize for stride in strides[1:]))

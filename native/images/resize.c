@@ -32,7 +32,7 @@ static void find_made(headrace_axis *axis, headrace_shown *shown, const int32_t 
 }
 
 static int begin_lines(headrace_scaling *scaling, headrace_scratch *scratch) {
-    const headrace_finish *finish = scaling->finish;
+    const headrace_pixels *finish = scaling->finish;
     headrace_shown *rows = &scaling->shown[0], *columns = &scaling->shown[1];
     scaling->rows.begin = rows->begin, scaling->rows.count = rows->count;
     scaling->columns.begin = columns->begin, scaling->columns.count = columns->count;
@@ -52,16 +52,17 @@ static void keep_axis(headrace_axis *axis, double low) {
     axis->source_end = axis->source + axis->count;
 }
 
-static int begin_axes(headrace_scaling *scaling, headrace_scratch *scratch, const double *box, const int32_t *size,
-                      const headrace_filter *filter) {
+static int begin_axes(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_scaled *by) {
+    const double *box = by->boxes + scaling->row * 4;
+    const int32_t *size = by->sizes + scaling->row * 2;
     scaling->copies = stays(box[0], box[2], size[0]) && stays(box[1], box[3], size[1]);
     if (scaling->copies) {
         keep_axis(&scaling->rows, box[0]);
         keep_axis(&scaling->columns, box[1]);
         return 1;
     }
-    return headrace_begin_axis(&scaling->rows, scratch, ROWS, box[0], box[2], size[0], filter) &&
-           headrace_begin_axis(&scaling->columns, scratch, COLUMNS, box[1], box[3], size[1], filter);
+    return headrace_begin_axis(&scaling->rows, scratch, ROWS, box[0], box[2], size[0], by) &&
+           headrace_begin_axis(&scaling->columns, scratch, COLUMNS, box[1], box[3], size[1], by);
 }
 
 static int begin_memory(headrace_scaling *scaling, headrace_scratch *scratch) {
@@ -74,15 +75,15 @@ static int begin_memory(headrace_scaling *scaling, headrace_scratch *scratch) {
     return scaling->lines && headrace_begin_lines(scaling, scratch, FOR_LINES);
 }
 
-int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_finish *finish,
-                           int64_t row, const double *box, const int32_t *size, const headrace_filter *filter) {
+int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_pixels *finish,
+                           int64_t row, const headrace_scaled *by) {
     const int32_t *place = finish->places + row * 8;
     headrace_shown *rows = &scaling->shown[0], *columns = &scaling->shown[1];
     memset(scaling, 0, sizeof *scaling);
     scaling->finish = finish;
     scaling->row = row;
-    find_shown(rows, place[0], place[2], finish->out_grid[0], place[4], place[5]);
-    find_shown(columns, place[1], place[3], finish->out_grid[1], place[6], place[7]);
+    find_shown(rows, place[0], place[2], finish->grid[0], place[4], place[5]);
+    find_shown(columns, place[1], place[3], finish->grid[1], place[6], place[7]);
     if (!rows->count || !columns->count) {
         rows->count = columns->count = 0;
         scaling->scaled = headrace_memory(scratch, SCALED, 0);
@@ -90,7 +91,7 @@ int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch,
     }
     if (!begin_lines(scaling, scratch)) return -1;
     scaling->line_bytes = scaling->columns.count * finish->channels;
-    return begin_axes(scaling, scratch, box, size, filter) && begin_memory(scaling, scratch) ? 1 : -1;
+    return begin_axes(scaling, scratch, by) && begin_memory(scaling, scratch) ? 1 : -1;
 }
 
 /* Where the next row of the source goes. Few are kept, so that they stay near: of the others those from `needed` on. */
@@ -152,66 +153,58 @@ int headrace_scale_rows(headrace_scaling *scaling, headrace_scratch *scratch, co
 }
 
 void headrace_end_scaling(const headrace_scaling *scaling) {
-    const headrace_finish *to = scaling->finish;
     const headrace_shown *rows = &scaling->shown[0], *columns = &scaling->shown[1];
-    const int64_t width = scaling->columns.count, zero = 0;
-    const int64_t grid[6] = {scaling->rows.count, width, to->channels, width * to->channels, to->channels, 1};
-    const int32_t *seen = to->places + scaling->row * 8;
+    const int64_t width = scaling->columns.count, zero = 0, channels = scaling->finish->channels;
+    const int64_t grid[6] = {scaling->rows.count, width, channels, width * channels, channels, 1};
+    const int32_t *seen = scaling->finish->places + scaling->row * 8;
     /* the same place, in the part of the scaled image that was made */
     const int32_t place[8] = {seen[0] - (int32_t)rows->begin, seen[1] - (int32_t)columns->begin, seen[2], seen[3], 0,
                               (int32_t)rows->count, 0, (int32_t)columns->count};
-    headrace_cut(scaling->scaled, 0, 1, grid, &zero, 1, place, rows->lines, rows->count, columns->lines, columns->count,
-                 to->table, to->fill, to->terms, to->item_bytes, to->out_grid, to->out_stride,
-                 (char *)to->out + scaling->row * to->out_stride * to->item_bytes, 1);
+    const headrace_source scaled = {scaling->scaled, 0, 1, grid, &zero, 1};
+    headrace_pixels to = *scaling->finish;
+    to.out = (char *)to.out + scaling->row * to.image_stride * to.item_bytes;
+    to.places = place;
+    to.rows = rows->lines, to.row_count = rows->count;
+    to.columns = columns->lines, to.column_count = columns->count;
+    headrace_cut(&scaled, &to, 1);
 }
 
 typedef struct {
-    const uint8_t *source, *end;
-    int64_t image_stride;
-    const int64_t *grid, *indices;
-    const double *boxes;
-    const int32_t *turns, *sizes;
-    headrace_filter filter;
-    headrace_finish finish;
+    const headrace_source *from;
+    const headrace_scaled *scaled;
+    const headrace_pixels *to;
+    const uint8_t *end; /* of the memory that may be read */
     int32_t *failures;
 } images;
 
 /* One image, turned: a transposition, then mirrored rows, then mirrored columns. */
 static void scale_image(void *context, headrace_scratch *scratch, int64_t row) {
     images *all = context;
-    const int32_t turn = all->turns[row];
+    const int64_t *grid = all->from->grid;
+    const int32_t turn = all->scaled->turns[row];
     const int swapped = (turn & HEADRACE_TRANSPOSED) != 0;
     headrace_scaling scaling;
-    int begun = headrace_begin_scaling(&scaling, scratch, &all->finish, row, all->boxes + row * 4,
-                                       all->sizes + row * 2, &all->filter);
+    int begun = headrace_begin_scaling(&scaling, scratch, all->to, row, all->scaled);
     if (begun > 0) {
-        const int64_t height = all->grid[swapped], width = all->grid[!swapped];
-        int64_t y_stride = all->grid[3 + swapped], x_stride = all->grid[3 + !swapped];
-        const uint8_t *pixels = all->source + all->indices[row] * all->image_stride;
+        const int64_t height = grid[swapped], width = grid[!swapped];
+        int64_t y_stride = grid[3 + swapped], x_stride = grid[3 + !swapped];
+        const uint8_t *pixels = all->from->data + all->from->indices[row] * all->from->image_stride;
         if (turn & HEADRACE_ROWS_MIRRORED) pixels += y_stride * (height - 1), y_stride = -y_stride;
         if (turn & HEADRACE_COLUMNS_MIRRORED) pixels += x_stride * (width - 1), x_stride = -x_stride;
         pixels += scaling.rows.source * y_stride + scaling.columns.source * x_stride;
-        if (!headrace_scale_rows(&scaling, scratch, pixels, y_stride, x_stride, all->grid[5], all->end)) begun = -1;
+        if (!headrace_scale_rows(&scaling, scratch, pixels, y_stride, x_stride, grid[5], all->end)) begun = -1;
     }
     if (begun >= 0) headrace_end_scaling(&scaling);
     all->failures[row] = begun < 0;
 }
 
-void headrace_scale(const uint8_t *source, int64_t image_stride, int64_t count_images, const int64_t *source_grid,
-                    const int64_t *indices, int64_t count, const double *boxes, const int32_t *turns,
-                    const int32_t *sizes, int32_t interpolation, int32_t antialias, const int32_t *places,
-                    const int32_t *rows, const int32_t *columns, const void *table, const void *fill,
-                    const float *terms, int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out,
+void headrace_scale(const headrace_source *source, const headrace_scaled *scaled, const headrace_pixels *pixels,
                     int32_t threads, int32_t *failures) {
-    images all = {.source = source, .image_stride = image_stride, .grid = source_grid, .indices = indices,
-                  .boxes = boxes, .turns = turns, .sizes = sizes, .filter = {interpolation, antialias},
-                  .finish = {source_grid[2], places, table, fill, terms, item_bytes, out_grid, out_stride, out, rows,
-                             columns},
-                  .failures = failures};
+    images all = {source, scaled, pixels, 0, failures};
     /* No pixel lies behind this one, whichever of the strides is negative. */
-    all.end = source + 1;
-    if (image_stride > 0) all.end += (count_images - 1) * image_stride;
+    all.end = source->data + 1;
+    if (source->image_stride > 0) all.end += (source->images - 1) * source->image_stride;
     for (int axis = 0; axis < 3; axis++)
-        if (source_grid[3 + axis] > 0) all.end += (source_grid[axis] - 1) * source_grid[3 + axis];
-    headrace_each(count, threads, scale_image, &all);
+        if (source->grid[3 + axis] > 0) all.end += (source->grid[axis] - 1) * source->grid[3 + axis];
+    headrace_each(source->count, threads, scale_image, &all);
 }

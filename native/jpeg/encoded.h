@@ -9,13 +9,9 @@ enum { HEADRACE_PIXELS = 11, HEADRACE_CODES, HEADRACE_BYTES, HEADRACE_PLANES };
 
 /* The arguments of headrace_decode. */
 typedef struct {
-    const uint8_t *const *files;
-    const int64_t *lengths;
-    const int32_t *headers, *denominators;
-    const double *boxes;
-    const int32_t *turns, *sizes;
-    headrace_filter filter;
-    headrace_finish finish;
+    const headrace_jpegs *jpegs;
+    const headrace_scaled *scaled;
+    const headrace_pixels *finish;
     char *messages;
 } headrace_encoded;
 

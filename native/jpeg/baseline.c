@@ -313,20 +313,20 @@ static int decode_part(decoder *image, headrace_scratch *scratch, headrace_scali
 }
 
 int headrace_decode_baseline(const headrace_encoded *all, headrace_scratch *scratch, int64_t row) {
-    const uint8_t *data = all->files[row], *end = data + all->lengths[row];
-    const int32_t *header = all->headers + row * 4;
+    const uint8_t *data = all->jpegs->files[row], *end = data + all->jpegs->lengths[row];
+    const int32_t *header = all->jpegs->headers + row * 4;
     headrace_tables *tables = headrace_memory(scratch, HEADRACE_CODES, sizeof *tables);
     headrace_scaling scaling;
     decoder image;
     memset(&image, 0, sizeof image);
     if (!tables || !headrace_read_frame(&image.frame, tables, data, end - data)) return 0;
     const headrace_frame *frame = &image.frame;
-    if (frame->height != header[0] || frame->width != header[1] || frame->count > all->finish.channels) return 0;
+    if (frame->height != header[0] || frame->width != header[1] || frame->count > all->finish->channels) return 0;
     if (!headrace_has_end(frame->pixels, (size_t)(end - frame->pixels))) return 0;
-    measure(&image, all->denominators[row]);
+    measure(&image, all->jpegs->denominators[row]);
     find_tables(&image, tables);
     const int begun = headrace_begin_image(&scaling, scratch, all, row);
-    if (begun < 0 || (begun && !decode_part(&image, scratch, &scaling, all->turns[row], end))) return 0;
+    if (begun < 0 || (begun && !decode_part(&image, scratch, &scaling, all->scaled->turns[row], end))) return 0;
     headrace_end_scaling(&scaling);
     return 1;
 }

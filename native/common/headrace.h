@@ -132,23 +132,37 @@ HEADRACE_API int64_t headrace_note_features(const uint8_t *data, const int64_t *
 HEADRACE_API int64_t headrace_read_features(const uint8_t *data, const int64_t *spans, int64_t stride, int64_t count,
                                             int64_t kind, int64_t value_bytes, void *out);
 
-/* Where images come from once they are moved: places are as for headrace_cut, and the moves begin from them. moves: rows of
+/* Where images come from once they are moved: places are as in headrace_pixels, and the moves begin from them. moves: rows of
  * eight numbers, as src/headrace/kernels/images.py has them; sizes: the height and width of each image before the first
  * of them, size_stride numbers apart. */
 HEADRACE_API void headrace_move(const uint64_t *indices, int64_t count, const int64_t *sizes, int64_t size_stride,
                                 const int64_t *moves, int64_t move_count, int32_t *places);
 
-/* Grids are six numbers: height, width, channels, and the strides of each, in items. places: count rows of eight
- * numbers; rows, columns: which ones of the image stand for the height and width that places speak of, or null; table:
- * 256 items a channel, fill: one, each of item_bytes (1, 2 or 4). terms, if not null, are three times three floats d, m, s
- * with which table[c][v] may be (v / d[c] - m[c]) / s[c]. Returns the number of the first image whose index or place is
- * wrong, or 0 where rows or columns are, in which case nothing is written, or -1. */
-HEADRACE_API int64_t headrace_cut(const uint8_t *source, int64_t image_stride, int64_t images,
-                                  const int64_t *source_grid, const int64_t *indices, int64_t count,
-                                  const int32_t *places, const int32_t *rows, int64_t height, const int32_t *columns,
-                                  int64_t width, const void *table, const void *fill, const float *terms,
-                                  int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out,
-                                  int32_t threads);
+/* Some of the images of an array, all of one size. */
+typedef struct {
+    const uint8_t *data;
+    int64_t image_stride, images; /* bytes between images, and how many there are */
+    const int64_t *grid;          /* height, width, channels, and the strides of each in bytes */
+    const int64_t *indices;       /* which images */
+    int64_t count;
+} headrace_source;
+
+/* What becomes of the pixels of images, and where they are written. */
+typedef struct {
+    const int32_t *places;            /* rows of eight numbers, one an image */
+    const int32_t *rows, *columns;    /* which lines of an image stand for those that places speak of; null: themselves */
+    int64_t row_count, column_count;  /* how many of these there are */
+    const void *table, *fill;         /* 256 items a channel, and one, each of item_bytes (1, 2 or 4) */
+    const float *terms;               /* null, or three times three floats d, m, s: table[c][v] is (v / d[c] - m[c]) / s[c] */
+    int64_t channels, item_bytes;
+    const int64_t *grid;              /* height, width, channels, and the strides of each in items */
+    int64_t image_stride;             /* items between images */
+    void *out;
+} headrace_pixels;
+
+/* Cuts windows out of images and looks each value up in a table. Returns the number of the first image whose index or
+ * place is wrong, or 0 where rows or columns are, in which case nothing is written, or -1. */
+HEADRACE_API int64_t headrace_cut(const headrace_source *source, const headrace_pixels *pixels, int32_t threads);
 
 /* How an image is turned before it is scaled: transposed, then its rows mirrored, then its columns. */
 #define HEADRACE_COLUMNS_MIRRORED 1
@@ -160,15 +174,18 @@ HEADRACE_API int64_t headrace_cut(const uint8_t *source, int64_t image_stride, i
 #define HEADRACE_BILINEAR 1
 #define HEADRACE_BICUBIC 2
 
-/* headrace_cut of images that are scaled first. boxes: four numbers an image, sizes: two, turns: one; the places, rows
- * and columns are those of scaled images. A failure, one number an image, is 1 where memory was missing, else 0. */
-HEADRACE_API void headrace_scale(const uint8_t *source, int64_t image_stride, int64_t images,
-                                 const int64_t *source_grid, const int64_t *indices, int64_t count,
-                                 const double *boxes, const int32_t *turns, const int32_t *sizes,
-                                 int32_t interpolation, int32_t antialias, const int32_t *places,
-                                 const int32_t *rows, const int32_t *columns, const void *table, const void *fill,
-                                 const float *terms, int64_t item_bytes, const int64_t *out_grid,
-                                 int64_t out_stride, void *out, int32_t threads, int32_t *failures);
+/* The part of each image that is scaled, and how. */
+typedef struct {
+    const double *boxes; /* top, left, bottom and right of each part */
+    const int32_t *turns;
+    const int32_t *sizes; /* height and width of each scaled image */
+    int32_t interpolation, antialias; /* antialias: a curve is as wide as the pixels of the scaled image */
+} headrace_scaled;
+
+/* headrace_cut of images that are scaled first: the places, rows and columns are those of scaled images. A failure, one
+ * number an image, is 1 where memory was missing, else 0. */
+HEADRACE_API void headrace_scale(const headrace_source *source, const headrace_scaled *scaled,
+                                 const headrace_pixels *pixels, int32_t threads, int32_t *failures);
 
 /* Bytes of a message, its end included. */
 #define HEADRACE_MESSAGE 200
@@ -181,15 +198,19 @@ HEADRACE_API int headrace_decodes(void);
 HEADRACE_API void headrace_jpeg_headers(const uint8_t *const *files, const int64_t *lengths, int64_t count,
                                         int32_t *out);
 
-/* headrace_scale of JPEG images, decoded at 1, 1/2, 1/4 or 1/8 of their size: boxes are in pixels of that, turned.
- * headers: what headrace_jpeg_headers found; messages: one a file, empty where nothing failed. */
-HEADRACE_API void headrace_decode(const uint8_t *const *files, const int64_t *lengths, int64_t count,
-                                  const int32_t *headers, const int32_t *denominators, int64_t channels,
-                                  const double *boxes, const int32_t *turns, const int32_t *sizes,
-                                  int32_t interpolation, int32_t antialias, const int32_t *places,
-                                  const int32_t *rows, const int32_t *columns, const void *table, const void *fill,
-                                  const float *terms, int64_t item_bytes, const int64_t *out_grid,
-                                  int64_t out_stride, void *out, int32_t threads, char *messages);
+/* JPEG images in memory. */
+typedef struct {
+    const uint8_t *const *files;
+    const int64_t *lengths;
+    int64_t count;
+    const int32_t *headers;      /* what headrace_jpeg_headers found */
+    const int32_t *denominators; /* at which part of its size each is decoded: 1, 2, 4 or 8 */
+} headrace_jpegs;
+
+/* headrace_scale of JPEG images: boxes are in pixels of the decoded size, turned. Messages: one a file, empty where nothing
+ * failed. */
+HEADRACE_API void headrace_decode(const headrace_jpegs *jpegs, const headrace_scaled *scaled,
+                                  const headrace_pixels *pixels, int32_t threads, char *messages);
 
 /* Philox4x32-10 on one counter, in place. */
 static inline void headrace_philox_words(uint64_t key, uint32_t words[4]) {

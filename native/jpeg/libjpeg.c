@@ -69,20 +69,20 @@ static int64_t parts(int64_t size, int64_t denominator) { return (size + denomin
 
 static void begin(j_decompress_ptr codec, const headrace_encoded *all, int64_t row) {
     failure *to = (failure *)codec->err;
-    const int32_t *header = all->headers + row * 4;
-    jpeg_mem_src(codec, all->files[row], (unsigned long)all->lengths[row]);
+    const int32_t *header = all->jpegs->headers + row * 4;
+    jpeg_mem_src(codec, all->jpegs->files[row], (unsigned long)all->jpegs->lengths[row]);
     jpeg_read_header(codec, TRUE);
     if ((int64_t)codec->image_height != header[0] || (int64_t)codec->image_width != header[1])
         refuse(to, "it has two sizes");
     if (codec->num_components != 3 && codec->num_components != 1) refuse(to, "its colours are not known here");
-    if (codec->num_components > all->finish.channels) refuse(to, "it has colours, but grey is asked for");
+    if (codec->num_components > all->finish->channels) refuse(to, "it has colours, but grey is asked for");
     if (!headrace_has_end(codec->src->next_input_byte, codec->src->bytes_in_buffer)) refuse(to, "it has no end");
-    codec->out_color_space = all->finish.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    codec->out_color_space = all->finish->channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     codec->scale_num = 1;
-    codec->scale_denom = (unsigned)all->denominators[row];
+    codec->scale_denom = (unsigned)all->jpegs->denominators[row];
     jpeg_start_decompress(codec);
-    if ((int64_t)codec->output_height != parts(header[0], all->denominators[row]) ||
-        (int64_t)codec->output_width != parts(header[1], all->denominators[row]))
+    if ((int64_t)codec->output_height != parts(header[0], all->jpegs->denominators[row]) ||
+        (int64_t)codec->output_width != parts(header[1], all->jpegs->denominators[row]))
         refuse(to, "there are no parts of its size");
     if (!is_complete(codec)) refuse(to, "it is progressive, and its last scans are missing");
 }
@@ -146,8 +146,8 @@ static void decode(j_decompress_ptr codec, const headrace_encoded *all, headrace
     begin(codec, all, row);
     const int begun = headrace_begin_image(&scaling, scratch, all, row);
     if (begun < 0) refuse((failure *)codec->err, "memory is missing");
-    if (begun > 0 && all->turns[row])
-        read_part(codec, scratch, &scaling, all->turns[row]);
+    if (begun > 0 && all->scaled->turns[row])
+        read_part(codec, scratch, &scaling, all->scaled->turns[row]);
     else if (begun > 0)
         read_rows(codec, scratch, &scaling);
     headrace_end_scaling(&scaling);

@@ -14,7 +14,7 @@ static inline int64_t headrace_larger(int64_t one, int64_t other) { return one >
 /* Find out what pixels [axis->begin, axis->begin + axis->count) are made of, of the `size` that those from low to high
  * become. The slots of an axis, from `slot` on, hold it. Returns 0 where memory is missing. */
 int headrace_begin_axis(headrace_axis *axis, headrace_scratch *scratch, int slot, double low, double high, int32_t size,
-                        const headrace_filter *by);
+                        const headrace_scaled *by);
 
 /* Prepare what the two below need, held by a slot. Returns 0 where memory is missing. */
 int headrace_begin_lines(headrace_scaling *scaling, headrace_scratch *scratch, int slot);

@@ -30,23 +30,6 @@ void *headrace_memory(headrace_scratch *scratch, int slot, size_t bytes);
 void headrace_each(int64_t count, int32_t threads, void (*work)(void *context, headrace_scratch *scratch, int64_t row),
                    void *context);
 
-/* What becomes of all scaled images: the arguments of headrace_cut but for the source. */
-typedef struct {
-    int64_t channels;
-    const int32_t *places;
-    const void *table, *fill;
-    const float *terms;
-    int64_t item_bytes;
-    const int64_t *out_grid;
-    int64_t out_stride;
-    void *out;
-    const int32_t *rows, *columns;
-} headrace_finish;
-
-typedef struct {
-    int interpolation, antialias; /* antialias: a curve is as wide as the pixels of the scaled image */
-} headrace_filter;
-
 /* The pixels of a line of the scaled image that are seen, and what they are made of. */
 typedef struct {
     int64_t begin, count;           /* which pixels */
@@ -64,7 +47,7 @@ typedef struct {
 
 /* An image while it is scaled. Rows of the source come one after the other, and scaled rows are made of them. */
 typedef struct {
-    const headrace_finish *finish;
+    const headrace_pixels *finish; /* what becomes of it */
     int64_t row;             /* of the batch */
     int copies;              /* whether the size stays as it is */
     headrace_axis rows, columns;
@@ -78,10 +61,9 @@ typedef struct {
     uint8_t *scaled;
 } headrace_scaling;
 
-/* Begin with one image: box are top, left, bottom and right of its window in the source, size its scaled height and
- * width. Returns 1, or 0 where nothing of it is seen, or -1 where memory is missing. */
-int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_finish *finish,
-                           int64_t row, const double *box, const int32_t *size, const headrace_filter *filter);
+/* Begin with one image. Returns 1, or 0 where nothing of it is seen, or -1 where memory is missing. */
+int headrace_begin_scaling(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_pixels *finish,
+                           int64_t row, const headrace_scaled *scaled);
 
 /* The next row, from rows.source on; pixels: from column columns.source on. The slack behind it may be read. */
 void headrace_scale_row(headrace_scaling *scaling, const uint8_t *pixels);

@@ -78,7 +78,7 @@ static int pick(headrace_axis *axis, headrace_scratch *scratch, int slot, const 
 }
 
 int headrace_begin_axis(headrace_axis *axis, headrace_scratch *scratch, int slot, double low, double high, int32_t size,
-                        const headrace_filter *by) {
+                        const headrace_scaled *by) {
     const int64_t origin = (int64_t)floor(low);
     const stretch from = {origin, (int64_t)ceil(high) - origin, low - (double)origin, (high - low) / size};
     const size_t count = (size_t)axis->count;

@@ -103,16 +103,15 @@ static int all_below(const int32_t *numbers, int64_t count, int64_t limit) {
 /* All images of a batch, which threads share a few at a time. */
 typedef struct {
     task job;
-    int64_t image_stride, count, item_bytes, out_stride;
-    const int64_t *indices;
-    const place *places;
+    const headrace_source *from;
+    const headrace_pixels *to;
     make_planes make; /* null where values are looked up */
     formula by;
-    char *out;
 } batch;
 
 static const uint8_t *image_of(const batch *all, int64_t i) {
-    return i < all->count ? all->job.source + all->indices[i] * all->image_stride : 0;
+    const headrace_source *from = all->from;
+    return i < from->count ? from->data + from->indices[i] * from->image_stride : 0;
 }
 
 /* Values of most columns are computed; those that lines repeat are looked up. */
@@ -129,41 +128,40 @@ static void computed_image(const batch *all, const uint8_t *image, const uint8_t
 }
 
 static void cut_image(const batch *all, int64_t i) {
+    const headrace_pixels *to = all->to;
     const uint8_t *image = image_of(all, i), *ahead = image_of(all, i + AHEAD);
-    char *out = all->out + i * all->out_stride * all->item_bytes;
+    const place *at = (const place *)to->places + i;
+    char *out = (char *)to->out + i * to->image_stride * to->item_bytes;
     if (all->make)
-        computed_image(all, image, ahead, all->places + i, (uint32_t *)out);
-    else if (all->item_bytes == 1)
-        cut_1_image(&all->job, image, ahead, all->places + i, (uint8_t *)out);
-    else if (all->item_bytes == 2)
-        cut_2_image(&all->job, image, ahead, all->places + i, (uint16_t *)out);
+        computed_image(all, image, ahead, at, (uint32_t *)out);
+    else if (to->item_bytes == 1)
+        cut_1_image(&all->job, image, ahead, at, (uint8_t *)out);
+    else if (to->item_bytes == 2)
+        cut_2_image(&all->job, image, ahead, at, (uint16_t *)out);
     else
-        cut_4_image(&all->job, image, ahead, all->places + i, (uint32_t *)out);
+        cut_4_image(&all->job, image, ahead, at, (uint32_t *)out);
 }
 
 static void cut_some(void *context, headrace_scratch *scratch, int64_t number) {
     const batch *all = context;
     (void)scratch;
-    for (int64_t i = number * TOGETHER; i < at_most((number + 1) * TOGETHER, all->count); i++) cut_image(all, i);
+    for (int64_t i = number * TOGETHER; i < at_most((number + 1) * TOGETHER, all->from->count); i++) cut_image(all, i);
 }
 
-int64_t headrace_cut(const uint8_t *source, int64_t image_stride, int64_t images, const int64_t *source_grid,
-                     const int64_t *indices, int64_t count, const int32_t *places, const int32_t *rows,
-                     int64_t height, const int32_t *columns, int64_t width, const void *table, const void *fill,
-                     const float *terms, int64_t item_bytes, const int64_t *out_grid, int64_t out_stride, void *out,
-                     int32_t threads) {
-    const grid *in = (const grid *)source_grid;
-    const place *at = (const place *)places;
-    if (!all_below(rows, height, in->height) || !all_below(columns, width, in->width)) return 0;
-    for (int64_t i = 0; i < count; i++)
-        if ((uint64_t)indices[i] >= (uint64_t)images || !is_sound(at + i, height, width)) return i;
-    batch all = {.job = {in, (const grid *)out_grid, rows, columns, 0, width, 0, table, fill, source, 0, 0},
-                 .image_stride = image_stride, .count = count, .item_bytes = item_bytes, .out_stride = out_stride,
-                 .indices = indices, .places = at, .out = out};
-    all.job.source_end = end_of(source, image_stride, images, in);
-    if (columns) find_inner(&all.job, columns, width);
-    all.job.copies = item_bytes == 1 ? headrace_copies(&all.job) : 0;
-    all.make = item_bytes == 4 && terms ? headrace_planes(&all.job, terms, &all.by) : 0;
-    headrace_each((count + TOGETHER - 1) / TOGETHER, threads, cut_some, &all);
+int64_t headrace_cut(const headrace_source *source, const headrace_pixels *to, int32_t threads) {
+    const grid *in = (const grid *)source->grid;
+    const place *at = (const place *)to->places;
+    const int64_t height = to->row_count, width = to->column_count;
+    if (!all_below(to->rows, height, in->height) || !all_below(to->columns, width, in->width)) return 0;
+    for (int64_t i = 0; i < source->count; i++)
+        if ((uint64_t)source->indices[i] >= (uint64_t)source->images || !is_sound(at + i, height, width)) return i;
+    batch all = {.job = {in, (const grid *)to->grid, to->rows, to->columns, 0, width, 0, to->table, to->fill,
+                         source->data, 0, 0},
+                 .from = source, .to = to};
+    all.job.source_end = end_of(source->data, source->image_stride, source->images, in);
+    if (to->columns) find_inner(&all.job, to->columns, width);
+    all.job.copies = to->item_bytes == 1 ? headrace_copies(&all.job) : 0;
+    all.make = to->item_bytes == 4 && to->terms ? headrace_planes(&all.job, to->terms, &all.by) : 0;
+    headrace_each((source->count + TOGETHER - 1) / TOGETHER, threads, cut_some, &all);
     return -1;
 }

@@ -2,8 +2,7 @@
 
 int headrace_begin_image(headrace_scaling *scaling, headrace_scratch *scratch, const headrace_encoded *all,
                          int64_t row) {
-    return headrace_begin_scaling(scaling, scratch, &all->finish, row, all->boxes + row * 4, all->sizes + row * 2,
-                                  &all->filter);
+    return headrace_begin_scaling(scaling, scratch, all->finish, row, all->scaled);
 }
 
 headrace_part headrace_stored_part(const headrace_scaling *scaling, int32_t turn, int64_t height, int64_t width) {

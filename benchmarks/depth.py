@@ -1,0 +1,169 @@
+"""How many function calls a batch takes, by the depth of the tree of datasets that it comes from.
+
+    python -m benchmarks.depth [--smoke]
+
+Frames are calls of Python functions of the loader's own package while one batch of 8 is loaded, without workers.
+Hops are the longest way down: how many of them are open at once. Neither depends on how fast the machine is.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from benchmarks.common import begin, rival
+from PIL import Image
+
+import headrace
+from headrace import DataLoader, ImageFolder, RandomHorizontalFlip, Resize, TensorDataset, Transform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+BATCH = 8
+DEPTHS = (0, 1, 8, 32)
+SAMPLES = 4096
+
+
+class Calls(NamedTuple):
+    """Calls of Python functions while a batch is loaded."""
+
+    frames: int
+    hops: int
+
+
+class Plus(Transform):
+    """A transform of whole batches."""
+
+    def __call__(self, sample: Any) -> Any:
+        return sample + 1
+
+    def apply_batch(self, batch: Any) -> Any:
+        return batch + 1
+
+
+def count_calls(batches: Iterator[Any], package: Path) -> Calls:
+    """Count the calls of functions of a package while the third batch is loaded."""
+    next(batches)
+    next(batches)
+    root = str(package)
+    frames = hops = depth = 0
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        nonlocal frames, hops, depth
+        if not frame.f_code.co_filename.startswith(root):
+            return
+        if event == "call":
+            frames, depth = frames + 1, depth + 1
+            hops = max(hops, depth)
+        elif event == "return":
+            depth -= 1
+
+    sys.setprofile(profile)
+    try:
+        next(batches)
+    finally:
+        sys.setprofile(None)
+    return Calls(frames, hops)
+
+
+def rows() -> TensorDataset:
+    """The plainest dataset."""
+    return TensorDataset(np.zeros((SAMPLES, 8), np.float32), np.arange(SAMPLES))
+
+
+def maps(depth: int) -> Any:
+    """Transforms of whole batches, one over the other."""
+    dataset: Any = rows()
+    for _ in range(depth):
+        dataset = dataset.map(Plus(), field=0)
+    return dataset
+
+
+def functions(depth: int) -> Any:
+    """Functions of single samples, one over the other."""
+    dataset: Any = rows()
+    for _ in range(depth):
+        dataset = dataset.map(abs, field=0)
+    return dataset
+
+
+def subsets(depth: int) -> Any:
+    """Selections, one over the other."""
+    dataset: Any = rows()
+    for _ in range(depth):
+        dataset = dataset.subset(np.arange(SAMPLES))
+    return dataset
+
+
+def images(folder: str) -> Callable[[int], Any]:
+    """Make flips over a folder of images."""
+
+    def flips(depth: int) -> Any:
+        dataset: Any = ImageFolder(folder, transform=Resize((8, 8)))
+        for _ in range(depth):
+            dataset = dataset.map(RandomHorizontalFlip(), field=0)
+        return dataset
+
+    return flips
+
+
+def write_images(folder: str) -> None:
+    """Write as many small images as the batches take."""
+    for name in "ab":
+        inner = Path(folder, name)
+        inner.mkdir()
+        for number in range(2 * BATCH):
+            Image.new("RGB", (16, 16), (number, 90, 120)).save(inner / f"{number}.jpg")
+
+
+def of_headrace(dataset: Any) -> Calls:
+    """Count headrace's own calls."""
+    return count_calls(iter(DataLoader(dataset, BATCH, shuffle=True, seed=0)), Path(headrace.__file__).parent)
+
+
+def of_grain(depth: int) -> Calls | None:
+    """Count Grain's calls for as many maps."""
+    grain = rival("grain")
+    if grain is None:
+        return None
+    dataset = grain.MapDataset.source(rows()).shuffle(seed=0)
+    for _ in range(depth):
+        dataset = dataset.map(lambda sample: (sample[0] + 1, sample[1]))
+    spec = find_spec("grain")
+    assert spec is not None
+    assert spec.origin is not None
+    return count_calls(iter(dataset.batch(BATCH)), Path(spec.origin).parent)
+
+
+def main() -> None:
+    """Print all of it."""
+    smoke = begin(f"calls for a batch of {BATCH}")
+    depths = DEPTHS[:2] if smoke else DEPTHS
+    with tempfile.TemporaryDirectory() as folder:
+        write_images(folder)
+        trees: dict[str, Callable[[int], Any]] = {
+            "transforms of batches": maps,
+            "functions of samples": functions,
+            "subsets": subsets,
+            "flips over an ImageFolder": images(folder),
+        }
+        print(f"\n{'frames (hops)':28}" + "".join(f"{depth:>14}" for depth in depths))
+        for name, make in trees.items():
+            print_calls(name, [of_headrace(make(depth)) for depth in depths])
+        print_calls("Grain, functions of samples", [of_grain(depth) for depth in depths])
+
+
+def print_calls(name: str, found: list[Calls | None]) -> None:
+    """Print a line of the table."""
+    cells = ["not installed" if each is None else f"{each.frames:,} ({each.hops})" for each in found]
+    print(f"{name:28}" + "".join(f"{cell:>14}" for cell in cells))
+
+
+if __name__ == "__main__":
+    main()

@@ -148,12 +148,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_images(folder)
         trees: dict[str, Callable[[int], Any]] = {
-            "transforms of batches": maps,
-            "functions of samples": functions,
-            "subsets": subsets,
-            "flips over an ImageFolder": images(folder),
+            "headrace, transforms of batches": maps,
+            "headrace, functions of samples": functions,
+            "headrace, subsets": subsets,
+            "headrace, flips over images": images(folder),
         }
-        print(f"\n{'frames (hops)':28}" + "".join(f"{depth:>14}" for depth in depths))
+        print(f"\n{'frames (hops)':32}" + "".join(f"{depth:>14}" for depth in depths))
         for name, make in trees.items():
             print_calls(name, [of_headrace(make(depth)) for depth in depths])
         print_calls("Grain, functions of samples", [of_grain(depth) for depth in depths])
@@ -162,7 +162,7 @@ def main() -> None:
 def print_calls(name: str, found: list[Calls | None]) -> None:
     """Print a line of the table."""
     cells = ["not installed" if each is None else f"{each.frames:,} ({each.hops})" for each in found]
-    print(f"{name:28}" + "".join(f"{cell:>14}" for cell in cells))
+    print(f"{name:32}" + "".join(f"{cell:>14}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -37,8 +37,9 @@ def baseline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         pytest.skip("there is no compiler of C, or none that builds the kernels")
     library = tmp_path_factory.mktemp("baseline") / native.LIBRARY
     options = ["-std=c11", "-O1", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden"]
-    sources = map(str, sorted(SOURCES.glob("*.c")))
-    command = [using, *options, *BUILDS[request.param], *sources, "-o", str(library), "-lm", "-lpthread"]
+    sources = map(str, sorted(SOURCES.glob("*/*.c")))
+    folders = [f"-I{each}" for each in sorted(SOURCES.iterdir())]
+    command = [using, *options, *folders, *BUILDS[request.param], *sources, "-o", str(library), "-lm", "-lpthread"]
     subprocess.run(command, check=True)
     return native.NativeKernels(library)
 

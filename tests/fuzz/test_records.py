@@ -20,4 +20,4 @@ def test_a_few_inputs(kinds: tuple[str, ...]) -> None:
     place.loader.exec_module(records)
     found = native.load()
     tried = records.fuzz(400, seed=0, checked=None if isinstance(found, str) else found, kinds=kinds)
-    assert tried.errors > 100
+    assert tried.errors > 20  # most indexes that are wrong are built anew, without an error

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from benchmarks.common import Contender, begin, per, print_table, race, rival
 
-from headrace.keys import epoch_key
-from headrace.order.permutation import Shuffled
+from headrace.rng.keys import epoch_key
+from headrace.sampling.permutation import Shuffled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

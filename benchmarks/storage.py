@@ -24,8 +24,8 @@ import numpy as np
 from benchmarks.common import Contender, begin, print_table, race, rate, rival
 
 from headrace import DataLoader, TarDataset, TFRecordDataset, kernels
-from headrace.storage.index import index_paths
-from headrace.storage.tfrecord import frame
+from headrace.formats.index import index_paths
+from headrace.formats.tfrecord.framing import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -47,34 +47,34 @@ LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts}
 # The methods of Dataset that make datasets of classes that derive from it: the only circles, in one
 # folder, and open while modules are loaded, since the imports stand in the methods.
 CIRCLES = {
-    ("headrace.data.dataset", "headrace.data.compose"),
-    ("headrace.data.dataset", "headrace.data.mapped"),
-    ("headrace.data.dataset", "headrace.data.cache"),
+    ("headrace.datasets.base", "headrace.datasets.compose"),
+    ("headrace.datasets.base", "headrace.datasets.map"),
+    ("headrace.datasets.base", "headrace.cache.dataset"),
 }
 
 # Who may know of what is foreign; anything else needs a line here and a word in the design.
 ROOMS = {
-    "ctypes": {"headrace.kernels.native", "headrace.workers.orphans"},
-    "torch": {"headrace.adapters.torch"},
-    "jax": {"headrace.adapters.jax"},
-    "PIL": {"headrace.tools", "headrace.cli", "headrace.transforms.decode", "headrace.packing.png"},
+    "ctypes": {"headrace.kernels.native", "headrace.workers.processes.orphans"},
+    "torch": {"headrace.frameworks.torch"},
+    "jax": {"headrace.frameworks.jax"},
+    "PIL": {"headrace.cli", "headrace.cli.main", "headrace.transforms.decode", "headrace.convert.png"},
     "simplejpeg": {"headrace.transforms.decode"},
     "ml_dtypes": {"headrace.transforms.pixels"},
-    "rich": {"headrace.tools", "headrace.cli"},
-    "matplotlib": {"headrace.tools", "headrace.cli"},
-    "argparse": {"headrace.cli"},
+    "rich": {"headrace.cli", "headrace.cli.main"},
+    "matplotlib": {"headrace.cli", "headrace.cli.main"},
+    "argparse": {"headrace.cli.main"},
     "pyarrow": {
-        "headrace.storage.arrow",
-        "headrace.storage.arrow_columns",
-        "headrace.storage.arrow_memory",
-        "headrace.storage.writers.parquet",
+        "headrace.formats.arrow.reader",
+        "headrace.formats.arrow.columns",
+        "headrace.formats.arrow.memory",
+        "headrace.formats.arrow.writer",
     },
-    "fsspec": {"headrace.storage.remote"},
-    "cloudpickle": {"headrace.workers.by_value"},
+    "fsspec": {"headrace.io.remote"},
+    "cloudpickle": {"headrace.workers.pickling.by_value"},
     "multiprocessing": {"headrace.workers"},
-    "lmdb": {"headrace.storage.writers.lmdb"},
-    "msgpack": {"headrace.storage.msgpack"},
-    "mmap": {"headrace.workers", "headrace.storage", "headrace.batch.shared"},
+    "lmdb": {"headrace.formats.lmdb.writer"},
+    "msgpack": {"headrace.formats.lmdb.msgpack"},
+    "mmap": {"headrace.workers", "headrace.io", "headrace.cache.shared_file"},
     "socket": {"headrace.workers"},
 }
 
@@ -183,7 +183,7 @@ def test_no_other_library() -> None:
 def test_frameworks_are_imported_late() -> None:
     """By nobody at load: only where a value of theirs has been met."""
     for found in inside():
-        if found.imported in ("headrace.adapters.torch", "headrace.adapters.jax"):
+        if found.imported in ("headrace.frameworks.torch", "headrace.frameworks.jax"):
             assert found.late, f"{found.importer}, line {found.line}"
 
 
@@ -206,7 +206,7 @@ def test_the_reader_of_imports_reads() -> None:
     """A test that finds nothing forbidden must be able to find it."""
     source = (
         "from typing import TYPE_CHECKING\n"
-        "import headrace.keys\n"
+        "import headrace.rng.keys\n"
         "if TYPE_CHECKING:\n    import torch\nelse:\n    import jax\n"
         "try:\n    import rich\nexcept ImportError:\n    pass\n"
         "class A:\n    import ctypes\n    def f(self):\n        from headrace import data, DataLoader\n"
@@ -214,10 +214,10 @@ def test_the_reader_of_imports_reads() -> None:
     found = [(target, late) for node, late in walk(ast.parse(source)) for target in targets(node)]
     assert found == [
         ("typing", False),
-        ("headrace.keys", False),
+        ("headrace.rng.keys", False),
         ("jax", False),
         ("rich", False),
         ("ctypes", False),
         ("headrace", True),
-        ("headrace.data", True),
+        ("headrace.datasets", True),
     ]

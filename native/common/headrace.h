@@ -1,4 +1,4 @@
-/* The native kernels: what each computes is said in src/headrace/kernels/reference.py, which they match bit for bit.
+/* The native kernels: what each computes is said in src/headrace/kernels/reference/__init__.py, which they match bit for bit.
  *
  * No function keeps state, but for the number of threads that are at work, so any number of threads may call any of them.
  * Arguments are checked by the caller.

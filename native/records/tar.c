@@ -5,7 +5,7 @@
 enum { BLOCK = 512, NAME = 0, NAME_BYTES = 100, SIZE = 124, NUMBER_BYTES = 12, SUM = 148, SUM_BYTES = 8, KIND = 156 };
 enum { MAGIC = 257, PREFIX = 345, PREFIX_BYTES = 155 };
 
-/* What ends a scan; the words for it are in src/headrace/storage/tar.py. */
+/* What ends a scan; the words for it are in src/headrace/formats/tar/archive.py. */
 enum { DONE = 0, FULL = 1, CUT = 2, WRONG_SUM = 3, WRONG_NUMBER = 4, WRONG_PAX = 5, SPARSE = 6, REPEATED = 7, MANY = 8 };
 
 typedef struct {

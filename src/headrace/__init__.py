@@ -13,8 +13,8 @@ import typing
 
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
-from headrace.data import (
-    CachedDataset,
+from headrace.cache.dataset import CachedDataset
+from headrace.datasets import (
     ColumnDataset,
     ConcatDataset,
     Dataset,
@@ -25,11 +25,12 @@ from headrace.data import (
     TensorDataset,
     random_split,
 )
+from headrace.datasets.stats import CacheStats
 from headrace.errors import HeadraceError, HeadraceWarning
-from headrace.failures import BadSample
-from headrace.keys import default_rng, sample_rng
-from headrace.loader import DataLoader
-from headrace.stats import CacheStats, LoaderStats
+from headrace.loader.bad_samples import BadSample
+from headrace.loader.dataloader import DataLoader
+from headrace.loader.stats import LoaderStats
+from headrace.rng.keys import default_rng, sample_rng
 from headrace.transforms import (
     CenterCrop,
     ColorJitter,
@@ -58,18 +59,18 @@ from headrace.transforms import (
 from headrace.workers import WorkerInfo, get_worker_info
 
 if typing.TYPE_CHECKING:
-    from headrace.data.arrow import ArrowDataset, ParquetDataset
-    from headrace.data.files import FilesDataset
-    from headrace.data.images import ImageDataset, ImageFolder
-    from headrace.data.lmdb import LMDBDataset
-    from headrace.data.npy import NpyDataset
-    from headrace.data.opening import open_dataset
-    from headrace.data.tar import TarDataset
-    from headrace.data.tar_stream import TarStream
-    from headrace.data.tfrecords import TFRecordDataset
-    from headrace.data.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
-    from headrace.packing.packer import pack
-    from headrace.storage.remote import RemoteOptions
+    from headrace.convert.write import pack
+    from headrace.datasets.images import ImageDataset, ImageFolder
+    from headrace.datasets.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+    from headrace.formats.arrow.dataset import ArrowDataset, ParquetDataset
+    from headrace.formats.files import FilesDataset
+    from headrace.formats.lmdb.dataset import LMDBDataset
+    from headrace.formats.npy.dataset import NpyDataset
+    from headrace.formats.opening import open_dataset
+    from headrace.formats.tar.dataset import TarDataset
+    from headrace.formats.tar.stream import TarStream
+    from headrace.formats.tfrecord.dataset import TFRecordDataset
+    from headrace.io.remote import RemoteOptions
 
 __all__ = [  # noqa: RUF022 - in plain order
     "ArrowDataset",
@@ -140,18 +141,18 @@ __version__ = "0.1.0"
 
 # Where names are that not everybody needs, who would have to wait for them.
 _LATE = {
-    "open_dataset": "headrace.data.opening",
-    "pack": "headrace.packing.packer",
-    "FilesDataset": "headrace.data.files",
-    "LMDBDataset": "headrace.data.lmdb",
-    "NpyDataset": "headrace.data.npy",
-    "RemoteOptions": "headrace.storage.remote",
-    "TFRecordDataset": "headrace.data.tfrecords",
-    "TarDataset": "headrace.data.tar",
-    "TarStream": "headrace.data.tar_stream",
-    **dict.fromkeys(("ArrowDataset", "ParquetDataset"), "headrace.data.arrow"),
-    **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.data.images"),
-    **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "MNIST"), "headrace.data.vision"),
+    "open_dataset": "headrace.formats.opening",
+    "pack": "headrace.convert.write",
+    "FilesDataset": "headrace.formats.files",
+    "LMDBDataset": "headrace.formats.lmdb.dataset",
+    "NpyDataset": "headrace.formats.npy.dataset",
+    "RemoteOptions": "headrace.io.remote",
+    "TFRecordDataset": "headrace.formats.tfrecord.dataset",
+    "TarDataset": "headrace.formats.tar.dataset",
+    "TarStream": "headrace.formats.tar.stream",
+    **dict.fromkeys(("ArrowDataset", "ParquetDataset"), "headrace.formats.arrow.dataset"),
+    **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.datasets.images"),
+    **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "MNIST"), "headrace.datasets.vision"),
 }
 
 

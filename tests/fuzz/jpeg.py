@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headrace.errors import DecodeError
-from headrace.transforms.decode import decode
+from headrace.images.codecs.decode import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,11 +27,11 @@ import numpy as np
 
 from headrace import TarDataset, TarStream, TFRecordDataset, kernels
 from headrace.errors import HeadraceError
+from headrace.formats.index import index_paths
+from headrace.formats.tfrecord.example import encode
+from headrace.formats.tfrecord.framing import frame
 from headrace.kernels import native, reference
 from headrace.kernels.scans import FeatureScan, TarScan
-from headrace.storage.example import encode
-from headrace.storage.index import index_paths
-from headrace.storage.tfrecord import frame
 
 sys.path.insert(0, str(Path(__file__).parent))
 

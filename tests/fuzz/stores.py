@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from headrace import CachedDataset, LMDBDataset, NpyDataset, TarDataset, TFRecordDataset
-from headrace.data.dataset import Dataset
-from headrace.storage import index as indexing
-from headrace.storage.index import index_paths, open_index
-from headrace.storage.kept import FIRST, HEAD, UNIT, _crc
-from headrace.storage.lmdb import LMDB
-from headrace.storage.source import LocalSource
-from headrace.storage.tar import TAR
-from headrace.storage.tfrecord import TFRECORD, frame
+from headrace.cache.store import FIRST, HEAD, UNIT, _crc
+from headrace.datasets.base import Dataset
+from headrace.formats import index as indexing
+from headrace.formats.index import index_paths, open_index
+from headrace.formats.lmdb.reader import LMDB
+from headrace.formats.tar.archive import TAR
+from headrace.formats.tfrecord.framing import TFRECORD, frame
+from headrace.io.source import LocalSource
 
 PAGE = 4096
 Attempt = Callable[[Callable[[], Any]], Any]

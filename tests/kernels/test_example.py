@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import ArgumentError
+from headrace.formats.tfrecord.example import encode
 from headrace.kernels import native, reference
 from headrace.kernels.scans import FeatureScan
-from headrace.storage.example import encode
 
 if TYPE_CHECKING:
     from headrace.kernels import Kernels

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import ArgumentError
+from headrace.formats.tfrecord.framing import frame
 from headrace.kernels import Kernels, native, reference
-from headrace.storage.tfrecord import frame
 
 
 def scanned(kernels: Kernels, data: bytes, position: int = 0, capacity: int = 100) -> tuple[list[bytes], int, int]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import headrace
-from headrace.workers.template import prepare_template
+from headrace.workers.processes.template import prepare_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

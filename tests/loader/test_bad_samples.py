@@ -26,10 +26,10 @@ from headrace import (
     sample_rng,
 )
 from headrace.errors import TooManyErrorsError, UnexpectedStopIterationError
-from headrace.failures import name_file
+from headrace.errors.notes import name_file
 from headrace.kernels import reference
-from headrace.keys import each_sample
-from headrace.position import Epoch
+from headrace.loader.cursor import Epoch
+from headrace.rng.keys import each_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ import pytest
 
 from headrace import DataLoader, Dataset, IterableDataset, TensorDataset, sample_rng
 from headrace.errors import ArgumentError, StateError
-from headrace.order.blocks import BlockShuffled, EqualBlocks, GivenBlocks
-from headrace.position import Epoch
+from headrace.loader.cursor import Epoch
+from headrace.sampling.blocks import BlockShuffled, EqualBlocks, GivenBlocks
 
 pytestmark = pytest.mark.usefixtures("by_value")
 BLOCK: dict[str, Any] = {"shuffle": "block", "block_size": 7, "window": 3, "seed": 5}

@@ -20,11 +20,11 @@ from headrace import (
     RandomHorizontalFlip,
     StackDataset,
     TensorDataset,
-    adapters,
     default_collate,
     random_split,
 )
-from headrace.data.randomness import runs_foreign_code
+from headrace import frameworks as adapters
+from headrace.cache.randomness import runs_foreign_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

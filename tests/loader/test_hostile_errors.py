@@ -9,8 +9,8 @@ import pytest
 
 from headrace import DataLoader, Dataset, IterableDataset
 from headrace.errors import HeadraceWarning
-from headrace.failures import add_note, text_of
-from headrace.workers.pickling import dump_error, load_error
+from headrace.errors.notes import add_note, text_of
+from headrace.workers.pickling.messages import dump_error, load_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

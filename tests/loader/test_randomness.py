@@ -20,7 +20,7 @@ from headrace import (
     TensorDataset,
     sample_rng,
 )
-from headrace.order.permutation import Shuffled
+from headrace.sampling.permutation import Shuffled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

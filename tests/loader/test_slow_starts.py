@@ -10,7 +10,7 @@ import pytest
 
 from headrace import DataLoader
 from headrace.errors import HeadraceWarning
-from headrace.pools import PoolKeeper
+from headrace.loader.pools import PoolKeeper
 from headrace.workers import InlinePool
 
 pytestmark = pytest.mark.usefixtures("by_value", "forks_quietly")

@@ -11,7 +11,7 @@ import pytest
 
 from headrace import DataLoader
 from headrace.errors import NotPicklableError
-from headrace.workers.pickling import dump_work, load
+from headrace.workers.pickling.messages import dump_work, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace import DataLoader, Dataset, IterableDataset, TensorDataset, adapters, get_worker_info
+from headrace import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
+from headrace import frameworks as adapters
 from headrace.errors import WorkerTimeoutError
 from headrace.testing import check_same
 

@@ -494,10 +494,10 @@ def test_a_worker_imports_what_the_dataset_needs_and_nothing_else(tmp_path: Path
         """
     )
     imported = set(script.output().split())
-    assert {"headrace.workers.serve", "mine", "colorsys"} < imported
+    assert {"headrace.workers.processes.serve", "mine", "colorsys"} < imported
     frameworks = {"torch", "jax", "PIL", "cloudpickle"}
     assert not imported & (
-        {"mailbox", "multiprocessing", "asyncio", "subprocess", "headrace.workers.crew"} | frameworks
+        {"mailbox", "multiprocessing", "asyncio", "subprocess", "headrace.workers.processes.supervisor"} | frameworks
     )
 
 

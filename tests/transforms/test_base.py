@@ -28,12 +28,12 @@ from headrace import (
     ToFloat,
     Transform,
 )
+from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.faces import batch_function
-from headrace.keys import each_sample, use_keys
+from headrace.images.layout import Axes, image_axes
 from headrace.pipeline.compile import compile_dataset
+from headrace.rng.keys import each_sample, use_keys
 from headrace.transforms.base import per_channel
-from headrace.transforms.layout import Axes, image_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

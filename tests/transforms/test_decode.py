@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from headrace import kernels
+from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentError, ArgumentTypeError, DecodeError
-from headrace.faces import batch_function
+from headrace.images.codecs.decode import decode
 from headrace.transforms import Decode, read_header
-from headrace.transforms.decode import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

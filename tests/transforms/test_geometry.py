@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from headrace import CenterCrop, Pad, RandomCrop, RandomHorizontalFlip, RandomVerticalFlip
 from headrace.errors import ArgumentError
-from headrace.keys import draw, use_keys
-from headrace.transforms.layout import Axes, image_axes
+from headrace.images.layout import Axes, image_axes
+from headrace.rng.keys import draw, use_keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headrace import DataLoader, TensorDataset
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.keys import draw, use_keys
+from headrace.rng.keys import draw, use_keys
 from headrace.transforms import RandomResizedCrop, Resize
 from headrace.transforms.chance import Window, more_words, random_windows
 

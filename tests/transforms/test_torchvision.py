@@ -27,7 +27,7 @@ from headrace import (
     Resize,
     ToFloat,
 )
-from headrace.keys import draw, sample_rng, use_keys
+from headrace.rng.keys import draw, sample_rng, use_keys
 from headrace.transforms.chance import random_windows
 
 torch = pytest.importorskip("torch")

@@ -10,7 +10,7 @@ import pytest
 
 from headrace.testing import check_pool
 from headrace.workers import InlinePool, ThreadPool
-from headrace.workers.processes import ProcessPool
+from headrace.workers.processes.pool import ProcessPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
-from headrace import adapters
+from headrace import frameworks as adapters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import adapters
-from headrace.batch import structure
+from headrace import frameworks as adapters
+from headrace.batch import tree as structure
 from headrace.batch.arena import empty
 from headrace.batch.promotion import promotable, promoted
 from headrace.errors import ArgumentError, MixedSamplesError, RaggedSamplesError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.adapters import Adapter
+    from headrace.frameworks import Adapter
 
 __all__ = ["default_collate", "join_numbers"]
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.batch.capabilities import batch_function, capability
 from headrace.batch.collate import join_numbers
-from headrace.faces import batch_function, fast_face
-from headrace.pipeline.capabilities import capability
+from headrace.images.encoded import begins_encoded
+from headrace.images.fuse import flat_steps
+from headrace.images.layout import is_own
 from headrace.pipeline.layouts import are_apart, with_layouts
 from headrace.pipeline.nodes import Cached, Concat, Map, Node, Select, Source, Zip, describe
 from headrace.pipeline.read_plan import (
@@ -25,11 +27,6 @@ from headrace.pipeline.read_plan import (
     ZipPlan,
 )
 from headrace.pipeline.reading import check_index, read_each, read_many, read_readable
-from headrace.transforms.base import ImageTransform
-from headrace.transforms.decode import Decode
-from headrace.transforms.encoded import begins_encoded
-from headrace.transforms.fuse import flat_steps
-from headrace.transforms.layout import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -199,7 +196,7 @@ def _decode_together(node: Concat, slots: tuple[int, ...], steps: list[Mapped]) 
     return plan if plan.decodes else None
 
 
-def _decoded_alike(node: Concat) -> tuple[int | str | None, list[Decode], list[Node]] | None:
+def _decoded_alike(node: Concat) -> tuple[int | str | None, list[Any], list[Node]] | None:
     """Return how the images of all datasets are decoded, if that is alike and all that is done to them.
 
     Returns:
@@ -218,15 +215,15 @@ def _decoded_alike(node: Concat) -> tuple[int | str | None, list[Decode], list[N
     return first[0], first[1], files
 
 
-def _decoded(node: Node) -> tuple[int | str | None, list[Decode], Node] | None:
+def _decoded(node: Node) -> tuple[int | str | None, list[Any], Node] | None:
     """Return the field that is decoded, by which functions, and what is decoded, if nothing else is done."""
     selects: list[Select] = []
-    functions: list[Decode] = []
+    functions: list[Any] = []
     fields: set[int | str | None] = set()
     while isinstance(node, Map | Select):
         if isinstance(node, Select):
             selects.append(node)
-        elif type(node.fn) is Decode and node.input_slot is None:
+        elif capability(node.fn, "decodes_to") is not None and node.input_slot is None:
             functions.append(node.fn)
             fields.add(node.field)
         else:
@@ -297,7 +294,7 @@ def _pass_field(steps: list[Mapped]) -> tuple[int | str | None] | None:
 
 
 def _may_be_written(function: Any) -> bool:
-    return isinstance(function, ImageTransform) and fast_face(function, "lower", "transform") is not None
+    return capability(function, "lower") is not None
 
 
 # ---------------------------------------------------------------------- what a tree can do

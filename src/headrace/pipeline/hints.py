@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.pipeline.capabilities import add_counters, capability, checked_blocks, concat_blocks
+from headrace.batch.capabilities import capability
+from headrace.pipeline.blocks import add_counters, checked_blocks, concat_blocks
 from headrace.pipeline.nodes import Cached, Concat, Map, Node, Select, Source, Zip
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.pipeline.capabilities import capability
+from headrace.batch.capabilities import capability
+from headrace.images.layout import entry_layouts, layout_after
 from headrace.pipeline.nodes import Cached, Concat, Map, Node, Select, Source, Zip
-from headrace.transforms.layout import entry_layouts, layout_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

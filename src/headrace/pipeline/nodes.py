@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headrace.pipeline.capabilities import capability
+from headrace.batch.capabilities import capability
 
 if TYPE_CHECKING:
     from collections.abc import Callable

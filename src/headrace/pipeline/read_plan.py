@@ -14,25 +14,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from headrace.batch.capabilities import batch_function, capability
 from headrace.batch.collate import default_collate, join_numbers
-from headrace.batch.merge import merge
-from headrace.batch.structure import get_field, replace_field
-from headrace.faces import batch_function
-from headrace.failures import add_note
-from headrace.keys import Chain, notice_unnamed, part, slot
-from headrace.pipeline.capabilities import capability
-from headrace.pipeline.columns import collate_columns, gives_columns
+from headrace.batch.scatter import merge
+from headrace.batch.tree import get_field, replace_field
+from headrace.errors.notes import add_note
+from headrace.images.encoded import become_one_size, make_batch, make_sample
+from headrace.images.fuse import Writer, apply_to_rows
+from headrace.images.layout import in_layout
+from headrace.pipeline.hugging_face import collate_columns, gives_columns
 from headrace.pipeline.reading import check_indices, read_each, read_many
-from headrace.transforms.encoded import become_one_size, make_batch, make_sample
-from headrace.transforms.fuse import Writer, apply_to_rows
-from headrace.transforms.layout import in_layout
+from headrace.rng.keys import Chain, notice_unnamed, part, slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.layout import Step
+    from headrace.images.layout import Step
 
 __all__ = [
     "ConcatPlan",

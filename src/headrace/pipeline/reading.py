@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
-from headrace.failures import add_note, without_frames
-from headrace.keys import each_sample, notice_unnamed
+from headrace.errors.notes import add_note, without_frames
+from headrace.rng.keys import each_sample, notice_unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import adapters
+from headrace import frameworks as adapters
+from headrace.batch.capabilities import capability
 from headrace.batch.collate import default_collate
-from headrace.batch.structure import children
+from headrace.batch.tree import children
 from headrace.errors import ArgumentTypeError
-from headrace.keys import use_keys
-from headrace.pipeline.capabilities import capability
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.reading import check_dataset as check_methods
+from headrace.rng.keys import use_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

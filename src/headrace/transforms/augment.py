@@ -8,10 +8,10 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
-from headrace.keys import draw
+from headrace.images.interpolation import check_interpolation
+from headrace.rng.keys import draw
 from headrace.transforms.base import RandomImageTransform, per_channel
 from headrace.transforms.color import as_planes, change_brightness, change_contrast, change_saturation, colour_channels
-from headrace.transforms.interpolation import check_interpolation
 from headrace.transforms.operations import (
     Sampling,
     autocontrast,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.layout import Axes
+    from headrace.images.layout import Axes
 
     Apply = Callable[[NDArray[Any], float, Sampling], NDArray[Any]]
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import adapters
+from headrace import frameworks as adapters
 from headrace.batch.arena import empty
+from headrace.batch.capabilities import capability
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.faces import fast_face
-from headrace.transforms.layout import LAYOUTS, find_layout, image_axes, is_own
+from headrace.images.layout import LAYOUTS, find_layout, image_axes, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.layout import Axes
+    from headrace.images.layout import Axes
 
 __all__ = ["ImageTransform", "RandomImageTransform", "Transform", "per_channel"]
 
@@ -27,7 +27,7 @@ class Transform(ABC):
     """A function of one sample that can also be applied to a whole batch, with the same result.
 
     Any function of a sample may stand in a chain; one that is a Transform lets the loader work on
-    whole batches. Randomness comes from `headrace.sample_rng()`, or from `headrace.keys.draw`.
+    whole batches. Randomness comes from `headrace.sample_rng()`, or from `headrace.rng.keys.draw`.
 
     >>> class Double(Transform):
     ...     def __call__(self, sample):
@@ -72,7 +72,7 @@ def per_channel(name: str, values: float | Sequence[float], images: NDArray[Any]
     Raises:
         ArgumentError: there are neither one nor as many numbers as channels, or the dtype cannot hold them.
 
-    >>> from headrace.transforms.layout import Axes
+    >>> from headrace.images.layout import Axes
     >>> per_channel("mean", [1, 2], np.zeros((8, 2, 4, 4)), Axes(2, 3, 1)).shape
     (2, 1, 1)
     """
@@ -167,7 +167,7 @@ class ImageTransform(Transform):
         """
         images, adapter = _as_array(value)
         if not batched and images.ndim > (3 if self.layout is None else len(self.layout)):
-            face = fast_face(self, "apply_in_layout", "apply_batch")
+            face = capability(self, "apply_in_layout")
             return self.apply_batch(value) if face is None else face(value, layout, batched=True)
         if not batched:
             images = images[np.newaxis]

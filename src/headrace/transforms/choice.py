@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import adapters
+from headrace import frameworks as adapters
 from headrace.batch.arena import empty
+from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.faces import batch_function
-from headrace.keys import draw, part, slot
+from headrace.images.layout import entry_layouts, layout_after, run_step
+from headrace.rng.keys import draw, part, slot
 from headrace.transforms.augment import TrivialAugmentWide
 from headrace.transforms.base import Transform
 from headrace.transforms.chance import check_probability, fractions, happens
@@ -19,7 +20,6 @@ from headrace.transforms.color import ColorJitter, RandomGrayscale
 from headrace.transforms.compose import Compose
 from headrace.transforms.erasing import RandomErasing
 from headrace.transforms.geometry import RandomHorizontalFlip, RandomVerticalFlip
-from headrace.transforms.layout import entry_layouts, layout_after, run_step
 from headrace.transforms.pixels import Normalize
 
 if TYPE_CHECKING:

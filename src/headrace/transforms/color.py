@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.keys import draw
+from headrace.rng.keys import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform
 from headrace.transforms.chance import check_probability, fractions, happens
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.layout import Axes
+    from headrace.images.layout import Axes
 
 __all__ = [
     "ColorJitter",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentTypeError
-from headrace.faces import batch_function
+from headrace.images.encoded import become_one_size, begins_encoded, make_batch, make_sample
+from headrace.images.layout import entry_layouts, run_steps
 from headrace.transforms.base import Transform
-from headrace.transforms.encoded import become_one_size, begins_encoded, make_batch, make_sample
-from headrace.transforms.layout import entry_layouts, run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from headrace.transforms.layout import Step
+    from headrace.images.layout import Step
 
 __all__ = ["Compose"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.keys import draw
+from headrace.rng.keys import draw
 from headrace.transforms.base import RandomImageTransform, per_channel
 from headrace.transforms.chance import Window, check_probability, check_range, happens, more_words, random_windows
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.layout import Axes
+    from headrace.images.layout import Axes
 
 __all__ = ["RandomErasing"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
-from headrace.keys import draw
+from headrace.rng.keys import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform, per_channel
 from headrace.transforms.chance import check_probability
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.layout import Axes
-    from headrace.transforms.recipe import Recipe
+    from headrace.images.layout import Axes
+    from headrace.images.program import Recipe
 
 __all__ = ["CenterCrop", "Pad", "RandomCrop", "RandomHorizontalFlip", "RandomVerticalFlip"]
 

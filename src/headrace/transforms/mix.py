@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import adapters
+from headrace import frameworks as adapters
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.keys import sample_rng
-from headrace.transforms.layout import LAYOUTS, image_axes
+from headrace.images.layout import LAYOUTS, image_axes
+from headrace.rng.keys import sample_rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,15 +8,15 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.images.layout import Axes, is_own
 from headrace.transforms.base import ImageTransform, per_channel
-from headrace.transforms.layout import Axes, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
-    from headrace.transforms.recipe import Recipe
+    from headrace.images.program import Recipe
 
 __all__ = ["Normalize", "ToCHW", "ToFloat"]
 

@@ -9,22 +9,22 @@ import numpy as np
 from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.images.interpolation import check_interpolation
+from headrace.images.program import channels_last
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Pixels, Scaling
 from headrace.kernels.taps import Taps, taps
-from headrace.keys import draw
+from headrace.rng.keys import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform
 from headrace.transforms.chance import Window, check_range, random_windows
-from headrace.transforms.interpolation import check_interpolation
-from headrace.transforms.recipe import channels_last
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from headrace.transforms.layout import Axes
-    from headrace.transforms.recipe import Recipe
+    from headrace.images.layout import Axes
+    from headrace.images.program import Recipe
 
 __all__ = ["RandomResizedCrop", "Resize"]
 

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace import adapters
+from headrace import frameworks as adapters
 
 __all__ = ["WorkerInfo", "be_worker_process", "be_worker_thread", "get_worker_info"]
 

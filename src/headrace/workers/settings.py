@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace import adapters
+from headrace import frameworks as adapters
 
 __all__ = ["ProgramSettings"]
 

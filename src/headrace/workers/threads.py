@@ -17,12 +17,12 @@ from threading import Thread, current_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from headrace.batch.structure import count_bytes
+from headrace.batch.tree import count_bytes
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
-from headrace.failures import set_cause, text_of
+from headrace.errors.notes import set_cause, text_of
 from headrace.workers.base import check_home, have_ended, interrupted
-from headrace.workers.interrupts import end_surely
-from headrace.workers.window import Window
+from headrace.workers.in_flight import Window
+from headrace.workers.processes.interrupts import end_surely
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

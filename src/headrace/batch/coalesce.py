@@ -1,0 +1,66 @@
+"""Small batches that are loaded several at a time: what a call of a worker costs is then paid once for all of them.
+
+What a worker is told, and what it tells, takes some dozen microseconds, in which Python's lock is held; batches of
+rows in memory take no longer themselves. As one large batch they are read at once, and handed out as parts of it.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.batch.tree import count_bytes, fields, map_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["LARGE", "batches_together", "split"]
+
+# What goes together has no more bytes than this, so that little more is in flight than the batches of the window,
+# and who keeps one batch keeps little more than that.
+LARGE = 1 << 22
+_MOST = 32  # batches
+
+
+def batches_together(batch: Any, samples: int, limit: int) -> int:
+    """How many batches like this one should go together.
+
+    Args:
+        batch: a batch.
+        samples: how many samples it has.
+        limit: bytes that they may have together.
+
+    >>> batches_together((np.zeros((64, 1000)), np.zeros(64)), 64, limit=2_100_000)
+    4
+    >>> batches_together(["text"] * 64, 64, limit=2_100_000)
+    1
+    """
+    if not all(_has_rows(leaf, samples) for leaf in fields(batch)):
+        return 1
+    return max(1, min(_MOST, limit // max(1, count_bytes(batch))))
+
+
+def split(batch: Any, parts: Sequence[int]) -> list[Any]:
+    """The batches that were loaded as one.
+
+    Args:
+        batch: arrays, or containers of them.
+        parts: how many samples each of the batches has.
+
+    >>> split((np.arange(5), np.arange(5) * 10), (3, 2))
+    [(array([0, 1, 2]), array([ 0, 10, 20])), (array([3, 4]), array([30, 40]))]
+    """
+    rows = [slice(start, stop) for start, stop in pairwise(accumulate(parts, initial=0))]
+    return [map_fields(itemgetter(some), batch) for some in rows]
+
+
+def _has_rows(leaf: Any, samples: int) -> bool:
+    """Whether it is an array whose rows are samples, and slices of it are views."""
+    if not isinstance(leaf, np.ndarray):
+        kind = type(leaf)
+        if (kind.__module__, kind.__qualname__) != ("torch", "Tensor"):
+            return False
+    return leaf.ndim > 0 and len(leaf) == samples

@@ -1,0 +1,98 @@
+"""`headrace pack`: what lies at a path is packed to another one."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from headrace.cli.rate import bar, summary
+from headrace.cli.target import look_in_current_folder
+from headrace.convert.write import pack
+from headrace.errors import ArgumentError
+from headrace.formats.opening import format_at, open_dataset
+from headrace.pipeline.reading import check_dataset
+
+if TYPE_CHECKING:
+    from headrace.pipeline.reading import Indexable
+
+__all__ = ["open_source", "run"]
+
+
+def run(
+    source: str, target: str, *, limit: int | None = None, train: bool = True, workers: int = 0, **arguments: Any
+) -> None:
+    """Pack, with a line of progress on terminals, and print where it went and how fast.
+
+    Args:
+        source: a path, a pattern, or `module:object`.
+        target: where to.
+        limit: pack only so many samples, from the first on.
+        train: which part of MNIST and CIFAR.
+        workers: workers that read and encode.
+        **arguments: of `headrace.pack`.
+    """
+    dataset = open_source(source, raw=_writes_tar(target, arguments.get("format")), train=train)
+    if limit is not None:
+        dataset = _limited(dataset, limit)
+    start = monotonic()
+    try:
+        with bar("packing") as progress:
+            packed = pack(dataset, target, workers=workers, progress=progress, **arguments)
+    except KeyboardInterrupt:
+        if Path(f"{target}.packing").exists():
+            print(f"stopped; what is packed is in {target}.packing: go on with --resume", file=sys.stderr)
+        raise
+    several = f"{packed.paths[0]} ... {packed.paths[-1].name}, {len(packed.paths)} shards"
+    print(several if len(packed.paths) > 1 else packed.paths[0])
+    print(summary(packed.samples, packed.bytes, monotonic() - start))
+
+
+def open_source(source: str, *, raw: bool = False, train: bool = True) -> Indexable[Any]:
+    """What a source is.
+
+    Args:
+        source: a path, a pattern, or `module:object` for a dataset, or a function that makes one.
+        raw: leave the files of a tar as they are.
+        train: which part of MNIST and CIFAR.
+
+    Raises:
+        ArgumentError: there is no such module, object or path.
+    """
+    module, _, name = source.partition(":")
+    if name and module.replace(".", "").isidentifier() and not Path(source).exists() and not name.startswith("//"):
+        return _imported(module, name)
+    try:
+        form, _ = format_at(source)
+        return open_dataset(source, images=False, fields=not (raw and form == "tar"), train=train)
+    except FileNotFoundError as error:
+        raise ArgumentError(str(error)) from error
+
+
+def _imported(module: str, name: str) -> Indexable[Any]:
+    look_in_current_folder()
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ArgumentError(f"{module}:{name} is not there ({error}); give a path, or module:object") from error
+    if callable(found) and not hasattr(type(found), "__getitem__"):
+        found = found()
+    check_dataset(found, f"{module}:{name}")
+    dataset: Indexable[Any] = found
+    return dataset
+
+
+def _writes_tar(target: str, form: str | None) -> bool:
+    return form == "tar" or (form is None and target.endswith(".tar"))
+
+
+def _limited(dataset: Indexable[Any], limit: int) -> Indexable[Any]:
+    from headrace.datasets.compose import Subset
+
+    if limit < 1:
+        raise ArgumentError(f"limit must be at least 1, got {limit}")
+    return Subset(dataset, range(min(limit, len(dataset))))

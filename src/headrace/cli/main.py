@@ -1,0 +1,250 @@
+"""The `headrace` command: reads the arguments and calls the tool, which is imported only then."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NoReturn
+
+from headrace import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+FAILED = 2
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+# The extras that a command may need, each with the module that shows that it is there.
+_EXTRAS = {"cli": "rich", "images": "PIL"}
+
+
+class _UsageError(Exception):
+    """The command line or the installation does not allow what was asked for."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without repeating the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing."""
+        raise _UsageError(f"{self.prog}: {message}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are one line on standard error.
+
+    Args:
+        argv: the arguments behind `headrace`, those of the process without it.
+
+    Returns:
+        0 for success, 1 where `verify` found something bad, 2 for arguments that cannot be used, an extra that is not
+        installed, and any other error, 130 for Ctrl-C.
+
+    >>> main(["info", "--verbose"])  # says on standard error: headrace: unrecognized arguments: --verbose
+    2
+
+    """
+    try:
+        args = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int | None] = args.command
+        code = command(args) or 0
+        sys.stdout.flush()  # here, where a closed pipe can still be caught
+    except SystemExit as end:  # --help and --version
+        return int(end.code or 0)
+    except _UsageError as error:
+        return _failed(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, say `head`, has seen enough. Nothing may be written at exit any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        from headrace.cli.failure import one_line  # no other command needs it
+
+        return _failed(f"headrace {args.name}: {_as_options(one_line(error))}")
+    return code
+
+
+def _as_options(text: str) -> str:
+    """A remedy that names arguments, as options of the command line."""
+    return (
+        text.replace("overwrite=True", "--force")
+        .replace("resume=True", "--resume")
+        .replace("give format=", "give --format")
+        .replace("num_workers", "--workers")
+    )
+
+
+def _failed(line: str) -> int:
+    print(line, file=sys.stderr)
+    return FAILED
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="headrace", description="A data loader for training: tools around it.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"headrace {__version__}")
+    parser.set_defaults(command=lambda _: parser.print_help())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
+    _add_demo(commands)
+    _add_info(commands)
+    _add_show(commands)
+    _add_pack(commands)
+    _add_verify(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "train a small network on handwritten digits, in a few seconds"
+    demo = commands.add_parser("demo", help=text, description=text.capitalize(), allow_abbrev=False)
+    demo.add_argument("--epochs", type=int, default=20, metavar="N", help="default: %(default)s")
+    demo.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
+    demo.add_argument("--seed", type=int, default=0, metavar="N", help="one seed is one result; default: %(default)s")
+    demo.add_argument(
+        "--out",
+        default="headrace-demo",
+        metavar="FOLDER",
+        help="where to put a picture of the first batch; default: %(default)s",
+    )
+    demo.set_defaults(command=_demo)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    _require("demo", "cli", "images")
+    from headrace.cli import demo
+
+    demo.run(args.epochs, args.batch_size, args.seed, args.out)
+
+
+def _add_info(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "what is installed, which kernels run, what could be added"
+    info = commands.add_parser("info", help=text, description=text.capitalize(), allow_abbrev=False)
+    info.set_defaults(command=_info)
+
+
+def _info(args: argparse.Namespace) -> None:  # noqa: ARG001 - every command takes the arguments
+    from headrace.cli import info
+
+    print(info.report())
+
+
+def _add_show(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "draw the images of a batch with their labels, before and after augmentation"
+    show = commands.add_parser("show", help=text, description=text.capitalize(), allow_abbrev=False)
+    show.add_argument(
+        "target",
+        metavar="TARGET",
+        help="a folder with a folder of images for each class, which gets the usual augmentation (a random resized "
+        "crop to 224 pixels and a flip); or module:object, where the object is a DataLoader, a dataset or a function "
+        "that makes one",
+    )
+    show.add_argument("--step", type=int, default=0, metavar="N", help="which batch; default: %(default)s")
+    show.add_argument("--epoch", type=int, default=0, metavar="N", help="of which epoch; default: %(default)s")
+    show.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
+    show.add_argument(
+        "--batch-size", type=int, default=16, metavar="N", help="where TARGET is no loader; default: %(default)s"
+    )
+    show.add_argument(
+        "--out",
+        default="headrace-show.png",
+        metavar="FILE",
+        help="the image file: a PNG, a JPEG or what else its ending says; default: %(default)s",
+    )
+    show.set_defaults(command=_show)
+
+
+def _show(args: argparse.Namespace) -> None:
+    _require("show", "images")
+    from headrace.cli import show
+
+    show.image_format(args.out)  # before a batch is read
+    show.sheet(args.target, args.step, args.epoch, args.seed, args.batch_size).save(args.out)
+    print(args.out)
+
+
+def _add_pack(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "write a dataset to tar, TFRecord, LMDB, Parquet or npy files"
+    pack = commands.add_parser("pack", help=text, description=text.capitalize(), allow_abbrev=False)
+    pack.add_argument(
+        "source",
+        metavar="SRC",
+        help="a folder of images, of the originals of MNIST or CIFAR, or of shards; a tar, TFRecord, LMDB, Parquet, "
+        "npy, Arrow or CSV file, or a pattern of several; or MODULE:OBJECT, a dataset or a function that makes one",
+    )
+    pack.add_argument("target", metavar="DST", help="the file or folder to write")
+    pack.add_argument(
+        "--format", choices=("tar", "tfrecord", "lmdb", "parquet", "npy"), help="default: what DST ends in, else npy"
+    )
+    pack.add_argument("--fields", metavar="NAMES", help="what to call the positions of tuples: image,label")
+    pack.add_argument(
+        "--shard-size", metavar="SIZE", help="bytes of samples in a shard, such as 256MB; default: one shard"
+    )
+    pack.add_argument("--shard-samples", type=int, metavar="N", help="the most samples in a shard")
+    pack.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
+    pack.add_argument("--resume", action="store_true", help="go on with a packing that was stopped")
+    pack.add_argument("--force", action="store_true", help="overwrite what is there, once all is written")
+    _add_reading(pack)
+    pack.set_defaults(command=_pack)
+
+
+def _pack(args: argparse.Namespace) -> None:
+    from headrace.cli import convert as pack
+
+    pack.run(
+        args.source,
+        args.target,
+        format=args.format,
+        fields=args.fields and args.fields.split(","),
+        shard_size=args.shard_size,
+        shard_samples=args.shard_samples,
+        limit=args.limit,
+        resume=args.resume,
+        overwrite=args.force,
+        train=not args.test,
+        workers=args.workers,
+    )
+
+
+def _add_verify(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "read everything, check its sums, decode its images, and list what is bad"
+    verify = commands.add_parser("verify", help=text, description=text.capitalize(), allow_abbrev=False)
+    verify.add_argument("path", metavar="PATH", help="as SRC of headrace pack, but for MODULE:OBJECT")
+    verify.add_argument("--repair", metavar="DST", help="pack the good samples to DST")
+    verify.add_argument("--force", action="store_true", help="overwrite DST")
+    verify.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    _add_reading(verify)
+    verify.set_defaults(command=_verify)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from headrace.cli import verify
+
+    return verify.run(
+        args.path,
+        repair=args.repair,
+        force=args.force,
+        as_json=args.json,
+        train=not args.test,
+        workers=args.workers,
+    )
+
+
+def _add_reading(command: argparse.ArgumentParser) -> None:
+    """The options of commands that read a whole dataset."""
+    workers = os.cpu_count() or 1
+    command.add_argument("--workers", type=int, default=workers, metavar="N", help="default: one a core, %(default)s")
+    command.add_argument("--test", action="store_true", help="of MNIST and CIFAR the part to test with")
+
+
+def _require(command: str, *extras: str) -> None:
+    """Raise if the modules of an extra are missing, naming the extras to install."""
+    missing = [extra for extra in extras if find_spec(_EXTRAS[extra]) is None]
+    if missing:
+        noun = "extras" if len(missing) > 1 else "extra"
+        raise _UsageError(
+            f"headrace {command} needs the {noun} {' and '.join(missing)}: pip install 'headrace[{','.join(missing)}]'"
+        )

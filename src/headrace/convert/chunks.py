@@ -1,0 +1,66 @@
+"""A dataset as the chunks of a format: what workers do while a dataset is packed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.convert.png import with_png
+from headrace.datasets.base import Dataset
+from headrace.loader.cursor import Epoch
+from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.reading import check_index
+from headrace.rng.keys import use_keys
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.convert.fields import Fields
+    from headrace.formats.writer import Chunk, Columns, Format
+    from headrace.pipeline.reading import Indexable
+
+__all__ = ["EncodedChunks"]
+
+_DRAWS = Epoch(0, 0).draws_key  # random transforms draw as in the first epoch of a loader of seed 0
+
+
+class EncodedChunks(Dataset[Any]):
+    """Some samples that follow one another, as a format has them.
+
+    Args:
+        dataset: what is packed.
+        fields: how its values are called.
+        format: in which format.
+        size: how many samples make a chunk.
+    """
+
+    def __init__(self, dataset: Indexable[Any], fields: Fields, format: Format, size: int = 1) -> None:  # noqa: A002
+        self._dataset = dataset
+        self._fields = fields
+        self._format = format
+        self._samples = len(dataset)
+        self.size = size
+
+    def __len__(self) -> int:
+        return -(-self._samples // self.size)
+
+    def __getitem__(self, index: int, /) -> Chunk:
+        first = check_index(index, len(self)) * self.size
+        columns = self._read(np.arange(first, min(first + self.size, self._samples)))
+        if self._format.name == "tar":  # it holds files, and pixels are one only as an image
+            columns = with_png(columns)
+        return self._format.encode(columns, first)
+
+    def releases_gil(self) -> bool:
+        """Whether chunks are best made in threads."""
+        return compile_dataset(self._dataset).releases_gil
+
+    def _read(self, indices: NDArray[np.int64]) -> Columns:
+        plan = compile_dataset(self._dataset)
+        if plan.reads_batches:
+            with suppress(Exception), use_keys(_DRAWS, indices):  # what is wrong gets a name when read one by one
+                return self._fields.of_batch(plan.batch(indices), len(indices))
+        with use_keys(_DRAWS, indices):
+            return self._fields.of_samples(plan.samples(indices, singly=True))

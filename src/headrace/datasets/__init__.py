@@ -1,0 +1,24 @@
+"""What a sample is: datasets, datasets made of others, and how samples and batches are read.
+
+Datasets of image files are in `images`, the classic image sets in `vision`; both are imported where
+they are used.
+"""
+
+from headrace.datasets.base import Dataset, IterableDataset
+from headrace.datasets.compose import ConcatDataset, StackDataset, Subset
+from headrace.datasets.map import MapDataset
+from headrace.datasets.split import random_split
+from headrace.datasets.tables import ColumnDataset
+from headrace.datasets.tensor import TensorDataset
+
+__all__ = [
+    "ColumnDataset",
+    "ConcatDataset",
+    "Dataset",
+    "IterableDataset",
+    "MapDataset",
+    "StackDataset",
+    "Subset",
+    "TensorDataset",
+    "random_split",
+]

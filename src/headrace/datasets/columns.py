@@ -1,0 +1,256 @@
+"""Columns: the values of one field of many samples, and datasets that are made of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from headrace import frameworks as adapters
+from headrace import kernels
+from headrace.batch.arena import empty
+from headrace.batch.collate import default_collate
+from headrace.batch.rows import rows_differ
+from headrace.datasets.base import Dataset
+from headrace.errors import ArgumentError, CollateError
+from headrace.images.layout import find_layout
+from headrace.pipeline.nodes import Node, Source
+from headrace.pipeline.read_plan import Rows
+from headrace.pipeline.reading import check_index, check_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.frameworks import Adapter
+
+__all__ = ["ArrayColumn", "DatasetColumn", "DatasetOfColumns", "ListColumn"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+_INT64 = np.dtype(np.int64)
+# Bytes that NumPy has taken by the time that a kernel is called. More of them lie far apart, and the kernel alone
+# fetches those ahead.
+_FEW = 1 << 12
+
+
+class DatasetColumn(Protocol):
+    """The values of a field.
+
+    Attributes:
+        length: how many.
+        array: all of them in memory that NumPy sees; None where they are not there.
+    """
+
+    length: int
+    array: NDArray[Any] | None
+
+    @property
+    def gathers(self) -> bool:
+        """Whether rows are gathered without Python's lock."""
+
+    def wrap(self, array: NDArray[Any]) -> Any:
+        """Return rows of the array as a batch has them."""
+
+    def row(self, index: int) -> Any:
+        """Return the value at an index below the length."""
+
+    def gather(self, rows: NDArray[np.int64]) -> Any:
+        """Return what a batch has of the values at the indices; an IndexError where there is none."""
+
+
+class DatasetOfColumns(Dataset[T_co], Generic[T_co]):
+    """Samples whose fields lie in columns, all of one length."""
+
+    _columns: list[DatasetColumn]
+    _length: int
+
+    def _set_columns(self, columns: Sequence[DatasetColumn]) -> None:
+        self._columns = list(columns)
+        self._length = self._columns[0].length
+        arrays = [column for column in self._columns if isinstance(column, ArrayColumn)]
+        framework = adapters.common_framework(column.tensor for column in arrays)
+        for column in arrays:
+            column.numbers_join(framework)
+
+    @abstractmethod
+    def _join(self, values: list[Any]) -> Any:
+        """Return the sample, or batch, of what the columns have of it."""
+
+    @abstractmethod
+    def _position(self, field: int | str | None) -> int | None:
+        """Return which column a field is; None if there is no such field."""
+
+    def node(self) -> Node:
+        """Return the description of the dataset."""
+        return Source(self, draws=False)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int, /) -> T_co:
+        position = check_index(index, self._length)
+        sample: T_co = self._join([column.row(position) for column in self._columns])
+        return sample
+
+    def releases_gil(self) -> bool:
+        """Whether all columns lie where the kernels, or NumPy, gather them without the GIL."""
+        return all(column.gathers for column in self._columns)
+
+    def reads_together(self) -> bool:
+        """Whether rows of several batches can be gathered at once."""
+        return self.releases_gil()
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """Return the batch of the rows at the indices, without a step through single samples.
+
+        Args:
+            indices: shape (n,), int64; negative ones count from the end.
+
+        Raises:
+            OutOfRangeError: an index lies outside the dataset.
+
+        >>> import numpy as np
+        >>> from headrace import TensorDataset
+        >>> TensorDataset(np.arange(5) * 10).get_batch(np.array([3, 1]))
+        (array([30, 10]),)
+        """
+        try:
+            return self._join([column.gather(indices) for column in self._columns])
+        except IndexError:  # negative ones are told apart from wrong ones only here, for speed
+            rows = check_indices(indices, self._length)
+        return self._join([column.gather(rows) for column in self._columns])
+
+    def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
+        """Return where the rows of a field lie, for a function that need not have them gathered.
+
+        Args:
+            indices: shape (n,), int64.
+            field: which.
+
+        Returns:
+            The rows, or None if they are not in memory that NumPy sees, or there is no such field.
+        """
+        position = self._position(field)
+        column = None if position is None else self._columns[position]
+        if column is None or column.array is None:
+            return None
+        rows = check_indices(indices, self._length)
+
+        def complete(value: Any) -> Any:
+            others = enumerate(self._columns)
+            return self._join([value if number == position else other.gather(rows) for number, other in others])
+
+        return Rows(column.array, rows, column.wrap, complete)
+
+    def image_layout(self, field: int | str | None) -> str | None:
+        """Return where the channels of a field are, if it holds images and their shape leaves no doubt."""
+        position = self._position(field)
+        column = None if position is None else self._columns[position]
+        if not isinstance(column, ArrayColumn):
+            return None
+        layout = find_layout(column.shape[1:])
+        return layout if layout != "HW" else None
+
+
+class ArrayColumn:
+    """An array or tensor whose rows are the values of samples, with what reading them needs to know.
+
+    Args:
+        tensor: an array of any framework.
+        name: what errors call it.
+        adapter: the one that owns it.
+
+    Raises:
+        ArgumentError: it has no first dimension.
+    """
+
+    def __init__(self, tensor: Any, name: str, adapter: Adapter) -> None:
+        self.tensor = tensor
+        self._adapter = adapter
+        self._framework: Adapter | None = None
+        self.array = adapter.to_numpy(tensor) if adapter.rebuilds(type(tensor)) else None  # the same memory
+        self.shape = tuple(tensor.shape if hasattr(tensor, "shape") else tensor.data.shape)
+        if not self.shape:
+            raise ArgumentError(f"{name} has shape () and so no first dimension to take samples from")
+        self.length: int = self.shape[0]
+        self._channels_last = adapters.is_channels_last(tensor)
+        # What NumPy takes rows from; of others it would copy all rows first.
+        rows = None if self.array is None else np.asarray(self.array)
+        self._rows = None if rows is None or not (rows.flags.c_contiguous and rows.flags.aligned) else rows
+        self._row_bytes = 0 if rows is None or not self.length else rows[:1].nbytes
+
+    @property
+    def gathers(self) -> bool:
+        """Whether NumPy sees the memory, and numbers lie there."""
+        return self.array is not None and not self.array.dtype.hasobject
+
+    def numbers_join(self, framework: Adapter | None) -> None:
+        """Let batches of numbers be tensors of the framework that other tensors of the dataset are of."""
+        if framework is not None and len(self.shape) == 1 and isinstance(self.tensor, np.ndarray):
+            self._framework = framework
+
+    def wrap(self, array: NDArray[Any]) -> Any:
+        """The array as one of the tensor's kind."""
+        if self._framework is not None:
+            return self._framework.from_numbers(array)
+        return self._adapter.from_numpy(array, self.tensor)
+
+    def row(self, index: int) -> Any:
+        """The row at an index below the length."""
+        return self._adapter.row(self.tensor, index)
+
+    def gather(self, rows: NDArray[np.int64]) -> Any:
+        """The rows at the indices, in new memory; an IndexError where there is none."""
+        array = self.array
+        if array is None:
+            return self._adapter.take(self.tensor, check_indices(rows, self.length))
+        if array.ndim == 1 and array is self.tensor and rows_differ(array.dtype):
+            rows = check_indices(rows, self.length)
+            return self.wrap(default_collate(list(array[rows]), rows))
+        few = len(rows) * self._row_bytes <= _FEW and rows.dtype == _INT64 and rows.ndim == 1
+        if few and self._rows is not None:
+            return self.wrap(self._rows.take(rows, 0))
+        if self._channels_last:
+            array = np.moveaxis(array, 1, -1)
+        out = empty((len(rows), *array.shape[1:]), array.dtype)
+        kernels.active().gather(array, rows, out)
+        return self.wrap(np.moveaxis(out, -1, 1) if self._channels_last else out)
+
+
+class ListColumn:
+    """Values of any kind, such as strings, in a list.
+
+    Args:
+        values: a sequence of them.
+        name: of their field, for errors.
+    """
+
+    array: NDArray[Any] | None = None
+    gathers = False
+
+    def __init__(self, values: Sequence[Any], name: Any) -> None:
+        self._values = values
+        self._name = name
+        self.length = len(values)
+
+    def wrap(self, array: NDArray[Any]) -> Any:
+        """Return the array itself."""
+        return array
+
+    def row(self, index: int) -> Any:
+        """Return the value at an index below the length."""
+        return self._values[index]
+
+    def gather(self, rows: NDArray[np.int64]) -> Any:
+        """Return the batch of the values at the indices."""
+        rows = check_indices(rows, self.length)
+        values = [self._values[row] for row in rows.tolist()]
+        if not values:
+            return []
+        try:
+            return default_collate(values, rows)
+        except CollateError:  # told once more, with the name of the field
+            return default_collate([{self._name: value} for value in values], rows)[self._name]

@@ -1,0 +1,75 @@
+"""A dataset with a function applied to its samples: whole batches at once, or all in one pass, where that can be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.datasets.base import made_by
+from headrace.datasets.composed import ComposedDataset, says
+from headrace.datasets.tables import as_dataset
+from headrace.errors import ArgumentTypeError
+from headrace.pipeline.nodes import Map, Node, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from headrace.pipeline.reading import Indexable
+
+__all__ = ["MapDataset"]
+
+# Where mapped functions draw, by stage: far from the slots of the datasets in a ConcatDataset or StackDataset.
+_FUNCTIONS = 2**30
+
+
+@made_by("map")
+class MapDataset(ComposedDataset[Any]):
+    """A dataset with a function applied to each sample, or to one field of it.
+
+    A function that works on batches, as `headrace.transforms.Transform` does, is applied to whole batches
+    where the dataset reads them, with the same result.
+
+    Args:
+        dataset: any object with `__len__` and `__getitem__`, or a table: a dict of arrays, or a DataFrame.
+        fn: takes a sample, or the field, and returns what replaces it.
+        field: a tuple position, a dict key or the name of a dataclass or namedtuple field; None for
+            the whole sample.
+
+    Raises:
+        ArgumentTypeError: fn cannot be called, or field is neither a position nor a name.
+
+    >>> MapDataset("abc", str.upper)[1]
+    'B'
+    """
+
+    made_of = ("dataset", "fn", "field")
+    keeps_slots = True
+
+    def __init__(self, dataset: Indexable[Any], fn: Callable[[Any], Any], field: int | str | None = None) -> None:
+        dataset = as_dataset(dataset)
+        if not callable(fn):
+            raise ArgumentTypeError(f"map needs a function of one sample, got {fn!r}")
+        if isinstance(field, bool) or not isinstance(field, int | str | None):
+            raise ArgumentTypeError(f"field must be a tuple position, a key or None, got {field!r}")
+        self.dataset = dataset
+        self.fn = fn
+        self.field = field
+        self._stage = _stages(dataset) + 1
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def node(self) -> Node:
+        """Return the description of the dataset.
+
+        Datasets of headrace's own keep places of their own for what they draw, so that one more map changes no draw
+        of theirs. Others may hide a map, which would otherwise come to the place of this one.
+        """
+        slot = None if says(self.dataset, "keeps_slots") else 0
+        return Map(self, describe(self.dataset), self.fn, self.field, (_FUNCTIONS + self._stage,), slot)
+
+
+def _stages(dataset: Any) -> int:
+    """Return how many functions are mapped, one over the other, as far as that is in plain view."""
+    while says(dataset, "keeps_stage"):
+        dataset = dataset.dataset
+    return dataset._stage if type(dataset) is MapDataset else 0  # noqa: SLF001 - of the same class

@@ -1,0 +1,1 @@
+"""Formats of files, a package each; the registry knows them all."""

@@ -1,0 +1,1 @@
+"""Arrow's formats of columns: Arrow and Feather files, Parquet, CSV."""

@@ -1,0 +1,432 @@
+"""Arrow's arrays as fields of samples and batches.
+
+Numbers without nulls are seen where Arrow has them, and copied once, into the batch. What a sample has where a value is
+null is None; no batch has nulls.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from headrace import kernels
+from headrace.batch.arena import empty
+from headrace.batch.collate import default_collate
+from headrace.batch.rows import gather_rows
+from headrace.errors import ArgumentError, CorruptDataError, MixedSamplesError, RaggedSamplesError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.formats.parts import Located
+
+__all__ = ["Block", "Column", "describe_type", "make_column"]
+
+
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_list_view, pa.types.is_large_list_view)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Some rows of columns, and what errors tell of them.
+
+    Attributes:
+        name: of the field.
+        which: the place of each row's column, shape (n,), int64.
+        rows: which of its rows, shape (n,), int64.
+        indices: their indices in the dataset, shape (n,), int64.
+    """
+
+    name: str
+    which: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    indices: NDArray[np.int64]
+
+    def field(self, name: str) -> Wanted:
+        """The same rows of a field inside of this one."""
+        return Wanted(f"{self.name}.{name}", self.which, self.rows, self.indices)
+
+
+class Column(ABC):
+    """One column of a block of rows.
+
+    Attributes:
+        nulls: which rows are null, shape (n,), bool; None where none is.
+    """
+
+    nulls: NDArray[np.bool_] | None = None
+
+    def row(self, row: int) -> Any:
+        """What a sample has of it."""
+        return None if self.nulls is not None and self.nulls[row] else self._row(row)
+
+    @classmethod
+    def gather(cls, columns: Sequence[Column], wanted: Wanted) -> Any:
+        """What a batch has of some rows of several columns.
+
+        Raises:
+            MixedSamplesError: a value is null, or has no batch.
+            RaggedSamplesError: lists differ in length.
+            CorruptDataError: bytes are not the text that they should be, or lie outside of the column.
+        """
+        _refuse_nulls(columns, wanted)
+        kind = type(columns[0])
+        if any(type(column) is not kind for column in columns):  # some lists have nulls in them, and others don't
+            return _collate(columns, wanted)
+        try:
+            return kind._gather(columns, wanted)  # noqa: SLF001 - of a derived class
+        except ArgumentError as error:
+            raise CorruptDataError(f"column {wanted.name!r} is damaged: {error}") from error
+
+    @abstractmethod
+    def _row(self, row: int) -> Any:
+        """What a sample has of a row that is not null."""
+
+    @classmethod
+    @abstractmethod
+    def _gather(cls, columns: Sequence[Self], wanted: Wanted) -> Any:
+        """What a batch has of rows that are not null; the columns are all of this class."""
+
+
+class Values(Column):
+    """Values of one size, and lists of them that all have one length: rows of an array."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+
+    def _row(self, row: int) -> Any:
+        return self.array[row]
+
+    @classmethod
+    def _gather(cls, columns: Sequence[Values], wanted: Wanted) -> Any:
+        return gather_rows([column.array for column in columns], wanted.which, wanted.rows)
+
+
+class Lists(Column):
+    """Lists of any length, whose items are rows of an array: a row is an array."""
+
+    def __init__(self, items: NDArray[Any], offsets: NDArray[Any]) -> None:
+        self.items = items
+        self.offsets = offsets
+
+    def _row(self, row: int) -> Any:
+        start, stop = self.offsets[row : row + 2].tolist()
+        return self.items[start:stop]
+
+    @classmethod
+    def _gather(cls, columns: Sequence[Lists], wanted: Wanted) -> Any:
+        starts, lengths = _ranges([column.offsets for column in columns], wanted)
+        if len(set(lengths.tolist())) > 1:
+            return _collate(columns, wanted)
+        length = int(lengths[0]) if len(lengths) else 0
+        items = columns[0].items
+        out = empty((len(starts), length, *items.shape[1:]), items.dtype)
+        if out.nbytes:
+            width = out.nbytes // out.shape[0] // length
+            sources = [column.items.reshape(-1).view(np.uint8) for column in columns]
+            kernels.active().gather_ranges(
+                sources, wanted.which, starts * width, lengths * width, out.reshape(-1).view(np.uint8)
+            )
+        return out
+
+
+class Nested(Column):
+    """Lists of lists: a row is an array where the lists in it are of one length, else a list of arrays."""
+
+    def __init__(self, items: Column, offsets: NDArray[Any], empty: NDArray[Any]) -> None:
+        self.items = items
+        self.offsets = offsets
+        self.empty = empty  # what a row without items is
+
+    def _row(self, row: int) -> Any:
+        start, stop = self.offsets[row : row + 2].tolist()
+        items = [self.items.row(place) for place in range(start, stop)]
+        are_alike = all(isinstance(item, np.ndarray) and item.shape == items[0].shape for item in items)
+        return (np.stack(items) if items else self.empty) if are_alike else items
+
+    @classmethod
+    def _gather(cls, columns: Sequence[Nested], wanted: Wanted) -> Any:
+        starts, lengths = _ranges([column.offsets for column in columns], wanted)
+        items = Wanted(
+            wanted.name,
+            np.repeat(wanted.which, lengths),
+            np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum()),
+            np.repeat(wanted.indices, lengths),
+        )
+        if len(set(lengths.tolist())) > 1 or not len(items.rows):
+            return _collate(columns, wanted)
+        try:
+            batch = Column.gather([column.items for column in columns], items)
+        except RaggedSamplesError:  # which is no error of a batch if the same lists differ in all samples
+            return _collate(columns, wanted)
+        if not isinstance(batch, np.ndarray):
+            return _collate(columns, wanted)
+        return batch.reshape(len(starts), lengths[0], *batch.shape[1:])
+
+
+class Bytes(Column):
+    """Values of any length: a row is bytes."""
+
+    def __init__(self, content: NDArray[np.uint8], offsets: NDArray[Any]) -> None:
+        self.content = content
+        self.offsets = offsets
+
+    def _row(self, row: int) -> Any:
+        start, stop = self.offsets[row : row + 2].tolist()
+        return self.content[start:stop].tobytes()
+
+    @classmethod
+    def _gather(cls, columns: Sequence[Bytes], wanted: Wanted) -> Any:
+        starts, lengths = _ranges([column.offsets for column in columns], wanted)
+        return kernels.active().slice_ranges([column.content for column in columns], wanted.which, starts, lengths)
+
+
+class Texts(Bytes):
+    """The same of text: a row is a string."""
+
+    def _row(self, row: int) -> Any:
+        return str(super()._row(row), "utf-8")
+
+    @classmethod
+    def _gather(cls, columns: Sequence[Bytes], wanted: Wanted) -> Any:
+        texts = super()._gather(columns, wanted)
+        try:
+            return list(map(bytes.decode, texts))
+        except UnicodeDecodeError as error:
+            bad = texts.index(error.object)
+            raise CorruptDataError(
+                f"column {wanted.name!r} should be text, but in sample {wanted.indices[bad]} it is not UTF-8: {error}"
+            ) from error
+
+
+class Structs(Column):
+    """Several columns under one name: a row is a dict."""
+
+    def __init__(self, fields: Mapping[str, Column]) -> None:
+        self.fields = fields
+
+    def _row(self, row: int) -> Any:
+        return {name: field.row(row) for name, field in self.fields.items()}
+
+    @classmethod
+    def _gather(cls, columns: Sequence[Structs], wanted: Wanted) -> Any:
+        return {
+            name: Column.gather([column.fields[name] for column in columns], wanted.field(name))
+            for name in columns[0].fields
+        }
+
+
+class Objects(Column):
+    """Anything else: a row is what Arrow makes of it for Python."""
+
+    def __init__(self, array: pa.Array) -> None:
+        self.array = array
+
+    def _row(self, row: int) -> Any:
+        return self.array[row].as_py()
+
+    @classmethod
+    def _gather(cls, columns: Sequence[Objects], wanted: Wanted) -> Any:
+        return _collate(columns, wanted)
+
+
+class Block:
+    """Rows that were read together.
+
+    Args:
+        columns: by the name of their field.
+    """
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self.columns = columns
+
+    def row(self, row: int) -> dict[str, Any]:
+        """The sample in a row."""
+        return {name: column.row(row) for name, column in self.columns.items()}
+
+    @classmethod
+    def gather(cls, blocks: Sequence[Block], located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
+        """The batch of some rows."""
+        return {
+            name: Column.gather(
+                [block.columns[name] for block in blocks], Wanted(name, located.which, located.rows, indices)
+            )
+            for name in blocks[0].columns
+        }
+
+
+def make_column(array: pa.Array) -> Column:
+    """The column of an Arrow array."""
+    array = _plain(array)
+    column = _make(array)
+    if array.null_count:
+        column.nulls = array.is_null().to_numpy(zero_copy_only=False)
+    return column
+
+
+def describe_type(kind: pa.DataType) -> str:
+    """The name of a type, the same for all whose values samples have alike.
+
+    So how a text or a dictionary is stored, how the item of a list is called, and what may be null makes no difference.
+
+    >>> describe_type(pa.list_(pa.field("element", pa.large_string(), nullable=False)))
+    'list<string>'
+    """
+    if isinstance(kind, pa.BaseExtensionType):
+        return str(kind)
+    if pa.types.is_dictionary(kind):
+        return describe_type(kind.value_type)
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(sorted(f'{field.name}: {describe_type(field.type)}' for field in kind))}>"
+    if pa.types.is_fixed_size_list(kind):
+        return f"list<{describe_type(kind.value_type)}>[{kind.list_size}]"
+    if any(each(kind) for each in _LISTS):
+        return f"list<{describe_type(kind.value_type)}>"
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "string"
+    return "binary" if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) else str(kind)
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """The array in one of the layouts that are read here, where it only stands for one of them."""
+    if pa.types.is_dictionary(array.type):
+        return array.dictionary_decode()
+    if pa.types.is_string_view(array.type):
+        return array.cast(pa.large_string())
+    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
+        return _in_order(array)
+    return array.cast(pa.large_binary()) if pa.types.is_binary_view(array.type) else array
+
+
+def _in_order(views: pa.Array) -> pa.Array:
+    """Views of lists as lists that lie one after the other."""
+    nulls = views.is_null()
+    sizes = np.where(nulls.to_numpy(zero_copy_only=False), 0, views.sizes.to_numpy(zero_copy_only=False))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int64())
+    return pa.LargeListArray.from_arrays(offsets, views.flatten(), mask=nulls if views.null_count else None)
+
+
+def _make(array: pa.Array) -> Column:
+    kind = array.type
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return _make_tensors(array)
+    if isinstance(kind, pa.BaseExtensionType):
+        return _make(_plain(array.storage))
+    values = _values(array)
+    if values is not None:
+        return Values(values)
+    if pa.types.is_struct(kind):
+        children = zip(kind, array.flatten(), strict=True)  # a null of the struct is one of each field
+        return Structs({field.name: make_column(child) for field, child in children})
+    if pa.types.is_fixed_size_binary(kind):
+        return Bytes(_content(array, 1), (np.arange(len(array) + 1) + array.offset) * kind.byte_width)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return Texts(_content(array, 2), _offsets(array))
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return Bytes(_content(array, 2), _offsets(array))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _make_lists(array)
+    return Objects(array)
+
+
+def _make_lists(array: pa.Array) -> Column:
+    items = None if array.values.null_count else _values(array.values)
+    if items is not None:
+        return Lists(items, _offsets(array))
+    inner = _plain(array.values)
+    if inner.null_count or not (pa.types.is_list(inner.type) or pa.types.is_large_list(inner.type)):
+        return Objects(array)
+    column = _make_lists(inner)
+    if isinstance(column, Lists):
+        return Nested(column, _offsets(array), np.empty((0, 0, *column.items.shape[1:]), column.items.dtype))
+    if isinstance(column, Nested):
+        return Nested(column, _offsets(array), np.empty((0, *column.empty.shape), column.empty.dtype))
+    return Objects(array)
+
+
+def _values(array: pa.Array) -> NDArray[Any] | None:
+    """The array's values as an array of as many rows, where they are of one size; anything where they are null."""
+    kind = array.type
+    if pa.types.is_fixed_size_list(kind):
+        items = array.values[array.offset * kind.list_size : (array.offset + len(array)) * kind.list_size]
+        inner = None if _has_nulls(items, array) else _values(items)
+        return None if inner is None else inner.reshape(len(array), kind.list_size, *inner.shape[1:])
+    if not pa.types.is_primitive(kind) or pa.types.is_time(kind) or pa.types.is_interval(kind):
+        return None
+    buffers = [None, *array.buffers()[1:]]  # without the nulls, which would turn integers into floats
+    values: NDArray[Any] = pa.Array.from_buffers(kind, len(array), buffers, 0, array.offset).to_numpy(
+        zero_copy_only=False
+    )
+    return values
+
+
+def _has_nulls(items: pa.Array, lists: pa.Array) -> bool:
+    """Whether an item is null of a list that is not."""
+    if not items.null_count:
+        return False
+    nulls = items.is_null().to_numpy(zero_copy_only=False).reshape(len(lists), -1)
+    return bool(nulls[lists.is_valid().to_numpy(zero_copy_only=False)].any())
+
+
+def _make_tensors(array: pa.Array) -> Column:
+    column = _make(array.storage)
+    if not isinstance(column, Values):  # some of its numbers are null
+        return column
+    kind = array.type
+    tensors = column.array.reshape(len(array), *kind.shape)
+    if kind.permutation:
+        tensors = tensors.transpose(0, *(axis + 1 for axis in kind.permutation))
+    return Values(tensors)
+
+
+def _offsets(array: pa.Array) -> NDArray[Any]:
+    """Where each value begins, and the last one ends, in what lies below."""
+    if not len(array):
+        return np.zeros(1, np.int64)
+    kind = array.type
+    wide = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind) or pa.types.is_large_list(kind)
+    dtype = np.dtype(np.int64 if wide else np.int32)
+    return np.frombuffer(array.buffers()[1], dtype, len(array) + 1, array.offset * dtype.itemsize)
+
+
+def _content(array: pa.Array, place: int) -> NDArray[np.uint8]:
+    buffer = array.buffers()[place]
+    return np.empty(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)
+
+
+def _ranges(offsets: Sequence[NDArray[Any]], wanted: Wanted) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the wanted rows start, and how long they are."""
+    if len({array.dtype for array in offsets}) > 1:
+        offsets = [array.astype(np.int64, copy=False) for array in offsets]
+    starts = gather_rows(offsets, wanted.which, wanted.rows).astype(np.int64, copy=False)
+    stops = gather_rows(offsets, wanted.which, wanted.rows + 1).astype(np.int64, copy=False)
+    return starts, stops - starts
+
+
+def _collate(columns: Sequence[Column], wanted: Wanted) -> Any:
+    """What a batch has of the rows, made of what samples have; its errors name the field."""
+    if not len(wanted.rows):
+        return []
+    rows = zip(wanted.which.tolist(), wanted.rows.tolist(), strict=True)
+    samples = [{wanted.name: columns[number].row(row)} for number, row in rows]
+    return default_collate(samples, wanted.indices)[wanted.name]
+
+
+def _refuse_nulls(columns: Sequence[Column], wanted: Wanted) -> None:
+    for number, column in enumerate(columns):
+        if column.nulls is None:
+            continue
+        here = np.flatnonzero(wanted.which == number)
+        bad = here[column.nulls[wanted.rows[here]]]
+        if len(bad):
+            raise MixedSamplesError(
+                f"column {wanted.name!r} is null in sample {wanted.indices[bad[0]]}, and a batch has no nulls; leave "
+                "it out with columns=[...], fill it before (pyarrow.compute.fill_null), or give samples a value in "
+                "place of None with dataset.map(...)"
+            )

@@ -1,0 +1,204 @@
+"""Tables of Arrow and Parquet: a sample is a row, a dict with the names of the columns as keys."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.errors import ArgumentError, HeadraceWarning
+from headrace.formats.parts import Parts
+from headrace.formats.sharded import PartedDataset
+from headrace.io.lru import Recent
+from headrace.io.paths import find_paths
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.formats.arrow.columns import Block
+    from headrace.formats.arrow.reader import Table
+
+__all__ = ["ArrowDataset", "ParquetDataset"]
+
+_CACHE = 1 << 30
+# Decoded rows for each row that was asked for, and decoded blocks, from which on something must be wrong.
+_WASTE, _ENOUGH = 100, 64
+
+
+class _TableDataset(PartedDataset["Block"]):
+    """Rows of tables, whose blocks are read when they are needed and kept as long as memory allows."""
+
+    def __init__(self, tables: Sequence[Table], cache_bytes: int) -> None:
+        for table in tables:
+            _check_alike(table, tables[0])
+        self._tables = tables
+        self._places = [(table, block) for table in tables for block in range(len(table.lengths))]
+        super().__init__(Parts(table.lengths[block] for table, block in self._places))
+        self._recent: Recent[Block] = Recent(_checked_size(cache_bytes))
+
+    @property
+    def column_names(self) -> list[str]:
+        """The keys of a sample."""
+        return list(self._tables[0].types)
+
+    def _open(self, parts: list[int]) -> list[Block]:
+        for table in {self._places[part][0] for part in parts}:
+            table.check()
+        return [self._recent.get(part, partial(self._read, part)) for part in parts]
+
+    def _read(self, part: int) -> tuple[Block, int]:
+        table, block = self._places[part]
+        return table.read(block)
+
+
+class ParquetDataset(_TableDataset):
+    """The rows of Parquet files. `pip install 'headrace[arrow]'` installs pyarrow, which reads them.
+
+    A row group is decoded as a whole, when a row of it is asked for, and kept for the next. So read in blocks:
+    `shuffle="block"` decodes each once an epoch, while `shuffle=True` decodes one for nearly every sample unless all of
+    them fit into the cache.
+
+    Args:
+        path: a file, a pattern such as "train-*.parquet", or a list of them. Their rows follow one another.
+        columns: the names of the columns that are read, in the order of the fields; "image.bytes" is the field
+            `bytes` of a column of structs. By default all of them.
+        cache_bytes: how much memory decoded row groups may take, in each process.
+
+    Samples are dicts. Numbers, times and lists become NumPy's, strings and bytes Python's, structs dicts, and nulls
+    None. A batch has no nulls: one is an error that names the column and the sample.
+
+    Raises:
+        ImportError: pyarrow is not there.
+        FileNotFoundError: there is no such file.
+        ArgumentError: a file has not the columns, or they are of another type than in the first file.
+        CorruptDataError: a file is no Parquet file, or is damaged; of pages where they are read.
+        FileChangedError: when samples are asked for of a file that has changed meanwhile.
+
+    >>> import pyarrow, pyarrow.parquet
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     table = pyarrow.table({"text": ["a", "b", "c"], "label": [1, 2, 3]})
+    ...     pyarrow.parquet.write_table(table, folder + "/x.parquet")
+    ...     ParquetDataset(folder + "/x.parquet")[1]
+    {'text': 'b', 'label': np.int64(2)}
+    """
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[Any] | Iterable[str | bytes | os.PathLike[Any]],
+        columns: Sequence[str] | None = None,
+        *,
+        cache_bytes: int = _CACHE,
+    ) -> None:
+        arrow = _import_arrow()
+        super().__init__([arrow.ParquetFile(each, columns) for each in find_paths(path)], cache_bytes)
+        self._asked = 0
+        self._warned = False
+        self._advised: list[int] = []
+
+    def blocks(self) -> NDArray[np.int64]:
+        """Where the row groups begin, and the last one ends, shape (groups + 1,), int64."""
+        lengths = [length for length in self._parts.lengths.tolist() if length]
+        return np.array([0, *accumulate(lengths)], np.int64)
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Ask the system to read the row groups of samples that will be read soon."""
+        parts = self._parts.locate(indices).parts
+        for part in parts:
+            if part not in self._advised:
+                table, block = self._places[part]
+                table.will_need(block)
+        self._advised = parts
+
+    def counters(self) -> dict[str, int]:
+        """How many row groups were decoded so far in this process."""
+        return {"row_groups_decoded": self._recent.made}
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64."""
+        batch = super().get_batch(indices)
+        self._asked += len(indices)
+        self._warn_of_waste()
+        return batch
+
+    def _warn_of_waste(self) -> None:
+        decoded, groups = self._recent.made, len(self._parts.lengths)
+        if self._warned or decoded < _ENOUGH or decoded * len(self) < _WASTE * self._asked * groups:
+            return
+        self._warned = True
+        warnings.warn(
+            f"{decoded} row groups were decoded for {self._asked} samples: the order leaves them before they are used, "
+            f"and cache_bytes={self._recent.limit:,} holds {len(self._recent)} of {groups}; read with shuffle='block', "
+            "raise cache_bytes, or write smaller row groups",
+            HeadraceWarning,
+            stacklevel=3,
+        )
+
+
+class ArrowDataset(_TableDataset):
+    """The rows of a pyarrow table, or of Arrow, Feather or CSV files. `pip install 'headrace[arrow]'` installs pyarrow.
+
+    Arrow and Feather files that are not compressed are mapped, so they need not fit into memory; of compressed ones,
+    record batches are decoded as row groups of Parquet are. CSV files are read at once, with pyarrow's defaults; for
+    other options give `pyarrow.csv.read_csv(path, ...)` as the table.
+
+    Args:
+        data: a `pyarrow.Table` or `RecordBatch`; or the path of a file, a pattern, or a list of paths. Names that end
+            in .csv or .tsv (or .csv.gz) are read as text, all others as Arrow's IPC format, as a file or a stream.
+        columns: the names of the columns that are read, in the order of the fields; "image.bytes" is the field
+            `bytes` of a column of structs. By default all of them.
+        cache_bytes: how much memory decoded record batches may take, in each process.
+
+    Samples are dicts, as those of `ParquetDataset`.
+
+    Raises:
+        ImportError: pyarrow is not there.
+        FileNotFoundError: there is no such file.
+        ArgumentError: a file has not the columns, or they are of another type than in the first file.
+        CorruptDataError: a file is not what it should be.
+        FileChangedError: when samples are asked for of a file that has changed meanwhile.
+
+    >>> import pyarrow
+    >>> dataset = ArrowDataset(pyarrow.table({"text": ["a", "b", "c"], "label": [1, 2, 3]}))
+    >>> dataset.get_batch(np.array([2, 0]))
+    {'text': ['c', 'a'], 'label': array([3, 1])}
+    """
+
+    def __init__(self, data: Any, columns: Sequence[str] | None = None, *, cache_bytes: int = _CACHE) -> None:
+        arrow = _import_arrow()
+        several = [data] if arrow.is_table(data) else find_paths(data)
+        super().__init__([arrow.open_table(each, columns) for each in several], cache_bytes)
+
+
+def _import_arrow() -> Any:
+    try:
+        from headrace.formats.arrow import reader as arrow
+    except ImportError as error:
+        raise ImportError(
+            f"pyarrow reads such files, and cannot be imported ({error}): pip install 'headrace[arrow]'"
+        ) from error
+    return arrow
+
+
+def _checked_size(cache_bytes: Any) -> int:
+    if isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 0:
+        raise ArgumentError(f"cache_bytes must be a number of bytes, 0 or more, but got {cache_bytes!r}")
+    return cache_bytes
+
+
+def _check_alike(table: Table, first: Table) -> None:
+    for name, kind in table.types.items():
+        if first.types.get(name) != kind:
+            raise ArgumentError(
+                f"the files must have the same columns, but {name!r} is {kind} in {table.name} and "
+                f"{first.types.get(name, 'missing')} in {first.name}; choose others with columns=[...]"
+            )
+    missing = [name for name in first.types if name not in table.types]
+    if missing:
+        raise ArgumentError(f"{table.name} has no columns {missing}, which {first.name} has; choose others")

@@ -1,0 +1,426 @@
+"""Tables of Arrow and Parquet as blocks of rows: what their files hold, and how a block of one is read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from contextlib import suppress
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError, StorageError
+from headrace.formats.arrow.columns import Block, describe_type, make_column
+from headrace.formats.arrow.stream import check_rest, check_stream
+from headrace.io.compression import Unpacked, compression, most_unpacked
+from headrace.io.disk import open_files
+from headrace.io.source import LocalSource, open_source
+from headrace.io.source_file import SourceFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+    from headrace.io.source import Source
+
+__all__ = ["ArrowFile", "MemoryTable", "ParquetFile", "Table", "is_table", "open_table"]
+
+_AT_ONCE = 1 << 24  # bytes
+_SPACE = {".csv": ",", ".tsv": "\t"}  # what stands between the values of a line
+
+
+class Table(Protocol):
+    """Rows in blocks."""
+
+    name: str  # of the file, for the texts of errors
+    lengths: list[int]  # how many rows each block has; there is one at least
+    types: dict[str, str]  # of the fields, alike where samples are alike
+
+    def read(self, block: int) -> tuple[Block, int]:
+        """A block of rows, and how much memory it takes."""
+
+    def check(self) -> None:
+        """Raise FileChangedError if what was read does not stay valid."""
+
+    def will_need(self, block: int) -> None:
+        """Begin to fetch a block that will be read soon."""
+
+
+class _Choice:
+    """Which columns of a table are read, and what they are called.
+
+    Args:
+        schema: of the table.
+        columns: their names; "a.b" is the field b of a column a of structs. None for all.
+        name: of the table, for the texts of errors.
+
+    Attributes:
+        names: of the fields.
+    """
+
+    def __init__(self, schema: pa.Schema, columns: Sequence[str] | None, name: str) -> None:
+        self.names = _checked(schema.names if columns is None else columns, name)
+        self._paths = [_path(schema, column, name) for column in self.names]
+        self.types = {
+            column: describe_type(_type(schema, path)) for column, path in zip(self.names, self._paths, strict=True)
+        }
+
+    @property
+    def tops(self) -> list[str]:
+        """The columns of the table that have the fields in them."""
+        return list(dict.fromkeys(path[0] for path in self._paths))
+
+    def block(self, batch: pa.RecordBatch | pa.Table) -> Block:
+        """The chosen columns of rows."""
+        return Block(
+            {
+                name: make_column(_nested(_whole(batch.column(path[0])), path[1:]))
+                for name, path in zip(self.names, self._paths, strict=True)
+            }
+        )
+
+
+class ParquetFile:
+    """A Parquet file, whose blocks are its row groups.
+
+    Args:
+        path: of the file.
+        columns: which are read; None for all.
+
+    Raises:
+        CorruptDataError: it is no Parquet file, or its footer is damaged.
+        ArgumentError: it has no such column.
+    """
+
+    def __init__(self, path: str, columns: Sequence[str] | None = None) -> None:
+        self._source = open_source(path)
+        self._columns = columns
+        self.name = self._source.path
+        self._metadata: Any = None
+        file = self._open()
+        self.lengths = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] or [0]
+        if min(self.lengths) < 0:
+            raise CorruptDataError(f"{self.name} has a damaged footer, which tells of {min(self.lengths)} rows")
+        self._source.close()
+        with _naming(self.name):
+            self._choice = _Choice(file.schema_arrow, columns, self.name)
+        self.types = self._choice.types
+
+    def read(self, block: int) -> tuple[Block, int]:
+        """The rows of a row group, and how much memory they take."""
+        with _naming(f"{self.name}, row group {block}"):
+            file = self._open()
+            table = (
+                file.read_row_group(block, self._choice.names, use_threads=False)
+                if file.num_row_groups
+                else file.schema_arrow.empty_table()
+            )
+        if len(table) != self.lengths[block]:
+            raise CorruptDataError(
+                f"{self.name}, row group {block} has {len(table)} rows, but the footer tells of {self.lengths[block]}"
+            )
+        self._source.close()  # of thousands of files, few are open
+        return self._choice.block(table), table.nbytes
+
+    def check(self) -> None:
+        """Nothing: what was decoded does not depend on the file any more."""
+
+    def will_need(self, block: int) -> None:
+        """Ask the system to read the chosen columns of a row group."""
+        with suppress(StorageError):  # who reads it will hear of that
+            group = (self._metadata or self._open().metadata).row_group(block)
+            chunks = [group.column(number) for number in range(group.num_columns)]
+            chosen = [chunk for chunk in chunks if self._is_read(chunk.path_in_schema)]
+            starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chosen]
+            sizes = [chunk.total_compressed_size for chunk in chosen]
+            self._source.will_need(np.array(starts, np.int64), np.array(sizes, np.int64))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_metadata": None}
+
+    def _is_read(self, path: str) -> bool:
+        return any(path == name or path.startswith(f"{name}.") for name in self._choice.names)
+
+    def _open(self) -> pq.ParquetFile:
+        """A reader of its own for each use, since one does not serve several threads; the footer is read once."""
+        with _naming(self.name):
+            file = pq.ParquetFile(
+                _reader(self._source, _map(self._source)),
+                metadata=self._metadata,
+                page_checksum_verification=True,
+                pre_buffer=not _is_local(self._source),  # joins the ranges of what lies far away
+            )
+        self._metadata = file.metadata
+        return file
+
+
+class ArrowFile:
+    """A file in Arrow's IPC format (Feather's too), as file or as stream, whose blocks are its record batches.
+
+    What is not compressed is not read, but mapped.
+
+    Args:
+        path: of the file.
+        columns: which are read; None for all.
+
+    Raises:
+        CorruptDataError: it is no such file, or damaged.
+        ArgumentError: it has no such column.
+    """
+
+    def __init__(self, path: str, columns: Sequence[str] | None = None) -> None:
+        self._source = open_source(path)
+        self.name = self._source.path
+        self._opened: tuple[int, _Batches] | None = None
+        batches = self._open()
+        with _naming(self.name):
+            self._choice = _Choice(batches.schema, columns, self.name)
+            self.lengths = batches.lengths()
+        self.types = self._choice.types
+
+    def read(self, block: int) -> tuple[Block, int]:
+        """The rows of a record batch, and how much memory they take."""
+        with _naming(f"{self.name}, record batch {block}"):
+            batches = self._open()
+            batch = batches.read(block)
+            batch.validate()
+            made = self._choice.block(batch)
+        return made, 0 if batches.maps(batch) else batch.nbytes
+
+    def check(self) -> None:
+        """Raise FileChangedError if the file is not what it was."""
+        if isinstance(self._source, LocalSource):
+            self._source.check()
+
+    def will_need(self, block: int) -> None:
+        """Nothing: the system reads what is mapped."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_opened": None}
+
+    def _open(self) -> _Batches:
+        if self._opened is None or self._opened[0] != os.getpid():
+            with _naming(self.name):
+                self._opened = os.getpid(), _Batches(self._source)
+        return self._opened[1]
+
+
+class _Batches:
+    """The record batches of an open file."""
+
+    def __init__(self, source: Source) -> None:
+        self._lock = Lock()  # a reader does not serve several threads
+        self._mapped = _map(source)
+        try:
+            self._reader = pa.ipc.open_file(_reader(source, self._mapped))
+        except pa.ArrowInvalid:  # it may be a stream, which has no footer
+            self._reader = None
+            check_stream(source)
+            file = _reader(source, self._mapped)
+            stream = pa.ipc.open_stream(file)
+            self.schema, self._batches = stream.schema, list(stream) or [_empty(stream.schema)]
+            check_rest(source, file.tell())
+        else:
+            self.schema = self._reader.schema
+            self._batches = [] if self._reader.num_record_batches else [_empty(self.schema)]
+
+    def lengths(self) -> list[int]:
+        """How many rows each has."""
+        count = len(self._batches) or self._reader.num_record_batches
+        return [len(self.read(number)) for number in range(count)]
+
+    def read(self, number: int) -> pa.RecordBatch:
+        """A record batch."""
+        if self._batches:
+            return self._batches[number]
+        with self._lock:
+            return self._reader.get_batch(number)
+
+    def maps(self, batch: pa.RecordBatch) -> bool:
+        """Whether a batch has no memory of its own."""
+        if self._mapped is None:
+            return False
+        start, stop = self._mapped.address, self._mapped.address + self._mapped.size
+        buffers = (buffer for column in batch.columns for buffer in column.buffers() if buffer is not None)
+        return all(start <= buffer.address <= stop for buffer in buffers if buffer.size)
+
+
+class MemoryTable:
+    """A table in memory.
+
+    Args:
+        table: a pyarrow Table or RecordBatch.
+        columns: which are read; None for all.
+        name: for the texts of errors.
+
+    Raises:
+        ArgumentError: it has no such column.
+    """
+
+    def __init__(self, table: Any, columns: Sequence[str] | None = None, name: str = "the table") -> None:
+        whole = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
+        self.name = name
+        self._choice = _Choice(whole.schema, columns, name)
+        chosen = whole.select(self._choice.tops)  # the others need not go to workers
+        self._batches = chosen.to_batches() or [_empty(chosen.schema)]
+        self.lengths = [len(batch) for batch in self._batches]
+        self.types = self._choice.types
+
+    def read(self, block: int) -> tuple[Block, int]:
+        """Some rows, which take no memory of their own."""
+        return self._choice.block(self._batches[block]), 0
+
+    def check(self) -> None:
+        """Nothing: memory does not change."""
+
+    def will_need(self, block: int) -> None:
+        """Nothing: it is in memory."""
+
+
+def is_table(data: object) -> bool:
+    """Whether it is a table in memory."""
+    return isinstance(data, pa.Table | pa.RecordBatch)
+
+
+def open_table(data: Any, columns: Sequence[str] | None) -> Table:
+    """The table in memory, or in the Arrow or CSV file at a path."""
+    if is_table(data):
+        return MemoryTable(data, columns)
+    return _read_csv(data, columns) if _separator(data) else ArrowFile(data, columns)
+
+
+def _read_csv(path: str, columns: Sequence[str] | None = None) -> MemoryTable:
+    """The table in a file of comma-separated values, or of tab-separated ones if its name ends in .tsv.
+
+    Raises:
+        CorruptDataError: its lines do not have as many values each.
+        StorageError: it is compressed, and holds too much.
+    """
+    text = _unpacked(path) if "://" in path or compression(path) else path
+    with _naming(path):
+        table = pyarrow.csv.read_csv(text, parse_options=pyarrow.csv.ParseOptions(delimiter=_separator(path) or ","))
+    return MemoryTable(table, columns, path)
+
+
+def _unpacked(path: str) -> pa.BufferReader:
+    """The content of a file that is compressed, or lies far away."""
+    source = open_source(path)
+    with Unpacked(source, most_unpacked(source)) as content:
+        return pa.BufferReader(b"".join(iter(partial(content.read, _AT_ONCE), b"")))
+
+
+def _separator(path: str) -> str | None:
+    names = path.partition("?")[0] if "://" in path else path
+    names = names.lower().removesuffix(".gz").removesuffix(".bz2")
+    return next((separator for ending, separator in _SPACE.items() if names.endswith(ending)), None)
+
+
+class _naming:  # noqa: N801 - a context manager reads like a function
+    """Let errors of pyarrow name the file."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, pa.ArrowException | OSError) and re.search("[dn]e?crypt", str(error)):
+            raise StorageError(
+                f"{self._where} is encrypted, and there are no keys here ({error}); decrypt it to another file, or "
+                "give ArrowDataset the table that pyarrow.parquet.read_table(path, decryption_properties=...) reads"
+            ) from error
+        if isinstance(error, pa.ArrowInvalid | pa.ArrowSerializationError) or type(error) is OSError:
+            raise CorruptDataError(f"{self._where} cannot be read as what it should be: {error}") from error
+        if isinstance(error, pa.ArrowException | UnicodeDecodeError):  # what it cannot do, or a damaged file asks for
+            raise StorageError(f"pyarrow cannot read {self._where}: {error}") from error
+
+
+def _is_local(source: Source) -> bool:
+    return type(source) is LocalSource
+
+
+def _map(source: Source) -> pa.Buffer | None:
+    """The bytes of a file of this machine, mapped by pyarrow, which keeps no descriptor for it; None for others."""
+    if not isinstance(source, LocalSource) or not _is_local(source):
+        return None
+    source.check()
+    if not source.identity.size:
+        return pa.py_buffer(b"")
+    try:
+        with open_files.opening(lambda: pa.memory_map(os.fsencode(source.path))) as file:
+            content = file.read_buffer()
+    except OSError as error:
+        raise StorageError(f"{source.path} cannot be read: {error}") from error
+    source.check()  # that it is still the one that was opened
+    return content
+
+
+def _reader(source: Source, mapped: pa.Buffer | None) -> pa.NativeFile:
+    return pa.PythonFile(SourceFile(source), "r") if mapped is None else pa.BufferReader(mapped)
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], kind) for kind in schema.types], schema=schema)
+
+
+def _checked(columns: Any, name: str) -> list[str]:
+    if isinstance(columns, str) or not all(isinstance(column, str) for column in columns):
+        raise ArgumentTypeError(f"columns must be a list of names, or None for all, but got {columns!r}")
+    twice = [column for column, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise ArgumentError(f"{name}: the columns {twice} are there twice; a sample has each field once")
+    if not columns:
+        raise ArgumentError(f"{name}: at least one column is needed, got none")
+    return list(columns)
+
+
+def _path(schema: pa.Schema, column: str, name: str) -> list[str]:
+    """Where a column lies: its own name, or those of structs around it first."""
+    if column in schema.names:
+        return [column]
+    path = column.split(".")
+    if path[0] in schema.names and _type(schema, path) is not None:
+        return path
+    raise ArgumentError(f"{name} has no column {column!r}; it has {schema.names}")
+
+
+def _type(schema: pa.Schema, path: Iterable[str]) -> pa.DataType | None:
+    found: Any = schema
+    for name in path:
+        if isinstance(found, pa.DataType) and not pa.types.is_struct(found):
+            return None
+        number = found.get_field_index(name)
+        if number < 0:
+            return None
+        found = found.field(number).type
+    return found
+
+
+def _whole(column: Any) -> pa.Array:
+    """A column that may lie in several pieces as one array."""
+    if isinstance(column, pa.Array):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    wide = {"string": pa.large_string(), "binary": pa.large_binary()}.get(str(column.type))
+    return (
+        pa.concat_arrays((column if wide is None else column.cast(wide)).chunks)
+        if column.num_chunks
+        else pa.array([], column.type)
+    )
+
+
+def _nested(array: pa.Array, path: Sequence[str]) -> pa.Array:
+    for name in path:
+        array = pc.struct_field(array, name)
+    return array

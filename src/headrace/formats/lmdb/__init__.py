@@ -1,0 +1,1 @@
+"""LMDB databases, read without their library."""

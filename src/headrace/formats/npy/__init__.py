@@ -1,0 +1,1 @@
+"""NumPy .npy files: one alone, or a folder with one for each field."""

@@ -1,0 +1,212 @@
+"""Arrays in .npy files, which need not fit into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.errors import ArgumentError
+from headrace.formats.npy.reader import NpyFile, gather
+from headrace.formats.parts import Parts
+from headrace.formats.sharded import PartedDataset
+from headrace.images.layout import find_layout
+from headrace.io.disk import DiskWaits
+from headrace.io.paths import find_paths
+from headrace.pipeline.read_plan import Rows
+from headrace.pipeline.reading import check_indices
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.formats.parts import Located
+
+__all__ = ["NpyDataset"]
+
+
+class NpyDataset(PartedDataset["_Shard"]):
+    """The rows of arrays in .npy files. The files are mapped, so they need not fit into memory.
+
+    Args:
+        path: a .npy file, whose rows are the samples; or a folder of .npy files, one for each field, whose samples
+            are dicts with the names of the files as keys, in alphabetical order. Or a pattern or list of such
+            files, or folders, which are shards: they hold the same fields and follow one another.
+
+    Attributes:
+        fields: the keys of a sample; empty where a sample is a row.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no .npy file in the folder.
+        ArgumentError: files of one folder differ in length, or shards in fields, dtype or shape.
+        CorruptDataError: a file is no .npy file, or not as long as its header says.
+        StorageError: a file holds Python objects.
+        FileChangedError: when samples are asked for of a file that has changed meanwhile.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     np.save(Path(folder, "image.npy"), np.zeros((100, 28, 28), np.uint8))
+    ...     np.save(Path(folder, "label.npy"), np.arange(100))
+    ...     sample = NpyDataset(folder)[7]
+    >>> sample["image"].shape, sample["label"]
+    ((28, 28), np.int64(7))
+    """
+
+    def __init__(self, path: str | bytes | os.PathLike[Any] | Iterable[str | bytes | os.PathLike[Any]]) -> None:
+        self._shards = [_Shard(each) for each in find_paths(path)]
+        for shard in self._shards:
+            _check_alike(shard, self._shards[0])
+        self.fields = [field for field in self._shards[0].files if field]
+        super().__init__(Parts(map(len, self._shards)))
+        self._waits = DiskWaits()
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """The batch of the samples at the indices, shape (n,), int64."""
+        with self._waits.reading():
+            return super().get_batch(indices)
+
+    def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
+        """Where the rows of a field lie, for a function that need not have them gathered.
+
+        Args:
+            indices: shape (n,), int64.
+            field: the key, or None where a sample is a row.
+
+        Returns:
+            The rows; those of several shards are gathered first. None if there is no such field.
+        """
+        if field is None if self.fields else field is not None or field in self.fields:
+            return None
+        indices = check_indices(indices, len(self))
+        name = str(field or "")
+        array = self._shards[0].files[name].view() if len(self._shards) == 1 else None
+        rows = indices
+        if array is None:
+            array, rows = self._gather(indices, [name])[name], np.arange(len(indices))
+            if not isinstance(array, np.ndarray):
+                return None
+
+        def complete(value: Any) -> Any:
+            others = [other for other in self._shards[0].files if other != name]
+            return _sample({**self._gather(indices, others), name: value}, self._shards[0])
+
+        return Rows(array, rows, _same, complete)
+
+    def image_layout(self, field: int | str | None) -> str | None:
+        """Return where the channels of a field's rows are, if they are images and their shape leaves no doubt."""
+        file = self._shards[0].files.get(str(field or ""))
+        layout = None if file is None else find_layout(file.header.shape[1:])
+        return layout if layout != "HW" else None
+
+    def will_need(self, indices: NDArray[np.int64]) -> None:
+        """Begin to read the rows at the indices, shape (n,), int64, where files are not in memory."""
+        if self._shards[0].is_local and not self._waits.lately:
+            return
+        located = self._parts.locate(indices)
+        for place, shard in enumerate(self._open(located.parts)):
+            rows = located.rows[located.which == place]
+            for file in shard.files.values():
+                file.will_need(rows)
+
+    def _gather(self, indices: NDArray[np.int64], fields: Iterable[str]) -> dict[str, Any]:
+        located = self._parts.locate(indices)
+        return _columns(self._open(located.parts), located, fields)
+
+    def _open(self, parts: list[int]) -> list[_Shard]:
+        return [self._shards[part] for part in parts]
+
+
+class _Shard:
+    """A file, or a folder of them, as one part of the dataset.
+
+    Attributes:
+        files: by field; the field of a lone file is "".
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.files = {field: NpyFile(each) for field, each in _find_fields(path).items()}
+        lengths = {field: _length(file) for field, file in self.files.items()}
+        if len(set(lengths.values())) > 1:
+            raise ArgumentError(f"the files of {path} must have as many rows each, but have {lengths}")
+        self._length = next(iter(lengths.values()))
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its files are on this machine."""
+        return all(file.is_local for file in self.files.values())
+
+    def row(self, row: int) -> Any:
+        """The sample in a row: views of the files, unless too many are in use."""
+        return _sample({field: file.row(row) for field, file in self.files.items()}, self)
+
+    @classmethod
+    def gather(cls, parts: Sequence[_Shard], located: Located, _: NDArray[np.int64]) -> Any:
+        """The batch of some rows."""
+        return _sample(_columns(parts, located, parts[0].files), parts[0])
+
+
+def _columns(shards: Sequence[_Shard], located: Located, fields: Iterable[str]) -> dict[str, Any]:
+    """The batch of some rows, by field."""
+    return {field: gather([shard.files[field] for shard in shards], located.which, located.rows) for field in fields}
+
+
+def _sample(columns: dict[str, Any], shard: _Shard) -> Any:
+    """What a sample or batch of a shard is: a lone column, or all of them in their order."""
+    return columns[""] if "" in columns else {field: columns[field] for field in shard.files}
+
+
+def _same(array: NDArray[Any]) -> NDArray[Any]:
+    return array
+
+
+def _find_fields(path: str) -> dict[str, str]:
+    """The files of the fields."""
+    if "://" in path:
+        return _find_remote_fields(path)
+    if not Path(path).is_dir():
+        return {"": path}
+    files = {each.stem: str(each) for each in sorted(Path(path).glob("*.npy")) if not each.name.startswith(".")}
+    if not files:
+        raise FileNotFoundError(f"there are no .npy files in the folder {path}; for shards give a list or a pattern")
+    return files
+
+
+def _find_remote_fields(path: str) -> dict[str, str]:
+    from headrace.io.remote import find_remote, is_remote_folder  # for these alone
+
+    if path.partition("?")[0].endswith(".npy") or not is_remote_folder(path):
+        return {"": path}
+    files = find_remote(f"{path.rstrip('/')}/*.npy")
+    return {Path(each).stem: each for each in files if not Path(each).name.startswith(".")}
+
+
+def _length(file: NpyFile) -> int:
+    if not file.header.shape:
+        raise ArgumentError(
+            f"{file.source.path} holds a single value, of shape (), and so no rows to take samples from"
+        )
+    return file.header.shape[0]
+
+
+def _check_alike(shard: _Shard, first: _Shard) -> None:
+    if list(shard.files) != list(first.files):
+        raise ArgumentError(
+            f"shards must have the same fields, but {first.path} has {list(first.files)} and {shard.path} has "
+            f"{list(shard.files)}"
+        )
+    for field, file in shard.files.items():
+        kinds = [(each.header.dtype, each.header.shape[1:]) for each in (first.files[field], file)]
+        if kinds[0] != kinds[1]:
+            shown = [f"rows of {dtype} {shape}" for dtype, shape in kinds]
+            paths = [each.source.path for each in (first.files[field], file)]
+            raise ArgumentError(
+                f"shards must have rows of one kind, but {paths[0]} has {shown[0]} and {paths[1]} has {shown[1]}"
+            )

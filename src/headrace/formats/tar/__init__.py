@@ -1,0 +1,1 @@
+"""Tar archives: the files of a sample share a key."""

@@ -1,0 +1,1 @@
+"""TFRecord files, and the tf.train.Examples in them."""

@@ -1,0 +1,230 @@
+"""Chains of transforms on images that lie in an array: what a recipe can express is done in one pass.
+
+The rows of the batch are not gathered first. The transforms that a recipe cannot express run after it
+as they would have, with the same draws.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from headrace import kernels
+from headrace.batch.arena import empty
+from headrace.batch.capabilities import capability
+from headrace.errors import ArgumentError
+from headrace.images.layout import entry_layouts, image_axes, is_own, run_steps
+from headrace.images.program import Recipe, channels_last
+from headrace.kernels.cores import threads
+from headrace.rng.keys import part, present_place, slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.images.layout import Step
+
+__all__ = ["Writer", "apply_to_rows", "flat_steps", "make_rows", "write_steps"]
+
+_FIXED = (int, float, str, type(None), np.dtype, np.generic)
+
+
+def apply_to_rows(
+    images: NDArray[Any],
+    rows: NDArray[np.int64],
+    functions: Sequence[Step],
+    wrap: Callable[[NDArray[Any]], Any],
+    writer: Writer,
+    layout: str | None = None,
+) -> Any:
+    """What functions that work on batches make of some of the images, or None if nothing is won by this.
+
+    Args:
+        images: shape (N, ...).
+        rows: which of them, shape (n,), int64.
+        functions: one after the other, each with the slots, one in the other, in which it draws.
+        wrap: makes of an ndarray what the functions are given.
+        writer: knows how it went for the last batch.
+        layout: where the channels of the images are, where that is known.
+    """
+    steps = list(flat_steps(functions))
+    recipe, written = writer.write(images, len(rows), steps, layout) if steps and len(rows) else (None, 0)
+    if recipe is None or not written:
+        return None
+    out = empty((len(rows), *recipe.shape), recipe.dtype)
+    make_rows(recipe, channels_last(images, recipe.source_axes), rows, out)
+    layout = entry_layouts([function for _, function in steps[:written]], layout)[-1]
+    return run_steps(steps[written:], wrap(out), layout, batched=True)
+
+
+def make_rows(recipe: Recipe, images: NDArray[np.uint8], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+    """Write what a recipe makes of some of the images.
+
+    Args:
+        recipe: of as many images as there are rows.
+        images: shape (N, height, width, channels).
+        rows: which of them, shape (n,), int64.
+        out: shape (n, *recipe.shape), of the recipe's dtype.
+
+    Raises:
+        OutOfRangeError: there is no such row.
+    """
+    pixels, last, active = recipe.pixels(), channels_last(out, recipe.axes), kernels.active()
+    if recipe.scaling is None:
+        active.cut(images, rows, pixels.places, pixels.table, pixels.fill, last, pixels.terms, pixels.lines, threads())
+    else:
+        active.scale(images, rows, recipe.scaling, pixels, last, threads())
+
+
+def flat_steps(functions: Sequence[Step]) -> Iterator[Step]:
+    """The functions with those of each Compose in its place."""
+    for path, function in functions:
+        inner = capability(function, "steps")
+        if inner is None:
+            yield path, function
+        else:
+            yield from flat_steps([((*path, number), each) for number, each in enumerate(inner())])
+
+
+def write_steps(recipe: Recipe, steps: Sequence[Step], layout: str | None) -> int:
+    """Let the functions write themselves into the recipe as far as it can express them.
+
+    Args:
+        recipe: of some images.
+        steps: the functions, each with the slots in which it draws.
+        layout: where the channels of the images are, as far as the chain before knows.
+
+    Returns:
+        How many it could express.
+    """
+    layouts = entry_layouts([function for _, function in steps], layout)
+    for number, (path, function) in enumerate(steps):
+        if not _write(recipe, path, function, layouts[number]):
+            return number
+    return len(steps)
+
+
+class Writer:
+    """Writes chains into recipes, and knows the last one: for the next batch of the same images it is the same again.
+
+    It pickles as one that knows nothing yet.
+    """
+
+    def __init__(self) -> None:
+        self._last: _Written | None = None
+
+    def __reduce__(self) -> tuple[type[Writer], tuple[()]]:
+        return Writer, ()
+
+    def write(
+        self, images: NDArray[Any], count: int, steps: list[Step], layout: str | None
+    ) -> tuple[Recipe | None, int]:
+        """The recipe of so many of the images, None if there can be none, and how many steps it expresses."""
+        found = present_place(count)
+        if found is None:
+            return _write_anew(images, count, steps, layout)
+        place, draw = found
+        last = self._last
+        if last is None or layout != last.layout or not last.holds(place, images, steps):
+            recipe, number = _write_anew(images, count, steps, layout)
+            if recipe is None or not recipe.is_general or not all(is_own(function) for _, function in steps[:number]):
+                return recipe, number
+            attributes = _attributes(steps[:number])
+            last = self._last = _Written(place, images.shape[1:], layout, steps, attributes, recipe, number)
+        height, width = last.recipe.source_size
+        return last.recipe.again(_extents(count, height, width), draw), last.number
+
+
+class _Written(NamedTuple):
+    """A general recipe, and what it was made of."""
+
+    place: tuple[int, int]
+    shape: tuple[int, ...]
+    layout: str | None
+    steps: list[Step]
+    attributes: list[Any]
+    recipe: Recipe
+    number: int
+
+    def holds(self, place: tuple[int, int], images: NDArray[Any], steps: list[Step]) -> bool:
+        """Whether it would be written again at this place for these images, by these steps as they are now."""
+        return (
+            place == self.place
+            and images.shape[1:] == self.shape
+            and images.dtype == np.uint8
+            and len(steps) == len(self.steps)
+            and all(one[1] is other[1] and one[0] == other[0] for one, other in zip(steps, self.steps, strict=True))
+            and _attributes(steps[: self.number]) == self.attributes
+        )
+
+
+def _attributes(steps: list[Step]) -> list[Any]:
+    """What the functions know; they write the same as long as that is the same, also where lists are changed."""
+    return [_kept(value) for _, function in steps for value in vars(function).values()]
+
+
+def _kept(value: Any) -> Any:
+    """What stays as it is, whatever becomes of the value, and equals itself alone."""
+    if isinstance(value, _FIXED):
+        return value
+    if isinstance(value, tuple | list):
+        return tuple(map(_kept, value))
+    return (value.dtype, value.tobytes()) if isinstance(value, np.ndarray) else object()
+
+
+def _write_anew(images: NDArray[Any], count: int, steps: list[Step], layout: str | None) -> tuple[Recipe | None, int]:
+    recipe = _begin(images, count, steps[0][1], layout)
+    return recipe, 0 if recipe is None else write_steps(recipe, steps, layout)
+
+
+def _begin(images: NDArray[Any], count: int, first: Any, layout: str | None) -> Recipe | None:
+    """An empty recipe, if the first function is one for these images."""
+    if images.dtype != "uint8" or capability(first, "lower") is None:
+        return None
+    try:
+        axes = image_axes(images.shape[1:], first.layout, layout)
+    except ArgumentError:  # the transform itself will say so
+        return None
+    _, height, width, channels = channels_last(images, axes).shape
+    return Recipe(_extents(count, height, width), channels, axes, repeats=True)
+
+
+@lru_cache(16)
+def _extents(count: int, height: int, width: int) -> NDArray[np.int64]:
+    """The same height and width for each of `count` images; nobody writes to it."""
+    return np.tile(np.array([height, width], np.int64), (count, 1))
+
+
+def _write(recipe: Recipe, path: tuple[int, ...], function: Any, known: str | None) -> bool:
+    """Let a function write itself into the recipe; whether it has."""
+    lower = capability(function, "lower")
+    if lower is None:
+        return False
+    with slot(*path):
+        if recipe.uniform or function.takes_any_sizes:
+            return _fits(recipe, function, known) and bool(lower(recipe))
+        return _write_by_size(recipe, function, known, lower)
+
+
+def _fits(recipe: Recipe, function: Any, known: str | None) -> bool:
+    """Whether a transform sees the images as the recipe does, or in any case the same."""
+    any_will_do = function.layout is None and not function.uses_layout
+    return any_will_do or recipe.fits(function.layout, known)
+
+
+def _write_by_size(recipe: Recipe, function: Any, known: str | None, lower: Callable[[Recipe], object]) -> bool:
+    """The same for images of several sizes, those of one size at a time."""
+    sizes, which = np.unique(recipe.sizes, axis=0, return_inverse=True)
+    parts = []
+    for number in range(len(sizes)):
+        rows = np.flatnonzero(which.reshape(-1) == number)
+        some = recipe.part(rows)
+        with part(rows, len(recipe)):
+            if not (_fits(some, function, known) and lower(some)):
+                return False
+        parts.append((rows, some))
+    recipe.take_in(parts)
+    return True

@@ -1,0 +1,480 @@
+"""Files far away, read in ranges through fsspec."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from threading import Lock
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from headrace.errors import ArgumentError, FileChangedError, StorageError
+from headrace.io.braces import expand_braces
+from headrace.io.chunks import BLOCK, BlockCache
+from headrace.io.memory import total_memory
+from headrace.io.ranges import Identity, Packed, read_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+__all__ = ["RemoteOptions", "RemoteSource", "find_remote", "is_remote", "is_remote_folder", "list_remote"]
+__all__ += ["read_remote"]
+
+_GAP = 1 << 16  # ranges that lie so near to each other are asked for together, in bytes
+_LARGEST = 1 << 23  # a request asks for no more
+_AHEAD = 1 << 26  # bytes of a file that are kept because they will be needed
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # before a request is made again, in seconds
+_LOOK = 30.0  # how often to see whether a file is still the same, in seconds
+_FINAL = (ArgumentError, FileNotFoundError, PermissionError, FileChangedError, ImportError, NotImplementedError)
+_TIMES = ("mtime", "LastModified", "last_modified", "Last-Modified", "updated", "modified", "created")
+_TAGS = ("ETag", "etag", "md5Hash", "Content-MD5", "Digest", "checksum", "sha256")
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteOptions:
+    """How files at addresses such as `s3://bucket/name` are read.
+
+    They count for the datasets that are made while the context is open, and travel with them.
+
+    Args:
+        storage_options: what fsspec is given for the file system: credentials, endpoints and the like.
+        retries: how often a request that failed is made again, after pauses that grow and are random.
+        timeout: how long reading may take with all of its retries, in seconds.
+        concurrency: how many requests are made at the same time.
+        cache_dir: a folder of this machine for what was read, shared by all processes; None for none.
+        cache_limit: how large that may become, in bytes; what was used least recently is deleted.
+
+    Raises:
+        ArgumentError: a number is negative, or there is a cache_limit and no cache_dir.
+
+    >>> with RemoteOptions(retries=2, timeout=20):
+    ...     RemoteOptions.current().retries
+    2
+    """
+
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    retries: int = 5
+    timeout: float = 60.0
+    concurrency: int = 8
+    cache_dir: str | None = None
+    cache_limit: int | None = None
+
+    _open: ClassVar[ContextVar[tuple[RemoteOptions, ...]]] = ContextVar("headrace_remote_options", default=())
+
+    def __post_init__(self) -> None:
+        for name, least in (("retries", 0), ("timeout", 0), ("concurrency", 1), ("cache_limit", 0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ArgumentError(f"{name} must be at least {least}, but got {name}={value!r}")
+        if self.cache_dir is not None:
+            absolute = os.path.abspath(self.cache_dir)  # noqa: PTH100 - no link is to be resolved
+            object.__setattr__(self, "cache_dir", absolute)
+        if self.cache_limit is not None and self.cache_dir is None:
+            raise ArgumentError("cache_limit bounds a cache_dir, but there is none; give both or neither")
+
+    @staticmethod
+    def current() -> RemoteOptions:
+        """The options of the innermost context, or the default."""
+        return (RemoteOptions._open.get() or (_DEFAULT,))[-1]
+
+    def __enter__(self) -> Self:
+        self._open.set((*self._open.get(), self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.set(self._open.get()[:-1])
+
+
+_DEFAULT = RemoteOptions()
+
+
+def is_remote(path: object) -> bool:
+    """Whether a path is an address of another machine, or of fsspec's."""
+    return isinstance(path, str) and "://" in path
+
+
+def find_remote(path: str) -> list[str]:
+    """The addresses that a pattern matches, in order; what is no pattern, or is there as it is, is its own.
+
+    Raises:
+        FileNotFoundError: it matches nothing.
+    """
+    if not any(mark in path for mark in "*[{"):  # a question mark begins the query of an address
+        return [path]
+    system = _system(path)
+    if system.exists(path):
+        return [path]
+    found = []
+    for name in expand_braces(path):
+        matching = (
+            sorted(map(system.unstrip_protocol, system.glob(name))) if any(mark in name for mark in "*[") else [name]
+        )
+        if not matching:
+            raise FileNotFoundError(f"no file matches {name}")
+        found += matching
+    return found
+
+
+def is_remote_folder(path: str) -> bool:
+    """Whether there are files below an address, as there are in a folder. One of HTTP ends in a slash then."""
+    if path.startswith(("http://", "https://")) and not path.endswith("/"):
+        return False  # to find that out, all of the file would be read
+    return bool(_system(path).isdir(path))
+
+
+def list_remote(path: str) -> list[str]:
+    """The addresses of all files below one, at any depth, in order."""
+    system = _system(path)
+    return sorted(map(system.unstrip_protocol, system.find(path)))
+
+
+def read_remote(paths: Sequence[str], options: RemoteOptions | None) -> list[bytes]:
+    """The content of whole files, several of which are read at the same time.
+
+    Raises:
+        FileNotFoundError: one of them is not there.
+        StorageError: one of them cannot be read.
+    """
+
+    def read(path: str) -> bytes:
+        try:
+            source = RemoteSource(path, options)
+            return source.read(0, source.identity.size).tobytes()
+        except Exception as error:
+            error.add_note(f"while reading the file {path!r}")
+            raise
+
+    with ThreadPoolExecutor((options or RemoteOptions.current()).concurrency) as pool:
+        return list(pool.map(read, paths))
+
+
+def _system(path: str) -> Any:
+    """The file system of an address."""
+    return _connect(RemoteOptions.current(), path.partition("://")[0], os.getpid()).system
+
+
+class RemoteSource:
+    """A file at an address, read in ranges.
+
+    Ranges near to each other are asked for together, several at the same time; a request that fails is made again.
+    Answers of the wrong length count as failures, and a file that has become another one is an error.
+
+    Args:
+        path: its address.
+        options: how it is read; by default those of the context.
+        identity: what it must be, with its tag; by default what it is now.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        StorageError: it cannot be reached, or does not say how large it is.
+
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe_file("/example", b"headrace")
+    >>> RemoteSource("memory://example").read(4, 4).tobytes()
+    b'race'
+    """
+
+    def __init__(
+        self, path: str, options: RemoteOptions | None = None, identity: tuple[Identity, str] | None = None
+    ) -> None:
+        self.path = path
+        self._options = RemoteOptions.current() if options is None else options
+        self._ahead: OrderedDict[tuple[int, int], Future[bytes]] = OrderedDict()
+        self._lock = Lock()
+        self._looked = monotonic() if identity is None else 0.0
+        self.identity, self._tag = self._look(monotonic() + self._options.timeout) if identity is None else identity
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteSource, (self.path, self._options, (self.identity, self._tag))
+
+    def __repr__(self) -> str:
+        return f"<RemoteSource {self.path!r}: {self.identity}>"
+
+    def read(self, offset: int, length: int) -> NDArray[np.uint8]:
+        """The bytes of a range."""
+        if offset < 0 or length < 0 or offset + length > self.identity.size:
+            raise StorageError(
+                f"{self.path}: {length} bytes at {offset} were asked for, but it has {self.identity.size}"
+            )
+        return self.read_many(np.array([offset]), np.array([length])).buffer
+
+    def read_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
+        """The bytes of many ranges, in new memory."""
+        deadline = monotonic() + self._options.timeout
+        self._check(deadline)
+        spans = _joined(offsets, lengths)
+        self._refuse_too_much(sum(stop - start for start, stop in spans))
+        pieces = [self._ask(start, stop, deadline) for start, stop in spans]
+        parts = [np.frombuffer(self._result(piece, deadline), np.uint8) for piece in pieces]
+        if not spans:
+            return Packed(np.empty(0, np.uint8), np.zeros(len(offsets) + 1, np.int64))
+        starts = np.array([start for start, _ in spans], np.int64)
+        whole = np.concatenate(parts)
+        where = np.cumsum([0, *(len(part) for part in parts)])[:-1]
+        which = np.maximum(np.searchsorted(starts, offsets, side="right") - 1, 0)
+        places = np.where(lengths > 0, where[which] + offsets - starts[which], 0)
+        return read_ranges([whole], np.zeros(len(offsets), np.int64), places, lengths)
+
+    def view(self) -> None:
+        """None: there is nothing without reading it."""
+
+    def will_need(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        """Begin to fetch ranges that will be read soon."""
+        for start, stop in _joined(offsets, lengths):
+            with self._lock:
+                if stop - start > _AHEAD or any(first <= start and stop <= last for first, last in self._ahead):
+                    continue
+                self._ahead[start, stop] = self._submit(start, stop, monotonic() + self._options.timeout)
+                while len(self._ahead) > 1 and sum(last - first for first, last in self._ahead) > _AHEAD:
+                    self._ahead.popitem(last=False)[1].cancel()
+
+    def close(self) -> None:
+        """Give up what was fetched early."""
+        with self._lock:
+            for future in self._ahead.values():
+                future.cancel()
+            self._ahead.clear()
+
+    def _refuse_too_much(self, nbytes: int) -> None:
+        """Raise StorageError for what cannot be held, if the size that the server told is true at all."""
+        if nbytes > _AHEAD and nbytes > total_memory():
+            raise StorageError(
+                f"{self.path}: {nbytes:,} bytes would be read at once, of the {self.identity.size:,} that it has, but "
+                f"there is memory for {total_memory():,}; get the file first, or write it in smaller parts"
+            )
+
+    # ------------------------------------------------------------------ one span of bytes
+
+    def _ask(self, start: int, stop: int, deadline: float) -> tuple[Future[bytes], int, int]:
+        """What will hold the bytes of a span: a fetch that is under way, or a new one."""
+        with self._lock:
+            for (first, last), future in self._ahead.items():
+                if first <= start and stop <= last and not future.cancelled():
+                    return future, start - first, stop - start
+        return self._submit(start, stop, deadline), 0, stop - start
+
+    def _result(self, piece: tuple[Future[bytes], int, int], deadline: float) -> bytes:
+        future, begin, length = piece
+        try:
+            content = future.result(max(0.0, deadline - monotonic()) + 1.0)  # it keeps to the time by itself
+        except TimeoutError as error:
+            raise self._failed(error) from error
+        finally:
+            with self._lock:
+                for key in [key for key, other in self._ahead.items() if other is future and future.done()]:
+                    if future.cancelled() or future.exception() is not None:
+                        del self._ahead[key]
+        return content[begin : begin + length]
+
+    def _submit(self, start: int, stop: int, deadline: float) -> Future[bytes]:
+        return self._connection.pool.submit(self._fetch_span, start, stop, deadline)
+
+    def _fetch_span(self, start: int, stop: int, deadline: float) -> bytes:
+        if self._options.cache_dir is None:
+            return self._fetch(start, stop, deadline)
+        cache = BlockCache(self._options.cache_dir, self._options.cache_limit)
+        name = hashlib.sha256(f"{self.path} {self.identity!r} {self._tag}".encode()).hexdigest()[:32]
+        blocks = []
+        for number in range(start // BLOCK, -(-stop // BLOCK)):
+            first, last = number * BLOCK, min((number + 1) * BLOCK, self.identity.size)
+            content = cache.read(name, number, last - first)
+            if content is None:
+                content = self._fetch(first, last, deadline)
+                cache.write(name, number, content)
+            blocks.append(content)
+        begin = start % BLOCK
+        return b"".join(blocks)[begin : begin + stop - start]
+
+    def _fetch(self, start: int, stop: int, deadline: float) -> bytes:
+        def attempt(connection: _Connection, left: float) -> bytes:
+            content = connection.read(self.path, start, stop, self._tag, left)
+            if len(content) != stop - start:
+                self._looked = 0.0
+                raise StorageError(f"{len(content)} bytes came for the {stop - start} at {start}")
+            return content
+
+        content: bytes = self._again(attempt, deadline)
+        return content
+
+    # ------------------------------------------------------------------ trouble
+
+    @property
+    def _connection(self) -> _Connection:
+        return _connect(self._options, self.path.partition("://")[0], os.getpid())
+
+    def _again(self, attempt: Callable[[_Connection, float], Any], deadline: float) -> Any:
+        """What an attempt gives, made again while there is time and hope."""
+        for number in range(self._options.retries + 1):
+            left = deadline - monotonic()
+            try:
+                return attempt(self._connection, max(left, 0.001))
+            except Exception as error:
+                self._refuse_change(error)
+                if _is_final(error):
+                    raise
+                pause = random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**number))  # noqa: S311 - full jitter
+                if number == self._options.retries or monotonic() + pause >= deadline:
+                    raise self._failed(error, number + 1) from error
+                sleep(pause)
+        raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+    def _failed(self, error: BaseException, attempts: int = 1) -> StorageError:
+        text = str(error) or type(error).__name__
+        return StorageError(
+            f"{self.path} could not be read: {text} ({attempts} attempts, of {self._options.retries + 1} in "
+            f"{self._options.timeout:g} seconds at most)"
+        )
+
+    def _refuse_change(self, error: Exception) -> None:
+        if getattr(error, "status", None) == 412:  # what was asked for has another tag by now
+            raise FileChangedError(f"{self.path} has changed since it was opened; open it again") from error
+
+    def _check(self, deadline: float) -> None:
+        """See now and then that the file is still what it was."""
+        if monotonic() - self._looked < _LOOK and self._looked:
+            return
+        try:
+            now, tag = self._look(deadline)
+        except FileNotFoundError as error:
+            raise FileChangedError(f"{self.path} is gone; it was {self.identity}") from error
+        if (now, tag) != (self.identity, self._tag):
+            raise FileChangedError(f"{self.path} has changed: it was {self.identity}, and is {now}; open it again")
+        self._looked = monotonic()
+
+    def _look(self, deadline: float) -> tuple[Identity, str]:
+        info = self._again(lambda connection, left: connection.info(self.path, left), deadline)
+        size = info.get("size")
+        if info.get("type") == "directory":
+            raise StorageError(f"{self.path} is a folder, but a file is needed; give a pattern such as {self.path}/*")
+        if info.get("type", "file") != "file" or size is None:
+            raise StorageError(f"{self.path} is no file of a known size: {info}")
+        tag = next((str(info[name]) for name in _TAGS if info.get(name)), "")
+        return Identity(int(size), _time_of(info, tag)), tag
+
+
+def _joined(offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Spans that hold all of the ranges, in order; ranges that are near to each other share one.
+
+    >>> _joined(np.array([200_000, 0, 10]), np.array([5, 7, 20]))
+    [(0, 30), (200000, 200005)]
+    """
+    order = np.argsort(offsets, kind="stable")
+    spans: list[tuple[int, int]] = []
+    for start, length in zip(offsets[order].tolist(), lengths[order].tolist(), strict=True):
+        stop = start + length
+        if not length:
+            continue
+        first, last = spans[-1] if spans else (start, start)
+        if spans and (start < last or (start <= last + _GAP and stop - first <= _LARGEST)):
+            spans[-1] = first, max(stop, last)
+        else:
+            spans.append((start, stop))
+    return spans
+
+
+class _Connection:
+    """A file system, and the threads that ask it."""
+
+    def __init__(self, options: RemoteOptions, scheme: str) -> None:
+        try:
+            import fsspec
+        except ImportError as error:
+            raise ImportError(f"{scheme}:// needs fsspec: pip install 'headrace[remote]'") from error
+        try:
+            self.system = fsspec.filesystem(scheme, **options.storage_options)
+        except ValueError as error:
+            raise ArgumentError(f"fsspec knows no {scheme}://: {error}") from error
+        self.pool = ThreadPoolExecutor(options.concurrency, "headrace remote")
+        self._is_http = scheme in ("http", "https")
+
+    def read(self, path: str, start: int, stop: int, tag: str, timeout: float) -> bytes:
+        """The bytes of a span."""
+        if self._is_http:
+            headers = {"If-Match": tag} if tag.startswith('"') else {}
+            found: bytes = self._wait(self._read_http(path, start, stop, headers), timeout)
+            return found
+        content: bytes = self._call("cat_file", timeout, path, start=start, end=stop)
+        return content
+
+    async def _read_http(self, path: str, start: int, stop: int, headers: dict[str, str]) -> bytes:
+        """The bytes of a span, of a server that may send more than it was asked for, or something else."""
+        system = self.system
+        given = {**system.kwargs, "headers": {**system.kwargs.get("headers", {}), **headers}}
+        given["headers"] |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        session = await system.set_session()
+        async with session.get(system.encode_url(path), **given) as answer:
+            system._raise_not_found_for_status(answer, path)  # noqa: SLF001 - as fsspec tells what is not there
+            encoding = answer.headers.get("Content-Encoding", "identity")
+            if encoding != "identity":
+                answer.close()
+                raise StorageError(f"the server sent the bytes compressed ({encoding}), which nobody asked for")
+            content = bytearray()
+            async for part in answer.content.iter_any():
+                content += part
+                if len(content) > stop - start:
+                    answer.close()  # there may be no end of it
+                    raise StorageError(f"more bytes came than the {stop - start} at {start} that were asked for")
+        return bytes(content)
+
+    def info(self, path: str, timeout: float) -> dict[str, Any]:
+        """What there is to say of a file."""
+        self.system.invalidate_cache()
+        found: dict[str, Any] = self._call("info", timeout, path)
+        return found
+
+    def _call(self, name: str, timeout: float, path: str, **arguments: Any) -> Any:
+        if not getattr(self.system, "async_impl", False):
+            return getattr(self.system, name)(path, **arguments)
+        stripped = self.system._strip_protocol(path)  # noqa: SLF001 - fsspec's own face for file systems
+        return self._wait(getattr(self.system, f"_{name}")(stripped, **arguments), timeout)
+
+    def _wait(self, work: Coroutine[Any, Any, Any], timeout: float) -> Any:
+        """What the file system's own thread makes of it."""
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self.system.loop).result()
+
+
+@lru_cache(16)
+def _connect(options: RemoteOptions, scheme: str, process: int) -> _Connection:  # noqa: ARG001 - a fork needs its own
+    return _Connection(options, scheme)
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether it would be the same again."""
+    status = getattr(error, "status", None)
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and cause is not None and not isinstance(cause, FileNotFoundError):
+        return _is_final(cause)  # fsspec takes a server that fails for one that has nothing
+    if isinstance(status, int):
+        return 400 <= status < 500 and status not in (408, 425, 429)
+    return isinstance(error, _FINAL)
+
+
+def _time_of(info: Mapping[str, Any], tag: str) -> int:
+    """When a file was written, in nanoseconds; where that is unknown, a number that follows from its tag."""
+    for name in _TIMES:
+        value = info.get(name)
+        with suppress(TypeError, ValueError, AttributeError):
+            if isinstance(value, int | float):
+                return int(value * 1e9)
+            if isinstance(value, str):
+                value = parsedate_to_datetime(value) if "," in value else datetime.fromisoformat(value)
+            if isinstance(value, datetime):
+                return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1e9)
+    return int.from_bytes(hashlib.sha256(tag.encode()).digest()[:7], "little") if tag else 0

@@ -1,0 +1,1 @@
+"""The DataLoader: it joins datasets, order, workers and batches."""

@@ -1,0 +1,597 @@
+"""The DataLoader: walks the function (dataset, seed, epoch, step) -> batch quickly."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from headrace import frameworks as adapters
+from headrace.batch.arena import Arena, use_arena
+from headrace.batch.coalesce import LARGE
+from headrace.batch.collate import default_collate
+from headrace.batch.tree import map_fields
+from headrace.cache.randomness import is_of_torch, runs_foreign_code
+from headrace.datasets.base import describe_dataset
+from headrace.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    HeadraceError,
+    HeadraceWarning,
+    OutOfRangeError,
+    StateError,
+)
+from headrace.loader.bad_samples import BadSample, BadSamples
+from headrace.loader.checkpoint import LoaderState
+from headrace.loader.config import check_arguments, check_count, check_divides, check_kind, is_stream, rows_of_table
+from headrace.loader.cursor import Cursor, Epoch, Epochs, Start
+from headrace.loader.epoch import SampledBatches, StreamedBatches
+from headrace.loader.iterator import BatchIterator
+from headrace.loader.order import SampleOrder
+from headrace.loader.pools import PoolKeeper, make_pool, uses_threads
+from headrace.loader.stats import LoaderStats, Meter
+from headrace.loader.stream_checks import StreamHistory
+from headrace.loader.tasks import Loaded, naming_step, seed_globals
+from headrace.loader.work import WorkMaker
+from headrace.pipeline.blocks import add_counters
+from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.hints import counters
+from headrace.sampling.samplers import PlanSampling, Sampling, Selection
+from headrace.workers.settings import ProgramSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from headrace.loader.config import Backend, OnError, OnWorkerDeath, Shuffle
+    from headrace.workers import Pool
+
+__all__ = ["DataLoader"]
+
+if TYPE_CHECKING:  # a loader is one of Any batches unless it says more
+    from typing_extensions import TypeVar as DefaultingTypeVar
+
+    B_co = DefaultingTypeVar("B_co", covariant=True, default=Any)
+else:
+    B_co = TypeVar("B_co", covariant=True)
+
+# Never changed, as in torch.
+_FIXED = {"dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "persistent_workers"}
+# What the batches depend on, and the workers: fixed by the first iterator.
+_FIXED_LATER = {"shuffle", "collate_fn", "generator", "seed", "rank", "world_size", "num_workers", "backend", "shard"}
+_FIXED_LATER |= {"on_error", "max_errors", "block_size", "window"}
+# The order of the samples follows from these.
+_ORDER = (
+    "batch_size",
+    "shuffle",
+    "drop_last",
+    "rank",
+    "world_size",
+    "block_size",
+    "window",
+    "sampler",
+    "batch_sampler",
+    "seed",
+)
+_WINDOW = 8  # blocks, where the user does not say
+
+
+class DataLoader(Generic[B_co]):
+    """Batches of a dataset, each a pure function of (dataset, seed, epoch, step).
+
+    Iterating gives the batches of an epoch, the next epoch with each `iter()`. What goes in comes
+    out: ndarrays become ndarrays, torch tensors torch tensors, JAX arrays JAX arrays, and dicts,
+    tuples and dataclasses keep their type.
+
+    Args:
+        dataset: any object with `__len__` and `__getitem__`, an IterableDataset, or a table: a dict of arrays, or a
+            DataFrame, whose rows are the samples.
+        batch_size: samples a batch; None hands out single samples, not batched.
+        shuffle: a new random order in each epoch; "block" shuffles blocks of consecutive samples, and
+            the samples of a few blocks among each other; default False.
+        sampler: an iterable of indices that decides the order instead.
+        batch_sampler: an iterable of lists of indices that decides the batches instead.
+        num_workers: workers that load ahead; 0 loads in the consumer's own thread. The batches are the
+            same for any number.
+        collate_fn: makes a batch of a list of samples, in place of `default_collate`.
+        pin_memory: put torch tensors into page-locked memory, if there is a GPU.
+        drop_last: leave out the last samples of an epoch if they do not fill a batch.
+        timeout: seconds to wait for a batch of a worker; 0 waits for ever.
+        worker_init_fn: called in each worker with its number, before it loads anything. They then load
+            in turns, so a generator that it makes for a worker gives the same batches in each run.
+        multiprocessing_context: how worker processes are started: "fork", "forkserver", "spawn" or a
+            context of `multiprocessing`. By default they are as clean as new interpreters, need no
+            `if __name__ == "__main__"` and take lambdas and classes of a script or notebook.
+        generator: where the seeds of epochs come from: a NumPy Generator, a random.Random or a
+            torch.Generator. By default they come from Python's `random`.
+        prefetch_factor: batches that are loaded ahead for each worker; default 2. Small batches of rows in memory
+            go together, up to 4 MB, and count as one.
+        persistent_workers: keep the workers, and their copies of the dataset, between epochs.
+        pin_memory_device: accepted as torch accepts it; page-locked memory serves every device.
+        in_order: hand out batches in the order of their steps, else as they come.
+        seed: a non-negative integer from which all epochs follow, in place of a generator.
+        backend: what workers are: "thread", "process", or "auto", which takes threads where all of the
+            dataset says that it releases the GIL, else processes.
+        rank: which of `world_size` ranks this loader feeds. A step is then batch_size * world_size
+            samples, of which each rank gets its share.
+        world_size: how many ranks share the dataset.
+        on_error: what happens if a sample cannot be read: "raise" its error, "skip" the sample, or
+            "replace" it with another one, drawn from the same key; `bad_samples` lists what was passed over.
+        on_worker_death: what happens when a worker process dies: "raise" a WorkerDiedError, or
+            "restart": a new one loads what the dead one had not.
+        prefetch_bytes: how large the batches loaded ahead may be together, in bytes; None for no bound
+            but that of `prefetch_factor`.
+        shard: deal the batches of an IterableDataset out to the workers, so that none is seen twice and
+            they are those of a loader without workers. Otherwise each worker process has the whole stream, and
+            `get_worker_info()` to read its share of it, as in torch; threads have one stream, which is dealt out.
+        block_size: samples a block for shuffle="block"; by default what the dataset's `blocks()` says, or
+            else 1024.
+        window: how many blocks are shuffled among each other for shuffle="block"; default 8.
+        max_errors: how many bad samples are passed over before a TooManyErrorsError; None for any number.
+
+    Raises:
+        ArgumentError: a value is not allowed, or two exclude each other (also a ValueError).
+        ArgumentTypeError: a value is of the wrong kind (also a TypeError).
+        NotYetError: this release cannot do it yet (also a NotImplementedError).
+
+    The order of arguments, and what each means, is that of torch.utils.data.DataLoader up to
+    `in_order`.
+
+    >>> import numpy as np
+    >>> from headrace import TensorDataset
+    >>> dataset = TensorDataset(np.arange(10.0), np.arange(10))
+    >>> for x, y in DataLoader(dataset, batch_size=4):
+    ...     print(x.shape, y)
+    (4,) [0 1 2 3]
+    (4,) [4 5 6 7]
+    (2,) [8 9]
+    """
+
+    # The arguments as `_configure` takes them, and as they were given.
+    _given: dict[str, Any]
+    dataset: Any
+    batch_size: int | None
+    shuffle: Shuffle
+    sampler: Iterable[Any] | None
+    batch_sampler: Iterable[Sequence[Any]] | None
+    num_workers: int
+    collate_fn: Callable[[Any], B_co] | None
+    pin_memory: bool
+    drop_last: bool
+    timeout: float
+    worker_init_fn: Callable[[int], None] | None
+    multiprocessing_context: Any
+    generator: Any
+    prefetch_factor: int | None
+    persistent_workers: bool
+    pin_memory_device: str
+    in_order: bool
+    seed: int | None
+    backend: Backend
+    rank: int
+    world_size: int
+    on_error: OnError
+    on_worker_death: OnWorkerDeath
+    prefetch_bytes: int | None
+    shard: bool
+    block_size: int | None
+    window: int | None
+    max_errors: int | None
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: Shuffle | None = None,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Sequence[Any]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[Any], B_co] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+        seed: int | None = None,
+        backend: Backend = "auto",
+        rank: int | None = None,
+        world_size: int | None = None,
+        on_error: OnError = "raise",
+        on_worker_death: OnWorkerDeath = "raise",
+        prefetch_bytes: int | None = None,
+        shard: bool = False,
+        block_size: int | None = None,
+        window: int | None = None,
+        max_errors: int | None = None,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
+        dataset = rows_of_table(dataset, sampler, batch_sampler)
+        self._streams = is_stream(dataset)
+        check_kind(dataset, streams=self._streams, needs_length=sampler is None and batch_sampler is None)
+        self.dataset = dataset
+        self._iterated = False
+        self._configure(given)
+        self._epochs = Epochs(self.seed, generator, of_torch=is_of_torch(dataset))
+        self._make_resources()
+
+    def _configure(self, given: dict[str, Any]) -> None:
+        """Check all arguments together and take them.
+
+        Args:
+            given: the constructor's arguments by name, as they were given.
+        """
+        check_arguments(given, stream=self._streams)
+        check_divides(self.dataset, given)
+        batch_size, num_workers = given["batch_size"], int(given["num_workers"])
+        shuffle, prefetch_factor, window = given["shuffle"], given["prefetch_factor"], given["window"]
+        taken = dict(given)
+        taken["batch_size"] = None if batch_size is None or given["batch_sampler"] is not None else int(batch_size)
+        taken["shuffle"] = shuffle if isinstance(shuffle, str) else bool(shuffle)
+        taken["num_workers"] = num_workers
+        taken["prefetch_factor"] = 2 if prefetch_factor is None and num_workers else prefetch_factor
+        taken["window"] = (_WINDOW if window is None else int(window)) if shuffle == "block" else None
+        taken["rank"] = int(given["rank"] or 0)
+        taken["world_size"] = int(given["world_size"] or 1)
+        for name in ("pin_memory", "drop_last", "persistent_workers", "in_order", "shard"):
+            taken[name] = bool(given[name])
+        for name in ("seed", "max_errors"):
+            taken[name] = None if given[name] is None else int(given[name])
+        self.__dict__.update(taken, _given=given)
+        self._order = SampleOrder(self.dataset, **{name: taken[name] for name in _ORDER})
+        self._given_sampling = self._order.given()
+
+    def _make_resources(self) -> None:
+        self._arena = Arena()
+        self._meter = Meter()
+        self._bad = BadSamples(self.on_error, self.max_errors)
+        self._pools = PoolKeeper(persistent=self.persistent_workers)
+        self._stream_history = StreamHistory(self.dataset)
+        self._closed = False
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if "_closed" not in self.__dict__ or not (name in self._given or name == "dataset"):
+            super().__setattr__(name, value)
+            return
+        if name in _FIXED:
+            raise ArgumentError(f"{name} cannot be changed after the DataLoader is made; make a new DataLoader")
+        if name in _FIXED_LATER and self._iterated:
+            raise ArgumentError(f"{name} cannot be changed after the first iteration; make a new DataLoader")
+        self._configure({**self._given, name: value})
+        if name in ("on_error", "max_errors"):
+            self._bad = BadSamples(self.on_error, self.max_errors)
+        if name in ("seed", "generator"):
+            self._epochs.draw_from(self.seed, self.generator)
+
+    def __getstate__(self) -> dict[str, Any]:
+        left_out = ("_arena", "_meter", "_bad", "_pools", "_stream_history", "_closed")
+        state = {name: value for name, value in self.__dict__.items() if name not in left_out}
+        return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way, from the same place
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_resources()
+
+    def __repr__(self) -> str:
+        return (
+            f"DataLoader({describe_dataset(self.dataset)}, batch_size={self.batch_size}, shuffle={self.shuffle!r}, "
+            f"seed={self.seed}, num_workers={self.num_workers})"
+        )
+
+    # ------------------------------------------------------------------ batches
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch.
+
+        Raises:
+            TypeError: the dataset is a stream, or the sampler an iterable, that has no length.
+        """
+        if not self._streams:
+            return self._steps(self._length())
+        try:
+            length = len(self.dataset)
+        except TypeError:
+            raise TypeError(
+                f"the loader has no length, because its dataset ({type(self.dataset).__name__}) has none"
+            ) from None
+        size = self.batch_size or 1
+        return length // size if self.drop_last else -(-length // size)
+
+    def __iter__(self) -> BatchIterator[B_co]:
+        """Return an iterator over the next epoch, or over the rest of the one of a loaded state.
+
+        The epoch begins with the iterator's first batch. `next(iter(loader))` is a look at the data: it gives the
+        first batch, and the next iterator begins the same epoch.
+        """
+        self._check_open()
+        self._iterated = True
+        if self.pin_memory and not adapters.can_pin():
+            warnings.warn("pin_memory=True has no effect: no GPU is found", HeadraceWarning, stacklevel=2)
+        return BatchIterator(self)
+
+    def batch(self, step: int, epoch: int | None = None) -> B_co:
+        """The batch at a step of an epoch, without loading any other.
+
+        This is how to look at the data: no epoch begins, and nothing that comes after is changed.
+
+        Args:
+            step: 0 ... len(loader) - 1.
+            epoch: the number of the epoch; by default the one that the loader stands in, or else the next one.
+
+        Raises:
+            OutOfRangeError: there is no such step (also an IndexError).
+            ArgumentError: the epoch's seed is not known, because each epoch draws its own.
+            Exception: what a sample of it raised, or the last one, where all had to be passed over.
+
+        >>> import numpy as np
+        >>> from headrace import TensorDataset
+        >>> loader = DataLoader(TensorDataset(np.arange(100)), batch_size=4, shuffle=True, seed=0)
+        >>> batches = list(loader)
+        >>> bool((loader.batch(7)[0] == batches[7][0]).all())
+        True
+        """
+        self._check_open()
+        if self._streams:
+            raise ArgumentTypeError("a stream has no batch to be asked for; batch(step) needs a dataset with indices")
+        step = check_count("step", step)
+        cursor = self._epochs.find(None if epoch is None else check_count("epoch", epoch), self._length())
+        known, sampling = cursor.epoch, self._sampling(cursor.length)
+        if isinstance(sampling, PlanSampling) and step >= sampling.steps():
+            raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
+        foreign = self._runs_foreign_code()
+        with naming_step(known, step), use_arena(self._arena), adapters.kept_globals() if foreign else nullcontext():
+            selection = self._selection(sampling, cursor, step)
+            if foreign:
+                seed_globals(known, step, devices=False)
+            batch = self._alone(self._maker().reader()(selection, known.draws_key, step), known, step)
+        delivered: B_co = self._deliver(batch)
+        return delivered
+
+    def _runs_foreign_code(self) -> bool:
+        """Whether a batch is made by code that may draw from the global generators: any but headrace's own."""
+        return runs_foreign_code(self.dataset) or runs_foreign_code(self.collate_fn)
+
+    def _selection(self, sampling: Sampling, cursor: Cursor, step: int) -> Selection:
+        """The samples of a batch, without moving on in a user's sampler."""
+        key = cursor.epoch.order_key
+        if isinstance(sampling, PlanSampling):
+            return sampling.at(key, step)
+        if sampling.varies and not self._epochs.is_current(cursor):
+            raise ArgumentError(
+                f"the samples of epoch {cursor.epoch.number} are not known: the loader's {sampling.name} has a state "
+                "of its own, so only the epoch begun last and the next one can be looked at"
+            )
+        return sampling.at(key, step, cursor.sampler or cursor.start.sampler)
+
+    def _collate_batch(self, samples: Sequence[Any]) -> Any:
+        """Make one batch of the samples, as iterating does; `()` of none, as TinyTorch has it."""
+        if len(samples) == 0:
+            return ()
+        return (self.collate_fn or default_collate)(samples)
+
+    # ------------------------------------------------------------------ position
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next iterator begin this epoch. A sampler with a `set_epoch` of its own is told.
+
+        A state loaded in the midst of this same epoch stays where it is, so a training loop may say
+        `set_epoch` before each of its epochs, the resumed one too.
+
+        Args:
+            epoch: a non-negative integer.
+        """
+        epoch = check_count("epoch", epoch)
+        self._epochs.go_to(epoch)
+        self._order.tell_sampler(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the loader stands, as a dict of a few integers that `json.dumps` takes.
+
+        That is where the iterator stands that was asked for a batch last; one that was asked for its
+        first batch only does not count while another one goes through its epoch. The state may be
+        taken at any time; the batches handed out so far are counted, nothing is loaded.
+        Between epochs it is the start of the next one, whose seed is then drawn if there is none.
+        Taken after the last batch of an epoch, while its iterator has not yet ended, it is that
+        place: the iterator that goes on from it ends at once.
+
+        >>> import json
+        >>> loader = DataLoader(range(10), batch_size=2, seed=0)
+        >>> batches = iter(loader)
+        >>> next(batches)
+        array([0, 1])
+        >>> state = json.dumps(loader.state_dict())
+        >>> resumed = DataLoader(range(10), batch_size=2, seed=0)
+        >>> resumed.load_state_dict(json.loads(state))
+        >>> next(iter(resumed))
+        array([2, 3])
+        """
+        return self._state(self._epochs.position()).to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iterator go on where the state was taken.
+
+        A computed order is entered at once; a sampler is gone through again, and a stream is read
+        again, up to there.
+
+        Raises:
+            StateError: it is not the state of a loader with this dataset length, seed and batch size.
+        """
+        saved = LoaderState.from_dict(state)
+        saved.check_belongs_to(self._identity())
+        length = saved.length if saved.epoch_length is None else saved.epoch_length
+        if length is not None and saved.step > self._steps(length):
+            raise StateError(f"the state is damaged: step {saved.step} of an epoch of {self._steps(length)} steps")
+        if self.generator is not None:
+            adapters.restore_generator(self.generator, saved.generator)
+        if self._given_sampling is not None:
+            self._given_sampling.restore(saved.sampler)
+        ahead = frozenset(saved.ahead)
+        length = length if saved.step or ahead else saved.epoch_length  # an epoch that begins takes what there is
+        start = Start(saved.epoch, saved.epoch_seed, saved.numbered, saved.step, ahead, length, saved.sampler)
+        self._epochs.resume(start)
+        if saved.sampler_epoch is not None:
+            self._order.tell_sampler(saved.sampler_epoch)
+
+    # ------------------------------------------------------------------ resources
+
+    def stats(self) -> LoaderStats:
+        """What the loader has handed out so far and how long that took, as a snapshot.
+
+        >>> loader = DataLoader(range(10), batch_size=5)
+        >>> for batch in loader:
+        ...     pass
+        >>> loader.stats().batches, loader.stats().samples
+        (2, 10)
+        """
+        snapshot = self._meter.snapshot()
+        counted = add_counters([counters(self.dataset), snapshot.counters])
+        return replace(snapshot, bad_samples=len(self._bad), counters=counted)
+
+    @property
+    def bad_samples(self) -> tuple[BadSample, ...]:
+        """The samples that could not be read and were left out or replaced, each once, in order of meeting.
+
+        The first 10,000 are listed, or `max_errors` if that is more.
+        """
+        return self._bad.listed()
+
+    def close(self) -> None:
+        """End the workers and give up the loader's memory.
+
+        Batches handed out stay valid; no more can be loaded.
+        """
+        self._closed = True
+        self._pools.close()
+        self._arena.clear()
+
+    def __enter__(self) -> DataLoader[B_co]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ inner parts
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise HeadraceError("the loader is closed; make a new one")
+
+    def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> SampledBatches | StreamedBatches:
+        if self._streams:
+            readers = self._readers() or 1
+            drops = readers * ((self.batch_size or 1) - 1) if self.drop_last else 0
+            check = self._stream_history.begin(readers, drops=drops, whole=not (cursor.step or cursor.ahead))
+            return StreamedBatches(pool, readers, cursor, self._note, check)
+        sampling = self._sampling(cursor.length)
+        return SampledBatches(pool, self.dataset, sampling, cursor, self._note, self._together())
+
+    def _together(self) -> int:
+        """Bytes of batches that workers may load together."""
+        if not self.num_workers or self._given_sampling is not None or self.collate_fn is not None:
+            return 0
+        if self.batch_size is None or not compile_dataset(self.dataset).reads_together:
+            return 0
+        window = self.num_workers * (self.prefetch_factor or 1)
+        return LARGE if self.prefetch_bytes is None else min(LARGE, self.prefetch_bytes // window)
+
+    def _note(self, found: Loaded, epoch: Epoch, step: int) -> None:
+        """Take in what a worker told beside a batch.
+
+        Raises:
+            TooManyErrorsError: there are more bad samples than are allowed.
+        """
+        self._meter.counted(found.counted)
+        self._bad.note(found.failures, epoch.number, step)
+
+    def _alone(self, found: Any, epoch: Epoch, step: int) -> Any:
+        """A batch that was asked for alone; nothing stands for one that is not there."""
+        if not isinstance(found, Loaded):
+            return found
+        self._note(found, epoch, step)
+        if not found.loaded:
+            raise [*(failure.error for failure in found.failures), *found.errors][-1]
+        return found.batch
+
+    def _readers(self) -> int | None:
+        """How many workers read a stream in turns; None where the number makes no difference."""
+        if not self._streams or self.num_workers < 2 or self.shard or uses_threads(self, streams=True):
+            return None
+        return self.num_workers
+
+    def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
+        """Workers for an iterator that begins with this epoch."""
+        shields = not self.num_workers and self.seed is not None and self._runs_foreign_code()
+        maker = replace(self._maker(), seed=epoch.key("workers"), settings=ProgramSettings.now(), shields=shields)
+        return make_pool(self, maker, self._arena, turns=self._readers() is not None)
+
+    def _maker(self) -> WorkMaker:
+        return WorkMaker(
+            dataset=self.dataset,
+            streams=self._streams,
+            batch_size=self.batch_size,
+            single=self.batch_size is None and self.batch_sampler is None,
+            collate_fn=self.collate_fn,
+            drop_last=self.drop_last,
+            num_workers=self.num_workers,
+            worker_init_fn=self.worker_init_fn,
+            shard=self.shard,
+            on_error=self.on_error,
+            from_batch=self._given_sampling is not None,
+        )
+
+    def _deliver(self, batch: Any) -> Any:
+        return map_fields(adapters.pin, batch) if self.pin_memory and adapters.can_pin() else batch
+
+    def _length(self) -> int | None:
+        """The number of samples now, where the order depends on it."""
+        return None if self._streams or self._given_sampling is not None else len(self.dataset)
+
+    def _sampling(self, length: int | None) -> Sampling:
+        """Which samples make up each batch, of so many samples."""
+        if self._given_sampling is not None:
+            return self._given_sampling
+        return self._order.sampling(len(self.dataset) if length is None else length)
+
+    def _steps(self, length: int | None) -> int:
+        """The number of batches in an epoch of so many samples."""
+        return len(self) if self._streams else self._sampling(length).steps()
+
+    def _state(self, at: Start) -> LoaderState:
+        identity = self._identity()
+        sampler = at.sampler
+        if sampler is None and self._given_sampling is not None and not at.step and not at.ahead:
+            sampler = self._given_sampling.present()  # the pass that begins next
+        return LoaderState(
+            epoch=at.number,
+            step=at.step,
+            ahead=sorted(at.ahead),
+            epoch_seed=at.seed if self.seed is None else None,
+            numbered=at.numbered,
+            epoch_length=None if at.length == identity["length"] else at.length,
+            generator=None if self.generator is None else adapters.generator_state(self.generator),
+            sampler=sampler,
+            sampler_epoch=self._order.sampler_epoch(),
+            **identity,
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """What a state and the loader that goes on from it must have in common."""
+        return {
+            "length": self._length(),
+            "seed": self.seed,
+            "global_batch_size": None if self.batch_sampler is not None else (self.batch_size or 1) * self.world_size,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "readers": self._readers(),
+            "blocks": self._order.blocks_identity(),
+            "window": self.window,
+        }

@@ -1,0 +1,288 @@
+"""The batches of one epoch as its consumer sees them: tasks for workers, and what comes back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count, repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.batch.coalesce import batches_together
+from headrace.errors import DatasetChangedError, TooManyErrorsError
+from headrace.errors.notes import clear_own_frames, without_frames
+from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, naming_step
+from headrace.pipeline.hints import reads_ahead
+from headrace.sampling.samplers import PlanSampling, looking_ahead
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from headrace.loader.cursor import Cursor, Epoch
+    from headrace.loader.stream_checks import StreamCheck
+    from headrace.sampling.samplers import Sampling, Selection
+    from headrace.workers.base import Pool
+
+    Note = Callable[[Loaded, Epoch, int], None]
+
+__all__ = ["SampledBatches", "StreamedBatches"]
+
+# How many batches before its turn a dataset hears of one, if it wants to. A user's own sampler may wait to see
+# what becomes of a batch before it decides on the next one, so it is not asked early.
+_READ_AHEAD = 8
+# The numbers of the runs of stream tasks.
+_RUNS = count()
+
+
+class SampledBatches:
+    """The batches of a dataset from one step of an epoch on.
+
+    Args:
+        pool: who loads them.
+        dataset: any object with `__getitem__`.
+        sampling: which samples make up each batch.
+        cursor: the epoch, the number of samples that the sampling was made for, if it depends on it, and the first
+            batch; it moves on with each batch that is handed out.
+        note: takes in what is told beside a batch; it raises where that is too much.
+        together: bytes of batches that may be loaded together; 0 loads each alone.
+    """
+
+    def __init__(
+        self,
+        pool: Pool[SampleTask, Any],
+        dataset: Any,
+        sampling: Sampling,
+        cursor: Cursor,
+        note: Note,
+        together: int = 0,
+    ) -> None:
+        self._cursor = cursor
+        self._note = note
+        self._together = together
+        # What comes next, each with its step and how many samples were asked for.
+        self._waiting: deque[tuple[Any, int, int]] = deque()
+        self._tasks = _SampleTasks(dataset, sampling, cursor)
+        self._results = pool.run(self._tasks)
+
+    def read(self) -> tuple[Any, int]:
+        """The next batch, and how many samples it holds.
+
+        After an error, the batch that it came from is passed over. So is one all of whose samples were.
+
+        Raises:
+            StopIteration: the epoch is over.
+            DatasetChangedError: the dataset has become shorter than it was when the epoch began.
+        """
+        epoch = self._cursor.epoch
+        while True:
+            found, step, samples = self._next()
+            self._cursor.hand_out(step)
+            try:
+                if isinstance(found, Exception):
+                    clear_own_frames(found)
+                    raise found
+                if not isinstance(found, Loaded):
+                    return found, samples
+                self._note(found, epoch, step)
+                if found.errors:
+                    clear_own_frames(found.errors[-1])
+                    with naming_step(epoch, step):
+                        raise found.errors[-1]
+                if found.loaded:
+                    return found.batch, found.samples
+            finally:
+                del found  # its error refers to this frame, which must not refer to it
+
+    def _next(self) -> tuple[Any, int, int]:
+        """What became of the next batch, its step, and how many samples were asked for."""
+        if self._waiting:
+            return self._waiting.popleft()
+        results = self._results
+        try:
+            found = next(results)
+        except Exception:
+            for step in results.task.steps if results.task is not None else ():  # else it was not a batch that failed
+                self._cursor.hand_out(step)
+            raise
+        task = results.task
+        assert task is not None  # noqa: S101 - a result is a task's
+        if isinstance(found, Several):
+            self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
+            return self._waiting.popleft()
+        if self._together and not isinstance(found, Loaded):
+            self._tasks.together = batches_together(found, len(task.selection), self._together)
+            self._together = 0  # it is known
+        return found, task.step, len(task.selection)
+
+    def close(self) -> None:
+        """Load no more."""
+        self._results.close()
+
+
+class _SampleTasks(Iterator[SampleTask]):
+    """A task for each batch that has not been handed out, or for several of them.
+
+    Attributes:
+        together: how many; it may be set on the way.
+    """
+
+    def __init__(self, dataset: Any, sampling: Sampling, cursor: Cursor) -> None:
+        self.together = 1
+        self._dataset = dataset
+        self._length = cursor.length
+        self._epoch = cursor.epoch
+        self._step = cursor.step
+        self._handed_out = frozenset(cursor.ahead)
+        self._selections = self._start(sampling, cursor)
+
+    def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[tuple[Selection, NDArray[np.int64] | None]]:
+        """The selections from the cursor on, each with what is read later, where that is known and of interest."""
+        key, start = cursor.epoch.order_key, cursor.start
+        if isinstance(sampling, PlanSampling):
+            planned = sampling.start(key, cursor.step)
+            return looking_ahead(planned, _READ_AHEAD) if reads_ahead(self._dataset) else zip(planned, repeat(None))
+        cursor.sampler = sampling.start(key, start.step, start.sampler)
+        return zip(cursor.sampler, repeat(None))
+
+    def __next__(self) -> SampleTask:
+        self._check_length()
+        while self._step in self._handed_out:
+            next(self._selections)
+            self._step += 1
+        selection, later = next(self._selections)
+        selections, first = [selection], self._step
+        self._step += 1
+        while len(selections) < self.together and later is None and self._step not in self._handed_out:
+            more = next(self._selections, None)
+            if more is None:
+                break
+            selections.append(more[0])
+            self._step += 1
+        if len(selections) == 1:
+            return SampleTask(self._epoch, first, selection, later)
+        return SampleTask(self._epoch, first, np.concatenate(selections), parts=tuple(map(len, selections)))
+
+    def _check_length(self) -> None:
+        """Refuse a dataset that has become shorter; of one that has grown the epoch's order takes what there was."""
+        if self._length is not None and len(self._dataset) < self._length:
+            raise DatasetChangedError(
+                f"the dataset had {self._length} samples when epoch {self._epoch.number} began and has "
+                f"{len(self._dataset)} at step {self._step}; samples may be added in the midst of an epoch, but taken "
+                "away between epochs only"
+            )
+
+
+class StreamedBatches:
+    """The batches of a stream from one step of an epoch on.
+
+    Args:
+        pool: who reads it.
+        readers: how many of its workers have a whole stream for themselves, and take turns; 1 if there
+            is but one stream.
+        cursor: the epoch and the first batch; it moves on with each batch that is handed out.
+        note: takes in what is told beside a batch; it raises where that is too much.
+        check: counts the samples that come.
+    """
+
+    def __init__(
+        self, pool: Pool[StreamTask, Loaded], readers: int, cursor: Cursor, note: Note, check: StreamCheck
+    ) -> None:
+        self._cursor = cursor
+        self._note = note
+        self._check = check
+        # What comes next, each with the step that has been handed out with it.
+        self._waiting: deque[tuple[tuple[Any, int] | Exception, int | None]] = deque()
+        self._tasks = _StreamTasks(readers, cursor)
+        self._results = pool.run(self._tasks)
+
+    def read(self) -> tuple[Any, int]:
+        """The next batch, and how many samples it holds.
+
+        An error of the stream loses no sample: those before it come with the ones after it.
+
+        Raises:
+            StopIteration: the stream is over.
+            ArgumentTypeError: it has been gone through before, and cannot be again.
+            DatasetChangedError: worker processes that have it together read other samples of it.
+        """
+        while not self._waiting:
+            self._wait_for_more()
+        item, step = self._waiting.popleft()
+        if step is not None:
+            self._cursor.hand_out(step)
+        if isinstance(item, Exception):
+            clear_own_frames(item)
+            try:
+                raise item
+            finally:
+                del item  # it refers to this frame, which must not refer to it
+        return item
+
+    def close(self) -> None:
+        """Read no more."""
+        self._results.close()
+
+    def _wait_for_more(self) -> None:
+        try:
+            found = next(self._results, None)
+        except Exception:
+            self._check.count(0, lost=True)
+            raise
+        if found is None:
+            self._check.end()
+            raise StopIteration
+        task = self._results.task
+        assert task is not None  # noqa: S101 - a result is a task's
+        self._check.compare(task.number, found.sums)
+        self._take(found, task)
+
+    def _take(self, found: Loaded, task: StreamTask) -> None:
+        errors = list(found.errors)
+        try:
+            self._note(found, task.epoch, task.step)
+        except TooManyErrorsError as error:
+            found = replace(found, loaded=False)
+            errors.append(without_frames(error))  # they refer to this list
+        if task.skip:
+            return
+        self._check.count(found.samples + len(found.failures), lost=bool(errors))
+        self._waiting.extend((error, None) for error in errors)
+        if found.loaded:
+            self._waiting.append(((found.batch, found.samples), task.step))  # without the errors, which are raised
+        elif found.samples:  # it is passed over with the last of its errors
+            last, _ = self._waiting.pop()
+            self._waiting.append((last, task.step))
+        else:
+            self._tasks.end(task)
+            self._cursor.hand_out(task.step)
+
+
+class _StreamTasks(Iterator[StreamTask]):
+    """A task for each step, until all streams have ended.
+
+    Readers take turns: step s is batch s // readers of reader s mod readers, also after that one's end,
+    so that each step has its reader whatever the others have. A reader that is asked for a batch
+    passes over those before it; so where an epoch is resumed, the tasks begin with a whole round.
+    """
+
+    def __init__(self, readers: int, cursor: Cursor) -> None:
+        self._epoch = cursor.epoch
+        self._readers = readers
+        self._handed_out = frozenset(range(cursor.step - cursor.step % readers, cursor.step)) | cursor.ahead
+        self._step = cursor.step - cursor.step % readers
+        self._run = next(_RUNS)
+        self._first = self._step // readers
+        self._ended: set[int] = set()
+
+    def __next__(self) -> StreamTask:
+        if len(self._ended) == self._readers:
+            raise StopIteration
+        step, self._step = self._step, self._step + 1
+        skip = step in self._handed_out
+        return StreamTask(self._epoch, step, step // self._readers, skip, self._run, self._first)
+
+    def end(self, task: StreamTask) -> None:
+        """Take note that there was no batch for the task, nor will there be for its reader."""
+        self._ended.add(task.step % self._readers)

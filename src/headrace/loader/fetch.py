@@ -1,0 +1,204 @@
+"""Reading batches of a dataset: the samples of a selection become a batch."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.batch.collate import default_collate
+from headrace.errors import CollateError, HeadraceWarning, TooManyErrorsError
+from headrace.errors.notes import text_of
+from headrace.loader.bad_samples import Failure
+from headrace.loader.tasks import Loaded
+from headrace.pipeline.compile import compile_dataset
+from headrace.rng.keys import replacement, slot, use_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.sampling.samplers import Selection
+
+__all__ = ["BatchReader", "collate"]
+
+# The place where a collate_fn draws; without one of its own it would draw what the first sample drew.
+_COLLATION = 2**31
+# So many samples are tried in place of one that cannot be read.
+_MOST_DRAWS = 100
+
+
+class BatchReader:
+    """Reads the samples of a selection and makes them a batch.
+
+    Args:
+        dataset: any object with `__getitem__`.
+        collate_fn: makes a batch of a list of samples; None for headrace's own way.
+        single: hand out the one sample of a selection as it is, or what collate_fn makes of it.
+        on_error: what a sample does that cannot be read: "raise", "skip" or "replace".
+        from_batch: replace it with another sample of its batch, not of the whole dataset.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        collate_fn: Callable[[Any], Any] | None,
+        *,
+        single: bool,
+        on_error: str = "raise",
+        from_batch: bool = False,
+    ) -> None:
+        self._dataset = dataset
+        self._collate_fn = collate_fn
+        self._single = single
+        self._on_error = on_error
+        self._from_batch = from_batch
+        self._plan = compile_dataset(dataset)
+        self._reads_batches = collate_fn is None and not single and self._plan.reads_batches
+        self._reads_many = not single and self._plan.reads_many
+
+    def __call__(self, selection: Selection, key: int, step: int) -> Any:
+        """The batch of the selection, or a Loaded where samples failed and were passed over.
+
+        Args:
+            selection: which samples.
+            key: the key of the samples' draws.
+            step: the number of the batch, which tells apart samples that have no index.
+        """
+        numbers = selection if isinstance(selection, np.ndarray) else _numbers(step, len(selection))
+        fast = self._fast_reader(selection)
+        if fast is None:
+            return self._read_singly(selection, numbers, key)
+        try:
+            with use_keys(key, numbers):
+                return fast(selection)
+        except Exception as error:
+            failure = f"{type(error).__name__}: {text_of(error)}"
+            refusal = error if isinstance(error, CollateError) and error.names_samples else None
+        # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
+        # or else it gives the batch, and the fast face is what is wrong.
+        try:
+            batch = self._read_singly(selection, numbers, key)
+        except CollateError as error:
+            if refusal is None:
+                raise
+            raise refusal from error  # all samples can be read, and the dataset says better why they make no batch
+        finally:
+            refusal = None  # it holds this frame
+        if not isinstance(batch, Loaded):
+            warnings.warn(
+                f"{type(self._dataset).__name__} could not read a batch at once, but sample by sample: {failure}",
+                HeadraceWarning,
+                stacklevel=2,
+            )
+        return batch
+
+    def read_at_once(self, selection: Selection, key: int) -> Any:
+        """All samples of the selection as one batch, by the dataset's own way of reading batches; see __call__."""
+        indices = np.asarray(selection, np.int64)
+        with use_keys(key, indices):
+            return self._read_batch(indices)
+
+    def _fast_reader(self, selection: Selection) -> Callable[[Any], Any] | None:
+        """What reads all samples of the selection at once, if anything does."""
+        if self._reads_batches and isinstance(selection, np.ndarray):
+            return self._read_batch
+        return self._read_many if self._reads_many else None
+
+    def _read_batch(self, selection: NDArray[np.int64]) -> Any:
+        return self._plan.batch(selection)
+
+    def _read_many(self, selection: Selection) -> Any:
+        return self._collate(self._plan.samples(selection), selection)
+
+    def _read_singly(self, selection: Selection, numbers: NDArray[np.int64], key: int) -> Any:
+        with use_keys(key, numbers):
+            if self._on_error == "raise":
+                return self._collate(self._plan.samples(selection, singly=True), selection)
+            samples, errors = self._plan.readable(selection)
+            if not errors:
+                return self._collate(list(samples.values()), selection)
+        return self._complete(_Gapped(selection, numbers, samples, errors), key)
+
+    def _complete(self, batch: _Gapped, key: int) -> Loaded:
+        """The batch without the samples that failed, or with others in their place."""
+        if self._on_error == "replace":
+            try:
+                self._fill(batch, key)
+            except TooManyErrorsError as error:
+                return Loaded(0, errors=[error], failures=batch.failures)
+        places = sorted(batch.samples)
+        if not places:
+            return Loaded(0, failures=batch.failures)
+        samples, keys = [batch.samples[place] for place in places], [batch.keys[place] for place in places]
+        with use_keys(key, batch.numbers[places]):
+            return Loaded(len(places), self._collate(samples, keys), loaded=True, failures=batch.failures)
+
+    def _fill(self, batch: _Gapped, key: int) -> None:
+        """Read other samples in place of those that failed."""
+        readable = sorted(batch.samples)
+        if not readable and self._from_batch:
+            return
+        for place in batch.gaps:
+            if not any(self._put(batch, place, readable, key, attempt) for attempt in range(_MOST_DRAWS)):
+                raise TooManyErrorsError(
+                    f"sample {batch.keys[place]!r} could not be read, nor could the {_MOST_DRAWS} that were drawn in "
+                    "its place (on_error='replace')"
+                ) from batch.failures[-1].error
+
+    def _put(self, batch: _Gapped, place: int, readable: list[int], key: int, attempt: int) -> bool:
+        """Read the sample of a draw into a gap; tell whether it could be."""
+        number = int(batch.numbers[place])
+        if self._from_batch:
+            chosen = readable[replacement(key, number, attempt, len(readable))]
+            other, number = batch.keys[chosen], int(batch.numbers[chosen])
+        else:
+            other = number = replacement(key, number, attempt, len(self._dataset))
+        with use_keys(key, np.array([number], np.int64)):
+            samples, errors = self._plan.readable([other])
+        if errors:
+            batch.failures.append(Failure(other, errors[0]))
+            return False
+        batch.samples[place], batch.keys[place], batch.numbers[place] = samples[0], other, number
+        return True
+
+    def _collate(self, samples: list[Any], selection: Selection) -> Any:
+        return collate(samples, selection, self._collate_fn, single=self._single)
+
+
+class _Gapped:
+    """A batch some of whose samples could not be read.
+
+    Attributes:
+        keys: the samples' indices or other keys.
+        numbers: what tells their draws apart, shape (n,), int64.
+        samples: those that could be read, by their places.
+        gaps: the places of the others.
+        failures: all that could not be read, replacements too.
+    """
+
+    def __init__(
+        self, selection: Selection, numbers: NDArray[np.int64], samples: dict[int, Any], errors: dict[int, Exception]
+    ) -> None:
+        self.keys: list[Any] = selection.tolist() if isinstance(selection, np.ndarray) else list(selection)
+        self.numbers = numbers.copy()
+        self.samples = samples
+        self.gaps = list(errors)
+        self.failures = [Failure(self.keys[place], error) for place, error in errors.items()]
+
+
+def collate(
+    samples: list[Any], indices: Sequence[Any] | NDArray[np.int64], fn: Callable[[Any], Any] | None, *, single: bool
+) -> Any:
+    """The batch of the samples, or what becomes of the only one."""
+    if fn is None:
+        return samples[0] if single else default_collate(samples, indices)
+    with slot(_COLLATION):
+        return fn(samples[0] if single else samples)
+
+
+def _numbers(step: int, count: int) -> NDArray[np.int64]:
+    """Numbers for samples that have no index, different in all batches."""
+    return (np.int64(step) << 32) + np.arange(count)

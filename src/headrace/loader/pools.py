@@ -1,0 +1,158 @@
+"""The worker pools of a loader: what they are made of, which are open, and which have nothing to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+import weakref
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from headrace import frameworks as adapters
+from headrace.errors import HeadraceWarning
+from headrace.errors.notes import level_of_user
+from headrace.pipeline.compile import compile_dataset
+from headrace.workers import InlinePool, PoolOptions, ThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from headrace.batch.arena import Arena
+    from headrace.loader.dataloader import DataLoader
+    from headrace.loader.work import WorkMaker
+    from headrace.workers import Pool
+
+__all__ = ["PoolKeeper", "make_pool", "uses_threads"]
+
+
+def make_pool(loader: DataLoader[Any], maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
+    """The workers that a loader asks for.
+
+    Args:
+        loader: says what they are, and how far ahead they load.
+        maker: makes what they do.
+        arena: where batches are written that are loaded in this process.
+        turns: give task i to worker i mod `num_workers`, for workers that go on from task to task. So it is, too,
+            where workers are made ready by a function of the user's.
+    """
+    if loader.num_workers == 0:
+        return InlinePool(replace(maker, arena=arena))
+    options = PoolOptions(
+        workers=loader.num_workers,
+        window=loader.num_workers * (loader.prefetch_factor or 1),
+        max_bytes=loader.prefetch_bytes,
+        in_order=loader.in_order,
+        timeout=loader.timeout,
+        turns=turns or loader.worker_init_fn is not None,  # a generator that it makes gives the same in each run
+    )
+    if uses_threads(loader, streams=maker.streams):
+        return _make_threads(maker.in_threads(arena), options)
+    from headrace.workers.processes.pool import ProcessPool  # what it needs is imported with it
+
+    restart = loader.on_worker_death == "restart"
+    maker = replace(maker, own_process=True)
+    return ProcessPool(maker, **options, context=loader.multiprocessing_context, restart=restart)
+
+
+def _make_threads(maker: WorkMaker, options: PoolOptions) -> ThreadPool[Any, Any]:
+    """Make threads, and put the program's generators back after a `worker_init_fn` that seeds those of a process."""
+    if maker.worker_init_fn is None:
+        return ThreadPool(maker, **options)
+    states = adapters.global_states()
+    pool: ThreadPool[Any, Any] = ThreadPool(maker, **options)
+    try:
+        pool.wait_for_workers()
+    except BaseException:
+        pool.close()
+        raise
+    finally:
+        adapters.restore_globals(states)
+    return pool
+
+
+def uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:
+    """Whether the workers of a loader are threads.
+
+    Args:
+        loader: says what they are.
+        streams: whether its dataset is a stream. Threads have one stream together, so where it is left to headrace
+            it has processes, if there are any, for its share of it is the same in every interpreter.
+    """
+    if loader.backend != "auto" or loader.multiprocessing_context is not None:
+        return loader.backend == "thread"
+    if os.name != "posix":
+        return True  # there are no processes
+    if streams:
+        return False
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return True  # there is no need of processes
+    return loader.collate_fn is None and compile_dataset(loader.dataset).releases_gil
+
+
+# Below so many seconds nobody minds how long workers take to start.
+_LONG_START = 0.5
+
+
+def _text_of_start(took: float, lasted: float) -> str:
+    return (
+        f"starting the workers took {took:.1f} of the {lasted:.1f} seconds of an epoch; keep them between epochs with "
+        "persistent_workers=True"
+    )
+
+
+class PoolKeeper:
+    """Hands out pools and takes them back.
+
+    Each iterator has a pool for itself, so that several do not disturb each other.
+
+    Args:
+        persistent: keep a pool that is given back for the next iterator.
+
+    >>> from headrace.workers import InlinePool
+    >>> keeper = PoolKeeper(persistent=True)
+    >>> pool = keeper.take(lambda: InlinePool(lambda worker: abs))
+    >>> keeper.give_back(pool)
+    >>> keeper.take(lambda: InlinePool(lambda worker: abs)) is pool
+    True
+    """
+
+    def __init__(self, *, persistent: bool) -> None:
+        self._persistent = persistent
+        self._starts = 0
+        self._warns = True  # until it has
+        self._open: weakref.WeakSet[Pool[Any, Any]] = weakref.WeakSet()
+        self._idle: list[Pool[Any, Any]] = []
+
+    def take(self, make: Callable[[], Pool[Any, Any]]) -> Pool[Any, Any]:
+        """A pool with nothing to do: one that was given back, or what `make` makes."""
+        with suppress(IndexError):
+            while True:
+                idle = self._idle.pop()
+                if not idle.closed:
+                    return idle
+        pool = make()
+        self._starts += 1
+        self._open.add(pool)
+        return pool
+
+    def give_back(self, pool: Pool[Any, Any]) -> None:
+        """Take a pool back that has nothing more to do."""
+        if self._persistent and not pool.closed:
+            self._idle.append(pool)
+            return
+        took, lasted = getattr(pool, "start_times", lambda: (0.0, 0.0))()
+        pool.close()
+        # The first start is the price of the first imports. That is not paid again, and only a second epoch shows
+        # that there are several.
+        if self._warns and self._starts > 1 and took > max(_LONG_START, lasted / 2):
+            self._warns = False
+            warnings.warn(_text_of_start(took, lasted), HeadraceWarning, stacklevel=level_of_user())
+
+    def close(self) -> None:
+        """Close all pools, those in use too, and keep none from now on."""
+        self._persistent = False
+        self._idle.clear()
+        for pool in list(self._open):
+            pool.close()

@@ -1,0 +1,418 @@
+"""Batches of indices, whoever decides on them: the plan computes them, a user's sampler is replayed."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from abc import ABC, abstractmethod
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace import frameworks as adapters
+from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceWarning, OutOfRangeError
+from headrace.sampling.sampler_memory import SamplerMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from headrace.sampling.plan import Plan
+
+__all__ = [
+    "BatchSampling",
+    "GivenSampling",
+    "Pass",
+    "PlanSampling",
+    "Sampling",
+    "Selection",
+    "SingleSampling",
+    "as_selection",
+    "looking_ahead",
+]
+# The samples of a batch: their indices or, where a sampler gives other keys, a list of those.
+Selection: TypeAlias = NDArray[np.int64] | list[Any]
+
+
+class PlanSampling:
+    """Batches computed by a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def steps(self) -> int:
+        """The number of batches."""
+        return self._plan.steps
+
+    def start(self, key: int, step: int) -> Iterator[NDArray[np.int64]]:
+        """The indices of the batches from `step` on."""
+        return (self._plan.indices(key, at) for at in range(step, self._plan.steps))
+
+    def at(self, key: int, step: int) -> NDArray[np.int64]:
+        """The indices of the batch at `step`."""
+        return self._plan.indices(key, step)
+
+
+class GivenSampling(ABC):
+    """Batches that a user's sampler decides on, found again by going through it from the start.
+
+    Args:
+        sampler: a sampler or batch_sampler.
+        seeded: whether what it draws from the global generators follows from the epoch's key.
+    """
+
+    name: str  # of the loader's argument
+
+    def __init__(self, sampler: Iterable[Any], *, seeded: bool = False) -> None:
+        self._sampler = sampler
+        self._seeded = seeded
+        self._plain = isinstance(sampler, list | tuple | range) or adapters.find(sampler) is not None
+        self._memory = SamplerMemory(None if self._plain else sampler)
+        self._draws_outside = not self._plain and self._memory.may_draw_outside()
+        self._started = False
+        self._restored: dict[str, Any] | None = None  # no pass has begun since
+        self._latest: Pass | None = None
+        self._passes = 0  # by iterators
+        self._before: int | None = None  # stands for the first batch of the latest pass
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_latest": None}  # a pass under way stays here
+
+    @abstractmethod
+    def steps(self) -> int:
+        """Return the number of batches, as the sampler says."""
+
+    @abstractmethod
+    def _gather(self, items: Iterator[Any]) -> Iterator[Selection]:
+        """Make batches of what the sampler gives."""
+
+    def present(self) -> dict[str, Any] | None:
+        """Return what the sampler is now, for `start` in another process; None where every pass is the same."""
+        if self._plain:
+            return None
+        return {"passes": self._passes, "before": self._before, "prefix": None, **self._memory.take()}
+
+    def restore(self, kept: dict[str, Any] | None) -> None:
+        """Let the sampler be as it was when a pass began, until it is told something else.
+
+        Raises:
+            StateError: this is not the state of such a sampler.
+        """
+        if kept is not None and not self._plain:
+            self._memory.put(kept)
+            self._restored = kept
+
+    def check(self) -> None:
+        """Refuse a used-up iterator, whose epoch would be silently empty.
+
+        Raises:
+            ArgumentError: it is one.
+        """
+        if self._started and isinstance(self._sampler, Iterator):
+            self._sampler = _refilled(self._sampler, self.name)
+
+    def start(self, key: int, step: int, kept: dict[str, Any] | None = None) -> Pass:
+        """Begin a pass at a step.
+
+        Args:
+            key: the key of the epoch.
+            step: which batches come first.
+            kept: what the sampler was when the pass began, perhaps in another process; None for one that begins now.
+        """
+        self.check()
+        if self._plain or kept is None:
+            present = None if step else self.present()  # further on nobody knows what it was
+            self._passes += 1
+            return self._begin(key, present, step)
+        if kept is not self._restored:
+            self._memory.put(kept)
+        self._restored = None
+        earlier = kept.get("passes") or 0
+        known = any(name in kept for name in ("generators", "values", "own"))
+        if kept.get("prefix") is None:
+            if earlier and not known and not self._seeded:
+                self._find_earlier(key, kept)
+            found = self._begin(key, kept, step)
+        else:
+            found = self._find(key, step, kept, 1 if known else 1 + earlier)
+        self._passes = earlier + 1
+        return found
+
+    def _find(self, key: int, step: int, kept: dict[str, Any], tries: int) -> Pass:
+        """Go through the sampler until it gives what it gave before the state was taken, at most so often."""
+        for left in reversed(range(1 if isinstance(self._sampler, Iterator) else tries)):
+            found = self._begin(key, kept, step)
+            if found.digest(step) == kept["prefix"]:
+                return found
+            if left:
+                _exhaust(found)
+        self._warn(
+            "gives other samples than before the state was taken, so some come twice in this epoch, others never"
+        )
+        return found
+
+    def _find_earlier(self, key: int, kept: dict[str, Any]) -> None:
+        """Go through the sampler until it has given the epoch before the one that begins."""
+        for _ in range(kept["passes"]):
+            found = self._begin(key, kept, 1)
+            _exhaust(found)
+            if found.digest(1) == kept["before"]:
+                return
+        self._warn("gives other samples than in the epoch before the state was taken")
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(
+            f"the {self.name} ({type(self._sampler).__name__}) {text}; give it a random generator of its own, in an "
+            "attribute, or give the DataLoader a seed",
+            HeadraceWarning,
+            stacklevel=2,
+        )
+
+    def at(self, key: int, step: int, begun: Pass | dict[str, Any] | None = None) -> Selection:
+        """Return the batch at a step, and leave the sampler as it is.
+
+        Args:
+            key: the key of the epoch.
+            step: the batch's number.
+            begun: the pass of that epoch, or what the sampler was when it began; None for a pass that begins now.
+        """
+        if isinstance(self._sampler, Iterator):
+            raise ArgumentError(
+                f"the {self.name} is an iterator ({type(self._sampler).__name__}), which can be gone through once; "
+                "pass a list or an object whose __iter__ starts anew to ask for single batches"
+            )
+        kept, outside = (begun.kept, begun.outside) if isinstance(begun, Pass) else (begun, None)
+        if self._plain:
+            return _first(Pass(self._gather(iter(self._sampler)), kept, step), step)
+        present = self._memory.take()
+        with adapters.private_globals(states=outside):
+            try:
+                if kept is not None:
+                    self._memory.put(kept)
+                found = Pass(self._gather(_lazily(self._sampler)), kept, step, self._private(key))
+                selection = _first(found, step)
+            finally:
+                self._memory.put(present)
+        if isinstance(begun, Pass) and begun.digest(step + 1) not in (None, found.digest(step + 1)):
+            self._warn("gives other samples each time that it is gone through, so this batch is not the epoch's")
+        return selection
+
+    @property
+    def varies(self) -> bool:
+        """Whether one pass may differ from another, as far as it shows."""
+        return not self._plain and bool(self._memory.take())
+
+    def _begin(self, key: int, kept: dict[str, Any] | None, step: int) -> Pass:
+        self._started = True
+        private = self._private(key)
+        outside = adapters.global_states() if private is None and self._draws_outside else None
+        self._latest = Pass(self._gather(_lazily(self._sampler)), kept, step, private, outside, self)
+        return self._latest
+
+    def _private(self, key: int) -> adapters.private_globals | None:
+        return adapters.private_globals(key) if self._seeded and self._draws_outside else None
+
+    def note(self, digest: int) -> None:
+        """Take note of a number that stands for the first batch of a pass."""
+        self._before = digest
+
+    def undo(self, begun: Pass) -> None:
+        """Let the sampler be as if a pass had not begun, unless another one has since."""
+        if begun is self._latest and begun.kept is not None:
+            self._memory.put(begun.kept)
+            self._passes, self._before = begun.kept["passes"], begun.kept["before"]
+
+
+class Pass(Iterator[Selection]):
+    """A pass through a sampler: its batches, from one step on.
+
+    Args:
+        batches: all of them.
+        kept: what the sampler was when the pass began.
+        step: the first of the batches to be given.
+        private: what the sampler has in place of the program's global generators; None where it has those.
+        outside: the states of those when the pass began.
+        owner: the batches that this is a pass of; None for one that is only looked at.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Selection],
+        kept: dict[str, Any] | None,
+        step: int,
+        private: adapters.private_globals | None = None,
+        outside: tuple[Any, ...] | None = None,
+        owner: GivenSampling | None = None,
+    ) -> None:
+        self.kept = kept
+        self.outside = outside
+        self._batches = batches
+        self._private = private
+        self._owner = owner
+        self._digests = array("I", [0])  # of the batches before each step
+        for _ in range(step):
+            if next(self, None) is None:
+                break
+
+    def __next__(self) -> Selection:
+        if self._private is None:
+            selection = next(self._batches)
+        else:
+            with self._private:
+                selection = next(self._batches)
+        read = selection.tobytes() if isinstance(selection, np.ndarray) else repr(selection).encode()
+        self._digests.append(crc32(read, self._digests[-1]))
+        if self._owner is not None and len(self._digests) == 2:
+            self._owner.note(self._digests[1])
+        return selection
+
+    def digest(self, step: int) -> int | None:
+        """Return a number that stands for the batches before a step; None if there are not so many."""
+        return self._digests[step] if step < len(self._digests) else None
+
+    def undo(self) -> None:
+        """Let the sampler be as if this had not begun."""
+        if self._owner is not None:
+            self._owner.undo(self)
+
+    def state(self, step: int) -> dict[str, Any] | None:
+        """Return what is to be kept of the pass, to start at a step."""
+        return None if self.kept is None else {**self.kept, "prefix": self.digest(step) if step else None}
+
+
+class BatchSampling(GivenSampling):
+    """Batches given by a user's batch_sampler, which yields the indices, or other keys, of one batch at a time."""
+
+    name = "batch_sampler"
+
+    def steps(self) -> int:
+        """Return the number of batches, as the batch_sampler says."""
+        return _length(self._sampler, self.name)
+
+    def _gather(self, items: Iterator[Any]) -> Iterator[Selection]:
+        return map(as_selection, items)
+
+
+class SingleSampling(GivenSampling):
+    """Batches gathered from a user's sampler, which yields one index, or other key, at a time.
+
+    Args:
+        sampler: the sampler.
+        batch_size: how many make up a batch; None for one that is no batch.
+        drop_last: leave out the last ones if they do not fill a batch.
+        seeded: whether what it draws from the global generators follows from the epoch's key.
+    """
+
+    name = "sampler"
+
+    def __init__(
+        self, sampler: Iterable[Any], batch_size: int | None, *, drop_last: bool, seeded: bool = False
+    ) -> None:
+        super().__init__(sampler, seeded=seeded)
+        self._batch_size = batch_size
+        self._drop_last = drop_last
+
+    def steps(self) -> int:
+        """Return the number of batches that the sampler's length makes."""
+        length, size = _length(self._sampler, self.name), self._batch_size or 1
+        return length // size if self._drop_last else -(-length // size)
+
+    def _gather(self, items: Iterator[Any]) -> Iterator[Selection]:
+        if self._batch_size is None:
+            for sample in items:
+                yield as_selection([sample])
+            return
+        while batch := list(islice(items, self._batch_size)):
+            if len(batch) < self._batch_size and self._drop_last:
+                return
+            yield as_selection(batch)
+
+
+# Which samples make up each batch of an epoch.
+Sampling: TypeAlias = PlanSampling | GivenSampling
+
+
+def as_selection(batch: Sequence[Any]) -> Selection:
+    """The keys of a batch as an int64 array if they are integers, else as a list.
+
+    >>> as_selection((3, 1))
+    array([3, 1])
+    >>> as_selection(["a", "b"])
+    ['a', 'b']
+
+    Raises:
+        ArgumentTypeError: the batch cannot be gone through.
+    """
+    try:
+        keys = list(batch)
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"the batch_sampler gave {batch!r:.100}, but each of its items is a list of indices; "
+            "pass single indices as sampler="
+        ) from error
+    try:
+        return np.array([operator.index(key) for key in keys], np.int64)
+    except (TypeError, OverflowError):
+        return keys
+
+
+def looking_ahead(
+    selections: Iterator[NDArray[np.int64]], distance: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64] | None]]:
+    """Each selection with the one that is `distance` later, the first with all those up to it.
+
+    So each is seen once before its turn, but for the first. None where there is none.
+
+    >>> [(now.tolist(), later) for now, later in looking_ahead(iter(np.arange(8).reshape(4, 2)), 2)]
+    [([0, 1], array([2, 3, 4, 5])), ([2, 3], array([6, 7])), ([4, 5], None), ([6, 7], None)]
+    """
+    following = deque(islice(selections, 1 + distance))
+    later = list(following)[1:]
+    while following:
+        yield following.popleft(), np.concatenate(later) if later else None
+        later = list(islice(selections, 1))
+        following.extend(later)
+
+
+def _length(sampler: object, name: str) -> int:
+    try:
+        return len(sampler)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"the loader has no length, because its {name} ({type(sampler).__name__}) has none") from None
+
+
+def _lazily(sampler: Iterable[Any]) -> Iterator[Any]:
+    """Go through a sampler, and ask for its iterator when that is needed first: there it may draw."""
+    yield from sampler
+
+
+def _refilled(items: Iterator[Any], name: str) -> Iterator[Any]:
+    """Return the iterator if there is anything left in it."""
+    try:
+        first = next(items)
+    except StopIteration:
+        raise ArgumentError(
+            f"the {name} is an iterator ({type(items).__name__}) and has been gone through once; pass a list or "
+            "an object whose __iter__ starts anew"
+        ) from None
+    return _chain(first, items)
+
+
+def _exhaust(batches: Iterator[Any]) -> None:
+    deque(batches, maxlen=0)
+
+
+def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def _first(batches: Iterator[Selection], step: int) -> Selection:
+    for batch in batches:
+        return batch
+    raise OutOfRangeError(f"there is no step {step}: the sampler ends before it")

@@ -1,0 +1,1 @@
+"""Worker processes: their start from a template, supervision, shared memory, and end."""

@@ -1,0 +1,177 @@
+"""Workers that are processes: Python runs in all of them at the same time.
+
+Nothing in the consumer runs beside it: no thread, no signal handler. Tasks wait where all workers
+take them from, so whichever is free goes on by itself while the consumer computes, and a slow task
+does not hold the others up. Arrays come back in memory that both sides have mapped (see `memory`).
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from headrace.errors import WorkerError
+from headrace.workers.in_flight import Window
+from headrace.workers.pickling.messages import load, load_error
+from headrace.workers.processes.supervisor import Crew
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from headrace.workers.base import MakeWork
+    from headrace.workers.processes.worker import Answer
+
+__all__ = ["ProcessPool"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class ProcessPool(Generic[T, R]):
+    """Does tasks in processes, a window of them ahead of the consumer.
+
+    Args:
+        make_work: called in each process with its number; what it returns does the tasks there.
+        workers: how many processes.
+        window: how many tasks may be begun or done before the consumer asks for their results.
+        max_bytes: how large their results may be together, in bytes; None for no bound.
+        in_order: give the results in the order of the tasks, else as they come.
+        timeout: how long to wait for a result, in seconds; 0 waits for ever.
+        turns: give task i to worker i mod `workers`, for workers that go on from task to task.
+        context: a start method or context of `multiprocessing`; None starts clean interpreters.
+        restart: start a new worker in place of one that dies, and do its task again.
+
+    Raises:
+        NotPicklableError: the work cannot be sent to a process.
+
+    >>> with_one = ProcessPool(lambda worker: abs, workers=1, window=2)
+    >>> list(with_one.run(iter(range(-3, 0))))
+    [3, 2, 1]
+    >>> with_one.close()
+    """
+
+    def __init__(
+        self,
+        make_work: MakeWork[T, R],
+        workers: int,
+        *,
+        window: int,
+        max_bytes: int | None = None,
+        in_order: bool = True,
+        timeout: float = 0,
+        turns: bool = False,
+        context: Any = None,
+        restart: bool = False,
+    ) -> None:
+        self._window = window
+        self._max_bytes = max_bytes
+        self._in_order = in_order
+        self._next = 0  # the number of the first task of the next run: no two runs have one in common
+        # For its share of the window, the batch it writes, and two more: it may be ahead of the others, and blocks
+        # take their time to come back. New blocks cost more than batches do, since the system clears each page.
+        spare = -(-window // workers) + 3
+        self.crew = Crew(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
+        self._end = weakref.finalize(self, self.crew.end)
+        try:
+            self.crew.start()
+        except BaseException:
+            self._end()
+            raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has no workers: they have ended, or belong to a process that this one was forked from."""
+        return self.crew.ended or not self.crew.is_home
+
+    def run(self, tasks: Iterator[T]) -> _ProcessResults[T, R]:
+        """Begin to do the tasks."""
+        window: Window[T, Answer] = Window(
+            tasks, self._window, self._max_bytes, in_order=self._in_order, first=self._next
+        )
+        return _ProcessResults(self, window)
+
+    def end_run(self, following: int) -> None:
+        """Forget the tasks that no worker has begun; the next run's numbers begin at `following`."""
+        self._next = -(-following // self.crew.size) * self.crew.size
+        self.crew.give_up()
+
+    def start_times(self) -> tuple[float, float]:
+        """Return how many seconds passed until a worker could begin with the first task, and until now."""
+        return self.crew.start_times()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._end()
+
+
+class _ProcessResults(Generic[T, R]):
+    """The results of one run."""
+
+    def __init__(self, pool: ProcessPool[T, R], window: Window[T, Answer]) -> None:
+        self._pool = pool
+        self._crew = pool.crew
+        self._window = window
+        self.task: T | None = None
+        self._submit()
+
+    def __iter__(self) -> _ProcessResults[T, R]:
+        return self
+
+    def __next__(self) -> R:
+        self.task = None
+        self._crew.check()
+        try:
+            number = self._wait()
+            if number is None:
+                raise StopIteration
+            self.task, answer = self._window.hand_out(number)
+            value, error = self._open(answer)
+        except KeyboardInterrupt:
+            self._crew.interrupt()
+            raise
+        finally:
+            if self._crew.ended:
+                self._window.clear()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, answer  # it refers to this frame, which must not refer to it
+        result: R = value
+        return result
+
+    @staticmethod
+    def _open(answer: Answer | BaseException) -> tuple[Any, BaseException | None]:
+        """Return the result, or the error in its place."""
+        if isinstance(answer, BaseException):
+            return None, answer
+        if not answer.good:
+            return None, load_error(answer.payload)
+        return load(answer.payload, answer.worker.blocks.views(answer.places)), None
+
+    def close(self) -> None:
+        """Give up the tasks that no worker has begun."""
+        for answer in self._window.clear():
+            answer.worker.blocks.forget(answer.places)
+        self._pool.end_run(self._window.following)
+
+    def _wait(self) -> int | None:
+        """Return the number of the task whose result comes next, once it is there; None if there are no more."""
+        try:
+            self._submit()
+            self._crew.receive(self._window, wait=False)
+            while len(self._window) and self._window.ready() is None:
+                self._crew.receive(self._window)
+        except WorkerError:
+            raise
+        except BaseException:  # raised by a signal's handler, as Ctrl-C is: an answer that just came may be lost
+            self._crew.interrupt()
+            raise
+        return self._window.ready()
+
+    def _submit(self) -> None:
+        for number, task in self._window.draw():
+            try:
+                self._crew.submit(number, task)
+            except Exception as error:  # it cannot be pickled
+                self._window.finish(number, error, 0)

@@ -1,0 +1,346 @@
+"""The processes of a pool, and all that connects them with the consumer.
+
+Tasks wait in one connection that all workers take from; each worker answers over one of its own. A
+worker that dies is noticed by the end of that connection, and by its sentinel.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import select
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
+from headrace.workers.base import check_home, have_ended, interrupted
+from headrace.workers.pickling.messages import dump_work
+from headrace.workers.processes.channel import Channel
+from headrace.workers.processes.interrupts import end_surely
+from headrace.workers.processes.segments import place_once
+from headrace.workers.processes.serve import NUMBER_BYTES
+from headrace.workers.processes.template import prepare_template
+from headrace.workers.processes.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from headrace.cache.shared_file import SharedFile
+    from headrace.workers.base import MakeWork
+    from headrace.workers.in_flight import Window
+    from headrace.workers.processes.worker import Answer
+
+__all__ = ["Crew"]
+
+# How long workers have to end when their connections do, in seconds; and when they are told to.
+_GRACE = 0.1
+_PATIENCE = 2.0
+# How often to look for the death of a worker where the system does not tell, and for the end of the pool
+# by another thread, in seconds.
+_LOOK = 0.2
+# A task that so many workers died of, or so many deaths with no result in between, are no accident.
+_MOST_DEATHS = 3
+# So many blocks the consumer may hold, and no more than this part of the descriptors that it may have, since
+# each takes one; batches that are kept beyond are copied out of their blocks.
+_MOST_HELD = 256
+_PART_HELD = 4
+
+
+class Crew:
+    """The processes of a pool, seen from the consumer.
+
+    Args:
+        make_work: called in each process with its number; what it returns does the tasks there.
+        size: how many processes.
+        spare: for how many batches each worker needs blocks.
+        timeout: how long to wait for an answer, in seconds; None waits for ever.
+        context: a start method or context of `multiprocessing`; None starts clean interpreters.
+        turns: give task i to worker i mod `size`.
+        restart: start a new worker in place of one that dies, and do its task again.
+    """
+
+    def __init__(
+        self,
+        make_work: MakeWork[Any, Any],
+        size: int,
+        spare: int,
+        timeout: float | None,
+        context: Any,
+        *,
+        turns: bool,
+        restart: bool,
+    ) -> None:
+        self.size = size
+        self.ended = False
+        self._make_work = make_work
+        self._spare = spare
+        self._timeout = timeout
+        self._context = _context(context)
+        self._restart = restart
+        self._home = os.getpid()
+        # Makes the error that says why it has ended. The error that was raised is not kept: it refers to the frames
+        # that it went through, and these to the iterator and its batches.
+        self._ending: Callable[[], WorkerError] = have_ended
+        self._workers: list[Worker] = []
+        self._tasks = [Channel.pair() for _ in range(size if turns else 1)]
+        self._backlog: deque[tuple[int, bytes]] = deque()  # tasks that found no room in their connection
+        self._poll = select.poll()
+        self._watched: dict[int, Worker] = {}
+        self._started_at = 0.0
+        self._modules: Collection[str] = ()  # that the work needs
+        self._setup: tuple[int, list[tuple[int, int, bool]], list[SharedFile]] | None = None
+        self._deaths: dict[int | None, int] = {}  # of each task; None for those between tasks
+
+    # ------------------------------------------------------------------ starting
+
+    def start(self) -> None:
+        """Start all workers, and send them the work."""
+        self._started_at = monotonic()
+        if self._context is None:
+            prepare_template()  # it gets ready while the work is pickled
+        pickled = None if self._forks else dump_work(self._make_work, "loader")
+        self._modules = () if pickled is None else pickled.modules
+        for number in range(self.size):
+            self._start(number)
+        if pickled is not None:
+            self._setup = *place_once(pickled.payload, pickled.buffers), pickled.files
+            for worker in self._workers:
+                worker.send_setup(*self._setup)
+
+    @property
+    def _forks(self) -> bool:
+        return self._context is not None and self._context.get_start_method() == "fork"
+
+    def _start(self, number: int) -> None:
+        """Start a worker, in place of the one of that number if there is one."""
+        worker = Worker(number, max(1, _most_held() // self.size))
+        self._workers[number : number + 1] = [
+            worker
+        ]  # before it is started, so that it is ended whatever comes between
+        tasks = self._tasks[number % len(self._tasks)][1]
+        worker.start(tasks, self._context, self._make_work if self._forks else None, self._modules)
+        for descriptor in worker.descriptors():
+            self._poll.register(descriptor, select.POLLIN)
+            self._watched[descriptor] = worker
+
+    def start_times(self) -> tuple[float, float]:
+        """Return how many seconds passed from the start until a worker was ready, and until now."""
+        now = monotonic()
+        ready = min((at for worker in self._workers if (at := worker.report.ready_at)), default=now)
+        return ready - self._started_at, now - self._started_at
+
+    # ------------------------------------------------------------------ tasks and results
+
+    @property
+    def is_home(self) -> bool:
+        """Whether this is the process that has the workers, and not a fork of it."""
+        return os.getpid() == self._home
+
+    def check(self) -> None:
+        """Refuse to go on where that cannot be.
+
+        Raises:
+            WorkerError: a worker had died, the run was interrupted, the pool is closed, or it belongs to
+                another process.
+        """
+        check_home(self._home)
+        if self.ended:
+            raise self._ending()
+
+    def submit(self, number: int, task: object) -> None:
+        """Let a worker do the task."""
+        self._backlog.append((number, number.to_bytes(NUMBER_BYTES, "little") + pickle.dumps(task)))
+
+    def give_up(self) -> None:
+        """Take back the tasks that no worker has begun."""
+        self._backlog.clear()
+        if not self.ended and self.is_home:
+            for _, theirs in self._tasks:
+                with suppress(BlockingIOError, EOFError):
+                    while True:
+                        theirs.receive(wait=False)
+
+    def receive(self, window: Window[Any, Answer], *, wait: bool = True) -> None:
+        """Take in what workers have sent.
+
+        Args:
+            window: where the answers belong.
+            wait: until there is something.
+
+        Raises:
+            WorkerDiedError: one has died.
+            WorkerTimeoutError: nothing came in time.
+            WorkerError: what came cannot be taken in.
+        """
+        for worker in self._workers:
+            worker.give_blocks_back(self._spare)
+        self._send_backlog()
+        deadline = None if self._timeout is None else monotonic() + self._timeout
+        while True:
+            events = self._poll.poll(self._patience(deadline) if wait else 0)
+            self.check()  # another thread may have closed the pool
+            for descriptor, _ in events:
+                self._hear(descriptor, window)
+            if events or not wait:
+                return
+            for worker in self._workers:
+                self._look_after(worker, window)
+            if deadline is not None and monotonic() >= deadline:
+                raise WorkerTimeoutError(self._timeout_text())
+
+    def _patience(self, deadline: float | None) -> float:
+        """How long to wait for an event before looking around, in milliseconds."""
+        return 1000 * (_LOOK if deadline is None else min(_LOOK, max(0.0, deadline - monotonic())))
+
+    def _hear(self, descriptor: int, window: Window[Any, Answer]) -> None:
+        """Take in one message of a worker, or its end."""
+        worker = self._watched.get(descriptor)
+        if worker is None:  # it has just been buried
+            return
+        if descriptor != worker.control.fileno():
+            self._look_after(worker, window)
+            return
+        try:
+            self._take(worker, window)
+        except BlockingIOError:
+            pass
+        except EOFError:
+            self._bury(worker, window)
+
+    def _look_after(self, worker: Worker, window: Window[Any, Answer]) -> None:
+        """See whether a worker has ended; if so, take in what it has sent before."""
+        if worker.process.poll() is None:
+            return
+        with suppress(BlockingIOError, EOFError):
+            while True:
+                self._take(worker, window)
+        self._bury(worker, window)
+
+    def _take(self, worker: Worker, window: Window[Any, Answer]) -> None:
+        """Take in what a worker has sent."""
+        try:
+            answer = worker.receive()
+        except WorkerError as error:
+            self._ending = partial(WorkerError, *error.args)
+            self.end()
+            raise
+        if answer is None:
+            return
+        self._deaths.pop(None, None)
+        if answer.number in window:
+            window.finish(answer.number, answer, answer.nbytes)
+        else:  # of a run that has been given up, or done twice after a death
+            worker.blocks.forget(answer.places)
+
+    def _send_backlog(self) -> None:
+        try:
+            while self._backlog:
+                number, message = self._backlog[0]
+                self._tasks[number % len(self._tasks)][0].send(message, wait=False)
+                self._backlog.popleft()
+        except BlockingIOError:  # later
+            pass
+
+    # ------------------------------------------------------------------ trouble
+
+    def _bury(self, worker: Worker, window: Window[Any, Answer]) -> None:
+        """Deal with the death of a worker."""
+        code = worker.process.wait(_PATIENCE)
+        if code is None:
+            worker.process.kill()  # it has closed its end and yet does not end
+            code = worker.process.wait(_PATIENCE)
+        number = worker.report.task
+        task = dict(window.unfinished()).get(number) if number is not None else None
+        cause = number if task is not None else None
+        self._deaths[cause] = self._deaths.get(cause, 0) + 1
+        text = worker.death_text(code, task)
+        if self._restart and self._deaths[cause] < _MOST_DEATHS:
+            self._replace(worker, window)
+            return
+        if self._restart:
+            text += f"; so did {_MOST_DEATHS} in a row, so it is not started again"
+        self._ending = partial(WorkerDiedError, text)
+        self.end()
+        raise self._ending()
+
+    def _replace(self, dead: Worker, window: Window[Any, Answer]) -> None:
+        """Start a new worker, and do what the dead one had in hand, or took without saying so."""
+        self._unwatch(dead)
+        self._start(dead.number)
+        if self._setup is not None:
+            self._workers[dead.number].send_setup(*self._setup)
+        self.give_up()
+        in_hand = {other.report.task for other in self._workers}
+        for number, task in window.unfinished():
+            if number not in in_hand:
+                self.submit(number, task)
+        self._send_backlog()
+
+    def _unwatch(self, worker: Worker) -> None:
+        for descriptor in worker.descriptors():
+            self._poll.unregister(descriptor)
+            del self._watched[descriptor]
+        worker.close()
+
+    def _timeout_text(self) -> str:
+        return (
+            f"no worker process gave a result within {self._timeout} seconds (timeout={self._timeout}); they are at\n"
+            + "\n".join(worker.stacks() for worker in self._workers)
+        )
+
+    def interrupt(self) -> None:
+        """End all workers at once: what came in with Ctrl-C may be lost, and nobody may come to end them."""
+        self._ending = interrupted
+        self.end()
+
+    def end(self) -> None:
+        """End all workers. Memory that the user refers to stays."""
+        if self.is_home:  # a fork of that process has no say
+            end_surely(self._end)
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        self.give_up()
+        self.ended = True
+        for worker in self._workers:
+            worker.control.close()
+        for ours, theirs in self._tasks:
+            ours.close()
+            theirs.close()
+        self._end_processes()
+        for worker in self._workers:
+            worker.close()
+            worker.blocks.close()
+        if self._setup is not None:
+            os.close(self._setup[0])
+            self._setup = None
+        self._watched.clear()
+        self._workers.clear()
+
+    def _end_processes(self) -> None:
+        """Wait for the processes; those that do not end by themselves, having something in hand, are told to."""
+        running = [worker.process for worker in self._workers if worker.is_started]
+        for method, patience in (("poll", _GRACE), ("terminate", _PATIENCE), ("kill", _PATIENCE)):
+            for process in running:
+                getattr(process, method)()
+            deadline = monotonic() + patience
+            running = [process for process in running if process.wait(max(0.0, deadline - monotonic())) is None]
+
+
+def _context(context: Any) -> Any:
+    if not isinstance(context, str):
+        return context
+    import multiprocessing  # only whoever names a start method needs it
+
+    return multiprocessing.get_context(context)
+
+
+def _most_held() -> int:
+    """How many blocks the consumer may hold of all workers."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_HELD if allowed == resource.RLIM_INFINITY else min(_MOST_HELD, allowed // _PART_HELD)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.sampling.permutation import Sequential, Shuffled
+from headrace.sampling.plan import Plan
+
+LONGEST = 2**63 - 1  # what len() can say
+
+
+def plans(length: int, batch_size: int, world_size: int, *, shuffle: bool, drop_last: bool = False) -> list[Plan]:
+    order = Shuffled(length) if shuffle else Sequential()
+    return [Plan(length, batch_size, order, drop_last, rank, world_size) for rank in range(world_size)]
+
+
+def together(ranks: list[Plan], key: int, step: int) -> list[int]:
+    """The batches of the ranks end to end."""
+    return [int(index) for plan in ranks for index in plan.indices(key, step)]
+
+
+@given(
+    length=st.integers(0, 300),
+    batch_size=st.integers(1, 40),
+    world_size=st.integers(1, 9),
+    shuffle=st.booleans(),
+    key=st.integers(0, 2**64 - 1),
+)
+def test_the_ranks_share_the_batch_of_one(
+    length: int, batch_size: int, world_size: int, shuffle: bool, key: int
+) -> None:
+    ranks = plans(length, batch_size, world_size, shuffle=shuffle)
+    (alone,) = plans(length, batch_size * world_size, 1, shuffle=shuffle)
+    everything = [index for step in range(alone.steps) for index in alone.indices(key, step).tolist()]
+    assert sorted(everything) == list(range(length))
+    assert {plan.steps for plan in ranks} == {alone.steps}
+    for step in range(alone.steps):
+        expected = alone.indices(key, step).tolist()
+        found = together(ranks, key, step)
+        assert found[: len(expected)] == expected
+        padding = found[len(expected) :]
+        assert len(padding) < world_size
+        assert padding == [everything[position % length] for position in range(len(padding))]
+        assert len({len(plan.indices(key, step)) for plan in ranks}) == 1
+        assert not padding or step == alone.steps - 1
+
+
+@given(length=st.integers(0, 300), batch_size=st.integers(1, 40), world_size=st.integers(1, 9))
+def test_drop_last_leaves_out_what_does_not_fill_a_step(length: int, batch_size: int, world_size: int) -> None:
+    ranks = plans(length, batch_size, world_size, shuffle=False, drop_last=True)
+    steps = length // (batch_size * world_size)
+    assert {plan.steps for plan in ranks} == {steps}
+    found = [index for step in range(steps) for index in together(ranks, 0, step)]
+    assert found == list(range(steps * batch_size * world_size))
+    assert all(len(plan.indices(0, step)) == batch_size for plan in ranks for step in range(steps))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("length", [2**31, 2**53 + 1, 2**62, LONGEST])
+def test_the_longest_datasets(length: int, shuffle: bool) -> None:
+    (alone,) = plans(length, 12, 1, shuffle=shuffle)
+    ranks = plans(length, 3, 4, shuffle=shuffle)
+    assert alone.steps == ranks[0].steps == -(-length // 12)
+    for step in (0, 1, alone.steps // 2, alone.steps - 2):
+        found = together(ranks, 5, step)
+        assert found == alone.indices(5, step).tolist()
+        assert len(set(found)) == 12
+        assert 0 <= min(found) <= max(found) < length
+
+
+def test_padding_at_the_end_of_the_longest_dataset() -> None:
+    """Positions beyond 2**63 - 1 fit no int64."""
+    ranks = plans(LONGEST, 3, 4, shuffle=False)
+    assert LONGEST % 12 == 7
+    first = LONGEST - 7
+    assert together(ranks, 0, ranks[0].steps - 1) == [*range(first, LONGEST), 0]
+
+
+def test_padding_of_fewer_samples_than_ranks() -> None:
+    assert together(plans(2, 4, 5, shuffle=False), 0, 0) == [0, 1, 0, 1, 0]
+
+
+def test_no_samples() -> None:
+    assert [plan.steps for plan in plans(0, 4, 3, shuffle=True)] == [0, 0, 0]
+
+
+def test_indices_are_the_callers_own() -> None:
+    """Who writes into them must not change the next batch."""
+    (plan,) = plans(100, 10, 1, shuffle=True)
+    before = plan.indices(1, 0).copy()
+    plan.indices(1, 0)[:] = -1
+    np.testing.assert_array_equal(plan.indices(1, 0), before)
+    assert before.dtype == np.int64

@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from headrace import Compose, DataLoader, Decode, ImageFolder, RandomResizedCrop, Resize, TarDataset, ToFloat, pack
+from headrace import (
+    Compose,
+    DataLoader,
+    Decode,
+    ImageFolder,
+    RandomResizedCrop,
+    Resize,
+    TarDataset,
+    ToFloat,
+    write_dataset,
+)
 
 try:
     from PIL import Image
@@ -50,7 +60,7 @@ for name, direction in CLASSES.items():
 # ---- the archive, and what is read from it: every fifth photo is held back
 
 photos = ImageFolder(folder / "photos")
-packed = pack(photos, folder / "photos.tar")
+packed = write_dataset(photos, folder / "photos.tar")
 print(f"packed {packed.samples} photos of {', '.join(photos.classes)} into {packed.bytes / 1e6:.1f} MB")
 
 samples = TarDataset(folder / "photos.tar", decode={"cls": int}, fields=["jpg", "cls"])

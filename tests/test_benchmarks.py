@@ -16,8 +16,8 @@ RIVALS = {
     "images": ["torch", "nvidia.dali"],
     "jpeg": ["torch", "simplejpeg", "nvidia.dali", "tensorflow", "mlx.data"],
     "columns": ["torch", "lmdb", "pyarrow"],
-    "packing": ["tensorflow", "webdataset", "lmdb", "pyarrow"],
     "workers": ["torch", "grain", "spdl"],
+    "writing": ["tensorflow", "webdataset", "lmdb", "pyarrow"],
     "cache": [],
     "depth": ["grain"],
     "reduced": [],
@@ -64,7 +64,6 @@ def test_every_benchmark_is_there() -> None:
         "imports",
         "jpeg",
         "order",
-        "packing",
         "reduced",
         "samples",
         "soak",
@@ -73,6 +72,7 @@ def test_every_benchmark_is_there() -> None:
         "table",
         "training",
         "workers",
+        "writing",
     ]
 
 

@@ -59,7 +59,7 @@ from headrace.transforms import (
 from headrace.workers import WorkerInfo, get_worker_info
 
 if typing.TYPE_CHECKING:
-    from headrace.convert.write import pack
+    from headrace.convert.write import write_dataset
     from headrace.datasets.images import ImageDataset, ImageFolder
     from headrace.datasets.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
     from headrace.formats.arrow.dataset import ArrowDataset, ParquetDataset
@@ -132,9 +132,9 @@ __all__ = [  # noqa: RUF022 - in plain order
     "empty",
     "get_worker_info",
     "open_dataset",
-    "pack",
     "random_split",
     "sample_rng",
+    "write_dataset",
 ]
 
 __version__ = "0.1.0"
@@ -142,7 +142,7 @@ __version__ = "0.1.0"
 # Where names are that not everybody needs, who would have to wait for them.
 _LATE = {
     "open_dataset": "headrace.formats.opening",
-    "pack": "headrace.convert.write",
+    "write_dataset": "headrace.convert.write",
     "FilesDataset": "headrace.formats.files",
     "LMDBDataset": "headrace.formats.lmdb.dataset",
     "NpyDataset": "headrace.formats.npy.dataset",

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.cache import store as kept
-from headrace.cache.shared_file import SharedCounts, SharedFile
 from headrace.cache.store import FIRST, HEAD, UNIT, Bytes, SampleStore
 from headrace.errors import HeadraceWarning
+from headrace.workers.shared_file import SharedCounts, SharedFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -59,8 +59,8 @@ def call(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("name", ["training_set", "many"])
 @pytest.mark.parametrize("workers", [(), ("--workers", "2"), ("--workers", "0"), ("--workers", "64")])
-def test_pack_of_a_module(folder: Path, name: str, workers: tuple[str, ...]) -> None:
-    code, out, err = call(folder, "pack", f"mydata:{name}", "a.tfrecord", *workers)
+def test_convert_of_a_module(folder: Path, name: str, workers: tuple[str, ...]) -> None:
+    code, out, err = call(folder, "convert", f"mydata:{name}", "a.tfrecord", *workers)
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "a.tfrecord"
     written = open_dataset(folder / "a.tfrecord")
@@ -70,25 +70,25 @@ def test_pack_of_a_module(folder: Path, name: str, workers: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_an_error_of_the_users_code_is_one_line_that_names_it(folder: Path, workers: str) -> None:
-    code, out, err = call(folder, "pack", "mydata:broken", "a.npy.d", "--format", "npy", "--workers", workers)
+    code, out, err = call(folder, "convert", "mydata:broken", "a.npy.d", "--format", "npy", "--workers", workers)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith("headrace pack: RuntimeError: sample 1234 is no good; ")
+    assert err.startswith("headrace convert: RuntimeError: sample 1234 is no good; ")
     assert "while reading sample 1234 of Mine" in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["pack", "mydata:make", "a.tar"], "nowhere/labels.csv"),
+        (["convert", "mydata:make", "a.tar"], "nowhere/labels.csv"),
         (["show", "mydata:make"], "nowhere/labels.csv"),
         (["verify", "broken.tar"], "broken.tar"),
-        (["pack", "broken.tar", "b.tar"], "broken.tar"),
-        (["pack", "broken.parquet", "b.tar"], "broken.parquet"),
-        (["pack", "broken.lmdb", "b.tar"], "broken.lmdb"),
-        (["pack", "pets", "b.tfrecord", "--workers", "0"], "nothing.jpg"),
+        (["convert", "broken.tar", "b.tar"], "broken.tar"),
+        (["convert", "broken.parquet", "b.tar"], "broken.parquet"),
+        (["convert", "broken.lmdb", "b.tar"], "broken.lmdb"),
+        (["convert", "pets", "b.tfrecord", "--workers", "0"], "nothing.jpg"),
         (["show", "pets"], "nothing.jpg"),
-        (["pack", "mydata:training_set", "nowhere/there/a.tar"], "nowhere/there"),
-        (["pack", "mydata:training_set", "a.tar", "--workers", "-1"], "--workers"),
+        (["convert", "mydata:training_set", "nowhere/there/a.tar"], "nowhere/there"),
+        (["convert", "mydata:training_set", "a.tar", "--workers", "-1"], "--workers"),
         (["verify", "nothing.tar"], "nothing.tar"),
         (["show", "mydata:images", "--out", "seen.xyz"], "cannot write seen.xyz: no image format ends in '.xyz'"),
         (["show", "mydata:images", "--out", "nowhere/seen.jpg"], "cannot write nowhere/seen.jpg"),
@@ -105,7 +105,7 @@ def test_errors_are_one_line_that_names_the_file(folder: Path, arguments: list[s
         assert code in (1, 2)
         assert named in out + err
         return
-    if arguments[:2] == ["pack", "pets"] and code == 0:  # files are packed as they are
+    if arguments[:2] == ["convert", "pets"] and code == 0:  # files are written as they are
         return
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert err.startswith(f"headrace {arguments[0]}: ")

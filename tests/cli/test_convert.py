@@ -1,4 +1,4 @@
-"""The commands pack and verify."""
+"""The commands write and verify."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def columns(tmp_path: Path) -> Path:
     return folder
 
 
-def test_pack_says_where_and_how_fast(columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["pack", str(columns), str(tmp_path / "a.tfrecord"), "--workers", "0"]) == 0
+def test_convert_says_where_and_how_fast(columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(columns), str(tmp_path / "a.tfrecord"), "--workers", "0"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == str(tmp_path / "a.tfrecord")
     assert out.splitlines()[1].startswith("100 samples, 0.0 MB, in ")
@@ -38,21 +38,21 @@ def test_pack_says_where_and_how_fast(columns: Path, tmp_path: Path, capsys: pyt
     assert int(open_dataset(tmp_path / "a.tfrecord")[7]["y"]) == 7
 
 
-def test_pack_takes_its_options(columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["pack", str(columns), str(tmp_path / "a"), "--workers", "2", "--limit", "50"]
+def test_convert_takes_its_options(columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["convert", str(columns), str(tmp_path / "a"), "--workers", "2", "--limit", "50"]
     assert main([*command, "--format", "tar", "--shard-samples", "20", "--shard-size", "1 MB"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"{tmp_path / 'a' / '00000.tar'} ... 00002.tar, 3 shards"
     assert len(open_dataset(tmp_path / "a")) == 50
 
 
-def test_pack_of_an_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convert_of_an_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "squares_for_a_test.py").write_text(
         "squares = [(i, i**2) for i in range(10)]\ndef make():\n    return squares\n"
     )
     monkeypatch.chdir(tmp_path)
     for name in ("squares", "make"):
         source = f"squares_for_a_test:{name}"
-        assert main(["pack", source, name, "--fields", "number,square", "--workers", "0"]) == 0
+        assert main(["convert", source, name, "--fields", "number,square", "--workers", "0"]) == 0
         assert np.load(tmp_path / name / "square.npy").tolist() == [i**2 for i in range(10)]
 
 
@@ -69,7 +69,7 @@ def test_pack_of_an_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (["columns", "there.tar"], "exists; choose another path, or overwrite it with --force"),
     ],
 )
-def test_pack_says_what_is_wrong(
+def test_convert_says_what_is_wrong(
     arguments: list[str],
     message: str,
     columns: Path,
@@ -78,10 +78,10 @@ def test_pack_says_what_is_wrong(
 ) -> None:
     monkeypatch.chdir(columns.parent)
     (columns.parent / "there.tar").write_text("")
-    assert main(["pack", *arguments, "--workers", "0"]) == 2
+    assert main(["convert", *arguments, "--workers", "0"]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith("headrace pack: ")
+    assert err.startswith("headrace convert: ")
     assert message in err
 
 
@@ -94,7 +94,7 @@ def test_verify_lists_what_is_bad_and_repairs(
     columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad.tfrecord"
-    assert main(["pack", str(columns), str(bad), "--workers", "0"]) == 0
+    assert main(["convert", str(columns), str(bad), "--workers", "0"]) == 0
     content = bytearray(bad.read_bytes())
     content[len(content) // 2 + 20] ^= 1
     bad.write_bytes(content)
@@ -115,7 +115,16 @@ def test_a_bar_on_a_terminal_alone(columns: Path, tmp_path: Path) -> None:
     pytest.importorskip("rich")
     pty = pytest.importorskip("pty")
     reader, terminal = pty.openpty()
-    command = [sys.executable, "-m", "headrace", "pack", str(columns), str(tmp_path / "a.tar"), "--workers", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "headrace",
+        "convert",
+        str(columns),
+        str(tmp_path / "a.tar"),
+        "--workers",
+        "0",
+    ]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, check=True, env=environment, timeout=60)
     os.close(terminal)
@@ -123,7 +132,7 @@ def test_a_bar_on_a_terminal_alone(columns: Path, tmp_path: Path) -> None:
     while b"samples/s" not in shown:
         shown += os.read(reader, 1 << 16)
     os.close(reader)
-    assert b"packing" in shown
+    assert b"writing" in shown
     assert run.stdout.decode().splitlines()[0] == str(tmp_path / "a.tar")
 
 
@@ -138,15 +147,15 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
         "    def __getitem__(self, index): time.sleep(0.00002); return index\n"
         "slow = Slow()\n"
     )
-    command = [sys.executable, "-m", "headrace", "pack", "slow_for_a_test:slow", "a", "--workers", "0"]
+    command = [sys.executable, "-m", "headrace", "convert", "slow_for_a_test:slow", "a", "--workers", "0"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
-        journal = tmp_path / "a.packing" / "journal"
+        journal = tmp_path / "a.writing" / "journal"
         while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
             assert process.poll() is None
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.decode() == "stopped; what is packed is in a.packing: go on with --resume\n"
+    assert said.decode() == "stopped; what is written is in a.writing: go on with --resume\n"
     subprocess.run([*command, "--resume"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
     assert np.load(tmp_path / "a" / "data.npy").tolist() == list(range(100_000))

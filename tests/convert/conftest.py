@@ -21,7 +21,7 @@ def digits(count: int = COUNT) -> TensorDataset:
 
 
 def fingerprints(path: Path) -> dict[str, str]:
-    """The files of what was packed, each with a hash of its bytes."""
+    """The files of what was written, each with a hash of its bytes."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     assert files
     return {str(file.relative_to(path.parent)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

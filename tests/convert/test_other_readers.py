@@ -1,4 +1,4 @@
-"""What is packed, as the formats' own software reads it; and what that writes, packed again."""
+"""What is written, as the formats' own software reads it; and what that writes, written again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.convert.conftest import digits
 
 from headrace import open_dataset
-from headrace.convert import pack
+from headrace.convert import write_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def test_tensorflow_reads_examples(tmp_path: Path) -> None:
         {"image": image, "label": int(label), "score": label / 4, "text": "gr\u00fc\u00df", "table": np.float32(image)}
         for image, label in zip(images, labels, strict=True)
     ]
-    pack(samples, tmp_path / "a.tfrecord", shard_samples=20)
+    write_dataset(samples, tmp_path / "a.tfrecord", shard_samples=20)
     features = {
         "image": tensorflow.io.FixedLenFeature([], tensorflow.string),
         "image/shape": tensorflow.io.FixedLenFeature([2], tensorflow.int64),
@@ -45,7 +45,7 @@ def test_tensorflow_reads_examples(tmp_path: Path) -> None:
 def test_tensorflow_reads_raw_records(tmp_path: Path) -> None:
     tensorflow = pytest.importorskip("tensorflow")
     records = [bytes([number % 256]) * (number % 50) for number in range(300)]
-    pack(records, tmp_path / "a.tfrecord")
+    write_dataset(records, tmp_path / "a.tfrecord")
     assert [record.numpy() for record in tensorflow.data.TFRecordDataset(str(tmp_path / "a.tfrecord"))] == records
 
 
@@ -58,17 +58,17 @@ def test_webdataset_reads_tars(tmp_path: Path) -> None:
         {"image": image, "label": int(label), "score": label / 4, "text": "gr\u00fc\u00df", "x": np.float32(image)}
         for image, label in zip(images, labels, strict=True)
     ]
-    pack(samples, tmp_path / "a.tar", shard_samples=20)
+    write_dataset(samples, tmp_path / "a.tar", shard_samples=20)
     paths = [str(path) for path in sorted(tmp_path.glob("a-*.tar"))]
     found = list(webdataset.WebDataset(paths, shardshuffle=False).decode("l8"))
     assert [sample["__key__"] for sample in found] == [f"{number:09d}" for number in range(50)]
-    for sample, packed in zip(found, samples, strict=True):
-        np.testing.assert_array_equal(sample["png"], packed["image"])
-        np.testing.assert_array_equal(sample["x.npy"], packed["x"])
+    for sample, written in zip(found, samples, strict=True):
+        np.testing.assert_array_equal(sample["png"], written["image"])
+        np.testing.assert_array_equal(sample["x.npy"], written["x"])
         assert (sample["cls"], sample["score.json"], sample["text"]) == (
-            packed["label"],
-            packed["score"],
-            packed["text"],
+            written["label"],
+            written["score"],
+            written["text"],
         )
 
 
@@ -78,7 +78,7 @@ def test_what_webdataset_writes_is_packed(tmp_path: Path) -> None:
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
         for number in range(20):
             writer.write({"__key__": f"s{number:03d}", "cls": number, "json": {"x": [number]}, "npy": np.arange(3)})
-    pack(open_dataset(tmp_path / "a.tar", fields=False), tmp_path / "b.tar")
+    write_dataset(open_dataset(tmp_path / "a.tar", fields=False), tmp_path / "b.tar")
     ours, theirs = (
         list(webdataset.WebDataset(str(tmp_path / name), shardshuffle=False)) for name in ("b.tar", "a.tar")
     )
@@ -92,7 +92,7 @@ def test_msgpack_numpy_reads_values_of_lmdb(tmp_path: Path) -> None:
     lmdb = pytest.importorskip("lmdb")
     msgpack = pytest.importorskip("msgpack")
     theirs = pytest.importorskip("msgpack_numpy")
-    pack(digits(20), tmp_path / "a.lmdb", fields=["image", "label"])
+    write_dataset(digits(20), tmp_path / "a.lmdb", fields=["image", "label"])
     with lmdb.open(str(tmp_path / "a.lmdb"), readonly=True, lock=False) as environment, environment.begin() as found:
         values = [msgpack.unpackb(value, object_hook=theirs.decode) for _, value in found.cursor()]
     for value, image, label in zip(values, *digits(20).tensors, strict=True):

@@ -1,4 +1,4 @@
-"""Whatever is packed comes back, or is refused before anything is at the path."""
+"""Whatever is written comes back, or is refused before anything is at the path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from tests.convert.conftest import NAMES
 
 from headrace import open_dataset
-from headrace.convert import pack
+from headrace.convert import write_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.formats.tar.fields import decoder
 
@@ -87,12 +87,12 @@ def test_what_is_packed_comes_back_or_is_refused(form: str, samples: list[dict[s
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, NAMES[form])
         try:
-            packed = pack(samples, path, shard_samples=2 if shards else None)
+            written = write_dataset(samples, path, shard_samples=2 if shards else None)
         except (ArgumentError, ArgumentTypeError):
             assert not list(Path(folder).iterdir())
             return
         dataset = open_dataset(path if not shards or form == "npy" else Path(folder), images=False)
-        assert packed.samples == len(dataset) == len(samples)
+        assert written.samples == len(dataset) == len(samples)
         order = list(dict.fromkeys(name for sample in samples for name in sample))
         for index, sample in enumerate(samples):
             given = {name: sample[name] for name in order if sample.get(name) is not None}

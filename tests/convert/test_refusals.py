@@ -9,7 +9,7 @@ import pytest
 from tests.convert.conftest import NAMES
 
 from headrace import open_dataset
-from headrace.convert import pack
+from headrace.convert import write_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def _refused(samples: list[Any], path: Path, text: str) -> None:
     before = sorted(path.parent.iterdir())
     with pytest.raises((ArgumentError, ArgumentTypeError), match=text):
-        pack(samples, path)
+        write_dataset(samples, path)
     assert sorted(path.parent.iterdir()) == before
 
 
@@ -80,7 +80,7 @@ def test_dtypes_that_a_header_does_not_tell(tmp_path: Path) -> None:
 )
 def test_dtypes_of_npy(dtype: Any, tmp_path: Path) -> None:
     samples = [{"x": np.zeros((2, 3), dtype), "y": np.zeros((), dtype)[()]}] * 3
-    pack(samples, tmp_path / "a")
+    write_dataset(samples, tmp_path / "a")
     found = open_dataset(tmp_path / "a")[1]
     assert found["x"].dtype == np.dtype(dtype).newbyteorder("=")
     np.testing.assert_array_equal(found["x"], samples[0]["x"])
@@ -136,15 +136,15 @@ def test_a_key_twice_in_a_row_over_a_stop(tmp_path: Path, monkeypatch: pytest.Mo
 
     samples = Stopping({"__key__": f"k{number - (number == 16)}", "x": 1} for number in range(40))
     with pytest.raises(RuntimeError, match="stopped"):
-        pack(samples, tmp_path / "a.tar")
+        write_dataset(samples, tmp_path / "a.tar")
     samples.stops = False
     with pytest.raises(ArgumentError, match="sample 16 has the same __key__"):
-        pack(samples, tmp_path / "a.tar", resume=True)
+        write_dataset(samples, tmp_path / "a.tar", resume=True)
 
 
 def test_keys_that_are_given_back(tmp_path: Path) -> None:
     keys = ["a", "v1.5/a", "a b", "é" * 120, "x" * 300, "./a", "back\\slash", "line\nbreak", "a"]
-    pack([{"__key__": key, "txt": key} for key in keys], tmp_path / "a.tar")
+    write_dataset([{"__key__": key, "txt": key} for key in keys], tmp_path / "a.tar")
     dataset = open_dataset(tmp_path / "a.tar")
     assert [dataset[index] for index in range(len(keys))] == [{"__key__": key, "txt": key} for key in keys]
 
@@ -152,7 +152,7 @@ def test_keys_that_are_given_back(tmp_path: Path) -> None:
 def test_a_field_that_has_the_ending_of_an_image(tmp_path: Path) -> None:
     png = b"\x89PNG\r\n\x1a\n"
     for names in (["image", "png"], ["png", "image"]):
-        pack([dict.fromkeys(names, png)], tmp_path / "a.tar", overwrite=True)
+        write_dataset([dict.fromkeys(names, png)], tmp_path / "a.tar", overwrite=True)
         assert set(open_dataset(tmp_path / "a.tar", images=False)[0]) == {"__key__", "png", "image.png"}
 
 
@@ -191,8 +191,8 @@ def test_shards_that_could_not_be_read_together(
     monkeypatch.setattr("headrace.convert.write._MOST", 8)
     samples = [one] * 24 + [other] * 24 + [one] * 100  # those in the midst and at the end are looked at first of all
     with pytest.raises(ArgumentError, match=r"in the samples from 24 on, but .* in those before"):
-        pack(samples, tmp_path / NAMES[form], shard_samples=24)
-    assert [entry.name for entry in tmp_path.iterdir()] == [f"{NAMES[form]}.packing"]
+        write_dataset(samples, tmp_path / NAMES[form], shard_samples=24)
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"{NAMES[form]}.writing"]
 
 
 def test_bits_of_float64_and_other_dtypes_in_tfrecord(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_bits_of_float64_and_other_dtypes_in_tfrecord(tmp_path: Path) -> None:
         "tiny": np.float16(0.1),
         "when": np.datetime64("2020-01-01", "ns"),
     }
-    pack([values], tmp_path / "a.tfrecord")
+    write_dataset([values], tmp_path / "a.tfrecord")
     found = open_dataset(tmp_path / "a.tfrecord")[0]
     for name, value in values.items():
         assert np.asarray(found[name]).dtype == np.asarray(value).dtype
@@ -212,9 +212,9 @@ def test_bits_of_float64_and_other_dtypes_in_tfrecord(tmp_path: Path) -> None:
 def test_lone_values_of_lmdb(tmp_path: Path) -> None:
     pytest.importorskip("lmdb")
     pytest.importorskip("msgpack")
-    pack([1, 2, 3], tmp_path / "a.lmdb")
+    write_dataset([1, 2, 3], tmp_path / "a.lmdb")
     assert [open_dataset(tmp_path / "a.lmdb")[index] for index in range(3)] == [{"data": 1}, {"data": 2}, {"data": 3}]
-    pack([{"x": np.float32(0.1)}], tmp_path / "b.lmdb")
+    write_dataset([{"x": np.float32(0.1)}], tmp_path / "b.lmdb")
     assert open_dataset(tmp_path / "b.lmdb")[0]["x"].dtype == np.float32
     _refused([{"x": np.zeros(2, [("a", "i4")])}], tmp_path / "c.lmdb", "no form in MessagePack")
 
@@ -230,6 +230,6 @@ def test_bytes_of_lmdb_are_parsed_all_or_none(tmp_path: Path, monkeypatch: pytes
     _refused([b"\x80", b"hello"], tmp_path / "a.lmdb", "dicts in MessagePack")
     monkeypatch.setattr("headrace.convert.write._MOST", 1)
     with pytest.raises(ArgumentError, match="the kind of the samples is dicts in MessagePack in the samples from 1 on"):
-        pack([b"hello", b"\x80", b"hello", b"hello"], tmp_path / "b.lmdb")
-    pack([b"\x89PNG\r\n\x1a\n"], tmp_path / "c.lmdb")
+        write_dataset([b"hello", b"\x80", b"hello", b"hello"], tmp_path / "b.lmdb")
+    write_dataset([b"\x89PNG\r\n\x1a\n"], tmp_path / "c.lmdb")
     assert open_dataset(tmp_path / "c.lmdb", images=False)[0] == b"\x89PNG\r\n\x1a\n"

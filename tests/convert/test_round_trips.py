@@ -10,7 +10,7 @@ import pytest
 from tests.convert.conftest import NAMES, Words
 
 from headrace import LMDBDataset, open_dataset
-from headrace.convert import pack
+from headrace.convert import write_dataset
 from headrace.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def test_numbers_and_arrays(first: str, second: str, tmp_path: Path) -> None:
         pytest.importorskip(library)
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
-    pack(samples(), tmp_path / "1" / NAMES[first])
+    write_dataset(samples(), tmp_path / "1" / NAMES[first])
     between = open_dataset(tmp_path / "1" / NAMES[first], images=first == "tar")
     names = {}
     if first == "tar":  # a PNG is decoded to RGB, of three equal channels
         between = between.map(lambda image: image[:, :, 0], field="png")
         names = IN_TAR
-    pack(between.map(_without_key), tmp_path / "2" / NAMES[second])
+    write_dataset(between.map(_without_key), tmp_path / "2" / NAMES[second])
     found = open_dataset(tmp_path / "2" / NAMES[second])
     if second == "tar" and first != "tar":
         found = found.map(lambda image: image[:, :, 0], field="png")
@@ -77,8 +77,8 @@ def test_bytes_and_texts(first: str, second: str, tmp_path: Path) -> None:
         pytest.importorskip(library)
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
-    pack(Words(), tmp_path / "1" / NAMES[first])
-    pack(open_dataset(tmp_path / "1" / NAMES[first]), tmp_path / "2" / NAMES[second])
+    write_dataset(Words(), tmp_path / "1" / NAMES[first])
+    write_dataset(open_dataset(tmp_path / "1" / NAMES[first]), tmp_path / "2" / NAMES[second])
     found = open_dataset(tmp_path / "2" / NAMES[second])
     expected = [Words()[index] for index in range(200)]
     if "tfrecord" in (first, second):  # which does not tell texts from bytes
@@ -99,7 +99,7 @@ def test_mnist(form: str, tmp_path: Path) -> None:
     (root / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + images.tobytes()))
     labels = bytes([0, 0, 8, 1]) + np.array([COUNT], ">i4").tobytes() + bytes(index % 10 for index in range(COUNT))
     (root / "train-labels-idx1-ubyte").write_bytes(labels)
-    pack(open_dataset(root), tmp_path / NAMES[form])
+    write_dataset(open_dataset(root), tmp_path / NAMES[form])
     found = open_dataset(tmp_path / NAMES[form])
     image, label = ("png", "cls") if form == "tar" else ("image", "label")
     for index in range(COUNT):
@@ -117,9 +117,9 @@ def test_a_folder_of_images(form: str, tmp_path: Path) -> None:
     photos = open_dataset(tmp_path / "photos")
     if form == "npy":
         with pytest.raises(ArgumentError, match="field 'image' holds bytes"):
-            pack(photos, tmp_path / "a")
+            write_dataset(photos, tmp_path / "a")
         return
-    pack(photos, tmp_path / NAMES[form])
+    write_dataset(photos, tmp_path / NAMES[form])
     field = "jpg" if form == "tar" else "image"
     encoded, decoded = (open_dataset(tmp_path / NAMES[form], images=images) for images in (False, True))
     assert encoded[4][field] == (tmp_path / "photos" / "dog" / "1.jpg").read_bytes()
@@ -130,19 +130,19 @@ def test_a_folder_of_images(form: str, tmp_path: Path) -> None:
 def test_lmdb_by_name(tmp_path: Path) -> None:
     pytest.importorskip("lmdb")
     pytest.importorskip("msgpack")
-    pack(Words(), tmp_path / "a.lmdb")
+    write_dataset(Words(), tmp_path / "a.lmdb")
     assert LMDBDataset(tmp_path / "a.lmdb", decode="msgpack")[7] == Words()[7]
 
 
 def test_shards_are_opened_together(form: str, tmp_path: Path) -> None:
-    pack(samples(), tmp_path / "a", format=form, shard_samples=20)
+    write_dataset(samples(), tmp_path / "a", format=form, shard_samples=20)
     assert len(open_dataset(tmp_path / "a")) == COUNT
 
 
 def test_tar_to_tar_changes_no_file(tmp_path: Path) -> None:
     pytest.importorskip("PIL")
-    pack(samples(), tmp_path / "a.tar")
-    pack(open_dataset(tmp_path / "a.tar", images=False, fields=False), tmp_path / "b.tar")
+    write_dataset(samples(), tmp_path / "a.tar")
+    write_dataset(open_dataset(tmp_path / "a.tar", images=False, fields=False), tmp_path / "b.tar")
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
 
@@ -160,6 +160,6 @@ def test_what_cannot_be_told(name: str, tmp_path: Path) -> None:
 def test_a_folder_of_shards_is_opened_again_and_again(form: str, tmp_path: Path) -> None:
     for library in ("PIL", "lmdb", "msgpack", "pyarrow"):
         pytest.importorskip(library)
-    pack(samples(), tmp_path / "a", format=form, shard_samples=20)
+    write_dataset(samples(), tmp_path / "a", format=form, shard_samples=20)
     for _ in range(3):  # the first time, indexes are kept in the folder
         assert len(open_dataset(tmp_path / "a")) == COUNT

@@ -8,7 +8,7 @@ import pytest
 from tests.convert.conftest import NAMES, Words, digits
 
 from headrace import open_dataset
-from headrace.convert import pack
+from headrace.convert import write_dataset
 from headrace.convert.verify import verify
 from headrace.errors import CorruptDataError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(("workers", "backend"), [(0, "auto"), (2, "thread"), (2, "process")])
 def test_all_good(form: str, workers: int, backend: Any, tmp_path: Path) -> None:
-    pack(digits(), tmp_path / NAMES[form], fields=["image", "label"])
+    write_dataset(digits(), tmp_path / NAMES[form], fields=["image", "label"])
     found = verify(str(tmp_path / NAMES[form]), workers=workers, backend=backend)
     assert (found.samples, found.bad) == (300, [])
     assert found.bytes > 0
@@ -32,14 +32,14 @@ def _damage(path: Path, what: bytes, by: bytes) -> None:
 
 def test_a_flipped_bit_in_a_tfrecord(tmp_path: Path) -> None:
     path = tmp_path / "a.tfrecord"
-    pack(Words(), path)
+    write_dataset(Words(), path)
     _damage(path, b"\xc3\xa9113", b"\xc3\xa9???")
     found = verify(str(path))
     assert [bad.index for bad in found.bad] == [113]
     assert str(path) in found.bad[0].where
     assert "CRC32C" in found.bad[0].reason
     assert found.good is not None
-    pack(found.good, tmp_path / "good.tfrecord")
+    write_dataset(found.good, tmp_path / "good.tfrecord")
     expected = [index for index in range(200) if index != 113]
     assert [sample["length"] for sample in _all(tmp_path / "good.tfrecord")] == expected
 
@@ -57,7 +57,7 @@ def test_images_are_decoded(tmp_path: Path) -> None:
         image.fromarray(noise).save(tmp_path / "photos" / "cat" / f"{number}.jpg")
     cut = tmp_path / "photos" / "cat" / "3.jpg"
     cut.write_bytes(cut.read_bytes()[:700])
-    pack(open_dataset(tmp_path / "photos"), tmp_path / "a.tar")
+    write_dataset(open_dataset(tmp_path / "photos"), tmp_path / "a.tar")
     (in_folder,) = verify(str(tmp_path / "photos")).bad
     assert (in_folder.index, in_folder.where) == (3, str(cut))
     assert "DecodeError: a JPEG image of 700 bytes is broken or truncated" in in_folder.reason
@@ -67,18 +67,18 @@ def test_images_are_decoded(tmp_path: Path) -> None:
 
 
 def test_fields_are_parsed(tmp_path: Path) -> None:
-    pack([{"label": f"{number}"} for number in range(5)], tmp_path / "a.tar")
+    write_dataset([{"label": f"{number}"} for number in range(5)], tmp_path / "a.tar")
     content = (tmp_path / "a.tar").read_bytes().replace(b"label", b"label")
     (tmp_path / "a.tar").write_bytes(content)
     assert verify(str(tmp_path / "a.tar")).bad == []
-    pack([{"x.cls": b"1"}, {"x.cls": b"one"}, {"x.cls": b"3"}], tmp_path / "b.tar")
+    write_dataset([{"x.cls": b"1"}, {"x.cls": b"one"}, {"x.cls": b"3"}], tmp_path / "b.tar")
     (bad,) = verify(str(tmp_path / "b.tar")).bad
     assert bad.index == 1
     assert "ValueError: invalid literal for int()" in bad.reason
 
 
 def test_a_file_that_cannot_be_opened_hides_no_other(tmp_path: Path) -> None:
-    pack(Words(), tmp_path / "a.tfrecord", shard_samples=50)
+    write_dataset(Words(), tmp_path / "a.tfrecord", shard_samples=50)
     second = tmp_path / "a-00001.tfrecord"
     second.write_bytes(second.read_bytes()[:-1])
     found = verify(str(tmp_path / "a-*.tfrecord"))
@@ -96,12 +96,12 @@ def test_nothing_good(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lost", [1, 10, 3001])
 def test_the_good_records_of_a_cut_tfrecord_are_saved(lost: int, tmp_path: Path) -> None:
     path = tmp_path / "a.tfrecord"
-    pack(Words(), path)
+    write_dataset(Words(), path)
     path.write_bytes(path.read_bytes()[:-lost])
     found = verify(str(path), workers=2, backend="process")
     assert (found.samples, len(found.bad)) == (0, 1)
     assert 0 < found.saved < 200
-    pack(found.good, tmp_path / "good.tfrecord")  # type: ignore[arg-type]
+    write_dataset(found.good, tmp_path / "good.tfrecord")  # type: ignore[arg-type]
     expected = [Words()[index] for index in range(found.saved)]
     assert [sample["length"] for sample in _all(tmp_path / "good.tfrecord")] == [each["length"] for each in expected]
     with pytest.raises(CorruptDataError, match="cut short"):
@@ -110,21 +110,21 @@ def test_the_good_records_of_a_cut_tfrecord_are_saved(lost: int, tmp_path: Path)
 
 @pytest.mark.parametrize("whole", [2, 50, 99])
 def test_the_good_samples_of_a_cut_tar_are_saved(whole: int, tmp_path: Path) -> None:
-    pack(Words(), tmp_path / "a.tar", shard_samples=100)
+    write_dataset(Words(), tmp_path / "a.tar", shard_samples=100)
     second = tmp_path / "a-00001.tar"
     # A header and a block for each of three files; the second of them is cut, and the first is of no use alone.
     second.write_bytes(second.read_bytes()[: whole * 3072 + 1024 + 200])
     found = verify(str(tmp_path / "a-*.tar"))
     assert (found.samples, len(found.bad)) == (100, 1)
     assert found.saved == whole
-    pack(found.good, tmp_path / "good.tar")  # type: ignore[arg-type]
+    write_dataset(found.good, tmp_path / "good.tar")  # type: ignore[arg-type]
     saved = _all(tmp_path / "good.tar")
     assert [sample["length.json"] for sample in saved] == list(range(100 + found.saved))
     assert all(sample.keys() == {"__key__", "word.bin", "length.json", "text"} for sample in saved)
 
 
 def test_zlib_is_named(tmp_path: Path) -> None:
-    pack(Words(), tmp_path / "a.tfrecord")
+    write_dataset(Words(), tmp_path / "a.tfrecord")
     (tmp_path / "b.tfrecord").write_bytes(zlib.compress((tmp_path / "a.tfrecord").read_bytes()))
     (bad,) = verify(str(tmp_path / "b.tfrecord")).bad
     assert "is compressed with zlib" in bad.reason

@@ -13,8 +13,7 @@ from unittest.mock import MagicMock, Mock
 import numpy as np
 import pytest
 
-from headrace import ConcatDataset, DataLoader, StackDataset, TensorDataset, default_collate
-from headrace import frameworks as adapters
+from headrace import ConcatDataset, DataLoader, StackDataset, TensorDataset, default_collate, frameworks
 from headrace.batch.scatter import merge
 from headrace.batch.tree import count_bytes
 from headrace.errors import ArgumentTypeError, MixedSamplesError, RaggedSamplesError
@@ -282,13 +281,13 @@ class Lazy:
 def test_probes_of_objects_do_not_raise(make: Any) -> None:
     value = make()
     assert find(value) is None
-    assert adapters.reduce(value) is None
-    assert adapters.explain(value) == ""
+    assert frameworks.reduce(value) is None
+    assert frameworks.explain(value) == ""
     assert count_bytes({"x": [value]}) == 0
 
 
 def test_each_adapter_has_the_whole_face() -> None:
-    names = {name for name in vars(adapters.Adapter) if not name.startswith("_")}
+    names = {name for name in vars(frameworks.Adapter) if not name.startswith("_")}
     for adapter in (find(np.zeros(1)), find(Tensor([1]))):
         assert names <= set(vars(adapter))
 
@@ -352,7 +351,7 @@ def test_kinds_do_not_mix() -> None:
 
 @pytest.mark.parametrize("value", [1, "text", object(), np.zeros(2), Tensor([1, 2]), [np.zeros(2)]])
 def test_other_values_are_pickled_their_own_way(value: Any) -> None:
-    assert adapters.reduce(value) is None
+    assert frameworks.reduce(value) is None
 
 
 # ---------------------------------------------------------------------- torch
@@ -410,7 +409,7 @@ def test_torch_tensors_that_numpy_cannot_see_are_stacked_by_torch(torch: Any) ->
 
 def test_torch_tensors_are_taken_apart_into_their_memory(torch: Any) -> None:
     for tensor in (torch.arange(6.0).reshape(2, 3).T, torch.ones(2, 3, dtype=torch.bfloat16), torch.tensor(3)):
-        rebuild, (array,) = adapters.reduce(tensor) or (None, (None,))
+        rebuild, (array,) = frameworks.reduce(tensor) or (None, (None,))
         assert type(array) is np.ndarray
         assert array.__array_interface__["data"][0] == tensor.data_ptr()
         again = rebuild(array)
@@ -425,7 +424,7 @@ def test_torch_tensors_that_are_more_than_memory_are_left_to_torch(torch: Any) -
     noted.origin = "camera 1"
     parameter = torch.nn.Parameter(torch.ones(2), requires_grad=False)
     for tensor in (noted, parameter, torch.ones(2).as_subclass(Named), torch.ones(2, requires_grad=True)):
-        assert adapters.reduce(tensor) is None
+        assert frameworks.reduce(tensor) is None
 
 
 def test_sizes_of_tensors_become_arrays(torch: Any) -> None:
@@ -527,9 +526,9 @@ def test_channels_last_is_kept(torch: Any) -> None:
         assert again.stride() == tensor.stride()
         stacked = default_collate([tensor, tensor])
         assert pickle.loads(dump(stacked)).stride() == stacked.stride() == torch.stack([tensor, tensor]).stride()
-        found = adapters.framework_of(tensor)
+        found = frameworks.framework_of(tensor)
         assert found is not None
-        assert torch.equal(adapters.rebuild(found[0], found[1]), tensor)
+        assert torch.equal(frameworks.rebuild(found[0], found[1]), tensor)
 
 
 def dump(tensor: Any) -> bytes:
@@ -537,7 +536,7 @@ def dump(tensor: Any) -> bytes:
 
     class Pickler(pickle.Pickler):
         def reducer_override(self, value: Any) -> Any:
-            return adapters.reduce(value) or NotImplemented
+            return frameworks.reduce(value) or NotImplemented
 
     file = io.BytesIO()
     Pickler(file, protocol=5).dump(tensor)
@@ -567,8 +566,8 @@ def test_parameters_and_tensors_mix(torch: Any) -> None:
 
 
 def test_without_a_gpu_nothing_is_pinned(torch: Any) -> None:
-    assert adapters.can_pin() is torch.cuda.is_available()
-    assert adapters.pin("text") == "text"
+    assert frameworks.can_pin() is torch.cuda.is_available()
+    assert frameworks.pin("text") == "text"
 
 
 def test_torch_streams_are_recognised(torch: Any) -> None:
@@ -576,8 +575,8 @@ def test_torch_streams_are_recognised(torch: Any) -> None:
         def __iter__(self) -> Any:
             return iter([1])
 
-    assert adapters.is_iterable_dataset(Stream())
-    assert not adapters.is_iterable_dataset([1])
+    assert frameworks.is_iterable_dataset(Stream())
+    assert not frameworks.is_iterable_dataset([1])
 
 
 # ---------------------------------------------------------------------- jax
@@ -600,12 +599,12 @@ def test_jax_arrays_keep_their_dtype(jax: Any) -> None:
 def test_jax_arrays_are_taken_apart_into_their_memory(jax: Any) -> None:
     for dtype in ("float32", "bfloat16"):
         value = jax.numpy.ones((2, 3)).astype(dtype)
-        rebuild, (array,) = adapters.reduce(value) or (None, (None,))
+        rebuild, (array,) = frameworks.reduce(value) or (None, (None,))
         assert array.__array_interface__["data"][0] == value.unsafe_buffer_pointer()
         assert isinstance(rebuild(array), jax.Array)
         assert rebuild(array).dtype == value.dtype
-    assert adapters.reduce(jax.numpy.asarray(1.0)) is None  # it is weakly typed
-    assert adapters.reduce(jax.random.key(0)) is None
+    assert frameworks.reduce(jax.numpy.asarray(1.0)) is None  # it is weakly typed
+    assert frameworks.reduce(jax.random.key(0)) is None
 
 
 def test_numbers_beside_jax_arrays_become_jax_arrays(jax: Any) -> None:

@@ -202,7 +202,7 @@ def _packed(folder: Path, kind: str) -> Any:
 
 
 def _write(dataset: Any, path: Path, kind: str) -> None:
-    headrace.pack(dataset, path, format=kind)
+    headrace.write_dataset(dataset, path, format=kind)
 
 
 def _mapped(tree: Any) -> Any:

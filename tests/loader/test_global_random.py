@@ -21,9 +21,9 @@ from headrace import (
     StackDataset,
     TensorDataset,
     default_collate,
+    frameworks,
     random_split,
 )
-from headrace import frameworks as adapters
 from headrace.cache.randomness import runs_foreign_code
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def epochs(loader: Any, count: int = 2) -> list[Any]:
 @pytest.mark.usefixtures("odd_globals")
 @pytest.mark.parametrize("name", LOADERS)
 def test_a_seed_decides_what_is_drawn_without_workers(name: str) -> None:
-    before = adapters.global_states()
+    before = frameworks.global_states()
     expected = epochs(LOADERS[name](seed=3))
-    assert adapters.global_states() == before
+    assert frameworks.global_states() == before
     random.seed(99)
     np.random.seed(99)  # noqa: NPY002
     np.testing.assert_equal(epochs(LOADERS[name](seed=3)), expected)
@@ -117,19 +117,19 @@ def test_worker_processes_draw_the_same(name: str) -> None:
 def test_a_batch_that_is_asked_for_draws_the_same(name: str) -> None:
     loader = LOADERS[name](seed=3)
     expected = epochs(loader)
-    before = adapters.global_states()
+    before = frameworks.global_states()
     steps = len(expected) // 2
     np.testing.assert_equal([loader.batch(at % steps, at // steps) for at in range(2 * steps)], expected)
-    assert adapters.global_states() == before
+    assert frameworks.global_states() == before
 
 
 @pytest.mark.parametrize("name", [name for name in LOADERS if name != "stream"])
 def test_a_batch_that_is_asked_for_leaves_the_generators_without_a_seed(name: str) -> None:
     loader = LOADERS[name]()
-    before = adapters.global_states()
+    before = frameworks.global_states()
     first = loader.batch(1)
     np.testing.assert_equal(loader.batch(1), first)
-    assert adapters.global_states() == before
+    assert frameworks.global_states() == before
 
 
 def test_without_a_seed_the_programs_generators_decide() -> None:
@@ -148,13 +148,13 @@ def test_an_error_leaves_the_generators() -> None:
         def __getitem__(self, index: int, /) -> Any:
             raise ValueError(drawn())
 
-    before = adapters.global_states()
+    before = frameworks.global_states()
     loader = DataLoader(Failing(), 2, seed=0)
     uses: list[Any] = [lambda: next(iter(loader)), lambda: loader.batch(0)]
     for use in uses:
         with pytest.raises(ValueError, match="0"):
             use()
-    assert adapters.global_states() == before
+    assert frameworks.global_states() == before
 
 
 IMAGES = np.zeros((8, 4, 4, 3), np.uint8)

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
-from headrace import frameworks as adapters
+from headrace import DataLoader, Dataset, IterableDataset, TensorDataset, frameworks, get_worker_info
 from headrace.errors import WorkerTimeoutError
 from headrace.testing import check_same
 
@@ -44,16 +43,16 @@ def seed_torch_too(worker: int) -> None:
 def check_leaves_alone(loader: DataLoader[Any]) -> None:
     """Check that the program draws what it would draw without the loader, before its first batch and after it."""
     for _ in range(3):
-        before = adapters.global_states()
+        before = frameworks.global_states()
         batches = iter(loader)
-        assert adapters.global_states() == before
+        assert frameworks.global_states() == before
         drawn = random.random(), np.random.random()  # noqa: NPY002, S311
-        after = adapters.global_states()
+        after = frameworks.global_states()
         list(batches)
-        assert adapters.global_states() == after, "nor later, when a thread is late"
-        adapters.restore_globals(before)
+        assert frameworks.global_states() == after, "nor later, when a thread is late"
+        frameworks.restore_globals(before)
         assert (random.random(), np.random.random()) == drawn  # noqa: NPY002, S311
-        adapters.restore_globals(after)
+        frameworks.restore_globals(after)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -87,9 +86,9 @@ def test_also_where_it_fails_or_is_slow() -> None:
         seed_worker(worker)
         raise OSError(f"worker {worker} has no file")
 
-    before = adapters.global_states()
+    before = frameworks.global_states()
     batches = iter(DataLoader(range(4), 2, num_workers=2, worker_init_fn=begin, seed=0, backend="thread"))
-    assert adapters.global_states() == before
+    assert frameworks.global_states() == before
     for worker in range(2):
         with pytest.raises(OSError, match=f"worker {worker} has no file"):
             next(batches)

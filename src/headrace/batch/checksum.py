@@ -8,7 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +76,7 @@ def _of_items(items: Iterable[Any], length: int, before: int, levels: int) -> in
 def _array(value: Any) -> np.ndarray[Any, Any] | None:
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
-    adapter = adapters.find(value)
+    adapter = frameworks.find(value)
     return None if adapter is None else adapter.to_numpy(value)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch import tree as structure
 from headrace.batch.arena import empty
 from headrace.batch.promotion import promotable, promoted
@@ -79,12 +79,12 @@ def join_numbers(batch: Any) -> Any:
     >>> join_numbers((np.zeros((2, 2)), np.array([0, 1])))[1]
     array([0, 1])
     """
-    if type(batch) is np.ndarray or not adapters.framework_in_use():
+    if type(batch) is np.ndarray or not frameworks.framework_in_use():
         return batch
     fields = structure.fields(batch)
     if not any(map(_are_numbers, fields)):
         return batch
-    framework = adapters.common_framework(fields)
+    framework = frameworks.common_framework(fields)
     if framework is None:
         return batch
     return structure.map_fields(lambda field: framework.from_numbers(field) if _are_numbers(field) else field, batch)
@@ -104,9 +104,9 @@ class _Collation:
     @cached_property
     def _framework(self) -> Adapter | None:
         """The framework whose tensors a sample holds, if there is one; asked where there are numbers."""
-        if not adapters.framework_in_use():
+        if not frameworks.framework_in_use():
             return None
-        return adapters.common_framework(structure.fields(self._sample))
+        return frameworks.common_framework(structure.fields(self._sample))
 
     def field(self, values: list[Any], path: str) -> Any:
         """Return the batch of one field, given what each sample has there."""
@@ -116,7 +116,7 @@ class _Collation:
         number = _number_type(first)
         if isinstance(number, np.dtype):
             return self._numbers(values, number, path)
-        adapter = adapters.find(first)
+        adapter = frameworks.find(first)
         if adapter is not None:
             return self._arrays(adapter, values, path)
         if isinstance(first, Mapping):
@@ -156,7 +156,7 @@ class _Collation:
         known = list(map(adapter.to_numpy, values)) if all(map(adapter.rebuilds, types)) else [None]
         arrays = [array for array in known if array is not None]
         alike = len(arrays) == len(values) and len({array.dtype for array in arrays}) == 1
-        if alike and not (arrays[0].ndim > 3 and adapters.is_channels_last(values[0])):
+        if alike and not (arrays[0].ndim > 3 and frameworks.is_channels_last(values[0])):
             return adapter.from_numpy(self._ndarrays(arrays, path), values[0])
         return self._stacked(adapter, values, path)
 
@@ -234,7 +234,7 @@ class _Collation:
 
     def _no_batch(self, value: object, path: str, position: int = 0) -> str:
         what = "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"
-        hint = adapters.explain(value) or _hint(value)
+        hint = frameworks.explain(value) or _hint(value)
         return (
             f"{_place(path)} is {what} in sample {self._indices[position]}, which has no batch"
             f"{f' ({hint})' if hint else ''}; allowed are arrays, "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch import tree as structure
 from headrace.batch.arena import empty
 from headrace.batch.promotion import promotable, promoted
@@ -60,7 +60,7 @@ def _merge(parts: list[Any], positions: list[NDArray[np.int64]]) -> Any:
 def _merge_fields(parts: list[Any], positions: list[NDArray[np.int64]]) -> Any:
     if all(isinstance(part, list) for part in parts):
         return _merge_texts(parts, positions)
-    adapter = adapters.find(parts[0])
+    adapter = frameworks.find(parts[0])
     if adapter is None or not all(map(adapter.owns, parts)):
         raise MixedSamplesError(f"batches of {_names(map(type, parts))} cannot be merged")
     arrays = [adapter.to_numpy(part) for part in parts]

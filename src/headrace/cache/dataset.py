@@ -11,7 +11,6 @@ from headrace.batch.collate import default_collate
 from headrace.batch.scatter import merge
 from headrace.cache.randomness import check_not_random
 from headrace.cache.samples import KeptSamples
-from headrace.cache.shared_file import SharedCounts, SharedFile
 from headrace.cache.store import FIRST, SampleStore
 from headrace.datasets.base import StoredDataset, made_by
 from headrace.datasets.stats import CacheStats
@@ -23,6 +22,7 @@ from headrace.pipeline.hints import will_need
 from headrace.pipeline.nodes import Cached, Node, describe
 from headrace.pipeline.reading import check_index, check_indices
 from headrace.rng.keys import no_draws
+from headrace.workers.shared_file import SharedCounts, SharedFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

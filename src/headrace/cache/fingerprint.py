@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def _listed(part: Any) -> Any:
 def _array(thing: Any) -> Any:
     if isinstance(thing, np.generic):
         return np.asarray(thing)
-    adapter = adapters.find(thing)
+    adapter = frameworks.find(thing)
     array = None if adapter is None else adapter.to_numpy(thing)
     return None if array is None or array.dtype.hasobject else array
 

@@ -12,12 +12,13 @@ import json
 import math
 import pickle
 import struct
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.errors import CacheError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Field(NamedTuple):
     def read(self, row: bytearray) -> Any:
         """The field of one sample; an array has the row's own memory."""
         array = np.ndarray(self.shape, self.dtype, row, self.offset)
+        _check_characters(array)
         if self.kind in _FROM_BYTES:
             return _FROM_BYTES[self.kind](array.tobytes())
         if self.kind == "scalar":
@@ -76,8 +78,9 @@ class Field(NamedTuple):
 
     def wrap(self, array: NDArray[Any]) -> Any:
         """The array, of one sample or of a batch, as an array of the field's framework."""
+        _check_characters(array)
         try:
-            return adapters.rebuild(self.kind, array)
+            return frameworks.rebuild(self.kind, array)
         except (TypeError, ValueError) as error:  # of a dtype that only another framework has
             raise CacheError(
                 f"a cache is damaged: it tells of {self.kind} of {self.dtype} ({error}); delete it"
@@ -318,7 +321,7 @@ def _as_array(value: Any) -> tuple[str, NDArray[Any]] | None:
     elif isinstance(value, np.generic):
         found = None if isinstance(value, str | bytes) else ("scalar", np.asarray(value))
     else:
-        found = adapters.framework_of(value)
+        found = frameworks.framework_of(value)
     return found if found is not None and _is_plain(found[1].dtype) else None
 
 
@@ -390,3 +393,12 @@ def _collect(part: Any, value: Any, contents: list[NDArray[Any]], rest: list[Any
 
 def _rebuild(part: Any, make: Callable[[Any], Any]) -> Any:
     return part.rebuild([_rebuild(item, make) for item in part.items]) if isinstance(part, Container) else make(part)
+
+
+def _check_characters(array: NDArray[Any]) -> None:
+    """Refuse texts with numbers that no character has, at which NumPy fails with a SystemError when they are shown."""
+    if array.dtype.kind != "U" or not array.size:
+        return
+    numbers = np.ascontiguousarray(array).reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    if numbers.size and int(numbers.max()) > sys.maxunicode:
+        raise CacheError(f"a cache is damaged: a text holds the character {int(numbers.max())}; delete it")

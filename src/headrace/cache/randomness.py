@@ -7,7 +7,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.errors import CacheError
 
 if TYPE_CHECKING:
@@ -65,19 +65,19 @@ def is_of_torch(dataset: Any) -> bool:
 
     No sample is read to find out.
     """
-    if adapters.is_torch_data(dataset):
+    if frameworks.is_torch_data(dataset):
         return True
     if isinstance(dataset, list | tuple):
         first = dataset[0] if dataset else None
         fields = first.values() if isinstance(first, dict) else first if isinstance(first, list | tuple) else (first,)
-        return any(map(adapters.is_torch_data, fields))
+        return any(map(frameworks.is_torch_data, fields))
     if not type(dataset).__module__.startswith("headrace."):
         return False
     inner = getattr(dataset, "dataset", None)
     return (
         (inner is not None and is_of_torch(inner))
-        or any(map(adapters.is_torch_data, getattr(dataset, "tensors", ())))
-        or any(map(adapters.is_torch_data, _listed(getattr(dataset, "columns", ()))))
+        or any(map(frameworks.is_torch_data, getattr(dataset, "tensors", ())))
+        or any(map(frameworks.is_torch_data, _listed(getattr(dataset, "columns", ()))))
         or any(map(is_of_torch, _listed(getattr(dataset, "datasets", ()))))
     )
 
@@ -113,7 +113,7 @@ def _is_foreign(thing: Any, seen: set[int]) -> bool:
         return _is_foreign(thing.__self__, seen)
     if isinstance(thing, FunctionType):
         return not _is_known(thing.__module__)
-    if adapters.find(thing) is not None:
+    if frameworks.find(thing) is not None:
         return False
     if not _is_known(type(thing).__module__):
         return True

@@ -97,7 +97,7 @@ class SampleStore:
         checked: a byte for each sample, set once its bytes have been held against their CRC, for
             memory that outlives the processes; None for other memory, which needs no CRC.
 
-    >>> from headrace.cache.shared_file import SharedCounts, SharedFile
+    >>> from headrace.workers.shared_file import SharedCounts, SharedFile
     >>> store = SampleStore(SharedFile(FIRST + 8 * 10), SharedFile(FIRST), SharedCounts(0), limit=100)
     >>> store.add(np.array([7]), [Bytes([b"seven"], row=False)])
     (array([-8]), 32)

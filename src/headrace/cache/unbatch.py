@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.cache.layout import Container, Field, Layout
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _fields(field: Field, value: Any, count: int) -> list[Any] | None:
 
 def _memory(value: Any) -> tuple[str, NDArray[Any]] | None:
     """The kind of an array, as a layout names it, and its memory."""
-    return ("array", value) if type(value) is np.ndarray else adapters.framework_of(value)
+    return ("array", value) if type(value) is np.ndarray else frameworks.framework_of(value)
 
 
 def _is_column(array: NDArray[Any], field: Field, count: int) -> bool:

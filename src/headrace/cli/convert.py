@@ -1,4 +1,4 @@
-"""`headrace pack`: what lies at a path is packed to another one."""
+"""`headrace convert`: what lies at a path is written to another one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.cli.rate import bar, summary
 from headrace.cli.target import look_in_current_folder
-from headrace.convert.write import pack
+from headrace.convert.write import write_dataset
 from headrace.errors import ArgumentError
 from headrace.formats.opening import format_at, open_dataset
 from headrace.pipeline.reading import check_dataset
@@ -24,30 +24,30 @@ __all__ = ["open_source", "run"]
 def run(
     source: str, target: str, *, limit: int | None = None, train: bool = True, workers: int = 0, **arguments: Any
 ) -> None:
-    """Pack, with a line of progress on terminals, and print where it went and how fast.
+    """Write, with a line of progress on terminals, and print where it went and how fast.
 
     Args:
         source: a path, a pattern, or `module:object`.
         target: where to.
-        limit: pack only so many samples, from the first on.
+        limit: write only so many samples, from the first on.
         train: which part of MNIST and CIFAR.
         workers: workers that read and encode.
-        **arguments: of `headrace.pack`.
+        **arguments: of `headrace.write_dataset`.
     """
     dataset = open_source(source, raw=_writes_tar(target, arguments.get("format")), train=train)
     if limit is not None:
         dataset = _limited(dataset, limit)
     start = monotonic()
     try:
-        with bar("packing") as progress:
-            packed = pack(dataset, target, workers=workers, progress=progress, **arguments)
+        with bar("writing") as progress:
+            written = write_dataset(dataset, target, workers=workers, progress=progress, **arguments)
     except KeyboardInterrupt:
-        if Path(f"{target}.packing").exists():
-            print(f"stopped; what is packed is in {target}.packing: go on with --resume", file=sys.stderr)
+        if Path(f"{target}.writing").exists():
+            print(f"stopped; what is written is in {target}.writing: go on with --resume", file=sys.stderr)
         raise
-    several = f"{packed.paths[0]} ... {packed.paths[-1].name}, {len(packed.paths)} shards"
-    print(several if len(packed.paths) > 1 else packed.paths[0])
-    print(summary(packed.samples, packed.bytes, monotonic() - start))
+    several = f"{written.paths[0]} ... {written.paths[-1].name}, {len(written.paths)} shards"
+    print(several if len(written.paths) > 1 else written.paths[0])
+    print(summary(written.samples, written.bytes, monotonic() - start))
 
 
 def open_source(source: str, *, raw: bool = False, train: bool = True) -> Indexable[Any]:

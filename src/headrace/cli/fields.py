@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch.tree import children
 from headrace.errors import ArgumentError
 
@@ -107,7 +107,7 @@ def _is_image(shape: tuple[int, ...]) -> bool:
 
 def _array(value: Any) -> NDArray[Any] | None:
     """The value as numbers in memory; those that NumPy has no name for as float32."""
-    adapter = adapters.find(value)
+    adapter = frameworks.find(value)
     array = None if adapter is None else adapter.to_numpy(value)
     if array is None or array.dtype.kind in "biuf":
         return array

@@ -93,7 +93,7 @@ def _parser() -> _Parser:
     _add_demo(commands)
     _add_info(commands)
     _add_show(commands)
-    _add_pack(commands)
+    _add_convert(commands)
     _add_verify(commands)
     return parser
 
@@ -166,35 +166,35 @@ def _show(args: argparse.Namespace) -> None:
     print(args.out)
 
 
-def _add_pack(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_convert(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = "write a dataset to tar, TFRecord, LMDB, Parquet or npy files"
-    pack = commands.add_parser("pack", help=text, description=text.capitalize(), allow_abbrev=False)
-    pack.add_argument(
+    convert = commands.add_parser("convert", help=text, description=text.capitalize(), allow_abbrev=False)
+    convert.add_argument(
         "source",
         metavar="SRC",
         help="a folder of images, of the originals of MNIST or CIFAR, or of shards; a tar, TFRecord, LMDB, Parquet, "
         "npy, Arrow or CSV file, or a pattern of several; or MODULE:OBJECT, a dataset or a function that makes one",
     )
-    pack.add_argument("target", metavar="DST", help="the file or folder to write")
-    pack.add_argument(
-        "--format", choices=("tar", "tfrecord", "lmdb", "parquet", "npy"), help="default: what DST ends in, else npy"
+    convert.add_argument("target", metavar="DST", help="the file or folder to write")
+    convert.add_argument(
+        "--format", metavar="NAME", help="tar, tfrecord, lmdb, parquet, npy, ...; default: what DST ends in, else npy"
     )
-    pack.add_argument("--fields", metavar="NAMES", help="what to call the positions of tuples: image,label")
-    pack.add_argument(
+    convert.add_argument("--fields", metavar="NAMES", help="what to call the positions of tuples: image,label")
+    convert.add_argument(
         "--shard-size", metavar="SIZE", help="bytes of samples in a shard, such as 256MB; default: one shard"
     )
-    pack.add_argument("--shard-samples", type=int, metavar="N", help="the most samples in a shard")
-    pack.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
-    pack.add_argument("--resume", action="store_true", help="go on with a packing that was stopped")
-    pack.add_argument("--force", action="store_true", help="overwrite what is there, once all is written")
-    _add_reading(pack)
-    pack.set_defaults(command=_pack)
+    convert.add_argument("--shard-samples", type=int, metavar="N", help="the most samples in a shard")
+    convert.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
+    convert.add_argument("--resume", action="store_true", help="go on where writing was stopped")
+    convert.add_argument("--force", action="store_true", help="overwrite what is there, once all is written")
+    _add_reading(convert)
+    convert.set_defaults(command=_convert)
 
 
-def _pack(args: argparse.Namespace) -> None:
-    from headrace.cli import convert as pack
+def _convert(args: argparse.Namespace) -> None:
+    from headrace.cli import convert
 
-    pack.run(
+    convert.run(
         args.source,
         args.target,
         format=args.format,
@@ -212,8 +212,8 @@ def _pack(args: argparse.Namespace) -> None:
 def _add_verify(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = "read everything, check its sums, decode its images, and list what is bad"
     verify = commands.add_parser("verify", help=text, description=text.capitalize(), allow_abbrev=False)
-    verify.add_argument("path", metavar="PATH", help="as SRC of headrace pack, but for MODULE:OBJECT")
-    verify.add_argument("--repair", metavar="DST", help="pack the good samples to DST")
+    verify.add_argument("path", metavar="PATH", help="as SRC of headrace convert, but for MODULE:OBJECT")
+    verify.add_argument("--repair", metavar="DST", help="write the good samples to DST")
     verify.add_argument("--force", action="store_true", help="overwrite DST")
     verify.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     _add_reading(verify)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Self
 
-from headrace import Compose, ConcatDataset, MapDataset, StackDataset, Subset
-from headrace import frameworks as adapters
+from headrace import Compose, ConcatDataset, MapDataset, StackDataset, Subset, frameworks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,13 +29,13 @@ class draws:  # noqa: N801 - a context manager reads like a function
     any = False
 
     def __enter__(self) -> Self:
-        self._before = adapters.global_states()
+        self._before = frameworks.global_states()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.any = adapters.global_states() != self._before
+        self.any = frameworks.global_states() != self._before
         if self.any:
-            adapters.restore_globals(self._before)
+            frameworks.restore_globals(self._before)
 
 
 class _Plain:

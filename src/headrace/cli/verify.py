@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from headrace.cli.rate import bar, summary
 from headrace.convert.verify import verify
-from headrace.convert.write import pack
+from headrace.convert.write import write_dataset
 from headrace.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ def run(
     train: bool = True,
     workers: int = 0,
 ) -> int:
-    """Verify, print what is bad, and pack what is good if that is wanted.
+    """Verify, print what is bad, and write what is good if that is wanted.
 
     Args:
         path: what to read.
-        repair: where to pack the good samples to.
+        repair: where to write the good samples to.
         force: overwrite what is there.
         as_json: print one JSON object, and no text.
         train: which part of MNIST and CIFAR.
@@ -54,11 +54,11 @@ def run(
 
 def _repair(found: Verified, target: str, *, force: bool, workers: int, quiet: bool) -> None:
     if found.good is None:
-        raise ArgumentError("there are no good samples to pack")
-    with bar("packing") as progress:
-        packed = pack(found.good, target, workers=workers, overwrite=force, progress=progress)
+        raise ArgumentError("there are no good samples to write")
+    with bar("writing") as progress:
+        written = write_dataset(found.good, target, workers=workers, overwrite=force, progress=progress)
     if not quiet:
-        print(f"{packed.samples:,} good samples are in {target}")
+        print(f"{written.samples:,} good samples are in {target}")
 
 
 def _as_json(path: str, found: Verified) -> str:
@@ -75,7 +75,7 @@ def _as_text(found: Verified, seconds: float) -> str:
         f"{bad:,} bad" + (f", {files} {_files(files)} cannot be read" if files else "") if found.bad else "all good"
     )
     if found.saved:
-        lines.append(f"{found.saved:,} good samples come before the damage in such files; --repair packs them too")
+        lines.append(f"{found.saved:,} good samples come before the damage in such files; --repair writes them too")
     return "\n".join([*lines, f"{summary(found.samples, found.bytes, seconds)}: {verdict}"])
 
 

@@ -1,5 +1,5 @@
 """Datasets become files of common formats: written in shards, stopped and gone on with, looked through."""
 
-from headrace.convert.write import Packed, pack
+from headrace.convert.write import Written, write_dataset
 
-__all__ = ["Packed", "pack"]
+__all__ = ["Written", "write_dataset"]

@@ -1,4 +1,4 @@
-"""A dataset as the chunks of a format: what workers do while a dataset is packed."""
+"""A dataset as the chunks of a format: what workers do while a dataset is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.convert.fields import Fields
-    from headrace.formats.writer import Chunk, Columns, Format
+    from headrace.formats.writer import Chunk, Columns, OutputFormat
     from headrace.pipeline.reading import Indexable
 
 __all__ = ["EncodedChunks"]
@@ -30,13 +30,13 @@ class EncodedChunks(Dataset[Any]):
     """Some samples that follow one another, as a format has them.
 
     Args:
-        dataset: what is packed.
+        dataset: what is written.
         fields: how its values are called.
         format: in which format.
         size: how many samples make a chunk.
     """
 
-    def __init__(self, dataset: Indexable[Any], fields: Fields, format: Format, size: int = 1) -> None:  # noqa: A002
+    def __init__(self, dataset: Indexable[Any], fields: Fields, format: OutputFormat, size: int = 1) -> None:  # noqa: A002
         self._dataset = dataset
         self._fields = fields
         self._format = format

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch import tree as structure
 from headrace.errors import ArgumentError, ArgumentTypeError
 
@@ -149,7 +149,7 @@ def _value(value: Any, name: str) -> Any:
 def _array(value: Any) -> Any:
     if isinstance(value, np.generic):
         return np.asarray(value)
-    adapter = adapters.find(value)
+    adapter = frameworks.find(value)
     array = None if adapter is None else adapter.to_numpy(value)
     if (
         array is not None and not array.dtype.isnative

@@ -1,4 +1,4 @@
-"""What has been packed so far, on disk: the place from which a stopped packing is continued."""
+"""What has been written so far, on disk: the place from which a stopped conversion is continued."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Mark:
         bytes: what these take.
         state: what its writer continues from; None at its beginning.
         total: bytes of the shards before it.
-        complete: whether all samples are packed, so that `shard` is the number of all shards.
+        complete: whether all samples are written, so that `shard` is the number of all shards.
         moving: whether shards may stand under their final names already.
         kinds: what all samples must have alike, as those so far have it.
     """
@@ -53,21 +53,21 @@ class Mark:
 
 
 class Journal:
-    """Marks, one a line, behind a line that says what is being packed, and how.
+    """Marks, one a line, behind a line that says what is being written, and how.
 
     One process at a time has it open, and with it the folder: what is looked at and done meanwhile is one step for
-    every other packing to the same path.
+    every other conversion to the same path.
 
     Args:
         folder: where its file is; made if it is not there.
-        identity: what must be the same when the packing is continued.
+        identity: what must be the same when the conversion is continued.
         resume: continue a journal that is there.
-        overwrite: give up a packing that was stopped.
+        overwrite: give up a conversion that was stopped.
 
     Raises:
-        DestinationExistsError: a packing was stopped there, and is neither to be resumed nor to be given up.
+        DestinationExistsError: a conversion was stopped there, and is neither to be resumed nor to be given up.
         StateError: the journal that is there is of something else.
-        StorageError: another packing is under way there.
+        StorageError: another conversion is under way there.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
@@ -103,17 +103,18 @@ class Journal:
         self.close()
 
     def _clear(self, folder: Path, *, overwrite: bool) -> None:
-        """Remove what a packing that was stopped has left."""
+        """Remove what a conversion that was stopped has left."""
         left = [entry for entry in folder.iterdir() if entry.name != _FILE]
         if (left or self._file.tell()) and not overwrite:  # the file is open at its end
             raise DestinationExistsError(
-                f"a packing that was stopped is in {folder}; go on with resume=True, or begin anew with overwrite=True"
+                f"a conversion that was stopped is in {folder}; go on with resume=True, or begin anew with "
+                "overwrite=True"
             )
         strangers = [entry.name for entry in left if not _OURS.fullmatch(entry.name)]
         if strangers:
             raise DestinationExistsError(
-                f"{folder}, where packings lie until they are whole, holds other files ({min(strangers)}); move them "
-                "away, or choose another path"
+                f"{folder}, where conversions lie until they are whole, holds other files ({min(strangers)}); move "
+                "them away, or choose another path"
             )
         self._file.truncate(0)
         for entry in left:
@@ -139,7 +140,7 @@ class Journal:
 
 
 def is_moving(folder: Path) -> bool:
-    """Whether a packing in the folder was stopped while its shards were renamed."""
+    """Whether a conversion in the folder was stopped while its shards were renamed."""
     with suppress(OSError, ValueError, IndexError):
         return bool(json.loads((folder / _FILE).read_bytes().splitlines()[-1]).get("moving"))
     return False
@@ -150,22 +151,22 @@ def _check(found: dict[str, Any], identity: Mapping[str, Any], folder: Path) -> 
         saved = found.get(name)
         if saved != present:
             raise StateError(
-                f"what was begun in {folder} is another packing: {name} was {saved!r} and is {present!r} now; "
+                f"what was begun in {folder} is another conversion: {name} was {saved!r} and is {present!r} now; "
                 "use the same dataset and arguments, or begin anew with overwrite=True"
             )
 
 
 def _hold(folder: Path) -> BinaryIO:
-    """Open the journal of a folder, made if it is not there, and keep other packings out while it is open.
+    """Open the journal of a folder, made if it is not there, and keep other conversions out while it is open.
 
     Raises:
-        StorageError: another packing holds it.
+        StorageError: another conversion holds it.
     """
     while True:
         folder.mkdir(exist_ok=True)
         try:
             file = (folder / _FILE).open("a+b")
-        except FileNotFoundError:  # another packing has just moved in, and removed the folder
+        except FileNotFoundError:  # another conversion has just moved in, and removed the folder
             continue
         try:
             _lock(file.fileno(), folder)
@@ -178,18 +179,18 @@ def _hold(folder: Path) -> BinaryIO:
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Whether an open file is still the one at its path, which the packing that held it before may have removed."""
+    """Whether an open file is still the one at its path, which the conversion that held it before may have removed."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     return False
 
 
 def _lock(descriptor: int, folder: Path) -> None:
-    """Keep other packings out, where the system can; the lock ends with the process."""
+    """Keep other conversions out, where the system can; the lock ends with the process."""
     with suppress(ImportError):
         import fcntl
 
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StorageError(f"another process is packing in {folder}; wait for it, or choose another path") from None
+            raise StorageError(f"another process is writing in {folder}; wait for it, or choose another path") from None

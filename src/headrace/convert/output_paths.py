@@ -14,7 +14,7 @@ from headrace.errors import ArgumentError, DestinationExistsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from headrace.formats.writer import Format
+    from headrace.formats.writer import OutputFormat
 
 __all__ = ["Places", "sync_folder"]
 
@@ -24,7 +24,7 @@ _INDEX = ".headrace-index.npy"  # kept beside a file that was read
 
 @dataclass(frozen=True)
 class Places:
-    """The names of a packing's shards.
+    """The names of a conversion's shards.
 
     Args:
         path: what the user calls the result.
@@ -34,13 +34,13 @@ class Places:
     """
 
     path: Path
-    format: Format
+    format: OutputFormat
     sharded: bool
 
     @property
     def work(self) -> Path:
         """The folder of what is not yet whole, beside the result so that it can be renamed."""
-        return self.path.with_name(f"{self.path.name}.packing")
+        return self.path.with_name(f"{self.path.name}.writing")
 
     @property
     def in_folder(self) -> bool:

@@ -1,4 +1,4 @@
-"""Chunks are dealt out to shards, with marks on the way from which a stopped packing goes on."""
+"""Chunks are dealt out to shards, with marks on the way from which a stopped conversion goes on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SECONDS_BETWEEN = 5.0
 
 
 class Shards:
-    """The shards of a packing, of which one is open.
+    """The shards of a conversion, of which one is open.
 
     Args:
         places: where they are written.

@@ -16,6 +16,7 @@ from headrace.datasets.images import ImageDataset
 from headrace.datasets.map import MapDataset
 from headrace.errors import CorruptDataError, HeadraceError
 from headrace.formats.opening import format_at, image_fields, open_dataset, open_up_to_damage
+from headrace.formats.registry import formats
 from headrace.images.codecs.decode import decode
 from headrace.loader.dataloader import DataLoader
 from headrace.pipeline.compile import compile_dataset
@@ -56,7 +57,7 @@ class Verified:
         samples: how many samples were read, of files that could be opened.
         bytes: of the good ones.
         bad: what could not be read.
-        good: the others, to be packed, and those that come before the damage in a file that could not be opened; None
+        good: the others, to be written, and those that come before the damage in a file that could not be opened; None
             if there are none.
         saved: how many good ones such files have.
     """
@@ -115,7 +116,7 @@ def _open(path: str, *, train: bool) -> tuple[list[Dataset[Any]], list[Bad], lis
     """The files at a path, each a dataset; those that could not be opened; and which datasets are of such a file."""
     form, found = format_at(path)
     datasets, bad, damaged = [], [], []
-    for each in found if form in ("tar", "tfrecord", "lmdb", "parquet", "npy", "arrow") else [path]:
+    for each in found if form in formats() else [path]:
         try:
             datasets.append(open_dataset(each, images=False, train=train))
         except HeadraceError as error:

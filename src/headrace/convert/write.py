@@ -1,4 +1,4 @@
-"""Packing: a dataset is read as it is for training, and written in the order of its samples."""
+"""Writing: a dataset is read as it is for training, and written in the order of its samples."""
 
 from __future__ import annotations
 
@@ -22,30 +22,28 @@ from headrace.convert.undecoded import field_names, undecoded
 from headrace.convert.workers import useful_workers
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError, DestinationExistsError
-from headrace.formats.registry import FORMATS, get_format
+from headrace.formats.registry import find_format, formats, writable_formats
 from headrace.loader.dataloader import DataLoader
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from headrace.formats.writer import Format
+    from headrace.formats.writer import OutputFormat
     from headrace.loader.config import Backend
     from headrace.pipeline.reading import Indexable
 
-__all__ = ["Packed", "pack"]
+__all__ = ["Written", "write_dataset"]
 
 _ENOUGH = 1 << 22  # bytes of a chunk
 _MOST = 1024  # samples of a chunk
-
-_ENDINGS = {".tar": "tar", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord", ".lmdb": "lmdb", ".parquet": "parquet"}
 
 Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What was packed.
+class Written:
+    """What was written.
 
     Attributes:
         paths: the shards.
@@ -58,7 +56,7 @@ class Packed:
     bytes: int
 
 
-def pack(
+def write_dataset(
     dataset: Indexable[Any],
     path: str | os.PathLike[str],
     *,
@@ -71,17 +69,17 @@ def pack(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Packed:
+) -> Written:
     """Write the samples of a dataset to files of a common format, from which they are read faster.
 
     The same samples give the same bytes, whatever the workers. Nothing is at the path before all of
-    it is whole: until then it lies in a folder beside it, `PATH.packing`, from which a packing that
+    it is whole: until then it lies in a folder beside it, `PATH.writing`, from which a conversion that
     was stopped, in whatever way, goes on with `resume=True`, and to the same bytes.
 
     Args:
         dataset: any object with `__len__` and `__getitem__`. A sample is an array, a number, str or
             bytes, or a tuple, dict or dataclass of them. Image files that the dataset would decode,
-            and do nothing else with, are packed as they are.
+            and do nothing else with, are written as they are.
         path: the file, or for "lmdb" and "npy" the folder, to write. With shards, it gets a number
             before its ending for each of them; without an ending it becomes a folder of shards.
         format: "tar", "tfrecord", "lmdb", "parquet" or "npy"; by default what the ending of path says,
@@ -93,9 +91,9 @@ def pack(
         shard_samples: the most samples of one shard.
         workers: workers that read and encode samples; 0 does that in the calling thread.
         backend: what they are, "thread" or "process"; "auto" as for the DataLoader.
-        resume: go on with a packing that was stopped; begin, if there is none.
-        overwrite: replace what is at the path, once all is whole, and begin anew if a packing was stopped.
-        progress: called with the samples packed, all samples, and the bytes so far.
+        resume: go on with a conversion that was stopped; begin, if there is none.
+        overwrite: replace what is at the path, once all is whole, and begin anew if a conversion was stopped.
+        progress: called with the samples written, all samples, and the bytes so far.
 
     Returns:
         The paths of the shards, and how many samples and bytes they hold.
@@ -103,26 +101,26 @@ def pack(
     Raises:
         ArgumentError: an argument is not allowed, or the format cannot hold the samples.
         DestinationExistsError: something is at the path (also a FileExistsError).
-        StateError: what is to be resumed is a packing of another dataset, or of other arguments.
-        StorageError: the disk is full, or another process is packing to the path (also an OSError).
+        StateError: what is to be resumed is a conversion of another dataset, or of other arguments.
+        StorageError: the disk is full, or another process is writing to the path (also an OSError).
 
     >>> import numpy as np
     >>> from tempfile import TemporaryDirectory
     >>> from headrace import NpyDataset, TensorDataset
     >>> digits = TensorDataset(np.zeros((100, 28, 28), np.uint8), np.arange(100) % 10)
     >>> with TemporaryDirectory() as folder:
-    ...     packed = pack(digits, f"{folder}/digits", format="npy", fields=["image", "label"])
+    ...     written = write_dataset(digits, f"{folder}/digits", format="npy", fields=["image", "label"])
     ...     NpyDataset(f"{folder}/digits")[7]["label"]
     np.int64(7)
     """
     dataset = as_dataset(dataset)
     if len(dataset) == 0:
-        raise ArgumentError("there is nothing to pack: the dataset has no samples")
+        raise ArgumentError("there is nothing to write: the dataset has no samples")
     if "://" in str(path):
-        raise ArgumentError(f"{path} is not on this machine; pack to a local path, and upload what is there then")
+        raise ArgumentError(f"{path} is not on this machine; write to a local path, and upload what is there then")
     limits = parse_size("shard_size", shard_size), parse_size("shard_samples", shard_samples)
     path = Path(path).expanduser()
-    places = Places(path, get_format(_format_name(path, format)), sharded=limits != (None, None))
+    places = Places(path, find_format(_format_name(path, format)).output(), sharded=limits != (None, None))
     places.check_free(overwrite=overwrite or (resume and is_moving(places.work)))  # before anything is read
     chunks, identity = _describe(dataset, fields, places.format)
     identity |= {"shard_size": limits[0], "shard_samples": limits[1]}
@@ -139,18 +137,18 @@ def pack(
                 shutil.rmtree(places.work)
             raise
         _check_still_free(places, journal, overwrite=overwrite)
-        return Packed(places.move_in(count), len(dataset), journal.mark.total)
+        return Written(places.move_in(count), len(dataset), journal.mark.total)
 
 
 def _check_still_free(places: Places, journal: Journal, *, overwrite: bool) -> None:
-    """See that nothing came to the path since the packing began, and note that the shards go there now."""
+    """See that nothing came to the path since the conversion began, and note that the shards go there now."""
     if journal.mark.moving:
         return
     try:
         places.check_free(overwrite=overwrite)
     except DestinationExistsError as error:
         error.add_note(
-            f"it was not there when the packing began, which is whole in {places.work}: put it in place of what is "
+            f"it was not there when the conversion began, which is whole in {places.work}: put it in place of what is "
             "there with resume=True, overwrite=True, or move that away and go on with resume=True"
         )
         raise
@@ -158,21 +156,21 @@ def _check_still_free(places: Places, journal: Journal, *, overwrite: bool) -> N
 
 
 def _format_name(path: Path, given: str | None) -> str:
-    if given is None and path.suffix == ".npy":
+    names = writable_formats()
+    endings = {extension: each for each in names for extension in formats()[each].extensions}
+    if given is None and endings.pop(".npy") and path.suffix == ".npy":
         raise ArgumentError(
             f"format 'npy' is a folder with a file for each field: call it {path.stem}, not {path.name}"
         )
-    found = _ENDINGS.get(path.suffix, "npy" if not path.suffix else None) if given is None else given
-    if found not in FORMATS:
-        raise ArgumentError(
-            f"format must be one of {', '.join(FORMATS)}, but "
-            + (f"got format={given!r}" if given else f"{path.name} ends in none of {', '.join(_ENDINGS)}; give format=")
-        )
+    found = endings.get(path.suffix, "npy" if not path.suffix else None) if given is None else given
+    if found not in names:
+        got = f"got format={given!r}" if given else f"{path.name} ends in none of {', '.join(endings)}; give format="
+        raise ArgumentError(f"format must be one of {', '.join(names)}, but {got}")
     return found
 
 
 def _describe(
-    dataset: Indexable[Any], fields: Sequence[str] | None, form: Format
+    dataset: Indexable[Any], fields: Sequence[str] | None, form: OutputFormat
 ) -> tuple[EncodedChunks, dict[str, Any]]:
     """The dataset in chunks of a good size, and what tells it from others; three samples stand for all."""
     names = field_names(dataset) if fields is None else list(fields)

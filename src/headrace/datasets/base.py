@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchedDataset", "Dataset", "IterableDataset", "StoredDataset", "describe_dataset", "made_by"]
 
-C = TypeVar("C")
+C = TypeVar("C", bound="Callable[..., Any]")
 
 if TYPE_CHECKING:  # a dataset is one of Any samples unless it says more
     from typing_extensions import TypeVar as DefaultingTypeVar

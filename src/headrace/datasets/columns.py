@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from headrace import frameworks as adapters
-from headrace import kernels
+from headrace import frameworks, kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.batch.rows import rows_differ
@@ -71,7 +70,7 @@ class DatasetOfColumns(Dataset[T_co], Generic[T_co]):
         self._columns = list(columns)
         self._length = self._columns[0].length
         arrays = [column for column in self._columns if isinstance(column, ArrayColumn)]
-        framework = adapters.common_framework(column.tensor for column in arrays)
+        framework = frameworks.common_framework(column.tensor for column in arrays)
         for column in arrays:
             column.numbers_join(framework)
 
@@ -176,7 +175,7 @@ class ArrayColumn:
         if not self.shape:
             raise ArgumentError(f"{name} has shape () and so no first dimension to take samples from")
         self.length: int = self.shape[0]
-        self._channels_last = adapters.is_channels_last(tensor)
+        self._channels_last = frameworks.is_channels_last(tensor)
         # What NumPy takes rows from; of others it would copy all rows first.
         rows = None if self.array is None else np.asarray(self.array)
         self._rows = None if rows is None or not (rows.flags.c_contiguous and rows.flags.aligned) else rows

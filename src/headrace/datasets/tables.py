@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.datasets.columns import ArrayColumn, DatasetColumn, DatasetOfColumns, ListColumn
 from headrace.datasets.frames import as_numbers, as_values, frame_columns, is_frame, is_series
 from headrace.errors import ArgumentError, ArgumentTypeError
@@ -147,7 +147,7 @@ def _is_dict_of_columns(value: Any, *, of_lists: bool) -> bool:
 def _is_array(value: Any) -> bool:
     if is_series(value):
         return True
-    return adapters.find(value) is not None and len(getattr(value, "shape", (0,))) > 0
+    return frameworks.find(value) is not None and len(getattr(value, "shape", (0,))) > 0
 
 
 def _values(name: Any, values: Any) -> Any:
@@ -156,8 +156,8 @@ def _values(name: Any, values: Any) -> Any:
         return as_values(values)
     if isinstance(values, list | tuple | range):
         return as_numbers(values)
-    if adapters.find(values) is None:
-        reason = adapters.explain(values)
+    if frameworks.find(values) is None:
+        reason = frameworks.explain(values)
         raise ArgumentTypeError(
             f"column {name!r} is a {type(values).__name__}{f' ({reason})' if reason else ''}; allowed are ndarrays, "
             "tensors, Series and lists"
@@ -170,7 +170,7 @@ def _columns(columns: Mapping[Any, Any]) -> list[DatasetColumn]:
 
 
 def _column(values: Any, title: str, name: Any = None) -> DatasetColumn:
-    adapter = adapters.find(values)
+    adapter = frameworks.find(values)
     if adapter is not None:
         return ArrayColumn(values, title, adapter)
     if is_series(values):  # of Arrow

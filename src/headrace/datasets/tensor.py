@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.datasets.columns import ArrayColumn, DatasetOfColumns
 from headrace.datasets.frames import array_of_series, is_series
 from headrace.errors import ArgumentError, ArgumentTypeError
@@ -69,9 +69,9 @@ def _columns(tensors: tuple[Any, ...]) -> list[ArrayColumn]:
 
 
 def _column(tensor: Any, name: str) -> ArrayColumn:
-    adapter = adapters.find(tensor)
+    adapter = frameworks.find(tensor)
     if adapter is None:
-        reason = adapters.explain(tensor)
+        reason = frameworks.explain(tensor)
         raise ArgumentTypeError(
             f"{name} is a {type(tensor).__name__}{f' ({reason})' if reason else ''}; allowed are ndarrays, torch "
             "tensors, JAX arrays and objects with an ndarray in .data: convert it with numpy.asarray, or use "

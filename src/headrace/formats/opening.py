@@ -7,42 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.datasets.images import ImageFolder
 from headrace.datasets.vision import CIFAR10, CIFAR100, MNIST
-from headrace.errors import ArgumentError, CorruptDataError, DecodeError
-from headrace.formats.arrow.dataset import ArrowDataset, ParquetDataset
-from headrace.formats.lmdb.dataset import LMDBDataset
-from headrace.formats.npy.dataset import NpyDataset
-from headrace.formats.tar.archive import TAR_UP_TO_DAMAGE
-from headrace.formats.tar.dataset import TarDataset
-from headrace.formats.tar.fields import decoder
-from headrace.formats.tfrecord.dataset import TFRecordDataset
-from headrace.formats.tfrecord.fields import FieldRestorer
-from headrace.formats.tfrecord.framing import TFRECORD_UP_TO_DAMAGE
+from headrace.errors import ArgumentError, DecodeError
+from headrace.formats.registry import formats
 from headrace.images.codecs.decode import read_header
 from headrace.io.paths import find_paths
 from headrace.transforms.decode import Decode
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
 
     from headrace.datasets.base import Dataset
 
 __all__ = ["format_at", "image_fields", "open_dataset", "open_up_to_damage"]
 
-# How the names of files end, and what is looked for in a folder, in this order.
-_ENDINGS = {
-    ".tar": "tar",
-    ".tfrecord": "tfrecord",
-    ".tfrecords": "tfrecord",
-    ".lmdb": "lmdb",
-    ".mdb": "lmdb",
-    ".parquet": "parquet",
-    ".npy": "npy",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".csv": "arrow",
-    ".tsv": "arrow",
-}
 _ORIGINALS = {"mnist": MNIST, "cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
@@ -76,7 +53,7 @@ def open_dataset(
         return _ORIGINALS[form](str(path), train)
     if form == "images":
         return ImageFolder(path) if images else ImageFolder(path, decode=None)
-    dataset = _OPENERS[form](found, fields)
+    dataset = formats()[form].open(found, fields=fields)
     for name in image_fields(dataset) if images else []:
         dataset = dataset.map(Decode(), field=name)
     return dataset
@@ -97,19 +74,18 @@ def format_at(path: str | os.PathLike[str]) -> tuple[str, list[str]]:
     forms = {_format_of_address(each) if "://" in each else _format_of_file(Path(each)) for each in found}
     if len(forms) != 1 or None in forms:
         raise ArgumentError(
-            f"it cannot be told what {path} is: names of files end in {', '.join(_ENDINGS)}, all in the same; "
+            f"it cannot be told what {path} is: names of files end in {', '.join(_extensions())}, all in the same; "
             "open it with the dataset of its format"
         )
     return str(forms.pop()), found
 
 
+def _extensions() -> list[str]:
+    return [extension for each in formats().values() for extension in each.extensions]
+
+
 def _format_of_file(path: Path) -> str | None:
-    if path.is_dir():
-        if (path / "data.mdb").exists():
-            return "lmdb"
-        return "npy" if any(not entry.name.startswith(".") for entry in path.glob("*.npy")) else None
-    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
-    return _ENDINGS.get(suffixes[-1]) if suffixes else None
+    return next((each.name for each in formats().values() if each.holds(path)), None)
 
 
 def _format_of_address(path: str) -> str | None:
@@ -124,7 +100,7 @@ def _files_at(path: str) -> list[str]:
     if _format_of_address(path) is not None or not is_remote_folder(path):
         return [path]
     entries = find_remote(f"{path.rstrip('/')}/*")
-    for form in dict.fromkeys(_ENDINGS.values()):
+    for form in formats():
         shards = [each for each in entries if _format_of_address(each) == form]
         if shards:
             return shards
@@ -136,7 +112,7 @@ def _format_of_folder(folder: Path) -> tuple[str, list[str]]:
     if own is not None:
         return own, [str(folder)]
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    for form in dict.fromkeys(_ENDINGS.values()):
+    for form in formats():
         shards = [str(entry) for entry in entries if _format_of_file(entry) == form]
         if shards:
             return form, shards
@@ -146,8 +122,8 @@ def _format_of_folder(folder: Path) -> tuple[str, list[str]]:
     if any(entry.is_dir() for entry in entries):
         return "images", [str(folder)]
     raise ArgumentError(
-        f"it cannot be told what {folder} is: there are no files in it that end in {', '.join(_ENDINGS)}, no originals "
-        "of MNIST or CIFAR, and no folders of images"
+        f"it cannot be told what {folder} is: there are no files in it that end in {', '.join(_extensions())}, no "
+        "originals of MNIST or CIFAR, and no folders of images"
     )
 
 
@@ -160,69 +136,17 @@ def _has(folder: Path, kind: Any) -> bool:
     return any(next(folder.glob(pattern), None) is not None for pattern in names[kind])
 
 
-# -- the formats
-
-
-class _DamagedTar(TarDataset):
-    _index_format = TAR_UP_TO_DAMAGE
-
-
-class _DamagedTFRecords(TFRecordDataset):
-    _index_format = TFRECORD_UP_TO_DAMAGE
+# -- what is in a dataset
 
 
 def open_up_to_damage(path: str) -> Dataset[Any] | None:
-    """The samples of a tar or a TFRecord file that come before what is damaged in it; None of other formats.
+    """Return the samples of a file that come before what is damaged in it; None of formats where that cannot be told.
 
     Raises:
         StorageError: there are none.
     """
     form = _format_of_file(Path(path))
-    if form == "tar":
-        return _open_tar([path], fields=True, kind=_DamagedTar)
-    return _open_tfrecord([path], fields=True, kind=_DamagedTFRecords) if form == "tfrecord" else None
-
-
-def _open_tar(paths: list[str], fields: bool, kind: type[TarDataset] = TarDataset) -> Dataset[Any]:  # noqa: FBT001
-    dataset = kind(paths)
-    decode = {name: function for name in dataset.names if (function := decoder(name)) is not None}
-    return kind(paths, decode) if fields and decode else dataset
-
-
-def _open_tfrecord(
-    paths: list[str],
-    fields: bool,  # noqa: FBT001
-    kind: type[TFRecordDataset] = TFRecordDataset,
-) -> Dataset[Any]:
-    dataset = kind(paths)
-    if not fields or not dataset.has_examples:
-        return dataset
-    parsed = kind(paths, features="all")
-    restore = FieldRestorer(parsed.feature_names)
-    return parsed.map(restore) if restore.fields else parsed
-
-
-def _open_lmdb(paths: list[str], fields: bool) -> Dataset[Any]:  # noqa: FBT001
-    dataset = LMDBDataset(paths)
-    if not fields or not len(dataset):
-        return dataset
-    try:
-        from headrace.formats.lmdb.msgpack import unpackb
-
-        packed = isinstance(unpackb(dataset[0]), dict)
-    except (CorruptDataError, ImportError):
-        packed = False
-    return LMDBDataset(paths, decode=unpackb) if packed else dataset
-
-
-_OPENERS: dict[str, Callable[[list[str], bool], Dataset[Any]]] = {
-    "tar": _open_tar,
-    "tfrecord": _open_tfrecord,
-    "lmdb": _open_lmdb,
-    "parquet": lambda paths, _: ParquetDataset(paths),
-    "npy": lambda paths, _: NpyDataset(paths),
-    "arrow": lambda paths, _: ArrowDataset(paths),
-}
+    return None if form is None else formats()[form].open_up_to_damage(path)
 
 
 def image_fields(dataset: Dataset[Any]) -> list[str | None]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Chunk", "Column", "Columns", "FileWriter", "Format", "Records", "State", "Table", "Writer"]
+__all__ = ["Chunk", "Column", "Columns", "FileWriter", "OutputFormat", "Records", "State", "Table", "Writer"]
 __all__ += ["call_lone_values_data", "check_dtype", "name_kinds", "payload"]
 
 # A column holds a field of some samples: an array, shape (n, ...), or a list of n values, each bytes,
@@ -90,8 +90,16 @@ class Table:
 
     def content(self) -> bytes:
         """What tells these samples from others."""
-        lists = {name: column if isinstance(column, list) else column.tolist() for name, column in self.columns.items()}
-        return repr(lists).encode()
+        return repr({name: _values(column) for name, column in self.columns.items()}).encode()
+
+
+def _values(column: Column) -> Any:
+    if isinstance(column, list):
+        return column
+    try:
+        return column.tolist()
+    except OverflowError:  # dates that those of Python do not reach
+        return str(column)
 
 
 Chunk = Records | Table
@@ -117,7 +125,7 @@ class Writer(Protocol):
         """Give up what is open. Called in any case, also after `finish`."""
 
 
-class Format(Protocol):
+class OutputFormat(Protocol):
     """A file format to write.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.datasets.base import IterableDataset
 from headrace.datasets.tables import open_table
 from headrace.errors import ArgumentError, ArgumentTypeError, NotYetError
@@ -181,7 +181,7 @@ def _check_stream(given: Mapping[str, Any]) -> None:
 def _check_seeds(given: Mapping[str, Any]) -> None:
     if given["seed"] is not None:
         check_seed(given["seed"])
-    adapters.check_generator(given["generator"])
+    frameworks.check_generator(given["generator"])
     if given["seed"] is not None and given["generator"] is not None:
         raise ArgumentError("seed and generator are mutually exclusive: each alone decides the epochs' seeds")
 
@@ -244,7 +244,7 @@ def is_stream(dataset: object) -> bool:
 
 
 def _is_declared_stream(dataset: object) -> bool:
-    return isinstance(dataset, IterableDataset) or adapters.is_iterable_dataset(dataset) or gives_samples(dataset)
+    return isinstance(dataset, IterableDataset) or frameworks.is_iterable_dataset(dataset) or gives_samples(dataset)
 
 
 def rows_of_table(dataset: Any, *samplers: Iterable[Any] | None) -> Any:
@@ -298,7 +298,7 @@ def check_divides(dataset: object, given: Mapping[str, Any]) -> None:
         ArgumentError: each of the processes would give all of its samples.
     """
     alone = given["num_workers"] < 2 or given["shard"] or given["backend"] == "thread" or os.name != "posix"
-    if not alone and gives_samples(dataset) and not adapters.is_iterable_dataset(dataset):
+    if not alone and gives_samples(dataset) and not frameworks.is_iterable_dataset(dataset):
         raise ArgumentError(
             "a stream of Hugging Face divides itself among worker processes where torch is installed, and here it "
             "would come once from each of them; use shard=True or backend='thread'"

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch.arena import Arena, use_arena
 from headrace.batch.coalesce import LARGE
 from headrace.batch.collate import default_collate
@@ -312,7 +312,7 @@ class DataLoader(Generic[B_co]):
         """
         self._check_open()
         self._iterated = True
-        if self.pin_memory and not adapters.can_pin():
+        if self.pin_memory and not frameworks.can_pin():
             warnings.warn("pin_memory=True has no effect: no GPU is found", HeadraceWarning, stacklevel=2)
         return BatchIterator(self)
 
@@ -346,7 +346,7 @@ class DataLoader(Generic[B_co]):
         if isinstance(sampling, PlanSampling) and step >= sampling.steps():
             raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
         foreign = self._runs_foreign_code()
-        with naming_step(known, step), use_arena(self._arena), adapters.kept_globals() if foreign else nullcontext():
+        with naming_step(known, step), use_arena(self._arena), frameworks.kept_globals() if foreign else nullcontext():
             selection = self._selection(sampling, cursor, step)
             if foreign:
                 seed_globals(known, step, devices=False)
@@ -429,7 +429,7 @@ class DataLoader(Generic[B_co]):
         if length is not None and saved.step > self._steps(length):
             raise StateError(f"the state is damaged: step {saved.step} of an epoch of {self._steps(length)} steps")
         if self.generator is not None:
-            adapters.restore_generator(self.generator, saved.generator)
+            frameworks.restore_generator(self.generator, saved.generator)
         if self._given_sampling is not None:
             self._given_sampling.restore(saved.sampler)
         ahead = frozenset(saved.ahead)
@@ -549,7 +549,7 @@ class DataLoader(Generic[B_co]):
         )
 
     def _deliver(self, batch: Any) -> Any:
-        return map_fields(adapters.pin, batch) if self.pin_memory and adapters.can_pin() else batch
+        return map_fields(frameworks.pin, batch) if self.pin_memory and frameworks.can_pin() else batch
 
     def _length(self) -> int | None:
         """The number of samples now, where the order depends on it."""
@@ -577,7 +577,7 @@ class DataLoader(Generic[B_co]):
             epoch_seed=at.seed if self.seed is None else None,
             numbered=at.numbered,
             epoch_length=None if at.length == identity["length"] else at.length,
-            generator=None if self.generator is None else adapters.generator_state(self.generator),
+            generator=None if self.generator is None else frameworks.generator_state(self.generator),
             sampler=sampler,
             sampler_epoch=self._order.sampler_epoch(),
             **identity,

@@ -7,22 +7,41 @@ import weakref
 from collections.abc import Iterator
 from threading import RLock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from headrace.batch.tree import count_bytes
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from headrace.loader.cursor import Cursor, Epochs
-    from headrace.loader.dataloader import DataLoader
+    from headrace.loader.checkpoint import LoaderState
+    from headrace.loader.cursor import Cursor, Epoch, Epochs
     from headrace.loader.epoch import SampledBatches, StreamedBatches
     from headrace.loader.pools import PoolKeeper
+    from headrace.loader.stats import Meter
     from headrace.workers import Pool
 
 __all__ = ["BatchIterator"]
 
 B_co = TypeVar("B_co", covariant=True)
+
+
+class IterableLoader(Protocol):
+    """A loader as its iterators see it."""
+
+    num_workers: int
+    _epochs: Epochs
+    _given_sampling: Any
+    _meter: Meter
+    _pools: PoolKeeper
+
+    def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> SampledBatches | StreamedBatches: ...
+    def _check_open(self) -> None: ...
+    def _deliver(self, batch: Any) -> Any: ...
+    def _length(self) -> int | None: ...
+    def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]: ...
+    def _state(self, at: Any) -> LoaderState: ...
+    def _steps(self, length: int | None) -> int: ...
 
 
 class BatchIterator(Iterator[B_co]):
@@ -31,7 +50,7 @@ class BatchIterator(Iterator[B_co]):
     Threads may share one: each batch goes to one of them.
     """
 
-    def __init__(self, loader: DataLoader[B_co]) -> None:
+    def __init__(self, loader: IterableLoader) -> None:
         self._loader = loader
         self._lock = RLock()  # what is loaded in the consumer's thread may come back here, which must not hang
         self._begun = False

@@ -8,9 +8,9 @@ import warnings
 import weakref
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.errors import HeadraceWarning
 from headrace.errors.notes import level_of_user
 from headrace.pipeline.compile import compile_dataset
@@ -20,14 +20,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from headrace.batch.arena import Arena
-    from headrace.loader.dataloader import DataLoader
     from headrace.loader.work import WorkMaker
     from headrace.workers import Pool
 
 __all__ = ["PoolKeeper", "make_pool", "uses_threads"]
 
 
-def make_pool(loader: DataLoader[Any], maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
+class WorkerSettings(Protocol):
+    """The arguments of a loader that say what its workers are; see DataLoader."""
+
+    dataset: Any
+    num_workers: int
+    prefetch_factor: int | None
+    prefetch_bytes: int | None
+    in_order: bool
+    timeout: float
+    worker_init_fn: Any
+    collate_fn: Any
+    backend: Any
+    multiprocessing_context: Any
+    on_worker_death: Any
+
+
+def make_pool(loader: WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
     """The workers that a loader asks for.
 
     Args:
@@ -60,7 +75,7 @@ def _make_threads(maker: WorkMaker, options: PoolOptions) -> ThreadPool[Any, Any
     """Make threads, and put the program's generators back after a `worker_init_fn` that seeds those of a process."""
     if maker.worker_init_fn is None:
         return ThreadPool(maker, **options)
-    states = adapters.global_states()
+    states = frameworks.global_states()
     pool: ThreadPool[Any, Any] = ThreadPool(maker, **options)
     try:
         pool.wait_for_workers()
@@ -68,11 +83,11 @@ def _make_threads(maker: WorkMaker, options: PoolOptions) -> ThreadPool[Any, Any
         pool.close()
         raise
     finally:
-        adapters.restore_globals(states)
+        frameworks.restore_globals(states)
     return pool
 
 
-def uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:
+def uses_threads(loader: WorkerSettings, *, streams: bool) -> bool:
     """Whether the workers of a loader are threads.
 
     Args:
@@ -81,14 +96,14 @@ def uses_threads(loader: DataLoader[Any], *, streams: bool) -> bool:
             it has processes, if there are any, for its share of it is the same in every interpreter.
     """
     if loader.backend != "auto" or loader.multiprocessing_context is not None:
-        return loader.backend == "thread"
+        return bool(loader.backend == "thread")
     if os.name != "posix":
         return True  # there are no processes
     if streams:
         return False
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return True  # there is no need of processes
-    return loader.collate_fn is None and compile_dataset(loader.dataset).releases_gil
+    return loader.collate_fn is None and bool(compile_dataset(loader.dataset).releases_gil)
 
 
 # Below so many seconds nobody minds how long workers take to start.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.errors import UnexpectedStopIterationError
 from headrace.errors.notes import add_note
 from headrace.loader.cursor import Epoch
@@ -175,4 +175,4 @@ def seed_globals(epoch: Epoch, step: int, *, devices: bool = True) -> None:
         step: and its step.
         devices: seed those of GPUs, too, as only a worker process may.
     """
-    adapters.seed_globals(epoch.key(f"globals {step}"), devices=devices)
+    frameworks.seed_globals(epoch.key(f"globals {step}"), devices=devices)

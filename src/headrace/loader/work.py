@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch.arena import use_arena
 from headrace.batch.coalesce import split
 from headrace.errors import HeadraceWarning
@@ -89,7 +89,7 @@ class WorkMaker:
         if self.own_process and has_counters(self.dataset):
             work = _counting(work, self.dataset)
         if self.shields:
-            work = _shielded(work, adapters.private_globals(epoch_key(self.seed, worker, "worker")))
+            work = _shielded(work, frameworks.private_globals(epoch_key(self.seed, worker, "worker")))
         return work if self.arena is None else _in_arena(work, self.arena)
 
     def _begin_worker(self, worker: int) -> None:
@@ -101,7 +101,7 @@ class WorkMaker:
         info = None if deals else WorkerInfo(worker, self.num_workers, seed, self.dataset)
         if self.own_process:
             share_cores(self.num_workers)
-            adapters.seed_globals(seed)
+            frameworks.seed_globals(seed)
             be_worker_process(info)
         else:
             be_worker_thread(info)
@@ -210,7 +210,7 @@ def _counting(work: Callable[[Any], Any], dataset: Any) -> Callable[[Any], Any]:
     return work_and_tell
 
 
-def _shielded(work: Callable[[Any], Any], private: adapters.private_globals) -> Callable[[Any], Any]:
+def _shielded(work: Callable[[Any], Any], private: frameworks.private_globals) -> Callable[[Any], Any]:
     def work_shielded(task: Any) -> Any:
         with private:
             return work(task)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch.collate import default_collate
 from headrace.errors import CollateError
 
@@ -60,7 +60,7 @@ def collate_columns(columns: Mapping[str, Any], indices: Sequence[int] | NDArray
 
 def _collate(column: Any, indices: Sequence[int] | NDArray[np.int64]) -> Any:
     """A column as a field of a batch; an array or tensor of numbers is one already."""
-    adapter = adapters.find(column)
+    adapter = frameworks.find(column)
     if adapter is None or getattr(getattr(column, "dtype", None), "kind", "f") in "OSTU":
         return default_collate(list(column), indices)
     if isinstance(column, np.ndarray) and not column.flags.writeable:  # it is the dataset's, and a batch is one's own

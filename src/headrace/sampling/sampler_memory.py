@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.errors import StateError
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class SamplerMemory:
         generators: dict[str, Any] = {}
         values: dict[str, Any] = {}
         for path, part in self._parts():
-            if adapters.is_generator(part):
-                generators[path] = adapters.generator_state(part)
+            if frameworks.is_generator(part):
+                generators[path] = frameworks.generator_state(part)
             else:
                 first = self._first.get(path, {})
                 changed = {name: value for name, value in _scalars(part).items() if first.get(name, part) != value}
@@ -70,18 +70,18 @@ class SamplerMemory:
             raise StateError("the state is damaged: it does not say what the sampler was")
         parts = dict(self._parts())
         for path, kept in generators.items():
-            if not adapters.is_generator(parts.get(path)):
+            if not frameworks.is_generator(parts.get(path)):
                 raise StateError(
                     f"the state belongs to a sampler with a random generator at {path!r}, and "
                     f"{type(self._sampler).__name__} has none there; make the loader with the sampler that it had"
                 )
-            adapters.restore_generator(parts[path], kept)
+            frameworks.restore_generator(parts[path], kept)
         for path, part in parts.items():
             changed = values.get(path, {})
             if not isinstance(changed, dict) or any(type(value) not in _SCALARS for value in changed.values()):
                 raise StateError(f"the state is damaged: the sampler's values at {path!r} are {changed!r:.100}")
             wanted = {**self._first.get(path, {}), **changed}
-            if not adapters.is_generator(part) and hasattr(part, "__dict__"):
+            if not frameworks.is_generator(part) and hasattr(part, "__dict__"):
                 vars(part).update(wanted)
         if "own" in state and self._has_state() and self._sampler.state_dict() != state["own"]:
             self._sampler.load_state_dict(state["own"])
@@ -89,7 +89,7 @@ class SamplerMemory:
     def may_draw_outside(self) -> bool:
         """Whether the sampler may draw from the global generators: torch's do not where they have one of their own."""
         for _, part in self._parts():
-            if isinstance(part, list | tuple | dict) or adapters.is_generator(part):
+            if isinstance(part, list | tuple | dict) or frameworks.is_generator(part):
                 continue
             if not type(part).__module__.startswith("torch.utils.data") or getattr(part, "generator", part) is None:
                 return True
@@ -108,7 +108,7 @@ def _walk(thing: Any, path: str, seen: set[int], depth: int) -> Iterator[tuple[s
         return
     seen.add(id(thing))
     yield path, thing
-    if adapters.is_generator(thing):
+    if frameworks.is_generator(thing):
         return
     for name, part in _held(thing):
         if _may_hold(part):
@@ -125,9 +125,9 @@ def _held(thing: Any) -> list[tuple[Any, Any]]:
 
 def _may_hold(part: Any) -> bool:
     """Whether a part may hold what a sampler draws from: it is a generator, a list or an object, but no dataset."""
-    if isinstance(part, list | tuple | dict) or adapters.is_generator(part):
+    if isinstance(part, list | tuple | dict) or frameworks.is_generator(part):
         return True
-    if isinstance(part, type | ModuleType | FunctionType | MethodType) or adapters.find(part) is not None:
+    if isinstance(part, type | ModuleType | FunctionType | MethodType) or frameworks.find(part) is not None:
         return False
     return hasattr(part, "__dict__") and not hasattr(type(part), "__getitem__")
 

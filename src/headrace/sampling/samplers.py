@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceWarning, OutOfRangeError
 from headrace.sampling.sampler_memory import SamplerMemory
 
@@ -71,7 +71,7 @@ class GivenSampling(ABC):
     def __init__(self, sampler: Iterable[Any], *, seeded: bool = False) -> None:
         self._sampler = sampler
         self._seeded = seeded
-        self._plain = isinstance(sampler, list | tuple | range) or adapters.find(sampler) is not None
+        self._plain = isinstance(sampler, list | tuple | range) or frameworks.find(sampler) is not None
         self._memory = SamplerMemory(None if self._plain else sampler)
         self._draws_outside = not self._plain and self._memory.may_draw_outside()
         self._started = False
@@ -190,7 +190,7 @@ class GivenSampling(ABC):
         if self._plain:
             return _first(Pass(self._gather(iter(self._sampler)), kept, step), step)
         present = self._memory.take()
-        with adapters.private_globals(states=outside):
+        with frameworks.private_globals(states=outside):
             try:
                 if kept is not None:
                     self._memory.put(kept)
@@ -210,12 +210,12 @@ class GivenSampling(ABC):
     def _begin(self, key: int, kept: dict[str, Any] | None, step: int) -> Pass:
         self._started = True
         private = self._private(key)
-        outside = adapters.global_states() if private is None and self._draws_outside else None
+        outside = frameworks.global_states() if private is None and self._draws_outside else None
         self._latest = Pass(self._gather(_lazily(self._sampler)), kept, step, private, outside, self)
         return self._latest
 
-    def _private(self, key: int) -> adapters.private_globals | None:
-        return adapters.private_globals(key) if self._seeded and self._draws_outside else None
+    def _private(self, key: int) -> frameworks.private_globals | None:
+        return frameworks.private_globals(key) if self._seeded and self._draws_outside else None
 
     def note(self, digest: int) -> None:
         """Take note of a number that stands for the first batch of a pass."""
@@ -245,7 +245,7 @@ class Pass(Iterator[Selection]):
         batches: Iterator[Selection],
         kept: dict[str, Any] | None,
         step: int,
-        private: adapters.private_globals | None = None,
+        private: frameworks.private_globals | None = None,
         outside: tuple[Any, ...] | None = None,
         owner: GivenSampling | None = None,
     ) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch.capabilities import capability
 from headrace.batch.collate import default_collate
 from headrace.batch.tree import children
@@ -181,7 +181,7 @@ def _difference(found: Any, expected: Any, path: str) -> str:
 
 
 def _same_array(found: Any, expected: Any) -> bool:
-    adapter = adapters.find(found)
+    adapter = frameworks.find(found)
     if adapter is None or not adapter.owns(expected):
         return type(found) is type(expected) and _same_value(found, expected)
     a, b = adapter.to_numpy(found), adapter.to_numpy(expected)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch.arena import empty
 from headrace.batch.capabilities import capability
 from headrace.errors import ArgumentError, ArgumentTypeError
@@ -196,8 +196,8 @@ class RandomImageTransform(ImageTransform):
         return True
 
 
-def _as_array(value: Any) -> tuple[NDArray[Any], adapters.Adapter]:
-    adapter = adapters.find(value)
+def _as_array(value: Any) -> tuple[NDArray[Any], frameworks.Adapter]:
+    adapter = frameworks.find(value)
     array = None if adapter is None else adapter.to_numpy(value)
     if adapter is None or array is None:
         raise ArgumentTypeError(

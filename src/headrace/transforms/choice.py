@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch.arena import empty
 from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentError, ArgumentTypeError
@@ -100,7 +100,7 @@ class _Choosing(Transform):
         return value if number < 0 else run_step(self._branch(number), value, layout, batched=False)
 
     def _apply_to_batch(self, batch: Any, layout: str | None) -> Any:
-        adapter = adapters.find(batch)
+        adapter = frameworks.find(batch)
         images = None if adapter is None else adapter.to_numpy(batch)
         if adapter is None or images is None or not self.batched:
             raise ArgumentTypeError(f"{self!r} takes single samples here; apply it to each of them instead")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.images.layout import LAYOUTS, image_axes
@@ -64,7 +64,7 @@ class _Mixing(ABC):
 
     def _one_hot(self, labels: Any, count: int) -> NDArray[np.float32]:
         """The labels as shape (n, classes)."""
-        numbers = _array(labels, "labels")[0] if adapters.find(labels) is not None else np.asarray(labels)
+        numbers = _array(labels, "labels")[0] if frameworks.find(labels) is not None else np.asarray(labels)
         classes = self.num_classes
         if numbers.ndim == 2 and numbers.dtype.kind in "biuf" and classes in (None, numbers.shape[1]):
             soft = numbers.astype(np.float32)
@@ -165,8 +165,8 @@ def _pair(batch: tuple[Any, ...]) -> tuple[Any, Any]:
     return inputs[0], inputs[1]
 
 
-def _array(value: Any, what: str) -> tuple[NDArray[Any], adapters.Adapter]:
-    adapter = adapters.find(value)
+def _array(value: Any, what: str) -> tuple[NDArray[Any], frameworks.Adapter]:
+    adapter = frameworks.find(value)
     array = None if adapter is None else adapter.to_numpy(value)
     if adapter is None or array is None:
         raise ArgumentTypeError(
@@ -176,7 +176,7 @@ def _array(value: Any, what: str) -> tuple[NDArray[Any], adapters.Adapter]:
 
 
 def _like(soft: NDArray[np.float32], labels: Any) -> Any:
-    adapter = adapters.find(labels)
+    adapter = frameworks.find(labels)
     return soft if adapter is None else adapter.from_numpy(soft, labels)
 
 

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 
 __all__ = ["WorkerInfo", "be_worker_process", "be_worker_thread", "get_worker_info"]
 
@@ -53,7 +53,7 @@ def get_worker_info() -> WorkerInfo | None:
     info = _thread.get() or _Process.info
     if info is not None:
         return info
-    theirs = adapters.worker_info()
+    theirs = frameworks.worker_info()
     return None if theirs is None else WorkerInfo(theirs.id, theirs.num_workers, theirs.seed, theirs.dataset)
 
 
@@ -61,7 +61,7 @@ def be_worker_process(info: WorkerInfo | None) -> None:
     """Let `get_worker_info`, and that of a framework, give this in all of the present process from now on."""
     _thread.set(None)  # that of a worker thread which has forked this process
     _Process.info = info
-    adapters.enter_worker(info)
+    frameworks.enter_worker(info)
 
 
 def be_worker_thread(info: WorkerInfo | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 
 __all__ = ["ProgramSettings"]
 
@@ -47,7 +47,7 @@ class ProgramSettings:
         filters: of warnings.
         log_levels: by the names of loggers, those without one left out.
         log_disabled: as `logging.disable` takes it.
-        frameworks: as `adapters.settings` gives them.
+        frameworks: as `frameworks.settings` gives them.
 
     >>> with np.errstate(divide="raise"):
     ...     ProgramSettings.now().numpy_errors["divide"]
@@ -66,7 +66,7 @@ class ProgramSettings:
         modes = np.geterr().items()
         errors = {kind: "warn" if mode in _OF_A_CALLBACK else str(mode) for kind, mode in modes}
         levels, disabled = _log_levels()
-        return cls(errors, list(map(_named, _filters())), levels, disabled, adapters.settings())
+        return cls(errors, list(map(_named, _filters())), levels, disabled, frameworks.settings())
 
     def apply(self, *, own_process: bool) -> None:
         """Use them in this thread.
@@ -75,7 +75,7 @@ class ProgramSettings:
             own_process: whether the process is a worker's own; then what a process has but once is set, too.
         """
         np.seterr(**self.numpy_errors)  # type: ignore[arg-type] # text of a fixed set
-        adapters.use_settings(self.frameworks, own_process=own_process)
+        frameworks.use_settings(self.frameworks, own_process=own_process)
         if own_process:
             self._filter_warnings()
             self._set_log_levels()

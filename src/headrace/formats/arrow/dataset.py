@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from headrace.formats.arrow.columns import Block
     from headrace.formats.arrow.reader import Table
 
-__all__ = ["ArrowDataset", "ParquetDataset"]
+__all__ = ["ArrowDataset", "ParquetDataset", "open_files", "open_parquet"]
 
 _CACHE = 1 << 30
 # Decoded rows for each row that was asked for, and decoded blocks, from which on something must be wrong.
@@ -202,3 +202,13 @@ def _check_alike(table: Table, first: Table) -> None:
     missing = [name for name in first.types if name not in table.types]
     if missing:
         raise ArgumentError(f"{table.name} has no columns {missing}, which {first.name} has; choose others")
+
+
+def open_parquet(paths: list[str], *, fields: bool = True) -> ParquetDataset:  # noqa: ARG001 - they are parsed anyway
+    """Return the dataset of some Parquet files."""
+    return ParquetDataset(paths)
+
+
+def open_files(paths: list[str], *, fields: bool = True) -> ArrowDataset:  # noqa: ARG001
+    """Return the dataset of some files of Arrow, Feather or CSV."""
+    return ArrowDataset(paths)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import StorageError
+from headrace.errors import CorruptDataError, StorageError
 from headrace.formats.keys import concatenate, find_keys, pack_keys
 from headrace.formats.lmdb.reader import LMDB
 from headrace.formats.record_files import RecordFiles
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["LMDBDataset"]
+__all__ = ["LMDBDataset", "open_files"]
 
 
 class LMDBDataset(RecordDataset):
@@ -40,8 +40,8 @@ class LMDBDataset(RecordDataset):
         keys: of the samples, in their order; bytes, or strings for their UTF-8. Read once, and not kept: a sample
             takes 8 bytes of memory. By default all keys in the order of the database.
         decode: takes the bytes of a value and returns the sample, such as `Decode()`; None for the bytes themselves.
-            "msgpack" for MessagePack, as `headrace.pack` writes it. "pickle" unpickles them, which lets the file run
-            any code: only for files that you trust.
+            "msgpack" for MessagePack, as `headrace.write_dataset` writes it. "pickle" unpickles them, which lets the
+            file run any code: only for files that you trust.
         verify: whether to hold each value against the CRC32C that it had when the index was built.
         progress: whether to show on stderr how far it is while indexes are built; by default after two seconds, where
             that is a terminal.
@@ -141,3 +141,17 @@ def _from_msgpack() -> Callable[[bytes], Any]:
 
 
 _BY_NAME: dict[str, Callable[[], Callable[[bytes], Any]]] = {"msgpack": _from_msgpack, "pickle": lambda: pickle.loads}
+
+
+def open_files(paths: list[str], *, fields: bool = True) -> LMDBDataset:
+    """Return the dataset of some databases, its values unpacked if they are dicts in MessagePack."""
+    dataset = LMDBDataset(paths)
+    if not fields or not len(dataset):
+        return dataset
+    try:
+        from headrace.formats.lmdb.msgpack import unpackb  # its library may not be there
+
+        packed = isinstance(unpackb(dataset[0]), dict)
+    except (CorruptDataError, ImportError):
+        packed = False
+    return LMDBDataset(paths, decode=unpackb) if packed else dataset

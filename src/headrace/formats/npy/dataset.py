@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from headrace.formats.parts import Located
 
-__all__ = ["NpyDataset"]
+__all__ = ["NpyDataset", "open_files"]
 
 
 class NpyDataset(PartedDataset["_Shard"]):
@@ -210,3 +210,8 @@ def _check_alike(shard: _Shard, first: _Shard) -> None:
             raise ArgumentError(
                 f"shards must have rows of one kind, but {paths[0]} has {shown[0]} and {paths[1]} has {shown[1]}"
             )
+
+
+def open_files(paths: list[str], *, fields: bool = True) -> NpyDataset:  # noqa: ARG001 - there is nothing to parse
+    """Return the dataset of some files or folders of them."""
+    return NpyDataset(paths)

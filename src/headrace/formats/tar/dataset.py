@@ -9,7 +9,8 @@ import numpy as np
 from headrace.datasets.base import Dataset
 from headrace.errors import ArgumentError, StorageError
 from headrace.formats.decoders import FieldDecoders, check_fields
-from headrace.formats.tar.archive import TAR
+from headrace.formats.tar.archive import TAR, TAR_UP_TO_DAMAGE
+from headrace.formats.tar.fields import decoder
 from headrace.formats.tar.index import KEY, TarFiles
 from headrace.io.compression import check_readable, compression, is_packed_name
 from headrace.io.paths import find_paths
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["TarDataset"]
+__all__ = ["TarDataset", "open_files", "open_up_to_damage"]
 
 
 class TarDataset(Dataset[dict[str, Any]]):
@@ -168,3 +169,19 @@ def _check_known(names: Sequence[str], known: Sequence[str]) -> None:
     unknown = [name for name in names if name not in known and name != KEY]
     if unknown:
         raise ArgumentError(f"no sample has a field {unknown[0]!r}; there are {', '.join(map(repr, known))}")
+
+
+class _DamagedTar(TarDataset):
+    _index_format = TAR_UP_TO_DAMAGE
+
+
+def open_files(paths: list[str], *, fields: bool = True, kind: type[TarDataset] = TarDataset) -> TarDataset:
+    """Return the dataset of some archives, the fields of its samples parsed by their names if asked for."""
+    dataset = kind(paths)
+    decode = {name: function for name in dataset.names if (function := decoder(name)) is not None}
+    return kind(paths, decode) if fields and decode else dataset
+
+
+def open_up_to_damage(path: str) -> TarDataset:
+    """Return the dataset of what comes before the damage in an archive."""
+    return open_files([path], kind=_DamagedTar)

@@ -12,7 +12,8 @@ from headrace.formats.decoders import FieldDecoders
 from headrace.formats.record_files import RecordFiles
 from headrace.formats.records import RecordDataset
 from headrace.formats.tfrecord.example_reader import ExampleReader
-from headrace.formats.tfrecord.framing import TFRECORD
+from headrace.formats.tfrecord.fields import FieldRestorer
+from headrace.formats.tfrecord.framing import TFRECORD, TFRECORD_UP_TO_DAMAGE
 from headrace.formats.tfrecord.summary import SUMMARY, Summary
 from headrace.io.compression import check_bytes, unpack
 from headrace.io.paths import find_paths
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.datasets.base import Dataset
 
-__all__ = ["TFRecordDataset"]
+
+__all__ = ["TFRecordDataset", "open_files", "open_up_to_damage"]
 
 
 class TFRecordDataset(RecordDataset):
@@ -207,3 +210,22 @@ def _as_batch(values: Any, indices: NDArray[np.int64]) -> Any:
     """The batch of some values, which may be one already."""
     is_list = isinstance(values, list) and values and not isinstance(values[0], bytes | str)
     return default_collate(values, indices) if is_list else values
+
+
+class _DamagedTFRecords(TFRecordDataset):
+    _index_format = TFRECORD_UP_TO_DAMAGE
+
+
+def open_files(paths: list[str], *, fields: bool = True, kind: type[TFRecordDataset] = TFRecordDataset) -> Dataset[Any]:
+    """Return the dataset of some files, its tf.train.Examples parsed if asked for."""
+    dataset = kind(paths)
+    if not fields or not dataset.has_examples:
+        return dataset
+    parsed = kind(paths, features="all")
+    restore = FieldRestorer(parsed.feature_names)
+    return parsed.map(restore) if restore.fields else parsed
+
+
+def open_up_to_damage(path: str) -> Dataset[Any]:
+    """Return the dataset of what comes before the damage in a file."""
+    return open_files([path], kind=_DamagedTFRecords)

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.cache.shared_file import SharedFile
 from headrace.errors import NotPicklableError
 from headrace.workers.pickling.by_value import CACHING, RENAMED_MAIN, main_by_value, value_pickler
 from headrace.workers.pickling.class_registry import Delivery
@@ -33,6 +32,7 @@ from headrace.workers.pickling.refusals import FROM_A_WORKER, TO_A_WORKER, Trial
 from headrace.workers.pickling.values import dump_error, load_error, reduce
 from headrace.workers.processes.channel import MOST_FILES
 from headrace.workers.processes.mapped_arrays import MappedFile, mapped_root, reduce_view
+from headrace.workers.shared_file import SharedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

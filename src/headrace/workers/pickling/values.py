@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace import frameworks as adapters
+from headrace import frameworks
 from headrace.errors import WorkerError, WorkerTraceback
 from headrace.errors.notes import add_note, notes_of, set_cause, text_of
 from headrace.workers.pickling.arrays import as_memmap, reduce_array
@@ -35,7 +35,7 @@ def reduce(value: Any) -> Any:
         return load_error, (dump_error(value),)
     if kind is np.memmap:
         return as_memmap, (value.view(np.ndarray),)
-    return adapters.reduce(value) or NotImplemented
+    return frameworks.reduce(value) or NotImplemented
 
 
 def dump_anyhow(value: object) -> bytes:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace.cache.shared_file import create_file
+from headrace.workers.shared_file import create_file
 
 if TYPE_CHECKING:
     import pickle

@@ -29,10 +29,10 @@ from headrace.workers.processes.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from headrace.cache.shared_file import SharedFile
     from headrace.workers.base import MakeWork
     from headrace.workers.in_flight import Window
     from headrace.workers.processes.worker import Answer
+    from headrace.workers.shared_file import SharedFile
 
 __all__ = ["Crew"]
 

@@ -21,8 +21,8 @@ from headrace.workers.processes.template import start_from_template
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from headrace.cache.shared_file import SharedFile
     from headrace.workers.base import MakeWork
+    from headrace.workers.shared_file import SharedFile
 
 __all__ = ["Answer", "Worker"]
 

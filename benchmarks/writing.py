@@ -1,6 +1,6 @@
-"""Packing records of 1 KB, and what writes the same formats otherwise.
+"""Writing records of 1 KB, and what writes the same formats otherwise.
 
-    python -m benchmarks.packing [--smoke]
+    python -m benchmarks.writing [--smoke]
 
 Every contender writes the same records to a new file in a temporary folder, and gets them to the disk: what headrace
 does before it gives a file its name. A table is of one format.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from benchmarks.common import Contender, begin, per, print_table, race, rate, rival
 
-from headrace import TensorDataset, pack
+from headrace import TensorDataset, write_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ def tables(rows: Any) -> dict[str, list[Contender]]:
     columns = TensorDataset(rows)
 
     def ours(name: str, dataset: Any, **arguments: Any) -> Callable[[], None]:
-        return in_new_folder(lambda folder: pack(dataset, folder / name, **arguments))
+        return in_new_folder(lambda folder: write_dataset(dataset, folder / name, **arguments))
 
     def theirs(write: Callable[[Path, Any], None], *needed: Any) -> Callable[[], None] | None:
         return in_new_folder(lambda folder: write(folder, records)) if all(needed) else None
@@ -128,7 +128,7 @@ def tables(rows: Any) -> dict[str, list[Contender]]:
 
 def main() -> None:
     """Run all of it."""
-    smoke = begin("packing records of 1 KB")
+    smoke = begin("writing records of 1 KB")
     count = 200 if smoke else 50_000
     rows = np.random.default_rng(0).integers(0, 256, (count, SIZE), np.uint8)
     figures = {"us/record": per(count, 1e-6), "records/s": rate(count)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from headrace.cache.shared_file import SharedCounts, SharedFile
+from headrace.workers.shared_file import SharedCounts, SharedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

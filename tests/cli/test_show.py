@@ -268,7 +268,7 @@ def test_the_command_writes_a_picture(folder: Path, capsys: pytest.CaptureFixtur
     [
         (["nowhere"], "'nowhere' is neither a folder nor module:object; give an image folder, or"),
         (["pets/cat/0.png"], "'pets/cat/0.png' is neither a folder nor"),
-        (["pets/cat"], "Couldn't find any class folder in pets/cat."),
+        (["pets/cat"], "pets/cat. A folder for each class is expected"),
         (["nowhere:loader"], "there is no module 'nowhere' in"),
         (["broken:loader"], "importing broken failed with ZeroDivisionError: division by zero"),
         (["shown:nothing"], "shown has no 'nothing'"),

@@ -105,7 +105,8 @@ def _check(form: str, found: dict[str, Any], given: dict[str, Any]) -> None:
         del found["__key__"]
         assert len(found) == len(given)
         by_name = dict(sorted(found.items()))
-        found = {name: by_name.pop(_name_in_tar(name, by_name)) for name in given}
+        exact = sorted(given, key=lambda name: name.encode().lower().decode() not in by_name)
+        found = {name: by_name.pop(_name_in_tar(name, by_name)) for name in exact}
     assert found.keys() == given.keys()
     for name, value in given.items():
         _check_value(name, found[name], value)

@@ -47,8 +47,8 @@ class ParquetFormat:
 
 def _arrow(name: str, column: Column, first: int) -> pa.Array:
     try:
-        if any(map(_has_nat, [column] if isinstance(column, np.ndarray) else column)):
-            raise ValueError("it holds NaT, which would be read as None")  # noqa: TRY301 - told with the others
+        for values in [column] if isinstance(column, np.ndarray) else column:
+            _check_times(values)
         if isinstance(column, np.ndarray):
             return _array(column)
         return _list(column)
@@ -84,8 +84,15 @@ def _list(column: list[Any]) -> pa.Array:
     return pa.array(column)
 
 
-def _has_nat(value: Any) -> bool:
-    return isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "mM" and bool(np.isnat(value).any())
+def _check_times(value: Any) -> None:
+    """Refuse what Arrow would turn into other times, without a word."""
+    if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in "mM":
+        return
+    if np.isnat(value).any():
+        raise ValueError("it holds NaT, which would be read as None")
+    days = np.asarray(value).view(np.int64) if value.dtype == np.dtype("M8[D]") else np.zeros(0, np.int64)
+    if days.size and (days.min() < -(2**31) or days.max() >= 2**31):
+        raise ValueError(f"it holds the date {value!s:.40}, beyond the 32 bits that Parquet has for days")
 
 
 def _kind(value: Any) -> str:

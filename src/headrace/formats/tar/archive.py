@@ -168,7 +168,7 @@ def build(source: Source, advance: Callable[[int], None], *, up_to_damage: bool 
         count += len(found)
         advance(window.start + window.position)
     table, samples, rooms = np.concatenate(records), np.append(np.concatenate(firsts), count), np.concatenate(lengths)
-    if parts.stopped and not _ends_whole(table["field"], samples):
+    if parts.stopped and len(samples) > 1 and not _ends_whole(table["field"], samples):
         samples, rooms = samples[:-1], rooms[:-1]
         table = table[: samples[-1] if len(samples) else 0]
     text = np.concatenate(keys)[: rooms.sum()]
@@ -212,10 +212,12 @@ def _ends_whole(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> bool:
 def _pattern(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> NDArray[np.int64]:
     """The fields of each sample, if all have the same in the same order; else none."""
     count = len(samples) - 1
-    width = len(fields) // count if count else 0
+    if count < 1:
+        return np.empty(0, np.int64)
+    width = len(fields) // count
     rows = fields[: count * width].reshape(count, width)
     is_regular = np.array_equal(samples, width * np.arange(count + 1)) and (rows == rows[:1]).all()
-    return rows[0].astype(np.int64) if count and is_regular else np.empty(0, np.int64)
+    return rows[0].astype(np.int64) if is_regular else np.empty(0, np.int64)
 
 
 def _fit(tables: dict[str, NDArray[Any]]) -> bool:

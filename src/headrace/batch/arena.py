@@ -42,7 +42,7 @@ class Memory(Protocol):
         """How many blocks are in use."""
 
     def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
-        """An uninitialised array of `nbytes` bytes in a block of its own."""
+        """Return an uninitialised array of `nbytes` bytes in a block of its own."""
 
     def keep_at_least(self, blocks: int) -> None:
         """Keep at least that many free blocks from now on."""
@@ -83,7 +83,7 @@ class Arena:
         return len(self._free)
 
     def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
-        """An uninitialised array of `nbytes` bytes in a block of its own."""
+        """Return an uninitialised array of `nbytes` bytes in a block of its own."""
         block = self._take(nbytes)
         # Every view refers to `lease`, not to the block, since NumPy follows the chain of bases only
         # through arrays and `frombuffer` keeps the memoryview between the two.
@@ -143,7 +143,7 @@ class use_arena:  # noqa: N801 - a context manager reads like a function
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An uninitialised array where the batch being loaded will be read.
+    """Return an uninitialised array where the batch being loaded will be read.
 
     A dataset's own `get_batch` may use it in place of `numpy.empty`. Outside a loader it is the same.
 

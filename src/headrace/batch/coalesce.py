@@ -44,7 +44,7 @@ def batches_together(batch: Any, samples: int, limit: int) -> int:
 
 
 def split(batch: Any, parts: Sequence[int]) -> list[Any]:
-    """The batches that were loaded as one.
+    """Return the batches that were loaded as one.
 
     Args:
         batch: arrays, or containers of them.
@@ -58,7 +58,7 @@ def split(batch: Any, parts: Sequence[int]) -> list[Any]:
 
 
 def _has_rows(leaf: Any, samples: int) -> bool:
-    """Whether it is an array whose rows are samples, and slices of it are views."""
+    """Return whether it is an array whose rows are samples, and slices of it are views."""
     if not isinstance(leaf, np.ndarray):
         kind = type(leaf)
         if (kind.__module__, kind.__qualname__) != ("torch", "Tensor"):

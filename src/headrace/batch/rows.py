@@ -22,7 +22,7 @@ _LITTLE = 1 << 14  # bytes, which NumPy has gathered before a kernel would have 
 
 
 def gather_rows(arrays: Sequence[NDArray[Any]], which: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
-    """The batch of some rows, each of one of the arrays.
+    """Return the batch of some rows, each of one of the arrays.
 
     Args:
         arrays: at least one, of the same dtype and of the same shape but for the first dimension.
@@ -58,7 +58,7 @@ def gather_rows(arrays: Sequence[NDArray[Any]], which: NDArray[np.int64], rows: 
 
 
 def rows_differ(dtype: np.dtype[Any]) -> bool:
-    """Whether the rows of a one-dimensional array are of another type than the array.
+    """Return whether the rows of a one-dimensional array are of another type than the array.
 
     They are Python objects, strings as wide as they are long, or numbers in native byte order.
     """

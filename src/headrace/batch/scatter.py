@@ -23,7 +23,7 @@ __all__ = ["merge"]
 
 
 def merge(parts: list[Any], positions: list[NDArray[np.int64]]) -> Any:
-    """One batch out of several of the same structure.
+    """Return one batch out of several of the same structure.
 
     Args:
         parts: the batches.

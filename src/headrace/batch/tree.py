@@ -27,7 +27,7 @@ _MOST_CONTAINERS = 1 << 16
 
 
 def children(value: Any) -> list[tuple[Any, Any]] | None:
-    """The (key, item) pairs of a container, or None for a field.
+    """Return the (key, item) pairs of a container, or None for a field.
 
     A key is what `value[key]`, or for a dataclass `getattr(value, key)`, takes.
 
@@ -57,7 +57,7 @@ def _are_texts(items: list[Any]) -> bool:
 
 
 def rebuild(like: Any, items: list[Any]) -> Any:
-    """A container of the same type as `like`, with other items in the same order.
+    """Return a container of the same type as `like`, with other items in the same order.
 
     >>> rebuild({"x": 1, "y": 2}, [3, 4])
     {'x': 3, 'y': 4}
@@ -116,7 +116,7 @@ def _with_attributes(made: Any, like: Any) -> Any:
 
 
 def map_fields(fn: Callable[[Any], Any], batch: Any) -> Any:
-    """The batch with `fn` applied to each of its fields.
+    """Return the batch with `fn` applied to each of its fields.
 
     >>> map_fields(lambda field: field * 2, {"x": 1, "y": (2, 3)})
     {'x': 2, 'y': (4, 6)}
@@ -148,7 +148,7 @@ def _collect_fields(value: Any, found: list[Any]) -> None:
 
 
 def get_field(value: Any, field: Key | None) -> Any:
-    """The field at a tuple position, a dict key or a dataclass name; all of it for None.
+    """Return the field at a tuple position, a dict key or a dataclass name; all of it for None.
 
     Raises:
         ArgumentError: there is no such field.
@@ -166,7 +166,7 @@ def get_field(value: Any, field: Key | None) -> Any:
 
 
 def replace_field(value: Any, field: Key | None, item: Any) -> Any:
-    """A copy of the container with one field replaced; the item itself for `field=None`.
+    """Return a copy of the container with one field replaced; the item itself for `field=None`.
 
     >>> replace_field((1, 2), 0, 9)
     (9, 2)
@@ -182,7 +182,7 @@ def replace_field(value: Any, field: Key | None, item: Any) -> Any:
 
 
 def _fields(value: Any) -> list[tuple[Any, Any]] | None:
-    """The children of a sample, where a list of strings is a container too."""
+    """Return the children of a sample, where a list of strings is a container too."""
     return list(enumerate(value)) if isinstance(value, list) else children(value)
 
 

@@ -131,7 +131,7 @@ class CachedDataset(StoredDataset[Any]):
         return Cached(self, describe(self.dataset))
 
     def releases_gil(self) -> bool:
-        """Whether the dataset can be read in several threads at the same time."""
+        """Return whether the dataset can be read in several threads at the same time."""
         return self._source().releases_gil
 
     def stats(self) -> CacheStats:
@@ -141,7 +141,7 @@ class CachedDataset(StoredDataset[Any]):
         return CacheStats(hits, misses, store.count(), store.nbytes, store.limit)
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
-        """The batch of the samples at the indices, shape (n,), int64."""
+        """Return the batch of the samples at the indices, shape (n,), int64."""
         indices = check_indices(indices, self._length)
         entries, read = self._find(indices)
         in_rows = np.flatnonzero(entries > 0)
@@ -182,7 +182,7 @@ class CachedDataset(StoredDataset[Any]):
         return {name: value for name, value in vars(self).items() if name != "_compiled"}
 
     def _source(self) -> ReadPlan:
-        """The plan by which what is not kept is read."""
+        """Return the plan by which what is not kept is read."""
         plan = self._compiled
         if plan is None or not plan.is_current():
             plan = self._compiled = compile_dataset(self.dataset)
@@ -221,7 +221,7 @@ class CachedDataset(StoredDataset[Any]):
             return self._source().samples(indices)
 
     def _read_batch(self, indices: NDArray[np.int64]) -> list[Any] | None:
-        """The samples of a batch; None if there is none, or it does not become samples again."""
+        """Return the samples of a batch; None if there is none, or it does not become samples again."""
         try:
             with no_draws(indices):
                 batch = self._source().batch(indices)

@@ -19,7 +19,7 @@ _ALL_OF = 1 << 26  # arrays up to so many bytes are looked at whole, larger ones
 
 
 def fingerprint(dataset: object) -> str:
-    """A hash of the dataset's class, and of all that it would take along in a pickle.
+    """Return a hash of the dataset's class, and of all that it would take along in a pickle.
 
     That are paths, indices, arrays (of more than 64 MB both ends), and functions with their code. What lies in files
     is not looked at, but for their sizes and times where the dataset notes them.

@@ -26,7 +26,7 @@ _LONGEST_ABOUT = 1 << 20
 
 
 def open_folder(path: str, length: int, about: dict[str, Any]) -> tuple[NpyMemory, NpyMemory, FolderLock]:
-    """The table, the data and the lock of a folder, made if it is not there.
+    """Return the table, the data and the lock of a folder, made if it is not there.
 
     Args:
         path: of the folder.
@@ -132,7 +132,7 @@ class NpyMemory:
         os.pwrite(self.descriptor, self._header(nbytes), 0)
 
     def map(self) -> mmap.mmap:
-        """All of it as it is now, as memory."""
+        """Return all of it as it is now, as memory."""
         return mmap.mmap(self.descriptor, 0)
 
     def _header(self, nbytes: int) -> bytes:
@@ -187,7 +187,7 @@ class FolderLock:
 
 
 def _open(owner: object, path: str) -> int:
-    """A descriptor that is closed with its owner."""
+    """Return a descriptor that is closed with its owner."""
     descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     weakref.finalize(owner, os.close, descriptor)
     return descriptor

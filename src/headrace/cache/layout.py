@@ -67,7 +67,7 @@ class Field(NamedTuple):
         return self.offset + self.dtype.itemsize * math.prod(self.shape)
 
     def read(self, row: bytearray) -> Any:
-        """The field of one sample; an array has the row's own memory."""
+        """Return the field of one sample; an array has the row's own memory."""
         array = np.ndarray(self.shape, self.dtype, row, self.offset)
         _check_characters(array)
         if self.kind in _FROM_BYTES:
@@ -77,7 +77,7 @@ class Field(NamedTuple):
         return array.item() if self.kind in _NUMBER_CODES else self.wrap(array)
 
     def wrap(self, array: NDArray[Any]) -> Any:
-        """The array, of one sample or of a batch, as an array of the field's framework."""
+        """Return the array, of one sample or of a batch, as an array of the field's framework."""
         _check_characters(array)
         try:
             return frameworks.rebuild(self.kind, array)
@@ -87,7 +87,7 @@ class Field(NamedTuple):
             ) from error
 
     def fits(self, kind: str, array: NDArray[Any]) -> bool:
-        """Whether an array of this kind can be the field."""
+        """Return whether an array of this kind can be the field."""
         return kind == self.kind and array.dtype == self.dtype and array.shape == self.shape
 
 
@@ -105,19 +105,19 @@ class Container(NamedTuple):
     keys: list[int | str]
 
     def parts(self, value: Any) -> list[Any] | None:
-        """The parts of such a container; None if it is another one."""
+        """Return the parts of such a container; None if it is another one."""
         parts, keys = _parts(value)
         same = type(value).__name__ == self.kind and parts is not None and len(parts) == len(self.items)
         return parts if same and keys == self.keys else None
 
     def get(self, key: int | str) -> Any:
-        """The part at a position or key; None if there is none."""
+        """Return the part at a position or key; None if there is none."""
         if self.kind == "dict":
             return dict(zip(self.keys, self.items, strict=True)).get(key)
         return self.items[key] if isinstance(key, int) and -len(self.items) <= key < len(self.items) else None
 
     def rebuild(self, parts: list[Any]) -> Any:
-        """A container of these parts."""
+        """Return a container of these parts."""
         return dict(zip(self.keys, parts, strict=True)) if self.kind == "dict" else _CONTAINERS[self.kind](parts)
 
 
@@ -158,7 +158,7 @@ class Layout:
 
     @staticmethod
     def describe(sample: Any) -> str:
-        """The text of a layout for samples like this one."""
+        """Return the text of a layout for samples like this one."""
         return json.dumps(_describe(sample))
 
     def take_apart(self, sample: Any) -> tuple[list[Any], list[Any]] | None:
@@ -168,7 +168,7 @@ class Layout:
         return (self.row(contents), rest) if _collect(self.root, sample, contents, rest) else None
 
     def row(self, contents: list[NDArray[Any]]) -> list[Any]:
-        """The bytes of a row, in pieces, of what the fields hold."""
+        """Return the bytes of a row, in pieces, of what the fields hold."""
         pieces: list[Any] = []
         end = 0
         for field, array in zip(self.fields, contents, strict=True):
@@ -177,14 +177,14 @@ class Layout:
         return pieces
 
     def read(self, row: bytearray, rest: list[Any]) -> Any:
-        """The sample. Its arrays have the row's own memory."""
+        """Return the sample. Its arrays have the row's own memory."""
         if len(row) < self.nbytes:
             raise CacheError(f"a cache is damaged: {len(row)} bytes are there where {self.nbytes} should be; delete it")
         others = iter(rest)
         return self.rebuild(lambda part: next(others) if part is ... else part and part.read(row))
 
     def rebuild(self, make: Callable[[Any], Any]) -> Any:
-        """The structure of the sample, with what `make` makes of each part that is no container."""
+        """Return the structure of the sample, with what `make` makes of each part that is no container."""
         return _rebuild(self.root, make)
 
     def _build(self, description: Description) -> Any:
@@ -232,7 +232,7 @@ def _check_field(kind: str, dtype: np.dtype[Any], code: Any, shape: Any) -> None
 
 
 def encode(value: Any, *, pickles: bool) -> list[Any]:
-    """The bytes of a value in a form that describes itself, in pieces.
+    """Return the bytes of a value in a form that describes itself, in pieces.
 
     Args:
         value: tuples, lists and dicts of arrays, tensors, numbers, strings, bytes and None.
@@ -248,7 +248,7 @@ def encode(value: Any, *, pickles: bool) -> list[Any]:
 
 
 def decode(content: NDArray[np.uint8], *, pickles: bool) -> Any:
-    """The value that was encoded.
+    """Return the value that was encoded.
 
     Args:
         content: its bytes, which are copied.
@@ -300,7 +300,7 @@ def _describe(value: Any, contents: list[NDArray[Any]] | None = None, *, pickles
 
 
 def _parts(value: Any) -> tuple[list[Any] | None, list[Any]]:
-    """The parts of a container, and the keys of a dict; None for what is no container, or has other keys."""
+    """Return the parts of a container, and the keys of a dict; None for what is no container, or has other keys."""
     if type(value) in (tuple, list):
         return list(value), []
     if type(value) is dict and all(type(key) in (str, int) for key in value):
@@ -309,7 +309,7 @@ def _parts(value: Any) -> tuple[list[Any] | None, list[Any]]:
 
 
 def _as_array(value: Any) -> tuple[str, NDArray[Any]] | None:
-    """The kind of a field, and its memory; None for what is no array of numbers and no number."""
+    """Return the kind of a field, and its memory; None for what is no array of numbers and no number."""
     found: tuple[str, NDArray[Any]] | None
     if type(value) is np.ndarray:
         found = "array", value
@@ -326,12 +326,12 @@ def _as_array(value: Any) -> tuple[str, NDArray[Any]] | None:
 
 
 def _is_plain(dtype: np.dtype[Any]) -> bool:
-    """Whether a short text says all of the dtype, and its values are their bytes."""
+    """Return whether a short text says all of the dtype, and its values are their bytes."""
     return not dtype.hasobject and dtype.itemsize > 0 and np.dtype(dtype.str) == dtype
 
 
 def _as_bytes(value: Any, *, pickles: bool) -> tuple[str, NDArray[np.uint8]]:
-    """The kind of a field that may differ in size, and its bytes."""
+    """Return the kind of a field that may differ in size, and its bytes."""
     if type(value) is str:
         return "str", np.frombuffer(value.encode("utf-8", "surrogatepass"), np.uint8)
     if type(value) is bytes:

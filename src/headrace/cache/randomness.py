@@ -42,7 +42,7 @@ def _is_random(transform: object) -> bool:
 
 
 def _transforms(thing: object, name: str, seen: dict[int, object]) -> Iterator[tuple[str, object]]:
-    """All that something is made of, the innermost first, each with the name of what holds it."""
+    """Yield all that something is made of, the innermost first, each with the name of what holds it."""
     if id(thing) in seen or isinstance(thing, type):
         return
     seen[id(thing)] = thing

@@ -54,7 +54,7 @@ class KeptSamples:
             self._known = _row_layout(self.store.describe(Layout.describe(sample)))
 
     def unbatch(self, batch: Any, count: int) -> list[Any] | None:
-        """The samples that a batch was made of; None if they are unlike the one that is known."""
+        """Return the samples that a batch was made of; None if they are unlike the one that is known."""
         return unbatch(batch, self._layout, count)
 
     def keep(self, indices: NDArray[np.int64], samples: Sequence[Any]) -> tuple[NDArray[np.int64], int]:
@@ -76,7 +76,7 @@ class KeptSamples:
         return self.store.add(indices, [self._bytes(sample) for sample in samples])
 
     def read(self, entry: int) -> Any:
-        """The sample of an entry, in memory of its own."""
+        """Return the sample of an entry, in memory of its own."""
         content = self.store.read(entry)
         if entry < 0:
             return decode(content, pickles=self._pickles)
@@ -85,7 +85,7 @@ class KeptSamples:
     def batch(
         self, indices: NDArray[np.int64], entries: NDArray[np.int64], given: tuple[Field, Any] | None = None
     ) -> Any:
-        """The batch of samples that are rows.
+        """Return the batch of samples that are rows.
 
         Args:
             indices: their numbers, for the texts of errors.
@@ -105,11 +105,11 @@ class KeptSamples:
         return join_numbers(self._layout.rebuild(make))
 
     def has_room(self, count: int) -> bool:
-        """Whether so many more rows can be kept."""
+        """Return whether so many more rows can be kept."""
         return count == 0 or self.store.room >= count * (HEAD.size + self._layout.nbytes + UNIT)
 
     def has_array(self, field: int | str | None) -> bool:
-        """Whether it is known that samples have an array there."""
+        """Return whether it is known that samples have an array there."""
         return bool(self.store.nbytes) and self._field(field) is not None
 
     def rows(self, indices: NDArray[np.int64], entries: NDArray[np.int64], field: int | str | None) -> Rows | None:
@@ -160,7 +160,7 @@ class KeptSamples:
         return field.wrap(out)
 
     def _column(self, field: Field, entries: NDArray[np.int64]) -> NDArray[Any]:
-        """The field as it were in a row at each unit of the store: those that overlap are not meant."""
+        """Return the field as it were in a row at each unit of the store: those that overlap are not meant."""
         data = self.store.data(entries)
         start = HEAD.size + field.offset
         if HEAD.size + field.end > len(data):
@@ -170,7 +170,7 @@ class KeptSamples:
         return np.ndarray((places, *one.shape), one.dtype, data, start, (UNIT, *one.strides))
 
     def _field(self, key: int | str | None) -> Field | None:
-        """The array at a position or key of the sample."""
+        """Return the array at a position or key of the sample."""
         part = self._layout.root
         if key is not None:
             part = part.get(key) if isinstance(part, Container) else None

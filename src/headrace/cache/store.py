@@ -74,7 +74,7 @@ class Memory(Protocol):
         """
 
     def map(self) -> mmap.mmap:
-        """All of it as it is now, as memory that is written to for all."""
+        """Return all of it as it is now, as memory that is written to for all."""
 
 
 class Lock(Protocol):
@@ -160,7 +160,7 @@ class SampleStore:
         return entries
 
     def data(self, entries: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The memory that has the bytes of at least these entries, read-only."""
+        """Return the memory that has the bytes of at least these entries, read-only."""
         data = self._data
         if len(entries) and UNIT * int(np.abs(entries).max()) >= len(data):
             data = np.frombuffer(self._files[1].map(), np.uint8)
@@ -169,7 +169,7 @@ class SampleStore:
         return data
 
     def read(self, entry: int) -> NDArray[np.uint8]:
-        """The bytes of an entry, read-only."""
+        """Return the bytes of an entry, read-only."""
         data = self.data(np.array([entry]))
         begin = UNIT * abs(entry) + HEAD.size
         if len(data) >= begin:

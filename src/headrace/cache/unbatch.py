@@ -16,7 +16,7 @@ __all__ = ["unbatch"]
 
 
 def unbatch(batch: Any, layout: Layout, count: int) -> list[Any] | None:
-    """The samples that a batch was made of; None if they have another structure than the layout says.
+    """Return the samples that a batch was made of; None if they have another structure than the layout says.
 
     Args:
         batch: what a dataset made of samples.
@@ -68,7 +68,7 @@ def _fields(field: Field, value: Any, count: int) -> list[Any] | None:
 
 
 def _memory(value: Any) -> tuple[str, NDArray[Any]] | None:
-    """The kind of an array, as a layout names it, and its memory."""
+    """Return the kind of an array, as a layout names it, and its memory."""
     return ("array", value) if type(value) is np.ndarray else frameworks.framework_of(value)
 
 

@@ -24,7 +24,7 @@ _SHARE = 0.005  # of a mixed label that is still worth its place
 
 
 def find_images(value: Any, *, single: bool = False) -> list[NDArray[Any]]:
-    """The images of the first field that holds such.
+    """Return the images of the first field that holds such.
 
     Args:
         value: a batch; or one sample.
@@ -61,7 +61,7 @@ def find_labels(batch: Any, count: int, classes: list[str] | None) -> list[str]:
 
 
 def _fields(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The fields from left to right, a list of images or of labels as one of them."""
+    """Yield the fields from left to right, a list of images or of labels as one of them."""
     pairs = children(value)
     if pairs is None or _is_list_of_images(value) or _is_list_of_labels(value):
         yield path, value
@@ -93,7 +93,7 @@ def _is_list_of_labels(value: Any) -> bool:
 
 
 def _are_labels(field: Any, array: NDArray[Any] | None) -> bool:
-    """Whether it is a list of labels, one number for each image, or its share in each class."""
+    """Return whether it is a list of labels, one number for each image, or its share in each class."""
     if array is None:
         return _is_list_of_labels(field)
     return array.ndim == 1 or (array.ndim == 2 and array.dtype.kind == "f" and np.allclose(array.sum(1), 1, atol=0.01))
@@ -106,7 +106,7 @@ def _is_image(shape: tuple[int, ...]) -> bool:
 
 
 def _array(value: Any) -> NDArray[Any] | None:
-    """The value as numbers in memory; those that NumPy has no name for as float32."""
+    """Return the value as numbers in memory; those that NumPy has no name for as float32."""
     adapter = frameworks.find(value)
     array = None if adapter is None else adapter.to_numpy(value)
     if array is None or array.dtype.kind in "biuf":

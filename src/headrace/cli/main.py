@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _as_options(text: str) -> str:
-    """A remedy that names arguments, as options of the command line."""
+    """Return a remedy that names arguments, as options of the command line."""
     return (
         text.replace("overwrite=True", "--force")
         .replace("resume=True", "--resume")

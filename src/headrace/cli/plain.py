@@ -51,7 +51,7 @@ class _Plain:
 
 
 def without_random(dataset: Any) -> Any:
-    """The dataset with every random function left out that is mapped over it, or is its `transform`.
+    """Return the dataset with every random function left out that is mapped over it, or is its `transform`.
 
     Args:
         dataset: any dataset; what it draws in its own `__getitem__` cannot be left out.
@@ -86,7 +86,7 @@ def _parts(function: Any) -> list[Any] | None:
 
 
 def layers_of(dataset: Any) -> Iterator[Any]:
-    """The dataset and all that it is made of, from the outside in."""
+    """Yield the dataset and all that it is made of, from the outside in."""
     yield dataset
     many = getattr(dataset, "datasets", [])
     for each in many.values() if isinstance(many, dict) else many:

@@ -49,7 +49,7 @@ def bar(description: str) -> Iterator[Callable[[int, int, int], None] | None]:
 
 
 def summary(samples: int, size: int, seconds: float) -> str:
-    """A line such as "60,000 samples, 47.0 MB, in 1.2 s (50,000 samples/s, 39.2 MB/s)"."""
+    """Return a line such as "60,000 samples, 47.0 MB, in 1.2 s (50,000 samples/s, 39.2 MB/s)"."""
     took = max(seconds, 1e-9)
     return (
         f"{samples:,} samples, {size / 1e6:,.1f} MB, in {seconds:.1f} s "

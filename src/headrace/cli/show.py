@@ -124,7 +124,7 @@ def sheet(target: Any, step: int = 0, epoch: int = 0, seed: int | None = None, b
 
 
 def _classes(dataset: Any) -> list[str] | None:
-    """The names of the classes, where a dataset has them."""
+    """Return the names of the classes, where a dataset has them."""
     for layer in layers_of(dataset):
         if isinstance(getattr(layer, "classes", None), list | tuple):
             return list(layer.classes)
@@ -149,7 +149,7 @@ class _Indices:
 
 
 def _before(loader: DataLoader[Any], step: int, epoch: int, after: Images) -> Images:
-    """The images of the same samples without what is random; none where nothing is, or it cannot be left out."""
+    """Return the images of the same samples without what is random; none where nothing is, or it cannot be left out."""
     indices = with_dataset(loader, _Indices(loader.dataset), loader.seed, collate_fn=list).batch(step, epoch)
     plain = without_random(loader.dataset)
     with draws() as noticed:
@@ -169,7 +169,7 @@ def _pictures(images: Images, dataset: Any) -> list[Image.Image]:
 
 
 def _without_normalisation(image: NDArray[Any], dataset: Any) -> NDArray[Any]:
-    """The values before Normalize, where it has been applied."""
+    """Return the values before Normalize, where it has been applied."""
     if image.dtype == np.uint8:
         return image
     values = channels_last(image.astype(np.float64), None)
@@ -184,7 +184,7 @@ def _without_normalisation(image: NDArray[Any], dataset: Any) -> NDArray[Any]:
 
 
 def _fitted(image: Image.Image) -> Image.Image:
-    """The picture enlarged by a whole number, or scaled down, to fit its place."""
+    """Return the picture enlarged by a whole number, or scaled down, to fit its place."""
     longest = max(image.size)
     if longest <= SIDE:
         times = SIDE // longest

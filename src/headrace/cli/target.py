@@ -72,7 +72,7 @@ def _import(module: str) -> Any:
 
 
 def loader_of(target: Any, seed: int | None, batch_size: int) -> DataLoader[Any]:
-    """The loader that is meant, with a seed.
+    """Return the loader that is meant, with a seed.
 
     Args:
         target: a DataLoader, a dataset, or a function without arguments that makes one.
@@ -113,7 +113,7 @@ _ORDER = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "blo
 
 
 def with_dataset(loader: DataLoader[Any], dataset: Any, seed: int | None, **arguments: Any) -> DataLoader[Any]:
-    """A loader that takes the same samples of another dataset."""
+    """Return a loader that takes the same samples of another dataset."""
     given = {name: getattr(loader, name) for name in _ORDER}
     if loader.batch_sampler is not None:
         del given["batch_size"]

@@ -54,7 +54,7 @@ class EncodedChunks(Dataset[Any]):
         return self._format.encode(columns, first)
 
     def releases_gil(self) -> bool:
-        """Whether chunks are best made in threads."""
+        """Return whether chunks are best made in threads."""
         return compile_dataset(self._dataset).releases_gil
 
     def _read(self, indices: NDArray[np.int64]) -> Columns:

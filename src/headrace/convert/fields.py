@@ -54,21 +54,21 @@ class Fields:
         return [name for name, _ in self._paths]
 
     def of_samples(self, samples: Sequence[Any]) -> Columns:
-        """The columns of some samples."""
+        """Return the columns of some samples."""
         if set(map(type, samples)) <= _PLAIN:
             return {"": _column(list(samples))}
         rows = list(map(self._row, samples))
         return {name: _column([row.get(name) for row in rows]) for name in dict.fromkeys(chain(*rows))}
 
     def of_batch(self, batch: Any, count: int) -> Columns:
-        """The columns of a batch of so many samples."""
+        """Return the columns of a batch of so many samples."""
         columns = {name: _batch_column(_follow(batch, path), name) for name, path in self._paths}
         if any(len(column) != count for column in columns.values()):
             raise ArgumentError(f"a batch of {count} samples has fields of other lengths")
         return columns
 
     def _row(self, sample: Any) -> dict[str, Any]:
-        """The values of a sample by name."""
+        """Return the values of a sample by name."""
         row: dict[str, Any] = {}
         for name, _, value in self._walk(sample, "", ()):
             if name in row:
@@ -79,7 +79,7 @@ class Fields:
         return row
 
     def _walk(self, value: Any, name: str, path: tuple[Any, ...]) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
-        """The name, the path and the value of each field."""
+        """Yield the name, the path and the value of each field."""
         pairs = _children(value)
         if pairs is None:
             yield _checked(name), path, _value(value, name)
@@ -103,7 +103,7 @@ class Fields:
 
 
 def _children(value: Any) -> list[tuple[Any, Any]] | None:
-    """The parts of a sample; a list of numbers is an array and has none."""
+    """Return the parts of a sample; a list of numbers is an array and has none."""
     if type(value) in _PLAIN:
         return None
     if isinstance(value, list) and all(isinstance(item, _NUMBERS) for item in value):
@@ -129,7 +129,7 @@ def _checked(name: str) -> str:
 
 
 def _value(value: Any, name: str) -> Any:
-    """A field of a sample as a writer takes it."""
+    """Return a field of a sample as a writer takes it."""
     if type(value) in _PLAIN or isinstance(value, int | float | complex):
         return value
     if isinstance(value, str):
@@ -159,7 +159,7 @@ def _array(value: Any) -> Any:
 
 
 def _of_list(values: list[Any]) -> Any:
-    """A list of numbers as an array; an array of objects where that would change one of them, None of texts."""
+    """Return a list of numbers as an array; an array of objects where that would change one of them, None of texts."""
     if any(isinstance(item, str | bytes) for item in values):
         return None
     array = np.asarray(values)
@@ -168,7 +168,7 @@ def _of_list(values: list[Any]) -> Any:
 
 
 def _batch_column(value: Any, name: str) -> Column:
-    """A field of a batch as a column."""
+    """Return a field of a batch as a column."""
     if isinstance(value, list):
         return _column([_value(item, name) for item in value])
     array = _array(value)

@@ -128,7 +128,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def _read(self) -> list[dict[str, Any]]:
-        """The whole lines; one that was cut off when the process was killed is taken away."""
+        """Return the whole lines; one that was cut off when the process was killed is taken away."""
         self._file.seek(0)
         text = self._file.read()
         whole = text[: text.rfind(b"\n") + 1]
@@ -140,7 +140,7 @@ class Journal:
 
 
 def is_moving(folder: Path) -> bool:
-    """Whether a conversion in the folder was stopped while its shards were renamed."""
+    """Return whether a conversion in the folder was stopped while its shards were renamed."""
     with suppress(OSError, ValueError, IndexError):
         return bool(json.loads((folder / _FILE).read_bytes().splitlines()[-1]).get("moving"))
     return False

@@ -122,7 +122,7 @@ class Places:
         draft.replace(final)
 
     def _is_ours(self, folder: Path) -> bool:
-        """Whether a folder holds nothing but what the format writes."""
+        """Return whether a folder holds nothing but what the format writes."""
         ending = ".npy" if self.format.name == "npy" else self.format.ending
         return all(
             file.name.endswith(ending) or file.name in _OF_LMDB or file.name.endswith(_INDEX)

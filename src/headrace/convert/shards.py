@@ -124,7 +124,7 @@ class Shards:
         return self._places.format.marks_any_time and monotonic() - self._marked_at >= _SECONDS_BETWEEN
 
     def _open(self) -> Writer:
-        """A writer of a new shard, or of the one that a mark was set in."""
+        """Return a writer of a new shard, or of the one that a mark was set in."""
         path, state = self._places.draft(self._shard), self._journal.mark.state
         if state is None and path.exists():  # from before the stop, and of no use
             shutil.rmtree(path) if path.is_dir() else path.unlink()

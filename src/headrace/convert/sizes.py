@@ -14,7 +14,7 @@ _TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", re.IGNORECASE)
 
 
 def parse_size(name: str, value: Any) -> int | None:
-    """A number of bytes.
+    """Return a number of bytes.
 
     Args:
         name: what it is for, for the text of an error.

@@ -31,7 +31,7 @@ def field_names(dataset: Any) -> list[str] | None:
 
 
 def undecoded(dataset: Indexable[Any], *, classes: bool) -> Indexable[Any]:
-    """The dataset with the bytes of its image files, where it only decodes them to RGB.
+    """Return the dataset with the bytes of its image files, where it only decodes them to RGB.
 
     Args:
         dataset: any dataset; one that is not of image files is given back.

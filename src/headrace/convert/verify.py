@@ -129,7 +129,7 @@ def _open(path: str, *, train: bool) -> tuple[list[Dataset[Any]], list[Bad], lis
 
 
 def _up_to_damage(path: str) -> Dataset[Any] | None:
-    """The samples of a file that come before what is damaged in it, if there are any."""
+    """Return the samples of a file that come before what is damaged in it, if there are any."""
     with suppress(HeadraceError):
         part = open_up_to_damage(path)
         return part if part is not None and len(part) else None
@@ -160,11 +160,11 @@ class _Checks(Dataset[tuple[int, int, list[Bad]]]):
         return len(indices), size, bad
 
     def releases_gil(self) -> bool:
-        """Whether checks are best made in threads: where decoding is most of the work."""
+        """Return whether checks are best made in threads: where decoding is most of the work."""
         return all(self._images)
 
     def _check(self, number: int, rows: NDArray[np.int64], start: int) -> tuple[int, list[Bad]]:
-        """The bytes of the good samples in some rows of a part, and the bad ones."""
+        """Return the bytes of the good samples in some rows of a part, and the bad ones."""
         dataset, images = self._parts[number], self._images[number]
         plan = compile_dataset(dataset)
         if plan.reads_batches:

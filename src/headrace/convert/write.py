@@ -172,7 +172,7 @@ def _format_name(path: Path, given: str | None) -> str:
 def _describe(
     dataset: Indexable[Any], fields: Sequence[str] | None, form: OutputFormat
 ) -> tuple[EncodedChunks, dict[str, Any]]:
-    """The dataset in chunks of a good size, and what tells it from others; three samples stand for all."""
+    """Return the dataset in chunks of a good size, and what tells it from others; three samples stand for all."""
     names = field_names(dataset) if fields is None else list(fields)
     dataset = undecoded(dataset, classes=fields is None)
     known = Fields(names, dataset[0])

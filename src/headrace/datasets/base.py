@@ -83,7 +83,7 @@ class Dataset(ABC, Generic[T_co]):
     # The classes that the methods below make derive from this one, so they are registered here when they are defined.
 
     def map(self, fn: Callable[[Any], Any], field: int | str | None = None) -> BatchedDataset[Any]:
-        """The dataset of the same samples with `fn` applied.
+        """Return the dataset of the same samples with `fn` applied.
 
         Args:
             fn: takes a sample, or one of its fields, and returns what replaces it.
@@ -99,7 +99,7 @@ class Dataset(ABC, Generic[T_co]):
         return made
 
     def subset(self, indices: ArrayLike) -> BatchedDataset[T_co]:
-        """The dataset of the samples at the indices.
+        """Return the dataset of the samples at the indices.
 
         Args:
             indices: integers, shape (n,); negative ones count from the end.
@@ -118,7 +118,7 @@ class Dataset(ABC, Generic[T_co]):
     def cache(
         self, where: str | os.PathLike[str] = "ram", *, limit: int | None = None, key: str | None = None
     ) -> StoredDataset[T_co]:
-        """The dataset of the same samples, each read once and then kept.
+        """Return the dataset of the same samples, each read once and then kept.
 
         Put it behind what is costly and always the same, as decoding and resizing, and before what is random.
 

@@ -95,11 +95,11 @@ class DatasetOfColumns(Dataset[T_co], Generic[T_co]):
         return sample
 
     def releases_gil(self) -> bool:
-        """Whether all columns lie where the kernels, or NumPy, gather them without the GIL."""
+        """Return whether all columns lie where the kernels, or NumPy, gather them without the GIL."""
         return all(column.gathers for column in self._columns)
 
     def reads_together(self) -> bool:
-        """Whether rows of several batches can be gathered at once."""
+        """Return whether rows of several batches can be gathered at once."""
         return self.releases_gil()
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
@@ -192,17 +192,17 @@ class ArrayColumn:
             self._framework = framework
 
     def wrap(self, array: NDArray[Any]) -> Any:
-        """The array as one of the tensor's kind."""
+        """Return the array as one of the tensor's kind."""
         if self._framework is not None:
             return self._framework.from_numbers(array)
         return self._adapter.from_numpy(array, self.tensor)
 
     def row(self, index: int) -> Any:
-        """The row at an index below the length."""
+        """Return the row at an index below the length."""
         return self._adapter.row(self.tensor, index)
 
     def gather(self, rows: NDArray[np.int64]) -> Any:
-        """The rows at the indices, in new memory; an IndexError where there is none."""
+        """Return the rows at the indices, in new memory; an IndexError where there is none."""
         array = self.array
         if array is None:
             return self._adapter.take(self.tensor, check_indices(rows, self.length))

@@ -26,7 +26,7 @@ _CHUNK = 1 << 20
 
 
 def read_idx(path: str | PathLike[str]) -> NDArray[Any]:
-    """The array of an IDX file, the format of MNIST.
+    """Return the array of an IDX file, the format of MNIST.
 
     Args:
         path: the file, packed by gzip or not; what it is shows in its bytes, whatever its name.
@@ -80,7 +80,7 @@ def _idx_header(file: io.BufferedIOBase, path: Path) -> tuple[np.dtype[Any], tup
 
 
 def _take(file: io.BufferedIOBase, expected: int) -> tuple[bytearray, int]:
-    """The expected number of bytes, and how many there are up to the end, where gzip checks its sum."""
+    """Return the expected number of bytes, and how many there are up to the end, where gzip checks its sum."""
     content, found = bytearray(), 0
     while chunk := file.read(_CHUNK):
         content += chunk[: max(expected - found, 0)]
@@ -90,7 +90,7 @@ def _take(file: io.BufferedIOBase, expected: int) -> tuple[bytearray, int]:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[io.BufferedIOBase]:
-    """The file, read through gzip if its first bytes say so.
+    """Yield the file, read through gzip if its first bytes say so.
 
     Raises:
         ArgumentError: it is damaged.

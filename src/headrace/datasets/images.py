@@ -94,7 +94,7 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
         return len(self.paths)
 
     def releases_gil(self) -> bool:
-        """Whether files are read, decoded and transformed without the GIL for most of the time."""
+        """Return whether files are read, decoded and transformed without the GIL for most of the time."""
         functions = [function for function in (self.decode, self.transform) if function is not None]
         return all(getattr(function, "releases_gil", False) for function in functions)
 
@@ -264,7 +264,7 @@ class _Pairs(Sequence[tuple[str, int]]):
 
 
 def _packed_labels(labels: Any) -> tuple[Any, bool]:
-    """The labels, integers among them as an array, and whether that is of integers that were Python's."""
+    """Return the labels, integers among them as an array, and whether that is of integers that were Python's."""
     if isinstance(labels, list | tuple) and labels and all(type(label) is int for label in labels):
         try:
             return np.array(labels, np.int64), True
@@ -298,7 +298,7 @@ def _check_none_empty(classes: list[str], counts: list[int], endings: str) -> No
 def _find_files(
     root: str, classes: list[str], is_valid: Callable[[str], bool], counts: list[int], show: Progress
 ) -> Iterator[str]:
-    """The paths of the images, class after class, each counted for its class."""
+    """Yield the paths of the images, class after class, each counted for its class."""
     for number, name in enumerate(classes):
         for _, files in sorted(walk(str(Path(root, name)))):
             for path in sorted(files):

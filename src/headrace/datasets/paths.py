@@ -105,7 +105,7 @@ def check_endings(extensions: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def walk(top: str) -> Iterator[tuple[str, list[str]]]:
-    """Each folder under `top`, itself among them, with the paths of its files, in no order.
+    """Yield each folder under `top`, itself among them, with the paths of its files, in no order.
 
     As os.walk with followlinks, but a link back to a folder above it is not followed round and round.
     """

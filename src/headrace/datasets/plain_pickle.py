@@ -33,7 +33,7 @@ __all__ = ["PickledArray", "unpickle"]
 
 
 def unpickle(content: bytes, where: str) -> Any:
-    """The value of a pickle of arrays, as `PickledArray`, and plain values; of others ArgumentError."""
+    """Return the value of a pickle of arrays, as `PickledArray`, and plain values; of others ArgumentError."""
     try:
         return _PlainUnpickler(content, where).load()
     except ArgumentError:

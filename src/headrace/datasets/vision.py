@@ -234,7 +234,7 @@ def _read_mnist(
 
 
 def _find_mnist(root: Path, home: str, name: str, part: str) -> tuple[Path, Path]:
-    """The files of the images and of the labels, in the first folder that has both."""
+    """Return the files of the images and of the labels, in the first folder that has both."""
     folders = [root, root / "raw", root / name / "raw"]
     files = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
     for folder in folders:
@@ -272,11 +272,11 @@ class _Release(ABC):
 
     @abstractmethod
     def read_batch(self, content: bytes, where: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The pixels, shape (n, 3072), and the labels."""
+        """Return the pixels, shape (n, 3072), and the labels."""
 
     @abstractmethod
     def read_names(self, content: bytes, where: str) -> tuple[str, ...]:
-        """The names of the classes."""
+        """Return the names of the classes."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class _Pickled(_Release):
     names_key: str = "label_names"
 
     def read_batch(self, content: bytes, where: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The pixels, shape (n, 3072), and the labels."""
+        """Return the pixels, shape (n, 3072), and the labels."""
         entries = unpickle(content, where)
         pixels = _entry(entries, "data", where)
         if (
@@ -305,7 +305,7 @@ class _Pickled(_Release):
         return pixels.array, labels
 
     def read_names(self, content: bytes, where: str) -> tuple[str, ...]:
-        """The names of the classes."""
+        """Return the names of the classes."""
         names = _entry(unpickle(content, where), self.names_key, where)
         if not isinstance(names, list) or not all(isinstance(name, bytes | str) for name in names):
             raise ArgumentError(f"{where}: expected {self.names_key!r} to be a list of names, found something else")
@@ -318,7 +318,7 @@ class _Binary(_Release):
     label: int = 0  # which of them counts
 
     def read_batch(self, content: bytes, where: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The pixels, shape (n, 3072), and the labels."""
+        """Return the pixels, shape (n, 3072), and the labels."""
         width = self.labels + _PIXELS
         if len(content) % width:
             raise ArgumentError(
@@ -329,7 +329,7 @@ class _Binary(_Release):
         return records[:, self.labels :], records[:, self.label].astype(np.int64)
 
     def read_names(self, content: bytes, where: str) -> tuple[str, ...]:
-        """The names of the classes, one a line."""
+        """Return the names of the classes, one a line."""
         return tuple(line.strip() for line in _text(content, where).splitlines() if line.strip())
 
 
@@ -398,7 +398,7 @@ def _read_cifar(
 
 
 def _find_cifar(root: Path, releases: list[_Release], *, train: bool) -> tuple[_Release, Path]:
-    """The release that is there, and its folder or archive."""
+    """Return the release that is there, and its folder or archive."""
     looked_for = []
     for release in releases:
         needed = [*(release.train if train else release.test), *([] if release.known else [release.names])]
@@ -417,7 +417,7 @@ def _find_cifar(root: Path, releases: list[_Release], *, train: bool) -> tuple[_
 
 
 def _from_folder(source: Path, _: str, wanted: set[str]) -> Iterator[tuple[str, str, bytes]]:
-    """The name, the place and the content of each wanted file that is there."""
+    """Yield the name, the place and the content of each wanted file that is there."""
     for name in sorted(wanted):
         path = source / name
         if path.is_file():
@@ -425,7 +425,7 @@ def _from_folder(source: Path, _: str, wanted: set[str]) -> Iterator[tuple[str, 
 
 
 def _from_archive(source: Path, folder: str, wanted: set[str]) -> Iterator[tuple[str, str, bytes]]:
-    """The same from a tar archive, in one pass over it, in its order."""
+    """Yield the same from a tar archive, in one pass over it, in its order."""
     with unpacked(source) as file:
         for member, content in _members(file, source, lambda path: path.parent.name == folder and path.name in wanted):
             yield PurePosixPath(member).name, f"{source}, in it {member}", content
@@ -477,7 +477,7 @@ class _Whole:
 
 
 def _entry(entries: Any, key: str, where: str) -> Any:
-    """The entry of a dict whose keys are bytes, if Python 2 wrote them, or strings."""
+    """Return the entry of a dict whose keys are bytes, if Python 2 wrote them, or strings."""
     if not isinstance(entries, dict):
         raise ArgumentError(f"{where}: expected a pickled dict, found a pickled {type(entries).__name__}")
     for each in (key.encode(), key):
@@ -487,7 +487,7 @@ def _entry(entries: Any, key: str, where: str) -> Any:
 
 
 def _integers(values: Any) -> NDArray[np.int64] | None:
-    """A list or an array of integers as an array; None where it is something else."""
+    """Return a list or an array of integers as an array; None where it is something else."""
     if isinstance(values, PickledArray):
         array = values.array
         return array.astype(np.int64) if array.ndim == 1 and array.dtype.kind in "iu" else None

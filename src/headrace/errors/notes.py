@@ -18,7 +18,7 @@ __all__ = [
 
 
 def without_frames(error: Exception) -> Exception:
-    """The error without its tracebacks, whose frames refer to it, and to all that was being loaded."""
+    """Return the error without its tracebacks, whose frames refer to it, and to all that was being loaded."""
     chain: list[BaseException | None] = [error]
     while chain:
         link = chain.pop()

@@ -42,7 +42,7 @@ class FieldDecoders:
         self.functions: dict[str, Callable[[Any], Any]] = dict(given)
 
     def releases_gil(self) -> bool:
-        """Whether all of them work in several threads at the same time."""
+        """Return whether all of them work in several threads at the same time."""
         return all(getattr(function, "releases_gil", False) for function in self.functions.values())
 
     def image_layout(self, field: int | str | None) -> str | None:
@@ -51,7 +51,7 @@ class FieldDecoders:
         return None if function is None else layout_after(function, None)
 
     def sample(self, sample: dict[str, Any], where: Callable[[], str]) -> dict[str, Any]:
-        """A sample with its fields decoded.
+        """Return a sample with its fields decoded.
 
         Args:
             sample: its fields by name.
@@ -66,7 +66,7 @@ class FieldDecoders:
     def samples(
         self, columns: dict[str, Any], indices: NDArray[np.int64], where: Callable[[int], str]
     ) -> list[dict[str, Any]]:
-        """Some samples with their fields decoded; for the arguments see `batch`."""
+        """Return some samples with their fields decoded; for the arguments see `batch`."""
         samples = []
         with each_sample(len(indices)) as move_to:
             for place, index in enumerate(indices.tolist()):
@@ -76,7 +76,7 @@ class FieldDecoders:
         return samples
 
     def batch(self, columns: dict[str, Any], indices: NDArray[np.int64], where: Callable[[int], str]) -> dict[str, Any]:
-        """The batch of some samples.
+        """Return the batch of some samples.
 
         Args:
             columns: what they have in each field, as a list, or as the array that is a batch of it.
@@ -111,7 +111,7 @@ class FieldDecoders:
 
 
 def check_fields(fields: Any) -> list[str]:
-    """The names of fields.
+    """Return the names of fields.
 
     Raises:
         ArgumentTypeError: it is something else.

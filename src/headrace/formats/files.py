@@ -69,11 +69,11 @@ class FilesDataset(RecordDataset):
         return len(self.paths)
 
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
-        """The bytes of the files at the indices, shape (n,), int64, each in [0, len(self))."""
+        """Return the bytes of the files at the indices, shape (n,), int64, each in [0, len(self))."""
         return read_files([self.paths[index] for index in indices.tolist()], self._options)
 
     def where(self, index: int) -> str:
-        """The path of a file."""
+        """Return the path of a file."""
         return self.paths[index]
 
     def annotate(self, error: Exception, index: int) -> None:
@@ -83,7 +83,7 @@ class FilesDataset(RecordDataset):
 
 
 def _files_of(path: str | bytes | os.PathLike[Any]) -> Iterator[str]:
-    """The files of a folder at any depth, or those that a pattern matches."""
+    """Yield the files of a folder at any depth, or those that a pattern matches."""
     for found in find_paths(path):
         if "://" in found:
             yield from _remote_files_of(found, is_given=found == path)
@@ -95,7 +95,7 @@ def _files_of(path: str | bytes | os.PathLike[Any]) -> Iterator[str]:
 
 
 def _remote_files_of(path: str, *, is_given: bool) -> list[str]:
-    """The files below an address that was given as it is, or the file that it is itself."""
+    """Return the files below an address that was given as it is, or the file that it is itself."""
     from headrace.io.remote import is_remote_folder, list_remote  # for these alone
 
     return list_remote(path) if is_given and is_remote_folder(path) else [path]

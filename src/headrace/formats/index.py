@@ -86,12 +86,12 @@ class Index:
 
 
 def open_index(source: Source, index_format: IndexFormat) -> Index:
-    """The index of one file, built if there is none that belongs to it."""
+    """Return the index of one file, built if there is none that belongs to it."""
     return open_indexes([source], index_format)[0]
 
 
 def open_indexes(sources: Sequence[Source], index_format: IndexFormat, *, progress: bool | None = None) -> list[Index]:
-    """The indexes of files. Those that are not there, stale or damaged are built, several at the same time.
+    """Return the indexes of files. Those that are not there, stale or damaged are built, several at the same time.
 
     Args:
         sources: the files.
@@ -122,7 +122,7 @@ def index_paths(path: str) -> list[Path]:
 
 
 def is_index(name: str) -> bool:
-    """Whether a file of that name is an index, or one that is being written, and no data of a user.
+    """Return whether a file of that name is an index, or one that is being written, and no data of a user.
 
     >>> is_index(".train.tar.headrace-index.npy"), is_index("train.tar")
     (True, False)
@@ -202,7 +202,7 @@ def _build(source: Source, index_format: IndexFormat, advance: Callable[[int], N
 
 
 def _encode(tables: Tables, source: Source, index_format: IndexFormat) -> list[Any]:
-    """The parts of the index file, bytes and arrays of them: the text, then the tables."""
+    """Return the parts of the index file, bytes and arrays of them: the text, then the tables."""
     parts: list[Any] = []
     places, position = {}, 0
     for name, table in tables.items():
@@ -229,7 +229,7 @@ def _about(source: Source, index_format: IndexFormat) -> dict[str, Any]:
 
 
 def _npy_header(array: NDArray[Any], position: int) -> bytes:
-    """The header of an array that starts at a position, so long that the array itself is aligned."""
+    """Return the header of an array that starts at a position, so long that the array itself is aligned."""
     entries = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
     text = repr(entries).encode()
     text += b" " * (-(position + 10 + len(text) + 1) % _ALIGNMENT) + b"\n"
@@ -258,7 +258,7 @@ def _sum(content: NDArray[np.uint8]) -> int:
 
 
 def _find(source: Source, index_format: IndexFormat) -> Index | None:
-    """The index that is kept, if it belongs to the file as it is now."""
+    """Return the index that is kept, if it belongs to the file as it is now."""
     for path in index_paths(source.path):
         # Whatever is wrong with it, it is built anew.
         with suppress(*_UNUSABLE):
@@ -267,7 +267,7 @@ def _find(source: Source, index_format: IndexFormat) -> Index | None:
 
 
 def _read(path: Path, source: Source, index_format: IndexFormat) -> Tables:
-    """The tables of an index file; whatever it raises, they cannot be used."""
+    """Return the tables of an index file; whatever it raises, they cannot be used."""
     _check_place(path, source.path)
     content = _content(path, _MOST * source.identity.size + _AT_LEAST)
     begin = content[:_LONGEST_TEXT].tobytes()
@@ -299,7 +299,7 @@ def _check_place(path: Path, source: str) -> None:
 
 
 def _lie_within(records: NDArray[Any] | None, size: int) -> bool:
-    """Whether records, if there are any, are bytes of a file of that size."""
+    """Return whether records, if there are any, are bytes of a file of that size."""
     if records is None or not len(records):
         return True
     offsets, lengths = records["offset"], records["length"]

@@ -42,7 +42,7 @@ def pack_keys(keys: Iterable[bytes | str]) -> Packed:
 
 
 def concatenate(several: Sequence[Packed]) -> Packed:
-    """The keys of all, one after the other."""
+    """Return the keys of all, one after the other."""
     if len(several) == 1:
         return several[0]
     lengths = [np.diff(packed.bounds) for packed in several]
@@ -51,7 +51,7 @@ def concatenate(several: Sequence[Packed]) -> Packed:
 
 
 def find_keys(keys: Packed, among: Packed) -> NDArray[np.int64]:
-    """The place of each key among others, shape (n,), int64: the first one that is equal; -1 where none is.
+    """Return the place of each key among others, shape (n,), int64: the first one that is equal; -1 where none is.
 
     >>> find_keys(pack_keys(["b", "x"]), pack_keys(["a", "b"]))
     array([ 1, -1])
@@ -88,7 +88,7 @@ def _words(keys: Packed, longest: int) -> NDArray[np.uint64]:
 
 
 def _hashes(rows: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A number for each row, by multiplication and shifts as in SplitMix64."""
+    """Return a number for each row, by multiplication and shifts as in SplitMix64."""
     hashes = np.zeros(len(rows), np.uint64)
     for column in rows.T:
         hashes = (hashes ^ column) * np.uint64(0x9E3779B97F4A7C15)

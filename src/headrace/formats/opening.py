@@ -26,7 +26,7 @@ _ORIGINALS = {"mnist": MNIST, "cifar10": CIFAR10, "cifar100": CIFAR100}
 def open_dataset(
     path: str | os.PathLike[str], *, images: bool = True, fields: bool = True, train: bool = True
 ) -> Dataset[Any]:
-    """The dataset at a path: the format is told from the names of the files.
+    """Return the dataset at a path: the format is told from the names of the files.
 
     Args:
         path: a tar, TFRecord, LMDB, Parquet, .npy, Arrow or CSV file, or a pattern of several; a folder of such
@@ -89,12 +89,12 @@ def _format_of_file(path: Path) -> str | None:
 
 
 def _format_of_address(path: str) -> str | None:
-    """The format that the name of a file far away tells of; what a query asks is no part of it."""
+    """Return the format that the name of a file far away tells of; what a query asks is no part of it."""
     return _format_of_file(Path(path.partition("?")[0].rpartition("/")[2]))
 
 
 def _files_at(path: str) -> list[str]:
-    """The files of one format that lie at an address, if it is one of a folder; else the address itself."""
+    """Return the files of one format that lie at an address, if it is one of a folder; else the address itself."""
     from headrace.io.remote import find_remote, is_remote_folder  # for these alone
 
     if _format_of_address(path) is not None or not is_remote_folder(path):
@@ -150,7 +150,7 @@ def open_up_to_damage(path: str) -> Dataset[Any] | None:
 
 
 def image_fields(dataset: Dataset[Any]) -> list[str | None]:
-    """The fields of a sample that hold an encoded image; None for a sample that is one itself."""
+    """Return the fields of a sample that hold an encoded image; None for a sample that is one itself."""
     if not len(dataset):
         return []
     sample = dataset[0]

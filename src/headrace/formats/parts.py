@@ -58,12 +58,12 @@ class Parts:
         return int(self._stops[-1]) if len(self._stops) else 0
 
     def find(self, index: int) -> tuple[int, int]:
-        """The part, and the row in it, of an index in [0, len)."""
+        """Return the part, and the row in it, of an index in [0, len)."""
         part = int(np.searchsorted(self._stops, index, side="right"))
         return part, index - int(self._starts[part])
 
     def locate(self, indices: NDArray[np.int64]) -> Located:
-        """The parts, and the rows in them, of indices in [0, len), shape (n,), int64."""
+        """Return the parts, and the rows in them, of indices in [0, len), shape (n,), int64."""
         if len(self.lengths) < 2 or not len(indices):
             return Located([0], np.zeros(len(indices), np.int64), indices)
         parts = np.searchsorted(self._stops, indices, side="right")

@@ -41,11 +41,11 @@ class _IndexedFile:
         self._index: Index | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """An index that is kept in a file is read from there again."""
+        """Return an index that is kept in a file is read from there again."""
         return vars(self) | {"_index": None if self._index is None or self._index.path else self._index}
 
     def table(self, name: str) -> NDArray[Any]:
-        """A table of the index."""
+        """Return a table of the index."""
         index = self._index
         if index is None:
             index = self._index = open_index(self._source, self._format)
@@ -100,7 +100,7 @@ class RecordFiles:
         self.parts = Parts(self._count(index_format, counted, fewer, progress=progress))
 
     def table(self, number: int, name: str) -> NDArray[Any]:
-        """A table of the index of a file."""
+        """Return a table of the index of a file."""
         return self._indexed[number].table(name)
 
     def rows(self, name: str, located: Located) -> NDArray[Any]:
@@ -112,7 +112,7 @@ class RecordFiles:
     def read(
         self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], *, verify: bool = True
     ) -> Packed:
-        """The bytes of records, end to end.
+        """Return the bytes of records, end to end.
 
         Args:
             located: in which files they are.
@@ -138,7 +138,7 @@ class RecordFiles:
     def read_each(
         self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], *, verify: bool = True
     ) -> list[bytes]:
-        """The bytes of each record, without a copy of all before; for the arguments and errors see `read`."""
+        """Return the bytes of each record, without a copy of all before; for the arguments and errors see `read`."""
         with self._waits.reading():
             ranges = self._ranges(located, records)
             if verify:
@@ -146,7 +146,7 @@ class RecordFiles:
             return kernels.active().slice_ranges(*ranges)
 
     def read_one(self, part: int, row: int, index: int, *, verify: bool = True) -> bytes:
-        """The bytes of one record.
+        """Return the bytes of one record.
 
         Args:
             part: the number of its file.
@@ -168,7 +168,7 @@ class RecordFiles:
         return content.tobytes()
 
     def reads_ahead(self) -> bool:
-        """Whether it is worth to say early what will be read: where files are far away, or not in memory."""
+        """Return whether it is worth to say early what will be read: where files are far away, or not in memory."""
         return self._waits.lately or not self._is_local
 
     def will_need(self, located: Located, records: NDArray[Any]) -> None:

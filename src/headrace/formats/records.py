@@ -41,14 +41,14 @@ class RecordDataset(Dataset[Any]):
 
     @abstractmethod
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
-        """The records at the indices, shape (n,), int64, each in [0, len(self))."""
+        """Return the records at the indices, shape (n,), int64, each in [0, len(self))."""
 
     @abstractmethod
     def where(self, index: int) -> str:
         """In which file a record lies, and where in it, for the texts of errors."""
 
     def read_record(self, index: int) -> bytes:
-        """One record, of an index in [0, len(self))."""
+        """Return one record, of an index in [0, len(self))."""
         return self.read_records(np.array([index]))[0]
 
     def __getitem__(self, index: int, /) -> Any:
@@ -56,12 +56,12 @@ class RecordDataset(Dataset[Any]):
         return self._decoded(self.read_record(position), position)
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
-        """The samples at the indices."""
+        """Return the samples at the indices."""
         positions = check_indices(np.array(indices, np.int64), len(self))
         return self._decoded_all(self.read_records(positions), positions)
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
-        """The batch of the samples at the indices, shape (n,), int64; without `decode` a list of bytes."""
+        """Return the batch of the samples at the indices, shape (n,), int64; without `decode` a list of bytes."""
         indices = check_indices(indices, len(self))
         records = self.read_records(indices)
         if self.decode is None:
@@ -74,7 +74,7 @@ class RecordDataset(Dataset[Any]):
         return layout_after(self.decode, None) if field is None and self.decode is not None else None
 
     def releases_gil(self) -> bool:
-        """Whether records are read, and decoded, in several threads at the same time."""
+        """Return whether records are read, and decoded, in several threads at the same time."""
         return self.decode is None or bool(getattr(self.decode, "releases_gil", False))
 
     def _decoded_all(self, records: list[bytes], indices: NDArray[np.int64]) -> list[Any]:

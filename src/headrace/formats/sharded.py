@@ -23,11 +23,11 @@ class Part(Protocol):
     """Rows that are read together. All parts of a dataset are of one class."""
 
     def row(self, row: int) -> Any:
-        """The sample in a row."""
+        """Return the sample in a row."""
 
     @classmethod
     def gather(cls, parts: Sequence[Self], located: Located, indices: NDArray[np.int64]) -> Any:
-        """The batch of some rows.
+        """Return the batch of some rows.
 
         Args:
             parts: those of `located`.
@@ -54,11 +54,11 @@ class PartedDataset(Dataset[Any], Generic[P]):
         return opened.row(row)
 
     def releases_gil(self) -> bool:
-        """Whether rows are read without the GIL for most of the time: they are."""
+        """Return whether rows are read without the GIL for most of the time: they are."""
         return True
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
-        """The batch of the samples at the indices, shape (n,), int64."""
+        """Return the batch of the samples at the indices, shape (n,), int64."""
         indices = check_indices(indices, len(self))
         located = self._parts.locate(indices)
         parts = self._open(located.parts)
@@ -66,4 +66,4 @@ class PartedDataset(Dataset[Any], Generic[P]):
 
     @abstractmethod
     def _open(self, parts: list[int]) -> Sequence[P]:
-        """The parts of these numbers."""
+        """Return the parts of these numbers."""

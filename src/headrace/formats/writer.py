@@ -53,12 +53,12 @@ class Records:
 
     @classmethod
     def of(cls, first: int, records: Sequence[bytes]) -> Records:
-        """The records as one block, whatever they are."""
+        """Return the records as one block, whatever they are."""
         sizes = np.fromiter(map(len, records), np.int64, len(records))
         return cls(first, sizes, np.frombuffer(b"".join(records), np.uint8))
 
     def cut(self, start: int, stop: int) -> Records:
-        """The samples from the start-th to before the stop-th."""
+        """Return the samples from the start-th to before the stop-th."""
         before, inside = int(self.sizes[:start].sum()), int(self.sizes[start:stop].sum())
         return Records(self.first + start, self.sizes[start:stop], self.data[before : before + inside], self.kinds)
 
@@ -84,7 +84,7 @@ class Table:
     kinds: dict[str, str]
 
     def cut(self, start: int, stop: int) -> Table:
-        """The samples from the start-th to before the stop-th."""
+        """Return the samples from the start-th to before the stop-th."""
         columns = {name: column[start:stop] for name, column in self.columns.items()}
         return Table(self.first + start, self.sizes[start:stop], columns, self.kinds)
 
@@ -145,7 +145,7 @@ class OutputFormat(Protocol):
     def marks_any_time(self) -> bool: ...  # noqa: D102
 
     def encode(self, columns: Columns, first: int) -> Chunk:
-        """The samples as the format has them.
+        """Return the samples as the format has them.
 
         Args:
             columns: the fields of some samples.
@@ -207,7 +207,7 @@ class FileWriter:
 
 
 def call_lone_values_data(columns: Columns) -> Columns:
-    """The columns under the names that they have in files: a value without a name is called "data".
+    """Return the columns under the names that they have in files: a value without a name is called "data".
 
     Raises:
         ArgumentError: another field is called so.
@@ -221,7 +221,7 @@ def call_lone_values_data(columns: Columns) -> Columns:
 
 
 def name_kinds(kinds: Mapping[str, str]) -> dict[str, str]:
-    """The kinds of a table, from the types of its columns: the columns themselves are one of them."""
+    """Return the kinds of a table, from the types of its columns: the columns themselves are one of them."""
     return {"the fields": ", ".join(map(repr, kinds)), **{f"field {name!r}": kind for name, kind in kinds.items()}}
 
 
@@ -243,7 +243,7 @@ def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
 
 
 def payload(columns: Columns) -> NDArray[np.int64]:
-    """The bytes of the values of each sample, shape (n,)."""
+    """Return the bytes of the values of each sample, shape (n,)."""
     count = len(next(iter(columns.values())))
     total = np.zeros(count, np.int64)
     for column in columns.values():

@@ -41,7 +41,7 @@ class Adapter(Protocol):
     """What headrace needs to know of a framework's arrays."""
 
     def owns(self, value: object) -> bool:
-        """Whether the value is an array of this framework."""
+        """Return whether the value is an array of this framework."""
 
     def own_all(self, values: Sequence[Any]) -> bool:
         """Return whether all values are, of which the first is one."""
@@ -53,10 +53,10 @@ class Adapter(Protocol):
         """Return why the value has no batch, and what has; nothing where that is not known."""
 
     def to_numpy(self, value: Any) -> NDArray[Any] | None:
-        """The value's memory as an ndarray, without a copy; None where it has none that NumPy can see."""
+        """Return the value's memory as an ndarray, without a copy; None where it has none that NumPy can see."""
 
     def from_numpy(self, array: NDArray[Any], like: Any) -> Any:
-        """The ndarray as an array of this framework and of the kind of `like`, without a copy if possible."""
+        """Return the ndarray as an array of this framework and of the kind of `like`, without a copy if possible."""
 
     def from_numbers(self, array: NDArray[Any]) -> Any:
         """Return a batch of numbers as an array of this framework, if it has the dtype, else as it is."""
@@ -65,17 +65,17 @@ class Adapter(Protocol):
         """Return the values, of equal shape, along a new first dimension, by the framework's own rules for dtypes."""
 
     def row(self, value: Any, index: int) -> Any:
-        """The row at the index."""
+        """Return the row at the index."""
 
     def take(self, value: Any, indices: NDArray[np.int64]) -> Any:
-        """The rows at the indices. Asked where `to_numpy` is None."""
+        """Return the rows at the indices. Asked where `to_numpy` is None."""
 
 
 _OF_NO_FRAMEWORK = frozenset((np.ndarray, bool, int, float, complex, str, bytes))
 
 
 def find(value: object) -> Adapter | None:
-    """The adapter that owns the value, or None.
+    """Return the adapter that owns the value, or None.
 
     >>> find(np.zeros(3)).__name__
     'headrace.frameworks.numpy'
@@ -162,7 +162,7 @@ def framework_of(value: object) -> tuple[str, NDArray[Any]] | None:
 
 
 def rebuild(framework: str, array: NDArray[Any]) -> Any:
-    """An array of the framework in the memory of an ndarray that `framework_of` gave, or of one like it.
+    """Return an array of the framework in the memory of an ndarray that `framework_of` gave, or of one like it.
 
     >>> rebuild("numpy", np.zeros(2))
     array([0., 0.])
@@ -183,7 +183,7 @@ def _is_imported(module: str) -> bool:
 
 
 def can_pin() -> bool:
-    """Whether tensors can be put into page-locked memory: torch is in use and has a GPU."""
+    """Return whether tensors can be put into page-locked memory: torch is in use and has a GPU."""
     if not _is_imported("torch"):
         return False
     from headrace.frameworks import torch
@@ -192,7 +192,7 @@ def can_pin() -> bool:
 
 
 def pin(value: object) -> object:
-    """The value in page-locked memory if it is a torch tensor, else itself."""
+    """Return the value in page-locked memory if it is a torch tensor, else itself."""
     from headrace.frameworks import torch
 
     return torch.pin(value) if torch.owns(value) else value
@@ -209,13 +209,13 @@ def is_channels_last(value: object) -> bool:
 
 
 def is_iterable_dataset(dataset: object) -> bool:
-    """Whether the dataset is a torch IterableDataset."""
+    """Return whether the dataset is a torch IterableDataset."""
     torch_data = sys.modules.get("torch.utils.data")
     return torch_data is not None and isinstance(dataset, torch_data.IterableDataset)
 
 
 def is_torch_data(dataset: object) -> bool:
-    """Whether the dataset is of one of torch's classes, or a tensor."""
+    """Return whether the dataset is of one of torch's classes, or a tensor."""
     if not _is_imported("torch"):
         return False
     from headrace.frameworks import torch

@@ -45,7 +45,7 @@ def check_generator(generator: object) -> None:
 
 
 def is_generator(value: object) -> bool:
-    """Whether the value is a random generator whose state `generator_state` knows."""
+    """Return whether the value is a random generator whose state `generator_state` knows."""
     return isinstance(value, random.Random | np.random.Generator | np.random.RandomState) or _is_torch(value)
 
 
@@ -150,14 +150,14 @@ def restore_generator(generator: Any, state: dict[str, Any] | None) -> None:
 
 
 def _listed(state: Any) -> Any:
-    """A state of NumPy's with lists in place of arrays."""
+    """Return a state of NumPy's with lists in place of arrays."""
     if isinstance(state, dict):
         return {name: _listed(value) for name, value in state.items()}
     return state.tolist() if isinstance(state, np.ndarray | np.generic) else state
 
 
 def _arrayed(state: Any) -> Any:
-    """The same with arrays again."""
+    """Return the same with arrays again."""
     if isinstance(state, dict):
         return {name: _arrayed(value) for name, value in state.items()}
     return np.array(state, np.uint64) if isinstance(state, list) else state
@@ -179,7 +179,7 @@ def seed_globals(seed: int, *, devices: bool = True) -> None:
 
 
 def global_states() -> tuple[Any, ...]:
-    """The states of these generators: equal before and after what has not drawn from them.
+    """Return the states of these generators: equal before and after what has not drawn from them.
 
     >>> before = global_states()
     >>> global_states() == before, random.random() < 1, global_states() == before
@@ -281,7 +281,7 @@ class private_globals(kept_globals):  # noqa: N801 - a context manager reads lik
 
 
 def _torch_state() -> bytes | None:
-    """The state of torch's global generator; None where torch is not in use."""
+    """Return the state of torch's global generator; None where torch is not in use."""
     if sys.modules.get("torch") is None:
         return None
     from headrace.frameworks import torch

@@ -34,7 +34,7 @@ _WIDEST = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}  # bytes of a dtype, by its 
 
 
 def owns(value: object) -> bool:
-    """Whether the value is a JAX array (a traced one is refused later, by JAX's own error)."""
+    """Return whether the value is a JAX array (a traced one is refused later, by JAX's own error)."""
     return isinstance(value, jax.Array)
 
 
@@ -54,7 +54,7 @@ def explain(value: object) -> str:  # noqa: ARG001 - an adapter's face
 
 
 def to_numpy(value: jax.Array) -> NDArray[Any] | None:
-    """The array's memory, read-only, where all of it is on the host and NumPy knows its dtype."""
+    """Return the array's memory, read-only, where all of it is on the host and NumPy knows its dtype."""
     if jnp.issubdtype(value.dtype, jax.dtypes.extended):  # random keys
         return None
     if not value.is_fully_addressable or any(device.platform != "cpu" for device in value.devices()):
@@ -63,7 +63,7 @@ def to_numpy(value: jax.Array) -> NDArray[Any] | None:
 
 
 def from_numpy(array: NDArray[Any], like: jax.Array) -> jax.Array:  # noqa: ARG001 - an adapter's face
-    """The array as a JAX array. On a CPU it shares the memory, which JAX keeps alive meanwhile."""
+    """Return the array as a JAX array. On a CPU it shares the memory, which JAX keeps alive meanwhile."""
     return jax.device_put(array, may_alias=True)
 
 
@@ -93,20 +93,20 @@ def reduce(value: jax.Array) -> tuple[Any, ...] | None:
 
 
 def rebuild(array: NDArray[Any]) -> jax.Array:
-    """The JAX array that `reduce` took apart, in the array's memory if possible."""
+    """Return the JAX array that `reduce` took apart, in the array's memory if possible."""
     return jax.device_put(array, may_alias=True)
 
 
 def stack(values: list[jax.Array]) -> jax.Array:
-    """The arrays along a new first dimension."""
+    """Return the arrays along a new first dimension."""
     return jnp.stack(values)
 
 
 def row(value: jax.Array, index: int) -> jax.Array:
-    """The row at the index."""
+    """Return the row at the index."""
     return value[index]
 
 
 def take(value: jax.Array, indices: NDArray[np.int64]) -> jax.Array:
-    """The rows at the indices."""
+    """Return the rows at the indices."""
     return value[jnp.asarray(indices)]

@@ -54,7 +54,7 @@ _NUMPYS_OWN = {getattr(torch, name, None) for name in _NAMES}
 
 
 def owns(value: object) -> bool:
-    """Whether the value is a torch tensor."""
+    """Return whether the value is a torch tensor."""
     return isinstance(value, torch.Tensor)
 
 
@@ -78,7 +78,7 @@ def explain(value: torch.Tensor) -> str:
 
 
 def to_numpy(value: Any) -> NDArray[Any] | None:
-    """The tensor's memory, where it is dense, on the host and outside the autograd graph."""
+    """Return the tensor's memory, where it is dense, on the host and outside the autograd graph."""
     if value.device.type != "cpu" or value.layout is not torch.strided or value.requires_grad:
         return None
     try:
@@ -91,7 +91,7 @@ def to_numpy(value: Any) -> NDArray[Any] | None:
 
 
 def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:  # noqa: ARG001 - an adapter's face
-    """The array as a tensor that shares its memory."""
+    """Return the array as a tensor that shares its memory."""
     return rebuild(array)
 
 
@@ -174,22 +174,22 @@ def rebuild_in_order(array: NDArray[Any], order: list[int]) -> torch.Tensor:
 
 
 def stack(values: list[torch.Tensor]) -> torch.Tensor:
-    """The tensors along a new first dimension."""
+    """Return the tensors along a new first dimension."""
     return torch.stack(values)
 
 
 def row(value: torch.Tensor, index: int) -> torch.Tensor:
-    """The row at the index, a view."""
+    """Return the row at the index, a view."""
     return value[index]
 
 
 def take(value: torch.Tensor, indices: NDArray[np.int64]) -> torch.Tensor:
-    """The rows at the indices."""
+    """Return the rows at the indices."""
     return value[torch.from_numpy(indices.copy()).to(value.device)]
 
 
 def can_pin() -> bool:
-    """Whether there is a GPU that reads page-locked memory."""
+    """Return whether there is a GPU that reads page-locked memory."""
     return bool(torch.cuda.is_available())
 
 
@@ -200,12 +200,12 @@ def pin(value: Any) -> torch.Tensor:
 
 
 def is_generator(value: object) -> bool:
-    """Whether the value is a torch random generator."""
+    """Return whether the value is a torch random generator."""
     return isinstance(value, torch.Generator)
 
 
 def draw_seed(generator: Any) -> int:
-    """A seed below 2**63, drawn as torch's DataLoader draws its base seed."""
+    """Return a seed below 2**63, drawn as torch's DataLoader draws its base seed."""
     return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
 
 
@@ -233,7 +233,7 @@ def restore(found: bytes, generator: Any = None) -> None:
 
 
 def is_data(dataset: object) -> bool:
-    """Whether the dataset is of one of torch's classes, or a tensor."""
+    """Return whether the dataset is of one of torch's classes, or a tensor."""
     return isinstance(dataset, torch.Tensor | torch.utils.data.Dataset)
 
 

@@ -58,14 +58,14 @@ _TURNS = np.array(
 
 
 def begins_encoded(functions: Sequence[Step]) -> bool:
-    """Whether the first of the functions is a Decode that gives all images as many channels."""
+    """Return whether the first of the functions is a Decode that gives all images as many channels."""
     first = next(flat_steps(functions), None)
     decodes_to = None if first is None else capability(first[1], "decodes_to")
     return decodes_to is not None and decodes_to()[0] is not None
 
 
 def become_one_size(functions: Sequence[Step]) -> bool:
-    """Whether encoded images of any sizes come out of the functions in one size, by a recipe."""
+    """Return whether encoded images of any sizes come out of the functions in one size, by a recipe."""
     if not begins_encoded(functions):
         return False
     for _, function in list(flat_steps(functions))[1:]:
@@ -83,7 +83,7 @@ def _say_which(error: Exception, row: int) -> None:
 def make_batch(
     files: Sequence[Any], functions: Sequence[Step], annotate: Callable[[Exception, int], None] = _say_which
 ) -> Any:
-    """The batch that functions make of encoded images; None where a recipe does not give them one size.
+    """Return the batch that functions make of encoded images; None where a recipe does not give them one size.
 
     Args:
         files: the encoded images.
@@ -165,7 +165,7 @@ class _Work:
                 self._files.append(as_bytes(data))
 
     def file(self, row: int) -> bytes:
-        """The bytes of an image."""
+        """Return the bytes of an image."""
         return self._files[row]
 
     @contextmanager
@@ -188,7 +188,7 @@ class _Work:
         return all(map(self._take_other, others))
 
     def _find_jpegs(self) -> list[_Jpeg]:
-        """The images whose sizes and colours their headers tell."""
+        """Return the images whose sizes and colours their headers tell."""
         jpegs = []
         for row, header in enumerate(kernels.active().jpeg_headers(self._files).tolist()):
             height, width, components, orientation = header
@@ -288,7 +288,7 @@ class _Jpegs:
 
 
 def _as_it_is(extents: NDArray[np.int64]) -> Scaling:
-    """All of each image, at its size."""
+    """Return all of each image, at its size."""
     boxes = np.zeros((len(extents), 4))
     boxes[:, 2:] = extents
     return Scaling(np.zeros(len(extents), np.int32), boxes, extents.astype(np.int32))

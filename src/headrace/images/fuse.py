@@ -80,7 +80,7 @@ def make_rows(recipe: Recipe, images: NDArray[np.uint8], rows: NDArray[np.int64]
 
 
 def flat_steps(functions: Sequence[Step]) -> Iterator[Step]:
-    """The functions with those of each Compose in its place."""
+    """Yield the functions with those of each Compose in its place."""
     for path, function in functions:
         inner = capability(function, "steps")
         if inner is None:
@@ -122,7 +122,7 @@ class Writer:
     def write(
         self, images: NDArray[Any], count: int, steps: list[Step], layout: str | None
     ) -> tuple[Recipe | None, int]:
-        """The recipe of so many of the images, None if there can be none, and how many steps it expresses."""
+        """Return the recipe of so many of the images, None if there can be none, and how many steps it expresses."""
         found = present_place(count)
         if found is None:
             return _write_anew(images, count, steps, layout)
@@ -150,7 +150,7 @@ class _Written(NamedTuple):
     number: int
 
     def holds(self, place: tuple[int, int], images: NDArray[Any], steps: list[Step]) -> bool:
-        """Whether it would be written again at this place for these images, by these steps as they are now."""
+        """Return whether it would be written again at this place for these images, by these steps as they are now."""
         return (
             place == self.place
             and images.shape[1:] == self.shape
@@ -181,7 +181,7 @@ def _write_anew(images: NDArray[Any], count: int, steps: list[Step], layout: str
 
 
 def _begin(images: NDArray[Any], count: int, first: Any, layout: str | None) -> Recipe | None:
-    """An empty recipe, if the first function is one for these images."""
+    """Return an empty recipe, if the first function is one for these images."""
     if images.dtype != "uint8" or capability(first, "lower") is None:
         return None
     try:
@@ -194,7 +194,7 @@ def _begin(images: NDArray[Any], count: int, first: Any, layout: str | None) -> 
 
 @lru_cache(16)
 def _extents(count: int, height: int, width: int) -> NDArray[np.int64]:
-    """The same height and width for each of `count` images; nobody writes to it."""
+    """Return the same height and width for each of `count` images; nobody writes to it."""
     return np.tile(np.array([height, width], np.int64), (count, 1))
 
 
@@ -210,13 +210,13 @@ def _write(recipe: Recipe, path: tuple[int, ...], function: Any, known: str | No
 
 
 def _fits(recipe: Recipe, function: Any, known: str | None) -> bool:
-    """Whether a transform sees the images as the recipe does, or in any case the same."""
+    """Return whether a transform sees the images as the recipe does, or in any case the same."""
     any_will_do = function.layout is None and not function.uses_layout
     return any_will_do or recipe.fits(function.layout, known)
 
 
 def _write_by_size(recipe: Recipe, function: Any, known: str | None, lower: Callable[[Recipe], object]) -> bool:
-    """The same for images of several sizes, those of one size at a time."""
+    """Return the same for images of several sizes, those of one size at a time."""
     sizes, which = np.unique(recipe.sizes, axis=0, return_inverse=True)
     parts = []
     for number in range(len(sizes)):

@@ -17,7 +17,7 @@ _TORCHVISIONS = {"nearest-exact": "nearest"}  # its plain nearest is another one
 
 
 def check_interpolation(interpolation: Any, allowed: Sequence[str]) -> str:
-    """The name of an interpolation.
+    """Return the name of an interpolation.
 
     Args:
         interpolation: that name, or torchvision's name or constant, or Pillow's constant.

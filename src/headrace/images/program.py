@@ -101,7 +101,7 @@ class Recipe:
         return (self.channels, height, width) if self.axes.channels == 1 else (height, width, self.channels)
 
     def fits(self, layout: str | None, known: str | None) -> bool:
-        """Whether a transform sees the images as this recipe does.
+        """Return whether a transform sees the images as this recipe does.
 
         Args:
             layout: that of the transform, or None.
@@ -120,7 +120,7 @@ class Recipe:
         return self._places is None and self._scaling is None and self.uniform
 
     def again(self, extents: NDArray[np.int64], draw: Draw) -> Recipe:
-        """A general recipe for another batch.
+        """Return a general recipe for another batch.
 
         Args:
             extents: the same height and width as those of its own images, shape (n, 2), int64.
@@ -138,7 +138,7 @@ class Recipe:
         return copy
 
     def part(self, rows: NDArray[np.int64]) -> Recipe:
-        """The recipe of some of the images, to be written to and taken in again."""
+        """Return the recipe of some of the images, to be written to and taken in again."""
         scaling = None if self._scaling is None else self._scaling.part(rows)
         places, extents, size = self._settle()[rows], self._extents[rows], _common(self.sizes[rows])
         part = self._copy(_extents=extents, _places=places, _scaling=scaling, size=size)
@@ -303,7 +303,7 @@ class Recipe:
         self._table = None
 
     def _settle(self) -> NDArray[np.int32]:
-        """The places that the moves lead to, once they are made."""
+        """Return the places that the moves lead to, once they are made."""
         places = np.empty((len(self), 8), np.int32) if self._places is None else self._places
         if self._moves:
             indices = np.arange(len(self)) if self._draw is None else self._draw.indices
@@ -324,14 +324,14 @@ def _padded_lines(extent: int, around: int, mode: Any) -> NDArray[np.int32]:
 
 
 def channels_last(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-    """The images as (n, height, width, channels), a view."""
+    """Return the images as (n, height, width, channels), a view."""
     if axes.channels is None:
         return images[..., np.newaxis]
     return images.transpose(0, 2, 3, 1) if axes.channels == 1 else images
 
 
 def _common(sizes: NDArray[np.int64]) -> tuple[Any, Any]:
-    """The height and the width in sizes, shape (n, 2): an integer, or all of them where they differ."""
+    """Return the height and the width in sizes, shape (n, 2): an integer, or all of them where they differ."""
     if len(sizes) and (sizes == sizes[:1]).all():
         height, width = sizes[0].tolist()
         return height, width

@@ -61,7 +61,7 @@ def unchanged(channels: int) -> Values:
 
 @lru_cache(64)
 def filled(values: Values, value: Any) -> Values | None:
-    """The values where new pixels have this one; None if there are others already, or they cannot have it."""
+    """Return the values where new pixels have this one; None if there are others already, or they cannot have it."""
     fill = np.empty(len(values.table), values.table.dtype)
     try:
         fill[:] = np.asarray(value, fill.dtype)

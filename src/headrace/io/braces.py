@@ -11,7 +11,7 @@ _LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?")
 
 
 def expand_braces(name: str) -> list[str]:
-    """The names that braces stand for, each once and in order, as bash expands them.
+    """Return the names that braces stand for, each once and in order, as bash expands them.
 
     >>> expand_braces("{a,b}-{8..10}.tar")
     ['a-8.tar', 'a-9.tar', 'a-10.tar', 'b-8.tar', 'b-9.tar', 'b-10.tar']
@@ -50,7 +50,7 @@ def _choices(text: str) -> list[str] | None:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that are in no further braces."""
+    """Return the parts between commas that are in no further braces."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter == "{") - (letter == "}")

@@ -54,7 +54,7 @@ class BlockCache:
             pass
 
     def read(self, name: str, number: int, length: int) -> bytes | None:
-        """The content of a block, if it is there and sound."""
+        """Return the content of a block, if it is there and sound."""
         path = self._path(name, number)
         try:
             found = read_regular(path, BLOCK + _CRC_BYTES)

@@ -114,7 +114,7 @@ class Unpacked:
         self._packed.close()
 
     def read(self, length: int) -> bytes:
-        """The next bytes, as many as are asked for but at the end.
+        """Return the next bytes, as many as are asked for but at the end.
 
         Raises:
             CorruptDataError: the compressed data are damaged, or cut short.
@@ -146,7 +146,7 @@ class Unpacked:
         return Window(self._read_at, most=most)
 
     def _read_at(self, start: int, length: int) -> NDArray[np.uint8]:
-        """The bytes at an offset that is not before the last one."""
+        """Return the bytes at an offset that is not before the last one."""
         passed = start - self._start - len(self._kept)
         while passed > 0:
             part = self.read(min(passed, _AT_ONCE))
@@ -206,12 +206,12 @@ def most_unpacked(source: Source) -> int:
 
 
 def is_packed_name(path: str) -> bool:
-    """Whether a name says that its file is compressed: what lies far away is looked into only then."""
+    """Return whether a name says that its file is compressed: what lies far away is looked into only then."""
     return path.partition("?")[0].lower().endswith(_ENDINGS)
 
 
 def check_bytes(name: str, value: Any) -> int:
-    """A number of bytes that a user gave.
+    """Return a number of bytes that a user gave.
 
     Raises:
         ArgumentError: it is none.

@@ -81,7 +81,7 @@ class Window:
 
 
 def windows(source: Source) -> Iterator[Window]:
-    """One window of a file, again and again until one has come to its end."""
+    """Return one window of a file, again and again until one has come to its end."""
     size = source.identity.size
 
     def read(start: int, length: int) -> NDArray[np.uint8]:
@@ -91,7 +91,7 @@ def windows(source: Source) -> Iterator[Window]:
 
 
 def read_through(window: Window) -> Iterator[Window]:
-    """The window, again and again until one has come to the end."""
+    """Yield the window, again and again until one has come to the end."""
     while not window.ended:
         yield window
 

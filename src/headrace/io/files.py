@@ -21,7 +21,7 @@ _AT_ONCE = 64  # files that are open at the same time, where there are descripto
 
 
 def read_files(paths: Sequence[str], options: RemoteOptions | None = None) -> list[bytes]:
-    """The content of each of the files: as much as it had when it was opened.
+    """Return the content of each of the files: as much as it had when it was opened.
 
     Args:
         paths: of files of this machine; or with options, addresses too.
@@ -66,7 +66,7 @@ def _read(paths: Sequence[str]) -> list[bytes]:
 
 
 def _content(file: int, path: str) -> bytes:
-    """All bytes of a file, but not those that are written to it meanwhile, of which there may be no end."""
+    """Return all bytes of a file, but not those that are written to it meanwhile, of which there may be no end."""
     try:
         size = os.fstat(file).st_size
         parts = [os.read(file, size)]

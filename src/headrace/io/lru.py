@@ -45,7 +45,7 @@ class Recent(Generic[T]):
         return len(self._entries)
 
     def get(self, key: Hashable, make: Callable[[], tuple[T, int]]) -> T:
-        """The value of a key.
+        """Return the value of a key.
 
         Args:
             key: which.

@@ -18,7 +18,7 @@ _LIMITS = {"cgroup2": ("memory.max", "memory.high"), "cgroup": ("memory.limit_in
 
 
 def total_memory(proc: str = "/proc/self") -> int:
-    """The memory of the machine, or what the process may use of it, in bytes.
+    """Return the memory of the machine, or what the process may use of it, in bytes.
 
     That is the least of the limits of its control group and of all groups above that, as containers, SLURM and
     systemd set them.

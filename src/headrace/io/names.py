@@ -17,10 +17,10 @@ def file_name(name: str, digest: str, ending: str = "") -> str:
 
 
 def cache_folder(name: str) -> Path:
-    """The folder of that name for what can be made anew: in `headrace`, below $XDG_CACHE_HOME or `~/.cache`."""
+    """Return the folder of that name for what can be made anew: in `headrace`, below $XDG_CACHE_HOME or `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace" / name
 
 
 def short_digest(text: str) -> str:
-    """A text as 16 characters that are others for any other text."""
+    """Return a text as 16 characters that are others for any other text."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -72,7 +72,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _open_unnamed(folder: Path) -> int | None:
-    """A descriptor of a file without a name; None where there are none."""
+    """Return a descriptor of a file without a name; None where there are none."""
     if not hasattr(os, "O_TMPFILE") or not Path("/proc/self/fd").exists():
         return None
     try:

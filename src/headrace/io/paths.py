@@ -19,7 +19,7 @@ OnePath = str | bytes | os.PathLike[Any]
 
 
 def find_paths(paths: OnePath | Iterable[OnePath]) -> list[str]:
-    """The files, or folders, that are meant.
+    """Return the files, or folders, that are meant.
 
     Args:
         paths: a path, a pattern (`*`, `?`, `[...]`, and `**` for folders at any depth; `{000..146}`, `{0..8..2}` and

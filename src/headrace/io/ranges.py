@@ -79,13 +79,13 @@ class Source(Protocol):
         """Its size and when it was written."""
 
     def read(self, offset: int, length: int) -> NDArray[np.uint8]:
-        """The bytes of a range, of which others may see the same memory: not to be written to."""
+        """Return the bytes of a range, of which others may see the same memory: not to be written to."""
 
     def read_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
-        """The bytes of many ranges, in new memory."""
+        """Return the bytes of many ranges, in new memory."""
 
     def view(self) -> NDArray[np.uint8] | None:
-        """All of its bytes, if they can be had without reading them. Valid as long as the array lives."""
+        """Return all of its bytes, if they can be had without reading them. Valid as long as the array lives."""
 
     def will_need(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
         """Begin to fetch ranges that will be read soon."""
@@ -119,7 +119,7 @@ def read_ranges(
 
 
 def split(packed: Packed) -> list[bytes]:
-    """Each of the ranges as bytes of its own.
+    """Return each of the ranges as bytes of its own.
 
     >>> split(Packed(np.frombuffer(b"headrace", np.uint8), np.array([0, 4, 4, 8])))
     [b'head', b'', b'race']

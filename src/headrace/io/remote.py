@@ -89,7 +89,7 @@ class RemoteOptions:
 
     @staticmethod
     def current() -> RemoteOptions:
-        """The options of the innermost context, or the default."""
+        """Return the options of the innermost context, or the default."""
         return (RemoteOptions._open.get() or (_DEFAULT,))[-1]
 
     def __enter__(self) -> Self:
@@ -106,12 +106,12 @@ _DEFAULT = RemoteOptions()
 
 
 def is_remote(path: object) -> bool:
-    """Whether a path is an address of another machine, or of fsspec's."""
+    """Return whether a path is an address of another machine, or of fsspec's."""
     return isinstance(path, str) and "://" in path
 
 
 def find_remote(path: str) -> list[str]:
-    """The addresses that a pattern matches, in order; what is no pattern, or is there as it is, is its own.
+    """Return the addresses that a pattern matches, in order; what is no pattern, or is there as it is, is its own.
 
     Raises:
         FileNotFoundError: it matches nothing.
@@ -133,20 +133,20 @@ def find_remote(path: str) -> list[str]:
 
 
 def is_remote_folder(path: str) -> bool:
-    """Whether there are files below an address, as there are in a folder. One of HTTP ends in a slash then."""
+    """Return whether there are files below an address, as there are in a folder. One of HTTP ends in a slash then."""
     if path.startswith(("http://", "https://")) and not path.endswith("/"):
         return False  # to find that out, all of the file would be read
     return bool(_system(path).isdir(path))
 
 
 def list_remote(path: str) -> list[str]:
-    """The addresses of all files below one, at any depth, in order."""
+    """Return the addresses of all files below one, at any depth, in order."""
     system = _system(path)
     return sorted(map(system.unstrip_protocol, system.find(path)))
 
 
 def read_remote(paths: Sequence[str], options: RemoteOptions | None) -> list[bytes]:
-    """The content of whole files, several of which are read at the same time.
+    """Return the content of whole files, several of which are read at the same time.
 
     Raises:
         FileNotFoundError: one of them is not there.
@@ -166,7 +166,7 @@ def read_remote(paths: Sequence[str], options: RemoteOptions | None) -> list[byt
 
 
 def _system(path: str) -> Any:
-    """The file system of an address."""
+    """Return the file system of an address."""
     return _connect(RemoteOptions.current(), path.partition("://")[0], os.getpid()).system
 
 
@@ -208,7 +208,7 @@ class RemoteSource:
         return f"<RemoteSource {self.path!r}: {self.identity}>"
 
     def read(self, offset: int, length: int) -> NDArray[np.uint8]:
-        """The bytes of a range."""
+        """Return the bytes of a range."""
         if offset < 0 or length < 0 or offset + length > self.identity.size:
             raise StorageError(
                 f"{self.path}: {length} bytes at {offset} were asked for, but it has {self.identity.size}"
@@ -216,7 +216,7 @@ class RemoteSource:
         return self.read_many(np.array([offset]), np.array([length])).buffer
 
     def read_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
-        """The bytes of many ranges, in new memory."""
+        """Return the bytes of many ranges, in new memory."""
         deadline = monotonic() + self._options.timeout
         self._check(deadline)
         spans = _joined(offsets, lengths)
@@ -405,7 +405,7 @@ class _Connection:
         self._is_http = scheme in ("http", "https")
 
     def read(self, path: str, start: int, stop: int, tag: str, timeout: float) -> bytes:
-        """The bytes of a span."""
+        """Return the bytes of a span."""
         if self._is_http:
             headers = {"If-Match": tag} if tag.startswith('"') else {}
             found: bytes = self._wait(self._read_http(path, start, stop, headers), timeout)
@@ -414,7 +414,7 @@ class _Connection:
         return content
 
     async def _read_http(self, path: str, start: int, stop: int, headers: dict[str, str]) -> bytes:
-        """The bytes of a span, of a server that may send more than it was asked for, or something else."""
+        """Return the bytes of a span, of a server that may send more than it was asked for, or something else."""
         system = self.system
         given = {**system.kwargs, "headers": {**system.kwargs.get("headers", {}), **headers}}
         given["headers"] |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
@@ -456,7 +456,7 @@ def _connect(options: RemoteOptions, scheme: str, process: int) -> _Connection: 
 
 
 def _is_final(error: BaseException) -> bool:
-    """Whether it would be the same again."""
+    """Return whether it would be the same again."""
     status = getattr(error, "status", None)
     cause = error.__cause__
     if isinstance(error, FileNotFoundError) and cause is not None and not isinstance(cause, FileNotFoundError):

@@ -151,7 +151,7 @@ def is_planted(path: Path, folder: Path, *trusted: int) -> bool:
 
 
 def _places(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Each folder from the root down with the one it lies in, and those that links lead to as well."""
+    """Yield each folder from the root down with the one it lies in, and those that links lead to as well."""
     resolved = folder.resolve()
     for path in (folder, resolved) if resolved != folder else (folder,):
         below = [path, *path.parents]

@@ -28,7 +28,7 @@ __all__ = ["Identity", "LocalSource", "Packed", "Source", "open_source", "option
 
 
 def open_source(path: str | bytes | os.PathLike[Any], options: RemoteOptions | None = None) -> Source:
-    """The bytes at a path.
+    """Return the bytes at a path.
 
     Args:
         path: of a local file, or an address such as `s3://bucket/name`.
@@ -46,7 +46,7 @@ def open_source(path: str | bytes | os.PathLike[Any], options: RemoteOptions | N
 
 
 def options_for(*, needed: bool) -> RemoteOptions | None:
-    """The options that are open, for a dataset that opens files far away later; None if it needs none."""
+    """Return the options that are open, for a dataset that opens files far away later; None if it needs none."""
     if not needed:
         return None
     from headrace.io.remote import RemoteOptions  # for these alone
@@ -103,13 +103,13 @@ class LocalSource:
             raise FileChangedError(f"{self.path} has changed: it was {self.identity}, and is {now}; open it again")
 
     def view(self) -> NDArray[np.uint8] | None:
-        """All bytes of the file, read-only; None where too many files are in use to map one more."""
+        """Return all bytes of the file, read-only; None where too many files are in use to map one more."""
         self.check()
         mapped = self._mapped()
         return None if mapped is None else mapped[1]
 
     def read(self, offset: int, length: int) -> NDArray[np.uint8]:
-        """The bytes of a range, read-only: a view of the file where it is mapped."""
+        """Return the bytes of a range, read-only: a view of the file where it is mapped."""
         if offset < 0 or length < 0 or offset + length > self.identity.size:
             raise StorageError(
                 f"{self.path}: {length} bytes at {offset} were asked for, but it has {self.identity.size}"
@@ -120,7 +120,7 @@ class LocalSource:
         return self._read(np.array([offset]), np.array([length])).buffer
 
     def read_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
-        """The bytes of many ranges, in new memory."""
+        """Return the bytes of many ranges, in new memory."""
         view = self.view()
         if view is None:
             return self._read(offsets, lengths)
@@ -142,7 +142,7 @@ class LocalSource:
         self._mapping = None
 
     def _mapped(self) -> tuple[mmap.mmap | None, NDArray[np.uint8]] | None:
-        """The mapping, which an empty file has none of, and its bytes; None where there can be none."""
+        """Return the mapping, which an empty file has none of, and its bytes; None where there can be none."""
         mapping = self._mapping
         if mapping is None:
             mapping = self._mapping = self._map()
@@ -158,7 +158,7 @@ class LocalSource:
         return None if mapping is None else (mapping, np.frombuffer(mapping, np.uint8))
 
     def _read(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
-        """The bytes of many ranges, without a mapping."""
+        """Return the bytes of many ranges, without a mapping."""
         bounds = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=bounds[1:])
         buffer = empty((int(bounds[-1]),), np.uint8)
@@ -170,7 +170,7 @@ class LocalSource:
 
     @contextmanager
     def _opened(self) -> Iterator[io.FileIO]:
-        """The file, closed afterwards; what fails meanwhile is told as what it means here."""
+        """Yield the file, closed afterwards; what fails meanwhile is told as what it means here."""
         try:
             with io.FileIO(open_files.opening(lambda: open_regular(self.path))) as file:
                 yield file

@@ -57,11 +57,11 @@ class Scaling(NamedTuple):
     interpolation: Interpolation = Interpolation.BILINEAR
 
     def part(self, rows: slice | NDArray[np.int64]) -> Scaling:
-        """The scaling of some of the images."""
+        """Return the scaling of some of the images."""
         return self._replace(turns=self.turns[rows], boxes=self.boxes[rows], sizes=self.sizes[rows])
 
     def row(self, number: int) -> Scaling:
-        """The scaling of one of the images."""
+        """Return the scaling of one of the images."""
         return self.part(slice(number, number + 1))
 
 

@@ -48,12 +48,12 @@ class Move(NamedTuple):
     numbers: tuple[int, ...] = ()
 
     def row(self) -> tuple[int, ...]:
-        """The row of a table."""
+        """Return the row of a table."""
         return (self.kind, signed(self.key), self.stream, self.block, *self.numbers, 0, 0, 0, 0)[:_COLUMNS]
 
 
 def signed(key: int) -> int:
-    """The int64 of the same bits as a 64-bit key.
+    """Return the int64 of the same bits as a 64-bit key.
 
     >>> signed(2**64 - 1)
     -1

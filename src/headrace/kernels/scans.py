@@ -45,7 +45,7 @@ class TarMembers(NamedTuple):
     key_lengths: NDArray[np.int64]
 
     def key_texts(self) -> list[str]:
-        """The keys as strings."""
+        """Return the keys as strings."""
         read = io.BytesIO(self.keys.tobytes()).read
         return [read(length).decode("utf-8", "surrogateescape") for length in self.key_lengths.tolist()]
 
@@ -111,7 +111,7 @@ class TarScan:
         self.samples = self._carried = 0
 
     def endings(self) -> list[bytes]:
-        """The endings found."""
+        """Return the endings found."""
         bounds = self.field_bounds[: self.fields + 1].tolist()
         return [self.field_text[start:stop].tobytes() for start, stop in pairwise(bounds)]
 

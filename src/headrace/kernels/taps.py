@@ -52,7 +52,7 @@ def taps(low: float, high: float, size: int, interpolation: Interpolation, antia
 
 
 def _nearest(start: float, step: float, size: int) -> NDArray[np.int64]:
-    """The pixel that each centre lies in. Centres are sums, as Pillow's, which decides between two."""
+    """Return the pixel that each centre lies in. Centres are sums, as Pillow's, which decides between two."""
     centres = np.full(size, step)
     centres[0] = start + 0.5 * step
     return np.add.accumulate(centres).astype(np.int64)[np.newaxis]
@@ -61,7 +61,7 @@ def _nearest(start: float, step: float, size: int) -> NDArray[np.int64]:
 def _weighed(
     start: float, step: float, size: int, extent: int, interpolation: Interpolation, spread: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The pixels around each centre and what they count, by a curve that is so many times as wide."""
+    """Return the pixels around each centre and what they count, by a curve that is so many times as wide."""
     curve, reach = (_cubic, 2 * spread) if interpolation == Interpolation.BICUBIC else (_triangle, spread)
     centres = start + (np.arange(size) + 0.5) * step
     first = np.maximum((centres - reach + 0.5).astype(np.int64), 0)

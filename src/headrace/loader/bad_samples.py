@@ -79,7 +79,7 @@ class BadSamples:
         return len(self._listed) + self._unlisted
 
     def listed(self) -> tuple[BadSample, ...]:
-        """The bad samples in the order in which they were met, each once."""
+        """Return the bad samples in the order in which they were met, each once."""
         with self._lock:
             return tuple(self._listed.values())
 

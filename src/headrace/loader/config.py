@@ -237,7 +237,7 @@ def _is_integer(value: object, *, at_least: int) -> bool:
 
 
 def is_stream(dataset: object) -> bool:
-    """Whether samples come from `__iter__`: by class, or because there is nothing else."""
+    """Return whether samples come from `__iter__`: by class, or because there is nothing else."""
     if _is_declared_stream(dataset):
         return True
     return hasattr(type(dataset), "__iter__") and not hasattr(type(dataset), "__getitem__")
@@ -306,7 +306,7 @@ def check_divides(dataset: object, given: Mapping[str, Any]) -> None:
 
 
 def check_count(name: str, value: Any) -> int:
-    """The non-negative integer that an argument of that name is.
+    """Return the non-negative integer that an argument of that name is.
 
     Raises:
         ArgumentError: it is none.

@@ -300,7 +300,7 @@ class Epochs:
         )
 
     def is_current(self, cursor: Cursor) -> bool:
-        """Whether the samples of an epoch are decided by what `find` gave: it has begun, or begins next."""
+        """Return whether the samples of an epoch are decided by what `find` gave: it has begun, or begins next."""
         return cursor.start == self._next or cursor in (*self._running, self._left, self._last)
 
     # ------------------------------------------------------------------ inner parts
@@ -312,12 +312,12 @@ class Epochs:
         return draw_seed(self._generator, of_torch=self._of_torch)
 
     def _seed_reserved(self) -> int | None:
-        """The seed of the next epoch, where an iterator has drawn it."""
+        """Return the seed of the next epoch, where an iterator has drawn it."""
         first = self._reserved[0] if self._reserved else None
         return first.epoch.seed if first is not None and first.start.seed is None else None
 
     def _current(self) -> Cursor | None:
-        """The cursor that says where the loader stands."""
+        """Return the cursor that says where the loader stands."""
         self._settle()
         for cursor in reversed(self._running):
             if cursor.trained:
@@ -380,6 +380,6 @@ def _cursor(start: Start, seed: int, length: int | None) -> Cursor:
 
 
 def _fits(cursor: Cursor, start: Start) -> bool:
-    """Whether a cursor that was reserved begins at the start."""
+    """Return whether a cursor that was reserved begins at the start."""
     drawn = cursor.epoch.seed
     return replace(cursor.start, seed=drawn) == replace(start, seed=drawn if start.seed is None else start.seed)

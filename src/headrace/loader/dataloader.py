@@ -317,7 +317,7 @@ class DataLoader(Generic[B_co]):
         return BatchIterator(self)
 
     def batch(self, step: int, epoch: int | None = None) -> B_co:
-        """The batch at a step of an epoch, without loading any other.
+        """Return the batch at a step of an epoch, without loading any other.
 
         This is how to look at the data: no epoch begins, and nothing that comes after is changed.
 
@@ -355,11 +355,11 @@ class DataLoader(Generic[B_co]):
         return delivered
 
     def _runs_foreign_code(self) -> bool:
-        """Whether a batch is made by code that may draw from the global generators: any but headrace's own."""
+        """Return whether a batch is made by code that may draw from the global generators: any but headrace's own."""
         return runs_foreign_code(self.dataset) or runs_foreign_code(self.collate_fn)
 
     def _selection(self, sampling: Sampling, cursor: Cursor, step: int) -> Selection:
-        """The samples of a batch, without moving on in a user's sampler."""
+        """Return the samples of a batch, without moving on in a user's sampler."""
         key = cursor.epoch.order_key
         if isinstance(sampling, PlanSampling):
             return sampling.at(key, step)
@@ -513,7 +513,7 @@ class DataLoader(Generic[B_co]):
         self._bad.note(found.failures, epoch.number, step)
 
     def _alone(self, found: Any, epoch: Epoch, step: int) -> Any:
-        """A batch that was asked for alone; nothing stands for one that is not there."""
+        """Return a batch that was asked for alone; nothing stands for one that is not there."""
         if not isinstance(found, Loaded):
             return found
         self._note(found, epoch, step)
@@ -552,7 +552,7 @@ class DataLoader(Generic[B_co]):
         return map_fields(frameworks.pin, batch) if self.pin_memory and frameworks.can_pin() else batch
 
     def _length(self) -> int | None:
-        """The number of samples now, where the order depends on it."""
+        """Return the number of samples now, where the order depends on it."""
         return None if self._streams or self._given_sampling is not None else len(self.dataset)
 
     def _sampling(self, length: int | None) -> Sampling:
@@ -562,7 +562,7 @@ class DataLoader(Generic[B_co]):
         return self._order.sampling(len(self.dataset) if length is None else length)
 
     def _steps(self, length: int | None) -> int:
-        """The number of batches in an epoch of so many samples."""
+        """Return the number of batches in an epoch of so many samples."""
         return len(self) if self._streams else self._sampling(length).steps()
 
     def _state(self, at: Start) -> LoaderState:

@@ -67,7 +67,7 @@ class SampledBatches:
         self._results = pool.run(self._tasks)
 
     def read(self) -> tuple[Any, int]:
-        """The next batch, and how many samples it holds.
+        """Return the next batch, and how many samples it holds.
 
         After an error, the batch that it came from is passed over. So is one all of whose samples were.
 
@@ -198,7 +198,7 @@ class StreamedBatches:
         self._results = pool.run(self._tasks)
 
     def read(self) -> tuple[Any, int]:
-        """The next batch, and how many samples it holds.
+        """Return the next batch, and how many samples it holds.
 
         An error of the stream loses no sample: those before it come with the ones after it.
 

@@ -60,7 +60,7 @@ class BatchReader:
         self._reads_many = not single and self._plan.reads_many
 
     def __call__(self, selection: Selection, key: int, step: int) -> Any:
-        """The batch of the selection, or a Loaded where samples failed and were passed over.
+        """Return the batch of the selection, or a Loaded where samples failed and were passed over.
 
         Args:
             selection: which samples.
@@ -123,7 +123,7 @@ class BatchReader:
         return self._complete(_Gapped(selection, numbers, samples, errors), key)
 
     def _complete(self, batch: _Gapped, key: int) -> Loaded:
-        """The batch without the samples that failed, or with others in their place."""
+        """Return the batch without the samples that failed, or with others in their place."""
         if self._on_error == "replace":
             try:
                 self._fill(batch, key)
@@ -192,7 +192,7 @@ class _Gapped:
 def collate(
     samples: list[Any], indices: Sequence[Any] | NDArray[np.int64], fn: Callable[[Any], Any] | None, *, single: bool
 ) -> Any:
-    """The batch of the samples, or what becomes of the only one."""
+    """Return the batch of the samples, or what becomes of the only one."""
     if fn is None:
         return samples[0] if single else default_collate(samples, indices)
     with slot(_COLLATION):

@@ -168,7 +168,7 @@ class _Place:
 
 
 def _place(frame: FrameType) -> tuple[int, int]:
-    """A frame and the instruction that it is at, without keeping the frame."""
+    """Return a frame and the instruction that it is at, without keeping the frame."""
     return id(frame), frame.f_lasti
 
 

@@ -103,5 +103,5 @@ class SampleOrder:
                 sampler.set_epoch(epoch)
 
     def _samplers(self) -> tuple[Any, ...]:
-        """The user's samplers: a batch_sampler often holds another one."""
+        """Return the user's samplers: a batch_sampler often holds another one."""
         return self.sampler, self.batch_sampler, getattr(self.batch_sampler, "sampler", None)

@@ -43,7 +43,7 @@ class WorkerSettings(Protocol):
 
 
 def make_pool(loader: WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
-    """The workers that a loader asks for.
+    """Return the workers that a loader asks for.
 
     Args:
         loader: says what they are, and how far ahead they load.
@@ -88,7 +88,7 @@ def _make_threads(maker: WorkMaker, options: PoolOptions) -> ThreadPool[Any, Any
 
 
 def uses_threads(loader: WorkerSettings, *, streams: bool) -> bool:
-    """Whether the workers of a loader are threads.
+    """Return whether the workers of a loader are threads.
 
     Args:
         loader: says what they are.
@@ -141,7 +141,7 @@ class PoolKeeper:
         self._idle: list[Pool[Any, Any]] = []
 
     def take(self, make: Callable[[], Pool[Any, Any]]) -> Pool[Any, Any]:
-        """A pool with nothing to do: one that was given back, or what `make` makes."""
+        """Return a pool with nothing to do: one that was given back, or what `make` makes."""
         with suppress(IndexError):
             while True:
                 idle = self._idle.pop()

@@ -86,7 +86,7 @@ class Meter:
             self._counters.update(counters)
 
     def snapshot(self) -> LoaderStats:
-        """The sums so far."""
+        """Return the sums so far."""
         with self._lock:
             sums = self._batches, self._samples, self._bytes, self._wait, self._consumer
             return LoaderStats(*sums, counters=dict(self._counters))

@@ -128,7 +128,7 @@ class StreamCheck:
 
 
 def _length(stream: Any) -> int | None:
-    """The length that a stream reports; None if it has none, or will not say."""
+    """Return the length that a stream reports; None if it has none, or will not say."""
     try:
         return len(stream)
     except Exception:

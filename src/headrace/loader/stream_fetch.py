@@ -108,7 +108,7 @@ class StreamReader:
         self._ended = False
 
     def __call__(self, task: StreamTask) -> Loaded:
-        """The batch of a task, with what was raised on the way from the batch before it."""
+        """Return the batch of a task, with what was raised on the way from the batch before it."""
         return self.load(task, self.read(task.epoch, task.step, task.number))
 
     def read(self, epoch: Epoch, step: int, number: int) -> _Samples:
@@ -140,7 +140,7 @@ class StreamReader:
             return collate(samples, indices, self._collate_fn, single=self._single)
 
     def _read_samples(self, epoch: Epoch) -> _Samples:
-        """The samples of the next batch."""
+        """Return the samples of the next batch."""
         number, self._number = self._number, self._number + 1
         step = number * self._workers + self._worker
         if self._seed_globals is not None:
@@ -180,7 +180,7 @@ class StreamReader:
         return before, self._sum
 
     def _goes_on_after(self, error: Exception) -> bool:
-        """Whether the stream can be asked for the sample after one that failed; if not, say why."""
+        """Return whether the stream can be asked for the sample after one that failed; if not, say why."""
         if isinstance(error, MemoryError):  # it says nothing of the sample
             return False
         if self._ended:
@@ -196,7 +196,7 @@ class StreamReader:
         return False
 
     def _numbers(self, positions: Sequence[int]) -> NDArray[np.int64]:
-        """The numbers that tell the samples apart from all others of the epoch."""
+        """Return the numbers that tell the samples apart from all others of the epoch."""
         return np.array(positions, np.int64) * self._workers + self._worker
 
 
@@ -218,7 +218,7 @@ class DealtStream:
         self._waiting: dict[int, _Samples | BaseException] = {}  # what is read before the thread that has the task asks
 
     def __call__(self, task: StreamTask) -> Loaded:
-        """The batch of a task, with what was raised on the way from the batch before it."""
+        """Return the batch of a task, with what was raised on the way from the batch before it."""
         with self._lock:
             read = self._take(task)
         if isinstance(read, BaseException):

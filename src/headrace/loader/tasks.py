@@ -48,7 +48,7 @@ class SampleTask:
         return range(self.step, self.step + (len(self.parts) or 1))
 
     def singly(self) -> list[SampleTask]:
-        """A task for each of the batches."""
+        """Return a task for each of the batches."""
         ends = accumulate(self.parts)
         selections = [self.selection[end - part : end] for end, part in zip(ends, self.parts, strict=True)]
         return [SampleTask(self.epoch, step, selection) for step, selection in zip(self.steps, selections, strict=True)]

@@ -178,7 +178,7 @@ class WorkMaker:
 
 
 def _load_together(reader: BatchReader, task: SampleTask) -> list[Any]:
-    """The batches of a task that has several; if they cannot be read at once, what becomes of each alone."""
+    """Return the batches of a task that has several; if they cannot be read at once, what becomes of each alone."""
     with suppress(Exception):  # it comes again, and then it is known of which batch
         return split(reader.read_at_once(task.selection, task.epoch.draws_key), task.parts)
     return [_load_alone(reader, single) for single in task.singly()]

@@ -19,7 +19,7 @@ __all__ = ["collate_columns", "gives_columns", "gives_samples"]
 
 
 def gives_columns(dataset: object) -> bool:
-    """Whether the dataset gives columns for a list of indices: it is one of Hugging Face's own.
+    """Return whether the dataset gives columns for a list of indices: it is one of Hugging Face's own.
 
     Nothing is imported to see that. One derived from theirs that has its own `__getitem__` is not taken for one.
     """
@@ -30,7 +30,7 @@ def gives_columns(dataset: object) -> bool:
 
 
 def gives_samples(dataset: object) -> bool:
-    """Whether the dataset is one of Hugging Face's streams, whose `__getitem__` gives a column and no sample."""
+    """Return whether the dataset is one of Hugging Face's streams, whose `__getitem__` gives a column and no sample."""
     return any(
         (cls.__module__, cls.__name__) == ("datasets.iterable_dataset", "IterableDataset")
         for cls in type(dataset).__mro__
@@ -38,7 +38,7 @@ def gives_samples(dataset: object) -> bool:
 
 
 def collate_columns(columns: Mapping[str, Any], indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Any]:
-    """The batch of samples of which the columns are known.
+    """Return the batch of samples of which the columns are known.
 
     Args:
         columns: lists, arrays or tensors, each of as many values as there are samples.
@@ -59,7 +59,7 @@ def collate_columns(columns: Mapping[str, Any], indices: Sequence[int] | NDArray
 
 
 def _collate(column: Any, indices: Sequence[int] | NDArray[np.int64]) -> Any:
-    """A column as a field of a batch; an array or tensor of numbers is one already."""
+    """Return a column as a field of a batch; an array or tensor of numbers is one already."""
     adapter = frameworks.find(column)
     if adapter is None or getattr(getattr(column, "dtype", None), "kind", "f") in "OSTU":
         return default_collate(list(column), indices)

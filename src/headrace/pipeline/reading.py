@@ -27,10 +27,10 @@ class Indexable(Protocol[T_co]):
     """Anything that counts as a dataset: a list, an array, a Dataset of any library."""
 
     def __len__(self) -> int:
-        """The number of samples."""
+        """Return the number of samples."""
 
     def __getitem__(self, index: int, /) -> T_co:
-        """The sample at an index."""
+        """Return the sample at an index."""
 
 
 def check_dataset(dataset: object, name: str = "dataset") -> None:
@@ -48,7 +48,7 @@ def check_dataset(dataset: object, name: str = "dataset") -> None:
 
 
 def check_index(index: int, length: int) -> int:
-    """The index of a sample, counted from the front.
+    """Return the index of a sample, counted from the front.
 
     Args:
         index: an integer of any kind; negative ones count from the end.

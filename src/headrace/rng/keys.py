@@ -53,7 +53,7 @@ _REPLACEMENTS = 0x48520005  # the stream of draws that choose a sample in place 
 
 
 def check_seed(seed: object) -> int:
-    """The seed as a Python integer.
+    """Return the seed as a Python integer.
 
     Raises:
         ArgumentError: it is no integer, or negative.
@@ -64,7 +64,7 @@ def check_seed(seed: object) -> int:
 
 
 def epoch_key(seed: int, epoch: int, purpose: str) -> int:
-    """The 64-bit key of one epoch, independent between seeds, epochs and purposes.
+    """Return the 64-bit key of one epoch, independent between seeds, epochs and purposes.
 
     Args:
         seed: the seed of the run, any non-negative integer.
@@ -102,13 +102,13 @@ class _SampleKeys:
         return self.batch if self.position is None else self.batch[self.position : self.position + 1]
 
     def next_stream(self) -> int:
-        """The stream of the next random step at this place."""
+        """Return the stream of the next random step at this place."""
         stream = _mix(self.path, self.count)
         self.count += 1
         return stream
 
     def next_unnamed(self) -> int:
-        """A number for a draw of one sample where only the whole batch is known.
+        """Return a number for a draw of one sample where only the whole batch is known.
 
         So it is in a `collate_fn`, and under a `__getitems__` of another library, whose samples all
         come to the same place. They draw differently, in the order in which they are read.
@@ -131,7 +131,7 @@ class _NoDraws(_SampleKeys):
 
 
 def _who_draws() -> str:
-    """The function, or the class of the transform, that has called into this file."""
+    """Return the function, or the class of the transform, that has called into this file."""
     frame = sys._getframe()  # noqa: SLF001 - the only way to know
     while frame.f_back is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
@@ -143,7 +143,7 @@ _loading: ContextVar[_SampleKeys | None] = ContextVar("headrace_sample_keys", de
 
 
 def _mix(path: int, number: int) -> int:
-    """A 32-bit hash of a path and the number of a branch (the finaliser of MurmurHash3)."""
+    """Return a 32-bit hash of a path and the number of a branch (the finaliser of MurmurHash3)."""
     word = (path * 0x9E3779B1 + number + 1) & _WORD
     word = ((word ^ (word >> 16)) * 0x85EBCA6B) & _WORD
     word = ((word ^ (word >> 13)) * 0xC2B2AE35) & _WORD
@@ -425,7 +425,7 @@ def present_place(count: int) -> tuple[tuple[int, int], Draw] | None:
 
 
 def sample_rng() -> np.random.Generator:
-    """The random generator of the sample being loaded, for a transform of your own.
+    """Return the random generator of the sample being loaded, for a transform of your own.
 
     Each call gives an independent generator, and the same one in every run with the same seed, on
     any number of workers: it follows from (seed, epoch, index, place in the chain). In a
@@ -466,7 +466,7 @@ def replacement(key: int, index: int, attempt: int, count: int) -> int:
 
 
 def default_rng() -> np.random.Generator:
-    """A NumPy generator seeded from Python's `random`: what transforms draw from outside a loader.
+    """Return a NumPy generator seeded from Python's `random`: what transforms draw from outside a loader.
 
     >>> random.seed(0)
     >>> a = default_rng().random()

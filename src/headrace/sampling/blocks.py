@@ -35,10 +35,10 @@ class Arrangement(Protocol):
         """Which of the blocks in order a position lies in."""
 
     def begin(self, place: int) -> int:
-        """The position at which the block at a place begins."""
+        """Return the position at which the block at a place begins."""
 
     def blocks(self, first: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first samples, and the sizes, of the blocks at places [first, stop)."""
+        """Return the first samples, and the sizes, of the blocks at places [first, stop)."""
 
 
 class Blocks(Protocol):
@@ -159,7 +159,7 @@ class BlockShuffled:
         self._pieces = Pieces(blocks.length)
 
     def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:
-        """The samples at positions [start, stop).
+        """Return the samples at positions [start, stop).
 
         Args:
             key: which order, below 2**64.
@@ -179,7 +179,7 @@ class BlockShuffled:
         return start, np.concatenate(parts)
 
     def _of_one_window(self, arrangement: Arrangement, key: int, start: int, stop: int) -> NDArray[np.int64]:
-        """The samples from position `start` on, to `stop` or the end of the window."""
+        """Return the samples from position `start` on, to `stop` or the end of the window."""
         window = arrangement.place(start) // self._window
         first = window * self._window
         starts, sizes = arrangement.blocks(first, min(first + self._window, self._blocks.count))
@@ -192,6 +192,6 @@ class BlockShuffled:
 
 
 def _draw(key: int, number: int, purpose: int) -> int:
-    """A 64-bit number of an epoch."""
+    """Return a 64-bit number of an epoch."""
     words = kernels.active().philox(key, np.array([number]), purpose)[0]
     return int(words[0]) | int(words[1]) << 32

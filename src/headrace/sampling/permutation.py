@@ -37,7 +37,7 @@ class Sequential:
     """
 
     def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:  # noqa: ARG002 - an order's face
-        """The samples at positions [start, stop)."""
+        """Return the samples at positions [start, stop)."""
         return np.arange(start, stop, dtype=np.int64)
 
 
@@ -58,7 +58,7 @@ class Shuffled:
         self._pieces = Pieces(length)
 
     def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:
-        """The samples at positions [start, stop).
+        """Return the samples at positions [start, stop).
 
         Args:
             key: which order, below 2**64.
@@ -86,7 +86,7 @@ class Pieces:
         self._piece: tuple[int, int, NDArray[np.int64]] = (0, 0, np.empty(0, np.int64))
 
     def indices(self, key: int, start: int, stop: int, compute: _Compute) -> NDArray[np.int64]:
-        """The samples at positions [start, stop), in memory of their own.
+        """Return the samples at positions [start, stop), in memory of their own.
 
         Args:
             key: which order.

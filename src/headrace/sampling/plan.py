@@ -22,7 +22,7 @@ class Order(Protocol):
     """An order of the samples of an epoch."""
 
     def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:
-        """The samples at positions [start, stop), for the key of an epoch."""
+        """Return the samples at positions [start, stop), for the key of an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Plan:
         return -(-self.length // self.global_batch_size)
 
     def indices(self, key: int, step: int) -> NDArray[np.int64]:
-        """The samples of this rank's batch.
+        """Return the samples of this rank's batch.
 
         A last step that does not divide by the ranks is filled up from the start of the epoch, as
         torch's DistributedSampler does, so that every rank gets as many samples.

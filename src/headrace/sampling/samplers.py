@@ -46,15 +46,15 @@ class PlanSampling:
         self._plan = plan
 
     def steps(self) -> int:
-        """The number of batches."""
+        """Return the number of batches."""
         return self._plan.steps
 
     def start(self, key: int, step: int) -> Iterator[NDArray[np.int64]]:
-        """The indices of the batches from `step` on."""
+        """Return the indices of the batches from `step` on."""
         return (self._plan.indices(key, at) for at in range(step, self._plan.steps))
 
     def at(self, key: int, step: int) -> NDArray[np.int64]:
-        """The indices of the batch at `step`."""
+        """Return the indices of the batch at `step`."""
         return self._plan.indices(key, step)
 
 
@@ -338,7 +338,7 @@ Sampling: TypeAlias = PlanSampling | GivenSampling
 
 
 def as_selection(batch: Sequence[Any]) -> Selection:
-    """The keys of a batch as an int64 array if they are integers, else as a list.
+    """Return the keys of a batch as an int64 array if they are integers, else as a list.
 
     >>> as_selection((3, 1))
     array([3, 1])
@@ -364,7 +364,7 @@ def as_selection(batch: Sequence[Any]) -> Selection:
 def looking_ahead(
     selections: Iterator[NDArray[np.int64]], distance: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64] | None]]:
-    """Each selection with the one that is `distance` later, the first with all those up to it.
+    """Yield each selection with the one that is `distance` later, the first with all those up to it.
 
     So each is seen once before its turn, but for the first. None where there is none.
 

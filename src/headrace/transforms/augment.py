@@ -55,7 +55,7 @@ class _Operation(NamedTuple):
 
 
 def _changed(change: Callable[..., NDArray[Any]]) -> Apply:
-    """A change of colours as an operation."""
+    """Return a change of colours as an operation."""
 
     def apply(image: NDArray[Any], magnitude: float, _: Sampling) -> NDArray[Any]:
         block = image[np.newaxis].astype(np.result_type(image.dtype, np.float32))
@@ -125,7 +125,7 @@ class TrivialAugmentWide(RandomImageTransform):
         self.fill = fill
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The images, each after its operation."""
+        """Return the images, each after its operation."""
         channels = colour_channels(images, axes, "TrivialAugmentWide")
         fill = np.broadcast_to(per_channel("fill", self.fill, images, axes).reshape(-1, 1), (channels, 1))
         sampling = Sampling(fill, self.interpolation)

@@ -67,7 +67,7 @@ class Transform(ABC):
 
 
 def per_channel(name: str, values: float | Sequence[float], images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-    """One number, or one a channel, in the images' dtype and shaped to broadcast against them.
+    """Return one number, or one a channel, in the images' dtype and shaped to broadcast against them.
 
     Raises:
         ArgumentError: there are neither one nor as many numbers as channels, or the dtype cannot hold them.

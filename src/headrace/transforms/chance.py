@@ -34,7 +34,7 @@ class Window(NamedTuple):
 
 
 def happens(words: NDArray[np.uint32], p: float) -> NDArray[np.bool_]:
-    """Whether what has the probability p happens, for each word.
+    """Return whether what has the probability p happens, for each word.
 
     >>> happens(np.array([0, 2**31, 2**32 - 1], np.uint32), 0.5)
     array([ True, False, False])
@@ -43,7 +43,7 @@ def happens(words: NDArray[np.uint32], p: float) -> NDArray[np.bool_]:
 
 
 def fractions(words: NDArray[np.uint32]) -> NDArray[np.float64]:
-    """The words as uniform numbers in [0, 1).
+    """Return the words as uniform numbers in [0, 1).
 
     >>> fractions(np.array([0, 2**30], np.uint32))
     array([0.  , 0.25])
@@ -76,7 +76,7 @@ def random_windows(
     *,
     smaller: bool = False,
 ) -> list[Window | None]:
-    """A window of random area, shape and place for each row of `words`; None where ten attempts failed.
+    """Return a window of random area, shape and place for each row of `words`; None where ten attempts failed.
 
     Args:
         words: what was drawn, shape (n, 4).
@@ -121,7 +121,7 @@ def _between(word: int, low: float, high: float) -> float:
 
 
 def check_probability(p: Any) -> float:
-    """The probability as a float.
+    """Return the probability as a float.
 
     Raises:
         ArgumentError: it is none.
@@ -132,7 +132,7 @@ def check_probability(p: Any) -> float:
 
 
 def check_range(name: str, value: Any, least: float, most: float = math.inf) -> tuple[float, float]:
-    """The two ends of a range as floats.
+    """Return the two ends of a range as floats.
 
     Args:
         name: what the range is of.

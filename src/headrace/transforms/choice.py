@@ -68,11 +68,11 @@ class _Choosing(Transform):
 
     @abstractmethod
     def _choose(self, count: int) -> NDArray[np.int64]:
-        """The number of each sample's branch, -1 for none, shape (count,)."""
+        """Return the number of each sample's branch, -1 for none, shape (count,)."""
 
     @abstractmethod
     def _branch(self, number: int) -> Transform:
-        """The branch of a number."""
+        """Return the branch of a number."""
 
     @abstractmethod
     def layout_after(self, layout: str | None) -> str | None:

@@ -74,7 +74,7 @@ class ColorJitter(RandomImageTransform):
         self.hue = _check_hue(hue)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The changed images; `images` itself if there is nothing to change."""
+        """Return the changed images; `images` itself if there is nothing to change."""
         ranges = (self.brightness, self.contrast, self.saturation, self.hue)
         count = colour_channels(images, axes, "ColorJitter")
         used = [number for number in range(len(ranges) if count == 3 else 2) if ranges[number] != _NEUTRAL[number]]
@@ -118,7 +118,7 @@ class Grayscale(ImageTransform):
         self.num_output_channels = int(num_output_channels)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The grey images; `images` itself if they are grey and of as many channels already."""
+        """Return the grey images; `images` itself if they are grey and of as many channels already."""
         count = colour_channels(images, axes, "Grayscale")
         if count == self.num_output_channels == 1:
             return images
@@ -156,7 +156,7 @@ class RandomGrayscale(RandomImageTransform):
         self.p = check_probability(p)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The images, each grey or not; `images` itself if none of them becomes grey."""
+        """Return the images, each grey or not; `images` itself if none of them becomes grey."""
         chosen = np.flatnonzero(happens(draw(len(images))[:, 0], self.p))
         if colour_channels(images, axes, "RandomGrayscale") == 1 or not len(chosen):
             return images
@@ -187,14 +187,14 @@ def colour_channels(images: NDArray[Any], axes: Axes, who: str) -> int:
 
 
 def as_planes(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-    """The images as a view of shape (n, channels, height, width)."""
+    """Return the images as a view of shape (n, channels, height, width)."""
     return images[:, np.newaxis] if axes.channels is None else np.moveaxis(images, axes.channels, 1)
 
 
 def _blocks(
     images: NDArray[Any], axes: Axes, rows: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-    """Some of the images, a few at a time: their rows and a contiguous copy of their planes as floats."""
+    """Yield some of the images, a few at a time: their rows and a contiguous copy of their planes as floats."""
     source = as_planes(images, axes)
     dtype = np.result_type(images.dtype, np.float32)
     nbytes = max(1, source[:1].size * dtype.itemsize)
@@ -215,7 +215,7 @@ def _write_grey(images: NDArray[Any], out: NDArray[Any], axes: Axes, rows: NDArr
 
 
 def _luma(block: NDArray[Any], *, whole: bool) -> NDArray[Any]:
-    """The grey image of each, shape (n, 1, height, width); an image of one channel is its own."""
+    """Return the grey image of each, shape (n, 1, height, width); an image of one channel is its own."""
     if block.shape[1] == 1:
         return block
     red, green, blue = _LUMA.astype(block.dtype)
@@ -313,7 +313,7 @@ def _check_hue(value: Any) -> tuple[float, float]:
 
 
 def _numbers(value: Any) -> list[float]:
-    """The one or two finite numbers; none if it is anything else."""
+    """Return the one or two finite numbers; none if it is anything else."""
     sequence = isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1
     values = list(value) if sequence else [value]
     if len(values) != (2 if sequence else 1):

@@ -58,7 +58,7 @@ class Compose(Transform):
         return any(getattr(transform, "is_random", False) for transform in self.transforms)
 
     def steps(self) -> list[Callable[[Any], Any]]:
-        """The transforms, each of which draws in the slot of its position."""
+        """Return the transforms, each of which draws in the slot of its position."""
         return self.transforms
 
     def __call__(self, sample: Any) -> Any:

@@ -66,7 +66,7 @@ class RandomErasing(RandomImageTransform):
         self.value = value
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The images, each with a window erased or not; `images` itself if nothing is."""
+        """Return the images, each with a window erased or not; `images` itself if nothing is."""
         words = draw(len(images))
         chosen = np.flatnonzero(happens(words[:, 0], self.p))
         extent = images.shape[axes.height], images.shape[axes.width]

@@ -37,10 +37,10 @@ class _RandomFlip(RandomImageTransform):
     @staticmethod
     @abstractmethod
     def axis(axes: Axes) -> int:
-        """The axis to flip along."""
+        """Return the axis to flip along."""
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The images, each flipped or not; `images` itself if none of them is flipped."""
+        """Return the images, each flipped or not; `images` itself if none of them is flipped."""
         flipped = (draw(len(images))[:, 0] < self.p * _WORDS).tolist()
         if not any(flipped):
             return images
@@ -75,7 +75,7 @@ class RandomHorizontalFlip(_RandomFlip):
 
     @staticmethod
     def axis(axes: Axes) -> int:
-        """The width."""
+        """Return the width."""
         return axes.width
 
 
@@ -99,7 +99,7 @@ class RandomVerticalFlip(_RandomFlip):
 
     @staticmethod
     def axis(axes: Axes) -> int:
-        """The height."""
+        """Return the height."""
         return axes.height
 
 
@@ -144,7 +144,7 @@ class RandomCrop(RandomImageTransform):
         self.padding_mode = _check_mode(padding_mode)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The windows, one of each image."""
+        """Return the windows, one of each image."""
         extent = images.shape[axes.height], images.shape[axes.width]
         padding = self._padding(extent)
         offsets = self._offsets(len(images), extent, padding)
@@ -207,7 +207,7 @@ class CenterCrop(ImageTransform):
         self.size = _check_size(size)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The windows, as a view."""
+        """Return the windows, as a view."""
         top, left = self._offset(images.shape[axes.height], images.shape[axes.width])
         rows, columns = slice(top, top + self.size[0]), slice(left, left + self.size[1])
         window: NDArray[Any] = images[_window(axes, rows, columns)]
@@ -259,7 +259,7 @@ class Pad(ImageTransform):
         self.padding_mode = _check_mode(padding_mode)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The padded images."""
+        """Return the padded images."""
         left, top, right, bottom = self.padding
         if not any(self.padding):
             return images
@@ -286,7 +286,7 @@ def _cut(
     offsets: tuple[NDArray[np.int32], NDArray[np.int32]],
     fill: NDArray[Any],
 ) -> NDArray[Any]:
-    """The window at each image's own offset; what lies outside the image is fill.
+    """Return the window at each image's own offset; what lies outside the image is fill.
 
     Args:
         images: shape (n, ...).
@@ -316,7 +316,7 @@ def _cut_lines(
     offsets: tuple[NDArray[np.int32], NDArray[np.int32]],
     lines: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> NDArray[Any]:
-    """The window at each image's own offset among the rows and columns that stand for those of the image."""
+    """Return the window at each image's own offset among the rows and columns that stand for those of the image."""
     out = _empty_windows(images, axes, size)
     tops, lefts = (numbers.tolist() for numbers in offsets)
     for image, window, top, left in zip(images, out, tops, lefts, strict=True):
@@ -332,7 +332,7 @@ def _empty_windows(images: NDArray[Any], axes: Axes, size: tuple[int, int]) -> N
 
 
 def _fill_of(value: float | Sequence[float], images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-    """A number, or one a channel, as images take it."""
+    """Return a number, or one a channel, as images take it."""
     if isinstance(value, int | float) and value == 0:
         return np.zeros((), images.dtype)  # torch's bfloat16 comes as bytes, which 0 cannot be written to
     return per_channel("fill", value, images, axes)
@@ -355,7 +355,7 @@ def _overlap(start: int, extent: int, limit: int) -> tuple[slice, slice]:
 
 
 def _window(axes: Axes, rows: Any, columns: Any) -> tuple[Any, ...]:
-    """The index of rows and columns in one image, or in a batch of them."""
+    """Return the index of rows and columns in one image, or in a batch of them."""
     return (..., rows, columns, slice(None)) if axes.channels == 3 else (..., rows, columns)
 
 
@@ -400,7 +400,7 @@ def _is_sequence(value: object) -> bool:
 
 
 def _integers(values: Any) -> tuple[int, ...]:
-    """The values as integers; (-1,), which nothing allows, if one of them is none."""
+    """Return the values as integers; (-1,), which nothing allows, if one of them is none."""
     if any(isinstance(value, bool) or not isinstance(value, int | np.integer) for value in values):
         return (-1,)
     return tuple(map(int, values))

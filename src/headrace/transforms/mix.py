@@ -56,14 +56,14 @@ class _Mixing(ABC):
 
     @abstractmethod
     def _mix(self, images: NDArray[Any], share: float, rng: np.random.Generator) -> tuple[NDArray[Any], float]:
-        """The mixed images, and the share that an image has kept of itself."""
+        """Return the mixed images, and the share that an image has kept of itself."""
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({arguments})"
 
     def _one_hot(self, labels: Any, count: int) -> NDArray[np.float32]:
-        """The labels as shape (n, classes)."""
+        """Return the labels as shape (n, classes)."""
         numbers = _array(labels, "labels")[0] if frameworks.find(labels) is not None else np.asarray(labels)
         classes = self.num_classes
         if numbers.ndim == 2 and numbers.dtype.kind in "biuf" and classes in (None, numbers.shape[1]):
@@ -153,7 +153,7 @@ class CutMix(_Mixing):
 
 
 def _around(centre: int, extent: int, share: float) -> tuple[int, int]:
-    """The ends of a side of the window: centred, and cut off where the image ends."""
+    """Return the ends of a side of the window: centred, and cut off where the image ends."""
     half = int(0.5 * math.sqrt(1 - share) * extent)
     return max(centre - half, 0), min(centre + half, extent)
 

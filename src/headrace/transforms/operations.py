@@ -71,7 +71,7 @@ def _moved(
 
 
 def _taken(image: Planes, fill: Planes, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Planes:
-    """The pixels at rows and columns, or the fill where these lie outside."""
+    """Return the pixels at rows and columns, or the fill where these lie outside."""
     channels, height, width = image.shape
     seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     out = np.empty((channels, *rows.shape), image.dtype)
@@ -150,7 +150,7 @@ def sharpen(image: Planes, factor: float) -> Planes:
 
 
 def _smoothed(values: Planes) -> Planes:
-    """The inner pixels, each with its eight neighbours."""
+    """Return the inner pixels, each with its eight neighbours."""
     height, width = values.shape[1] - 2, values.shape[2] - 2
     total = values[:, 1:-1, 1:-1] * (_CENTRE - _AROUND)
     for top in range(3):

@@ -60,7 +60,7 @@ class Normalize(ImageTransform):
         return not isinstance(self.mean, int | float) and np.asarray(self.mean).size > 1
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The normalised images, in the same floating-point type."""
+        """Return the normalised images, in the same floating-point type."""
         if not _is_float(images.dtype):
             raise ArgumentTypeError(
                 f"Normalize takes floating-point images, but got {images.dtype}; put ToFloat() before it"
@@ -108,7 +108,7 @@ class ToFloat(ImageTransform):
         return False
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:  # noqa: ARG002 - layout is all one here
-        """The images in the floating-point type."""
+        """Return the images in the floating-point type."""
         if images.dtype == self.dtype:
             return images
         if images.dtype.kind not in "biufV" or images.dtype.type is np.void:  # JAX's small floats are of kind V
@@ -139,7 +139,7 @@ class ToCHW(ImageTransform):
     """
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The images with the channels in front, as a view."""
+        """Return the images with the channels in front, as a view."""
         if axes.channels is None:
             return images[:, np.newaxis]
         return images if axes.channels == 1 else np.moveaxis(images, axes.channels, 1)
@@ -181,7 +181,7 @@ def _bfloat16() -> Any:
 
 
 def _is_float(dtype: np.dtype[Any]) -> bool:
-    """Whether it is a floating-point type, of NumPy or of ml_dtypes; that one registers those of kind V."""
+    """Return whether it is a floating-point type, of NumPy or of ml_dtypes; that one registers those of kind V."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 

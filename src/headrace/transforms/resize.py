@@ -86,7 +86,7 @@ class Resize(ImageTransform):
         self.antialias = bool(antialias)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The scaled images; `images` itself if they have that size already."""
+        """Return the scaled images; `images` itself if they have that size already."""
         _check_images(images, "Resize")
         extent = images.shape[axes.height], images.shape[axes.width]
         size = self._size_of(extent)
@@ -165,7 +165,7 @@ class RandomResizedCrop(RandomImageTransform):
         self.antialias = bool(antialias)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """The scaled windows, one of each image."""
+        """Return the scaled windows, one of each image."""
         _check_images(images, "RandomResizedCrop")
         extent = images.shape[axes.height], images.shape[axes.width]
         windows = self._windows(np.tile(extent, (len(images), 1)))
@@ -188,14 +188,14 @@ class RandomResizedCrop(RandomImageTransform):
         return True
 
     def _windows(self, extents: NDArray[np.int64]) -> list[Window]:
-        """The window of each image, whose height and width are given."""
+        """Return the window of each image, whose height and width are given."""
         windows = random_windows(draw(len(extents)), extents, self.scale, self.ratio)
         pairs = zip(windows, extents.tolist(), strict=True)
         return [window or _central((height, width), self.ratio) for window, (height, width) in pairs]
 
 
 def _central(extent: tuple[int, int], ratio: tuple[float, float]) -> Window:
-    """The largest window in the middle whose width over height is allowed."""
+    """Return the largest window in the middle whose width over height is allowed."""
     height, width = extent
     if width / height < ratio[0]:
         height = min(height, max(1, round(width / ratio[0])))
@@ -265,7 +265,7 @@ def _filter(lines: NDArray[Any], of: Taps, dtype: np.dtype[Any]) -> NDArray[Any]
 
 
 def _planes(images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-    """The images as shape (n, height, width, channels), each channel an image of its own where they come first.
+    """Return the images as shape (n, height, width, channels), each channel an image of its own where they come first.
 
     A view of contiguous images.
     """

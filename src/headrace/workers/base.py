@@ -48,10 +48,10 @@ class Results(Protocol[T_co, R_co]):
         """The task of the latest result or error; None if that came from drawing the next task."""
 
     def __iter__(self) -> Iterator[R_co]:
-        """The results themselves."""
+        """Return the results themselves."""
 
     def __next__(self) -> R_co:
-        """The next result.
+        """Return the next result.
 
         What a task raised is raised here, in its place; the results after it can still be had. So
         is what drawing the next task raised.

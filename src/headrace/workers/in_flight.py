@@ -46,7 +46,7 @@ class Window(Generic[T, D]):
         return len(self._pending)
 
     def __contains__(self, number: int) -> bool:
-        """Whether the result of the task is waited for."""
+        """Return whether the result of the task is waited for."""
         return number in self._pending and number not in self._done
 
     @property
@@ -75,7 +75,7 @@ class Window(Generic[T, D]):
         return drawn
 
     def unfinished(self) -> list[tuple[int, T]]:
-        """The tasks whose results have not come."""
+        """Return the tasks whose results have not come."""
         return [
             (number, task) for number, task in self._pending.items() if task is not None and number not in self._done
         ]
@@ -87,12 +87,12 @@ class Window(Generic[T, D]):
             self._done[number] = result
 
     def ready(self) -> int | None:
-        """The task whose turn it is to be handed out, if its result has come."""
+        """Return the task whose turn it is to be handed out, if its result has come."""
         number = next(iter(self._pending if self._in_order else self._done), None)
         return number if number in self._done else None
 
     def hand_out(self, number: int) -> tuple[T | None, D | BaseException]:
-        """The task and its result, which make room for another."""
+        """Return the task and its result, which make room for another."""
         return self._pending.pop(number), self._done.pop(number)
 
     def clear(self) -> list[D]:

@@ -22,7 +22,7 @@ _ROWS = 1024
 
 
 def create_file(nbytes: int) -> int:
-    """A descriptor of a new file in memory, of that size; elsewhere than on Linux, of one that has no name."""
+    """Return a descriptor of a new file in memory, of that size; elsewhere than on Linux, of one that has no name."""
     if hasattr(os, "memfd_create"):
         file = os.memfd_create("headrace")
     else:
@@ -66,7 +66,7 @@ class SharedFile:
         os.ftruncate(self.descriptor, nbytes)
 
     def map(self) -> mmap.mmap:
-        """All of it as it is now, as memory."""
+        """Return all of it as it is now, as memory."""
         return mmap.mmap(self.descriptor, 0)
 
 

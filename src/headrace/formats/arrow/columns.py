@@ -49,7 +49,7 @@ class Wanted:
     indices: NDArray[np.int64]
 
     def field(self, name: str) -> Wanted:
-        """The same rows of a field inside of this one."""
+        """Return the same rows of a field inside of this one."""
         return Wanted(f"{self.name}.{name}", self.which, self.rows, self.indices)
 
 
@@ -247,12 +247,12 @@ class Block:
         self.columns = columns
 
     def row(self, row: int) -> dict[str, Any]:
-        """The sample in a row."""
+        """Return the sample in a row."""
         return {name: column.row(row) for name, column in self.columns.items()}
 
     @classmethod
     def gather(cls, blocks: Sequence[Block], located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
-        """The batch of some rows."""
+        """Return the batch of some rows."""
         return {
             name: Column.gather(
                 [block.columns[name] for block in blocks], Wanted(name, located.which, located.rows, indices)
@@ -262,7 +262,7 @@ class Block:
 
 
 def make_column(array: pa.Array) -> Column:
-    """The column of an Arrow array."""
+    """Return the column of an Arrow array."""
     array = _plain(array)
     column = _make(array)
     if array.null_count:
@@ -271,7 +271,7 @@ def make_column(array: pa.Array) -> Column:
 
 
 def describe_type(kind: pa.DataType) -> str:
-    """The name of a type, the same for all whose values samples have alike.
+    """Return the name of a type, the same for all whose values samples have alike.
 
     So how a text or a dictionary is stored, how the item of a list is called, and what may be null makes no difference.
 
@@ -294,7 +294,7 @@ def describe_type(kind: pa.DataType) -> str:
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """The array in one of the layouts that are read here, where it only stands for one of them."""
+    """Return the array in one of the layouts that are read here, where it only stands for one of them."""
     if pa.types.is_dictionary(array.type):
         return array.dictionary_decode()
     if pa.types.is_string_view(array.type):
@@ -367,7 +367,7 @@ def _values(array: pa.Array) -> NDArray[Any] | None:
 
 
 def _has_nulls(items: pa.Array, lists: pa.Array) -> bool:
-    """Whether an item is null of a list that is not."""
+    """Return whether an item is null of a list that is not."""
     if not items.null_count:
         return False
     nulls = items.is_null().to_numpy(zero_copy_only=False).reshape(len(lists), -1)

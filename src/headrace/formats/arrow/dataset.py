@@ -121,7 +121,7 @@ class ParquetDataset(_TableDataset):
         return {"row_groups_decoded": self._recent.made}
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
-        """The batch of the samples at the indices, shape (n,), int64."""
+        """Return the batch of the samples at the indices, shape (n,), int64."""
         batch = super().get_batch(indices)
         self._asked += len(indices)
         self._warn_of_waste()

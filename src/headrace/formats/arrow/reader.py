@@ -44,7 +44,7 @@ class Table(Protocol):
     types: dict[str, str]  # of the fields, alike where samples are alike
 
     def read(self, block: int) -> tuple[Block, int]:
-        """A block of rows, and how much memory it takes."""
+        """Return a block of rows, and how much memory it takes."""
 
     def check(self) -> None:
         """Raise FileChangedError if what was read does not stay valid."""
@@ -78,7 +78,7 @@ class _Choice:
         return list(dict.fromkeys(path[0] for path in self._paths))
 
     def block(self, batch: pa.RecordBatch | pa.Table) -> Block:
-        """The chosen columns of rows."""
+        """Return the chosen columns of rows."""
         return Block(
             {
                 name: make_column(_nested(_whole(batch.column(path[0])), path[1:]))
@@ -114,7 +114,7 @@ class ParquetFile:
         self.types = self._choice.types
 
     def read(self, block: int) -> tuple[Block, int]:
-        """The rows of a row group, and how much memory they take."""
+        """Return the rows of a row group, and how much memory they take."""
         with _naming(f"{self.name}, row group {block}"):
             file = self._open()
             table = (
@@ -186,7 +186,7 @@ class ArrowFile:
         self.types = self._choice.types
 
     def read(self, block: int) -> tuple[Block, int]:
-        """The rows of a record batch, and how much memory they take."""
+        """Return the rows of a record batch, and how much memory they take."""
         with _naming(f"{self.name}, record batch {block}"):
             batches = self._open()
             batch = batches.read(block)
@@ -237,14 +237,14 @@ class _Batches:
         return [len(self.read(number)) for number in range(count)]
 
     def read(self, number: int) -> pa.RecordBatch:
-        """A record batch."""
+        """Return a record batch."""
         if self._batches:
             return self._batches[number]
         with self._lock:
             return self._reader.get_batch(number)
 
     def maps(self, batch: pa.RecordBatch) -> bool:
-        """Whether a batch has no memory of its own."""
+        """Return whether a batch has no memory of its own."""
         if self._mapped is None:
             return False
         start, stop = self._mapped.address, self._mapped.address + self._mapped.size
@@ -274,7 +274,7 @@ class MemoryTable:
         self.types = self._choice.types
 
     def read(self, block: int) -> tuple[Block, int]:
-        """Some rows, which take no memory of their own."""
+        """Return some rows, which take no memory of their own."""
         return self._choice.block(self._batches[block]), 0
 
     def check(self) -> None:
@@ -285,19 +285,19 @@ class MemoryTable:
 
 
 def is_table(data: object) -> bool:
-    """Whether it is a table in memory."""
+    """Return whether it is a table in memory."""
     return isinstance(data, pa.Table | pa.RecordBatch)
 
 
 def open_table(data: Any, columns: Sequence[str] | None) -> Table:
-    """The table in memory, or in the Arrow or CSV file at a path."""
+    """Return the table in memory, or in the Arrow or CSV file at a path."""
     if is_table(data):
         return MemoryTable(data, columns)
     return _read_csv(data, columns) if _separator(data) else ArrowFile(data, columns)
 
 
 def _read_csv(path: str, columns: Sequence[str] | None = None) -> MemoryTable:
-    """The table in a file of comma-separated values, or of tab-separated ones if its name ends in .tsv.
+    """Return the table in a file of comma-separated values, or of tab-separated ones if its name ends in .tsv.
 
     Raises:
         CorruptDataError: its lines do not have as many values each.
@@ -310,7 +310,7 @@ def _read_csv(path: str, columns: Sequence[str] | None = None) -> MemoryTable:
 
 
 def _unpacked(path: str) -> pa.BufferReader:
-    """The content of a file that is compressed, or lies far away."""
+    """Return the content of a file that is compressed, or lies far away."""
     source = open_source(path)
     with Unpacked(source, most_unpacked(source)) as content:
         return pa.BufferReader(b"".join(iter(partial(content.read, _AT_ONCE), b"")))
@@ -407,7 +407,7 @@ def _type(schema: pa.Schema, path: Iterable[str]) -> pa.DataType | None:
 
 
 def _whole(column: Any) -> pa.Array:
-    """A column that may lie in several pieces as one array."""
+    """Return a column that may lie in several pieces as one array."""
     if isinstance(column, pa.Array):
         return column
     if column.num_chunks == 1:

@@ -35,7 +35,7 @@ class ParquetFormat:
     marks_any_time = False
 
     def encode(self, columns: Columns, first: int) -> Table:
-        """The columns in Arrow's types."""
+        """Return the columns in Arrow's types."""
         arrays = {name: _arrow(name, column, first) for name, column in call_lone_values_data(columns).items()}
         kinds = {name: str(array.type) for name, array in arrays.items()}
         return Table(first, payload(columns), arrays, name_kinds(kinds))

@@ -75,13 +75,13 @@ class LMDBDataset(RecordDataset):
         return len(self._files.parts if self._rows is None else self._rows)
 
     def key(self, index: int) -> bytes:
-        """The key of a sample."""
+        """Return the key of a sample."""
         part, row = self._files.parts.find(self._row(check_index(index, len(self))))
         start, stop = self._files.table(part, "key_bounds")[row : row + 2].tolist()
         return bytes(self._files.table(part, "keys")[start:stop])
 
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
-        """The values at the indices, shape (n,), int64, each in [0, len(self))."""
+        """Return the values at the indices, shape (n,), int64, each in [0, len(self))."""
         located = self._files.parts.locate(self._rows_at(indices))
         records = self._files.rows("records", located)
         return self._files.read_each(located, records, indices, verify=self.verify)
@@ -125,7 +125,7 @@ class LMDBDataset(RecordDataset):
 
 
 def _file_of(path: str) -> str:
-    """The file of a database, which may be in a folder of its own."""
+    """Return the file of a database, which may be in a folder of its own."""
     if not Path(path).is_dir():
         return path
     file = Path(path, "data.mdb")

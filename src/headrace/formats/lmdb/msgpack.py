@@ -17,7 +17,7 @@ __all__ = ["packb", "unpackb"]
 
 
 def packb(sample: Any) -> bytes:
-    """The sample as bytes.
+    """Return the sample as bytes.
 
     Args:
         sample: dicts and lists of bytes, str, numbers and arrays, of no object dtype.
@@ -31,7 +31,7 @@ def packb(sample: Any) -> bytes:
 
 
 def unpackb(data: bytes) -> Any:
-    """The sample that the bytes were made of.
+    """Return the sample that the bytes were made of.
 
     Raises:
         CorruptDataError: they are no MessagePack, or hold what needs code to be read.

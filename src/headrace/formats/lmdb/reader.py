@@ -97,7 +97,7 @@ class _Pages:
         self._taken = np.zeros(self.count, np.bool_)
 
     def nodes(self, pages: NDArray[np.int64], kind: int) -> _Nodes:
-        """The nodes of pages.
+        """Return the nodes of pages.
 
         Args:
             pages: their numbers, shape (n,), int64.
@@ -169,7 +169,7 @@ class _Pages:
 
 
 def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
-    """The keys of a database in their order, and where their values are, with the values' CRC32C.
+    """Return the keys of a database in their order, and where their values are, with the values' CRC32C.
 
     Args:
         source: the file.
@@ -202,7 +202,7 @@ def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[A
 
 
 def _read_meta(content: NDArray[np.uint8], path: str) -> tuple[int, Any]:
-    """The size of a page, and the main tree as the last transaction left it."""
+    """Return the size of a page, and the main tree as the last transaction left it."""
     size = _META.itemsize
     if len(content) < size:
         raise CorruptDataError(f"{path} is no LMDB file: it has {len(content)} bytes")
@@ -226,7 +226,7 @@ def _read_meta(content: NDArray[np.uint8], path: str) -> tuple[int, Any]:
 
 
 def _find_leaves(pages: _Pages, tree: Any) -> NDArray[np.int64]:
-    """The numbers of the pages with values, in the order of their keys."""
+    """Return the numbers of the pages with values, in the order of their keys."""
     if tree["flags"] & _DUPLICATES:
         raise StorageError(
             f"{pages.path} may hold several values for a key (dupsort), so that values have no numbers; copy it to a "
@@ -281,12 +281,12 @@ def _locate_values(pages: _Pages, nodes: _Nodes) -> NDArray[Any]:
 
 
 def _read_keys(pages: _Pages, nodes: _Nodes) -> NDArray[np.uint8]:
-    """The keys of nodes, end to end."""
+    """Return the keys of nodes, end to end."""
     return read_ranges([pages.content], np.zeros(len(nodes.keys), np.int64), nodes.starts + _NODE, nodes.keys).buffer
 
 
 def _fit(tables: dict[str, NDArray[Any]]) -> bool:
-    """Whether tables of an index are such as `build` makes."""
+    """Return whether tables of an index are such as `build` makes."""
     bounds = tables["key_bounds"]
     return len(bounds) == len(tables["records"]) + 1 and are_bounds(bounds, len(tables["keys"]))
 

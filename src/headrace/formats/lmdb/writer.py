@@ -35,7 +35,7 @@ class LMDBFormat:
     marks_any_time = False
 
     def encode(self, columns: Columns, first: int) -> Records:
-        """The values."""
+        """Return the values."""
         rows = zip(*map(_plain, columns.values()), strict=True)
         if list(columns) == [""] and all(isinstance(value, str | bytes) for value in columns[""]):
             return _lone_records(first, [_lone(value) for (value,) in rows])
@@ -50,13 +50,13 @@ class LMDBFormat:
 
 
 def _plain(column: Any) -> Any:
-    """The values of a column, those that Python has too as Python's own."""
+    """Return the values of a column, those that Python has too as Python's own."""
     is_numbers = isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype in _PYTHONS
     return column.tolist() if is_numbers else column
 
 
 def _lone(value: str | bytes) -> bytes:
-    """A sample that has no fields: bytes and texts need no wrapping."""
+    """Return a sample that has no fields: bytes and texts need no wrapping."""
     return value.encode() if isinstance(value, str) else value
 
 

@@ -65,7 +65,7 @@ class NpyDataset(PartedDataset["_Shard"]):
         self._waits = DiskWaits()
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
-        """The batch of the samples at the indices, shape (n,), int64."""
+        """Return the batch of the samples at the indices, shape (n,), int64."""
         with self._waits.reading():
             return super().get_batch(indices)
 
@@ -144,17 +144,17 @@ class _Shard:
         return all(file.is_local for file in self.files.values())
 
     def row(self, row: int) -> Any:
-        """The sample in a row: views of the files, unless too many are in use."""
+        """Return the sample in a row: views of the files, unless too many are in use."""
         return _sample({field: file.row(row) for field, file in self.files.items()}, self)
 
     @classmethod
     def gather(cls, parts: Sequence[_Shard], located: Located, _: NDArray[np.int64]) -> Any:
-        """The batch of some rows."""
+        """Return the batch of some rows."""
         return _sample(_columns(parts, located, parts[0].files), parts[0])
 
 
 def _columns(shards: Sequence[_Shard], located: Located, fields: Iterable[str]) -> dict[str, Any]:
-    """The batch of some rows, by field."""
+    """Return the batch of some rows, by field."""
     return {field: gather([shard.files[field] for shard in shards], located.which, located.rows) for field in fields}
 
 
@@ -168,7 +168,7 @@ def _same(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _find_fields(path: str) -> dict[str, str]:
-    """The files of the fields."""
+    """Return the files of the fields."""
     if "://" in path:
         return _find_remote_fields(path)
     if not Path(path).is_dir():

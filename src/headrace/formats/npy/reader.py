@@ -88,12 +88,12 @@ class NpyFile:
         return None if content is None else self._over(content)
 
     def row(self, row: int) -> Any:
-        """One row: a view of the file, if it can be had without reading it."""
+        """Return one row: a view of the file, if it can be had without reading it."""
         array = self.view()
         return self.read(np.array([row]))[0] if array is None else array[row]
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Some rows, shape (n, ...), of which no others are read unless they lie scattered over the file."""
+        """Return some rows, shape (n, ...), of which no others are read unless they lie scattered over the file."""
         dtype, shape, order, _ = self.header
         if order == "F" and len(shape) > 1:
             return self._over(self.source.read(0, self.source.identity.size))[rows]
@@ -106,7 +106,7 @@ class NpyFile:
             self.source.will_need(*self._ranges(rows))
 
     def _over(self, content: NDArray[np.uint8]) -> NDArray[Any]:
-        """The array in the bytes of the file."""
+        """Return the array in the bytes of the file."""
         dtype, shape, order, offset = self.header
         return np.ndarray(shape, dtype, content, offset, order=order)
 
@@ -117,7 +117,7 @@ class NpyFile:
 
 
 def gather(files: Sequence[NpyFile], which: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
-    """The batch of some rows of several files.
+    """Return the batch of some rows of several files.
 
     Args:
         files: of arrays of the same dtype, and of the same shape but for the first dimension.

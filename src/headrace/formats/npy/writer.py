@@ -32,7 +32,7 @@ class NpyFormat:
     marks_any_time = True
 
     def encode(self, columns: Columns, first: int) -> Table:
-        """The columns, if each is an array of numbers."""
+        """Return the columns, if each is an array of numbers."""
         for name, column in columns.items():
             if not isinstance(column, np.ndarray) or column.dtype.hasobject:
                 raise ArgumentError(_refusal(name, column, first))
@@ -123,7 +123,7 @@ class _Column:
 
     @classmethod
     def reopen(cls, path: Path, rows: int) -> _Column:
-        """The column as it was when it had so many rows."""
+        """Return the column as it was when it had so many rows."""
         with path.open("rb") as file:
             npy.read_magic(file)
             shape, _, dtype = npy.read_array_header_1_0(file)

@@ -202,7 +202,7 @@ class _UpToDamage:
 
 
 def _ends_whole(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> bool:
-    """Whether the last sample before the damage has the fields of the one before it, so that none is cut off."""
+    """Return whether the last sample before the damage has the fields of the one before it, so that none is cut off."""
     if len(samples) < 3:
         return False
     before, last, end = samples[-3:].tolist()
@@ -210,7 +210,7 @@ def _ends_whole(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> bool:
 
 
 def _pattern(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The fields of each sample, if all have the same in the same order; else none."""
+    """Return the fields of each sample, if all have the same in the same order; else none."""
     count = len(samples) - 1
     if count < 1:
         return np.empty(0, np.int64)
@@ -221,7 +221,7 @@ def _pattern(fields: NDArray[np.uint32], samples: NDArray[np.int64]) -> NDArray[
 
 
 def _fit(tables: dict[str, NDArray[Any]]) -> bool:
-    """Whether tables of an index are such as `build` makes."""
+    """Return whether tables of an index are such as `build` makes."""
     records, samples, keys, bounds = (tables[name] for name in ("records", "samples", "keys", "key_bounds"))
     endings, pattern, room = tables["ending_bounds"], tables["pattern"], tables["key_room"]
     count, fields = len(samples) - 1, len(endings) - 1

@@ -105,7 +105,7 @@ class TarDataset(Dataset[dict[str, Any]]):
         return self._decoders.sample(sample, lambda: self._tars.where(position))
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
-        """The samples at the indices."""
+        """Return the samples at the indices."""
         positions = check_indices(np.array(indices, np.int64), len(self))
         try:
             columns = self._tars.read(positions, self.fields, verify=self.verify)
@@ -124,7 +124,7 @@ class TarDataset(Dataset[dict[str, Any]]):
         return self._decoders.image_layout(field)
 
     def releases_gil(self) -> bool:
-        """Whether samples are read, and decoded, in several threads at the same time."""
+        """Return whether samples are read, and decoded, in several threads at the same time."""
         return self._decoders.releases_gil()
 
     def blocks(self) -> NDArray[np.int64]:

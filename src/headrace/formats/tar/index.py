@@ -43,7 +43,7 @@ class Members(NamedTuple):
     fields: NDArray[np.int64]
 
     def take(self, chosen: NDArray[np.int64]) -> Members:
-        """Some of the records."""
+        """Return some of the records."""
         parts, which, rows = self.located
         located = Located(parts, which[chosen], rows[chosen])
         return Members(located, self.records[chosen], self.samples[chosen], self.fields[chosen])
@@ -82,7 +82,7 @@ class TarFiles:
         return len(self.files.parts)
 
     def read(self, indices: NDArray[np.int64], fields: Sequence[str] | None, *, verify: bool) -> dict[str, list[Any]]:
-        """The fields of samples, each as a list of bytes; of `KEY` as a list of strings.
+        """Return the fields of samples, each as a list of bytes; of `KEY` as a list of strings.
 
         Args:
             indices: of the samples, shape (n,), int64, each in [0, len).
@@ -154,7 +154,7 @@ class TarFiles:
         return Members(inner, records, samples, self._numbers[np.array(parts)[inner.which], records["field"]])
 
     def _keys(self, located: Located) -> list[str]:
-        """The keys of samples."""
+        """Return the keys of samples."""
         texts = [self.files.table(part, "keys") for part in located.parts]
         rooms = {self._key_rooms[part] for part in located.parts}
         room = rooms.pop()
@@ -171,7 +171,7 @@ class TarFiles:
         return starts, self.files.rows(name, located._replace(rows=located.rows + 1)) - starts
 
     def _differ(self, members: Members, names: set[str], indices: NDArray[np.int64], *, exactly: bool) -> StorageError:
-        """The error for samples of which one has other fields than these."""
+        """Return the error for samples of which one has other fields than these."""
         found: set[str] = set()
         for place, index in enumerate(indices.tolist()):  # noqa: B007 - told below
             found = {self.fields[number] for number in members.fields[members.samples == place]}

@@ -78,7 +78,7 @@ class TarStream(IterableDataset[dict[str, Any]]):
 
 
 def _samples(parts: Iterator[TarPart]) -> Iterator[dict[str, Any]]:
-    """The samples of an archive; one may go on in the next part."""
+    """Yield the samples of an archive; one may go on in the next part."""
     sample: dict[str, Any] | None = None
     for window, members, endings in parts:
         names = [ending.decode("utf-8", "surrogateescape") for ending in endings]

@@ -72,7 +72,7 @@ class TarFormat:
     marks_any_time = True
 
     def encode(self, columns: Columns, first: int) -> Records:
-        """The samples' headers and contents, in blocks of 512 bytes."""
+        """Return the samples' headers and contents, in blocks of 512 bytes."""
         names = [name for name in columns if name not in ("__key__", "__url__")]
         for name in names:
             _check_name(name)
@@ -102,7 +102,7 @@ def _check_name(name: str) -> None:
 
 
 def _checked_key(key: Any, number: int) -> str:
-    """The key of a sample, if it is one that a reader would find again."""
+    """Return the key of a sample, if it is one that a reader would find again."""
     if not isinstance(key, str):
         raise ArgumentError(f"sample {number} has the __key__ {key!r}, but a key is a str; convert it with map(...)")
     *folders, base = key.split("/")
@@ -120,7 +120,7 @@ def _checked_key(key: Any, number: int) -> str:
 
 
 def _members(key: str, names: list[str], values: tuple[Any, ...], number: int) -> Iterator[bytes]:
-    """The files of a sample: of each its header, its content and what fills the last block."""
+    """Yield the files of a sample: of each its header, its content and what fills the last block."""
     files = [(name, *_file(name, value)) for name, value in zip(names, values, strict=True) if value is not None]
     if not files:
         raise ArgumentError(
@@ -178,7 +178,7 @@ def _last(name: str) -> str:
 
 
 def _lower(text: str) -> str:
-    """The text as readers compare it, who know nothing of letters beyond ASCII."""
+    """Return the text as readers compare it, who know nothing of letters beyond ASCII."""
     return (
         text if text.islower() else text.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
     )
@@ -211,7 +211,7 @@ _SUM = sum(_HEAD) + sum(_TAIL) + sum(b" " * 8) + sum(_REST)
 
 
 def _header(name: str, size: int, number: int) -> bytes:
-    """The block before a file's content; several for a long name, or one that is not ASCII."""
+    """Return the block before a file's content; several for a long name, or one that is not ASCII."""
     if len(name) > 100 or not name.isascii() or size > _LARGEST:
         try:
             return _long_header(name, size)
@@ -277,7 +277,7 @@ class _ArchiveWriter(FileWriter):
 
 
 def _repeated(chunk: Records) -> int:
-    """The number of the sample whose key is that of the one before it."""
+    """Return the number of the sample whose key is that of the one before it."""
     before: list[str] = []
     for place in range(len(chunk.sizes)):
         scan = TarScan(1, 1 << 22)

@@ -123,14 +123,14 @@ class TFRecordDataset(RecordDataset):
         return self._decoders.sample(sample, lambda: self._describe(position))
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
-        """The samples at the indices."""
+        """Return the samples at the indices."""
         if self._reader is None:
             return super().__getitems__(indices)
         positions = check_indices(np.array(indices, np.int64), len(self))
         return self._decoders.samples(self._parse(self._reader, positions), positions, self._describe)
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
-        """The batch of the samples at the indices, shape (n,), int64."""
+        """Return the batch of the samples at the indices, shape (n,), int64."""
         if self._reader is None:
             return super().get_batch(indices)
         indices = check_indices(indices, len(self))
@@ -145,17 +145,17 @@ class TFRecordDataset(RecordDataset):
         return super().image_layout(field) or self._decoders.image_layout(field)
 
     def releases_gil(self) -> bool:
-        """Whether records are read, and decoded, in several threads at the same time."""
+        """Return whether records are read, and decoded, in several threads at the same time."""
         return super().releases_gil() and self._decoders.releases_gil()
 
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
-        """The records at the indices, shape (n,), int64, each in [0, len(self))."""
+        """Return the records at the indices, shape (n,), int64, each in [0, len(self))."""
         located = self._files.parts.locate(indices)
         records = self._files.rows("records", located)
         return self._files.read_each(located, records, indices, verify=self.verify)
 
     def read_record(self, index: int) -> bytes:
-        """One record, of an index in [0, len(self))."""
+        """Return one record, of an index in [0, len(self))."""
         part, row = self._files.parts.find(index)
         return self._files.read_one(part, row, index, verify=self.verify)
 
@@ -207,7 +207,7 @@ class TFRecordDataset(RecordDataset):
 
 
 def _as_batch(values: Any, indices: NDArray[np.int64]) -> Any:
-    """The batch of some values, which may be one already."""
+    """Return the batch of some values, which may be one already."""
     is_list = isinstance(values, list) and values and not isinstance(values[0], bytes | str)
     return default_collate(values, indices) if is_list else values
 

@@ -81,7 +81,7 @@ def _dtype(what: Any) -> np.dtype[Any] | None:
 
 
 def encode(features: Mapping[str, Any]) -> bytes:
-    r"""A record that is the tf.train.Example of some features.
+    r"""Return a record that is the tf.train.Example of some features.
 
     Args:
         features: by name: bytes, strings, numbers, arrays of numbers (whose shape is not kept), or lists of these.

@@ -46,7 +46,7 @@ class ExampleReader:
             raise ArgumentError(f"there cannot be a feature and a sequence of the same name {min(both)!r}")
 
     def read(self, packed: Packed, where: Callable[[int], str]) -> dict[str, Any]:
-        """The features of some records, each as an array of shape (n, ...) or a list of n values.
+        """Return the features of some records, each as an array of shape (n, ...) or a list of n values.
 
         Args:
             packed: the records.
@@ -69,7 +69,7 @@ class ExampleReader:
 
 
 def _column(packed: Packed, spans: NDArray[np.int64], feature: Feature, name: str, where: Callable[[int], str]) -> Any:
-    """The values of one feature in all records."""
+    """Return the values of one feature in all records."""
     is_there = spans[:, 2] > 0
     if feature.is_optional and not is_there.all():
         places = np.flatnonzero(is_there)
@@ -90,7 +90,7 @@ def _column(packed: Packed, spans: NDArray[np.int64], feature: Feature, name: st
 
 
 def _cut(values: Any, spans: NDArray[np.int64], *, single: bool = False) -> Any:
-    """The values of each record by themselves."""
+    """Return the values of each record by themselves."""
     return values if single else [values[start:stop] for start, stop in pairwise([0, *np.cumsum(spans[:, 3]).tolist()])]
 
 
@@ -141,7 +141,7 @@ def _records(packed: Packed) -> Iterator[tuple[int, bytes]]:
 
 
 def _step_spans(record: bytes) -> Iterator[tuple[str, list[Span]]]:
-    """The name of each list of features, and the span of each of its steps."""
+    """Yield the name of each list of features, and the span of each of its steps."""
     for lists in parts(record, 0, len(record)):
         if lists.number == 2:
             for entry in parts(record, lists.start, lists.stop):

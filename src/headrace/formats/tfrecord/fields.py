@@ -46,7 +46,7 @@ def kind_of(value: Any) -> str:
 
 
 def make_features(name: str, value: Any) -> dict[str, Any]:
-    """The features that a field becomes.
+    """Return the features that a field becomes.
 
     Raises:
         ArgumentTypeError: no feature holds it.
@@ -69,7 +69,7 @@ def make_features(name: str, value: Any) -> dict[str, Any]:
 
 
 def _numbers(name: str, array: Any) -> Any:
-    """The values as a list of integers or floats has them; those of float64 are rounded."""
+    """Return the values as a list of integers or floats has them; those of float64 are rounded."""
     if array.dtype.kind in "mM":
         return array.view(np.int64)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > np.dtype(np.float64).itemsize:
@@ -95,7 +95,7 @@ class FieldRestorer:
         self.fields = [name for name in names if any(name + ending in known for ending in _ENDINGS)]
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        """The sample, with fields in place of features that tell of each other."""
+        """Return the sample, with fields in place of features that tell of each other."""
         restored = dict(sample)
         for name in self.fields:
             beside = [sample.get(name + ending) for ending in _ENDINGS]
@@ -109,7 +109,7 @@ class FieldRestorer:
 
 
 def _restored(value: Any, shape: Any, dtype: Any, exact: Any) -> Any:
-    """A field; what does not stand beside it is None or empty."""
+    """Return a field; what does not stand beside it is None or empty."""
     if value is None:
         return None
     if isinstance(dtype, bytes) and dtype.decode() == _TEXT:

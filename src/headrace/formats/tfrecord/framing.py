@@ -62,7 +62,7 @@ def build(source: Source, advance: Callable[[int], None], *, up_to_damage: bool 
 
 
 def frame(record: bytes) -> bytes:
-    """A record as it stands in a file: between its length and their sums.
+    """Return a record as it stands in a file: between its length and their sums.
 
     >>> len(frame(b"headrace"))
     24
@@ -91,7 +91,7 @@ def _error(source: Source, problem: int, number: int, offset: int) -> CorruptDat
 
 
 def _is_zlib(source: Source) -> bool:
-    """Whether the content unpacks, since the first bytes alone may as well be a length."""
+    """Return whether the content unpacks, since the first bytes alone may as well be a length."""
     unpacker = zlib.decompressobj()
     with suppress(zlib.error):
         begin = source.read(0, min(source.identity.size, 1 << 10)).tobytes()

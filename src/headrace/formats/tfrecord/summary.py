@@ -75,7 +75,7 @@ class FeatureNotes:
 
 
 def fit(tables: Tables) -> bool:
-    """Whether tables of an index are such as `FeatureNotes` makes."""
+    """Return whether tables of an index are such as `FeatureNotes` makes."""
     bounds = tables["feature_bounds"]
     sections = tables["features"]["section"]
     return (
@@ -110,7 +110,7 @@ class Summary:
         return bool(self._noted) and self._of_examples == self._records
 
     def infer(self) -> tuple[dict[str, Feature], dict[str, Feature]]:
-        """The features of the records and of their steps.
+        """Return the features of the records and of their steps.
 
         Single values stay single, and several have any number, unless all records have as many. One that is single
         where it is, but not in all records, is None in the others.

@@ -38,7 +38,7 @@ class TFRecordFormat:
     marks_any_time = True
 
     def encode(self, columns: Columns, first: int) -> Records:
-        """The samples' records, each with its length and their sums."""
+        """Return the samples' records, each with its length and their sums."""
         rows = zip(*columns.values(), strict=True)
         if list(columns) == [""] and all(isinstance(value, bytes) for value in columns[""]):
             return _framed(first, columns[""])
@@ -95,7 +95,7 @@ def _example(names: list[str], values: tuple[Any, ...], number: int) -> bytes:
 
 
 def _framed(first: int, records: Sequence[bytes]) -> Records:
-    """The records as they stand in a file: each between its length and the sums of both."""
+    """Return the records as they stand in a file: each between its length and the sums of both."""
     lengths = np.fromiter(map(len, records), np.int64, len(records))
     words = lengths.astype("<u8").view(np.uint8)
     heads = np.empty((len(records), 12), np.uint8)
@@ -108,7 +108,7 @@ def _framed(first: int, records: Sequence[bytes]) -> Records:
 
 
 def _masked_sums(data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The CRC32C of each range, masked as the format has it, shape (n, 4)."""
+    """Return the CRC32C of each range, masked as the format has it, shape (n, 4)."""
     sums = kernels.active().crc32c(data, offsets, lengths).astype(np.uint32)
     masked = (sums >> 15 | sums << 17) + np.uint32(0xA282EAD8)
     return masked.astype("<u4").view(np.uint8).reshape(-1, 4)

@@ -21,7 +21,7 @@ _MODES = ("RGB", "L", None)
 
 
 def decode(data: Any, mode: str | None = "RGB", max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """The image as a uint8 array; see Decode.
+    """Return the image as a uint8 array; see Decode.
 
     Args:
         data: the encoded image: bytes, or a uint8 array of one dimension.
@@ -43,7 +43,7 @@ def decode(data: Any, mode: str | None = "RGB", max_pixels: int = MAX_PIXELS) ->
 
 
 def read_header(data: Any) -> tuple[str, int, int]:
-    """The format, width and height of an encoded image, which is not decoded.
+    """Return the format, width and height of an encoded image, which is not decoded.
 
     Width and height are as stored, before the image is turned as its EXIF or XMP orientation says.
 

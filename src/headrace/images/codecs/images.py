@@ -30,7 +30,7 @@ def check_size(form: str, width: int, height: int, max_pixels: int) -> None:
 
 
 def as_bytes(data: Any) -> bytes:
-    """The bytes of an encoded image.
+    """Return the bytes of an encoded image.
 
     Raises:
         ArgumentTypeError: data is neither bytes nor a one-dimensional uint8 array.
@@ -49,7 +49,7 @@ def as_bytes(data: Any) -> bytes:
 
 
 def turned(pixels: Array, which: int) -> Array:
-    """The image as a person sees it, by the orientation of what is stored; contiguous."""
+    """Return the image as a person sees it, by the orientation of what is stored; contiguous."""
     if which >= 5:  # rows of the image are columns of what is stored
         pixels = np.swapaxes(pixels, 0, 1)
     if which in (3, 4, 7, 8):

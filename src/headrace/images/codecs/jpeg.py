@@ -38,7 +38,7 @@ _TURBO = {
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Whether the bytes begin as a JPEG does.
+    """Return whether the bytes begin as a JPEG does.
 
     >>> is_jpeg(b"P5 3 1 255 abc")
     False
@@ -101,7 +101,7 @@ def _decode_jpeg(data: bytes, mode: str | None, max_pixels: int) -> Array:
 
 
 def _by_kernel(data: bytes, mode: str | None, max_pixels: int) -> Array | None:
-    """A JPEG as an array; None if the kernels in use do not decode, or Pillow must decide."""
+    """Return a JPEG as an array; None if the kernels in use do not decode, or Pillow must decide."""
     active = kernels.active()
     header = active.jpeg_headers([data]) if active.decodes else _NO_HEADER
     height, width, components, turn = header[0].tolist()
@@ -123,7 +123,7 @@ _NO_HEADER = np.zeros((1, 4), np.int32)
 
 
 def _by_simplejpeg(data: bytes, mode: str | None, max_pixels: int, denominator: int = 1) -> Array | None:
-    """A JPEG as an array; None if simplejpeg is not there, or Pillow must decide."""
+    """Return a JPEG as an array; None if simplejpeg is not there, or Pillow must decide."""
     turbo = _simplejpeg()
     if turbo is None or is_lossless(data):  # it writes a part of the size of a lossless one past its memory
         return None

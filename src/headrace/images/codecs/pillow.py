@@ -44,7 +44,7 @@ _WIDTH, _HEIGHT, _DEPTH = 0x0100, 0x0101, 0x0102  # tags of TIFF
 
 @cache
 def _reader(form: str) -> Any:
-    """The class of Pillow's that reads a format."""
+    """Return the class of Pillow's that reads a format."""
     module, name = _READERS[form]
     try:
         import PIL  # noqa: F401 - missing as a whole, or of a broken installation?
@@ -82,7 +82,7 @@ def _metadata(info: dict[str, Any]) -> tuple[bytes, bytes]:
 
 
 def _opened(data: bytes, form: str) -> Any:
-    """The image with its header read, and no more."""
+    """Return the image with its header read, and no more."""
     reader = _reader(form)
     with _explained(data, form):
         return reader(BytesIO(data))
@@ -101,7 +101,7 @@ def _explained(data: bytes, form: str) -> Iterator[None]:
 
 
 def _converted(image: Any, form: str, mode: str | None) -> Array:
-    """The pixels of a loaded image in our mode."""
+    """Return the pixels of a loaded image in our mode."""
     if image.mode.startswith("I") or image.mode == "F":
         grey = _upper_byte(image, form)
         return np.repeat(grey[..., np.newaxis], 3, axis=2) if mode == "RGB" else grey
@@ -114,7 +114,7 @@ def _converted(image: Any, form: str, mode: str | None) -> Array:
 
 
 def _upper_byte(image: Any, form: str) -> Array:
-    """The upper 8 of a grey image's 16 bits. Pillow would clip them, and older ones read them as 32 bits."""
+    """Return the upper 8 of a grey image's 16 bits. Pillow would clip them, and older ones read them as 32 bits."""
     depth = image.tag_v2.get(_DEPTH, (1,))[0] if form == "TIFF" else 16
     if depth != 16 or image.mode == "F":
         raise ValueError(f"it has {depth} bits a sample; allowed are 1, 2, 4, 8 and 16 without sign")

@@ -33,7 +33,7 @@ class Library:
         self._long, self._brief = ctypes.CDLL(str(path)), ctypes.PyDLL(str(path))
 
     def long(self, name: str, arguments: list[Any], result: Any = None) -> Any:
-        """A function that leaves the GIL to other threads; an AttributeError says that it is not there."""
+        """Return a function that leaves the GIL to other threads; an AttributeError says that it is not there."""
         return _declare(getattr(self._long, name), arguments, result)
 
     def brief(self, name: str, arguments: list[Any], result: Any = None) -> Any:
@@ -41,7 +41,7 @@ class Library:
         return _declare(getattr(self._brief, name), arguments, result)
 
     def both(self, name: str, arguments: list[Any], result: Any = None) -> tuple[Any, Any]:
-        """The brief and the long version of a function."""
+        """Return the brief and the long version of a function."""
         return self.brief(name, arguments, result), self.long(name, arguments, result)
 
 

@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 def parts(data: bytes, at: int, end: int) -> Iterator[Part]:
-    """The fields of the message that data[at:end] are.
+    """Yield the fields of the message that data[at:end] are.
 
     Raises:
         ValueError: they are none.
@@ -186,7 +186,7 @@ def _note_name(scan: FeatureScan, name: bytes, section: int) -> Any:
 
 
 def read_entries(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """The name of each feature of an Example, and where it is.
+    """Yield the name of each feature of an Example, and where it is.
 
     Raises:
         ValueError: it is none.
@@ -201,7 +201,7 @@ def read_entries(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, in
 
 
 def _entry(data: bytes, entry: Part) -> tuple[bytes, int, int]:
-    """The key of an entry of a map, and where its value is."""
+    """Return the key of an entry of a map, and where its value is."""
     key, start, stop = b"", entry.stop, entry.stop
     for part in parts(data, entry.start, entry.stop):
         if part.number <= 2:
@@ -285,7 +285,7 @@ def _array(values: list[Any], kind: int) -> NDArray[Any]:
 
 
 def read_list(data: bytes, start: int, stop: int, kind: int) -> list[Any]:
-    """The values of a list: floats, integers, or for bytes where each begins and how many they are.
+    """Return the values of a list: floats, integers, or for bytes where each begins and how many they are.
 
     Raises:
         ValueError: it is none.

@@ -180,7 +180,7 @@ def _table() -> NDArray[np.uint32]:
 
 
 def _after_zeros(crc: int, count: int) -> int:
-    """The sum after `count` more bytes of zero: its product with x to the power of 8 * count."""
+    """Return the sum after `count` more bytes of zero: its product with x to the power of 8 * count."""
     factor, square = 1 << 31, 1 << 23  # 1 and x**8: the highest bit is the lowest power
     while count:
         if count & 1:
@@ -190,7 +190,7 @@ def _after_zeros(crc: int, count: int) -> int:
 
 
 def _product(a: int, b: int) -> int:
-    """The product of two polynomials, modulo that of the sum."""
+    """Return the product of two polynomials, modulo that of the sum."""
     result = 0
     while a:
         if a & (1 << 31):

@@ -68,7 +68,7 @@ def scan_tar(data: NDArray[np.uint8], scan: TarScan) -> int:
 
 
 def _take(content: memoryview, at: int, header: bytes, before: _Before, scan: TarScan) -> tuple[int, _Before]:
-    """The position behind a header and its data, and what is known of the member that follows."""
+    """Return the position behind a header and its data, and what is known of the member that follows."""
     _check_sum(header)
     kind = header[156:157]
     extends = kind in (b"x", b"g", b"L", b"K")

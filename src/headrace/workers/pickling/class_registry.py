@@ -24,7 +24,7 @@ class Passports:
         self._received: weakref.WeakSet[type] = weakref.WeakSet()
 
     def issue(self, cls: type) -> str:
-        """The token of a class that is sent."""
+        """Return the token of a class that is sent."""
         token = self._tokens.setdefault(cls, os.urandom(16).hex())
         self._classes[token] = cls
         return token
@@ -41,7 +41,7 @@ class Passports:
         return (_class_of, (self._tokens[cls], cls.__qualname__)) if cls in self._received else NotImplemented
 
     def find(self, token: str) -> type | None:
-        """The class of a token, if it is still there."""
+        """Return the class of a token, if it is still there."""
         return self._classes.get(token)
 
 

@@ -37,11 +37,11 @@ class Trial(Protocol):
         """What pickling the value pickles, each with how it is reached."""
 
     def error_of(self, values: list[Any], above: list[Any]) -> Exception | None:
-        """The error of pickling the values, without the objects above them, which they may refer to."""
+        """Return the error of pickling the values, without the objects above them, which they may refer to."""
 
 
 def find_culprit(value: Any, path: str, error: Exception, trial: Trial) -> Culprit:
-    """The innermost part that cannot be pickled by itself.
+    """Return the innermost part that cannot be pickled by itself.
 
     Args:
         value: what cannot be pickled.
@@ -64,12 +64,12 @@ def find_culprit(value: Any, path: str, error: Exception, trial: Trial) -> Culpr
 
 
 def _is_too_deep(error: Exception) -> bool:
-    """Whether it is the nesting that fails, of which no part is the culprit."""
+    """Return whether it is the nesting that fails, of which no part is the culprit."""
     return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
 
 
 def _first_failing(parts: list[tuple[str, Any]], above: list[Any], trial: Trial) -> tuple[str, Any, Exception] | None:
-    """The first part that fails, by halving: each part is pickled about twice, however many there are."""
+    """Return the first part that fails, by halving: each part is pickled about twice, however many there are."""
     seen = set(map(id, above))
     parts = [part for part in parts if id(part[1]) not in seen]
     while parts:
@@ -134,7 +134,7 @@ def _function_parts(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _globals_in(code: types.CodeType) -> set[str]:
-    """The names of globals that a function uses, with those of the functions in it."""
+    """Return the names of globals that a function uses, with those of the functions in it."""
     own = {step.argval for step in dis.get_instructions(code) if step.opname.endswith("_GLOBAL")}
     inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
     return own.union(*map(_globals_in, inner))

@@ -66,7 +66,7 @@ class Pickled:
 
 
 def dump_work(work: object, name: str = "work") -> Pickled:
-    """A callable and all that it holds, for workers that start as clean interpreters.
+    """Return a callable and all that it holds, for workers that start as clean interpreters.
 
     Args:
         work: any object.
@@ -98,7 +98,7 @@ def dump_work(work: object, name: str = "work") -> Pickled:
 
 
 def dump_result(result: object, name: str = "batch") -> Pickled:
-    """A batch, for the process that asked for it.
+    """Return a batch, for the process that asked for it.
 
     Args:
         result: any structure of arrays (NumPy, PyTorch, JAX) and other objects; exceptions in it
@@ -197,7 +197,7 @@ class _WorkReducer:
         return reduce(value)
 
     def _file(self, root: np.memmap[Any, Any]) -> MappedFile:
-        """The same object for all views of a mapping, so that the worker maps it once."""
+        """Return the same object for all views of a mapping, so that the worker maps it once."""
         if id(root) not in self._files:
             self._files[id(root)] = MappedFile.of(root)
         return self._files[id(root)]

@@ -49,7 +49,7 @@ class Trial:
         return [] if is_name else parts_of(value)
 
     def error_of(self, values: list[Any], above: list[Any]) -> Exception | None:
-        """The error of pickling the values, without the objects above them, which they may refer to."""
+        """Return the error of pickling the values, without the objects above them, which they may refer to."""
         reduce, hidden = self._make_reduce(), set(map(id, above))
         try:
             dump(values, self._kind, lambda value: _stub if id(value) in hidden else reduce(value), lambda _: False)

@@ -39,7 +39,7 @@ def reduce(value: Any) -> Any:
 
 
 def dump_anyhow(value: object) -> bytes:
-    """All in one, by reference where that serves."""
+    """Return all in one, by reference where that serves."""
     try:
         return dump(value, ByReference, reduce)
     except Exception:
@@ -90,7 +90,7 @@ def dump_error(error: BaseException) -> bytes:
 
 
 def load_error(data: bytes) -> BaseException:
-    r"""The exception, with its traceback in the worker as the cause. This never fails either.
+    r"""Return the exception, with its traceback in the worker as the cause. This never fails either.
 
     Args:
         data: what `dump_error` gave.
@@ -168,7 +168,7 @@ def _plain_parts(error: BaseException) -> tuple[Any, ...]:
 
 
 def _new_error(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    """An exception of the class as its nearest built-in base makes one, which fills errno and the like."""
+    """Return an exception of the class as its nearest built-in base makes one, which fills errno and the like."""
     base = _built_in(cls)
     error: BaseException = base.__new__(cls, *args)
     base.__init__(error, *args)

@@ -47,7 +47,7 @@ class Channel:
         return cls(one), cls(other)
 
     def fileno(self) -> int:
-        """The descriptor, for `select` and for inheritance."""
+        """Return the descriptor, for `select` and for inheritance."""
         return self.socket.fileno()
 
     def send(self, message: bytes, descriptors: Sequence[int] = (), *, wait: bool = True) -> None:
@@ -74,7 +74,7 @@ class Channel:
             os.close(file)
 
     def receive(self, *, wait: bool = True) -> tuple[bytes, list[int]]:
-        """The next message, and the descriptors that came with it.
+        """Return the next message, and the descriptors that came with it.
 
         Raises:
             BlockingIOError: there is none, and `wait` is false.

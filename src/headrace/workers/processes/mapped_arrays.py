@@ -15,7 +15,7 @@ __all__ = ["MappedFile", "dtype_name", "mapped_root", "reduce_view"]
 
 
 def dtype_name(dtype: np.dtype[Any]) -> np.dtype[Any] | str:
-    """The dtype as text, which pickle reads quickly, where text says all."""
+    """Return the dtype as text, which pickle reads quickly, where text says all."""
     is_numpys_own = 0 <= dtype.num < 256
     return dtype.str if is_numpys_own and dtype.names is None else dtype
 
@@ -46,7 +46,7 @@ def _map_file(path: Any, mode: Any, offset: int, nbytes: int) -> np.memmap[Any, 
 
 
 def mapped_root(array: NDArray[Any]) -> np.memmap[Any, Any] | None:
-    """The mapping that the array is a view of, if another process can map the same bytes."""
+    """Return the mapping that the array is a view of, if another process can map the same bytes."""
     if array.nbytes == 0:
         return None
     root = array

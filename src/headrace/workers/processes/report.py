@@ -123,7 +123,7 @@ class ReportWriter:
 
 
 def _peak_memory() -> int:
-    """The most memory that this process has had, in bytes, where it cannot be asked what it has."""
+    """Return the most memory that this process has had, in bytes, where it cannot be asked what it has."""
     import resource  # not everywhere
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -41,7 +41,7 @@ def write_file(file: int, data: memoryview) -> None:
 
 
 def read_file(file: int) -> bytes:
-    """All that is in the file."""
+    """Return all that is in the file."""
     parts = []
     position = 0
     while part := os.pread(file, 1 << 30, position):
@@ -136,7 +136,7 @@ class SharedArena:
         """Do nothing: the consumer says which blocks are not needed any more."""
 
     def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
-        """An uninitialised array in a block of its own."""
+        """Return an uninitialised array in a block of its own."""
         block = self._take(nbytes)
         # The weak reference is to the array that all views refer to, as in the other arena.
         lease = np.frombuffer(block.memory, dtype, math.prod(shape))
@@ -233,7 +233,7 @@ class SharedArena:
         return copy
 
     def _written(self, raw: memoryview) -> Place:
-        """The place of a copy of the bytes, in a block that travels."""
+        """Return the place of a copy of the bytes, in a block that travels."""
         block = self._take(raw.nbytes)
         block.travels = True
         memoryview(block.memory)[: raw.nbytes] = raw
@@ -262,7 +262,7 @@ class MappedBlocks:
         self._memory[number] = mmap.mmap(file, nbytes)
 
     def views(self, places: Sequence[Place | bytearray]) -> list[Any]:
-        """The memory at the places, writable; a block is the consumer's until the last view of it dies."""
+        """Return the memory at the places, writable; a block is the consumer's until the last view of it dies."""
         numbers = {place.block for place in places if isinstance(place, Place)}
         self._most_in_a_batch = max(self._most_in_a_batch, len(numbers))
         leases = {number: self._lease(number) for number in numbers}
@@ -284,7 +284,7 @@ class MappedBlocks:
         return bool(self._ended or self._inherited)
 
     def take_ended(self, spare: int) -> tuple[list[int], list[int]]:
-        """The blocks that nobody refers to any more.
+        """Return the blocks that nobody refers to any more.
 
         Args:
             spare: for how many batches the worker needs blocks.

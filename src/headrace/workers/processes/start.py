@@ -62,7 +62,7 @@ class WorkerProcess(Protocol):
         """Its exit code, or minus the signal that killed it; None while it runs."""
 
     def wait(self, timeout: float) -> int | None:
-        """The same, waited for, in seconds."""
+        """Return the same, waited for, in seconds."""
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -168,7 +168,7 @@ class Descriptor:
         return _received, (DupFd(self._file),)
 
     def detach(self) -> int:
-        """The descriptor, in the process that it is meant for."""
+        """Return the descriptor, in the process that it is meant for."""
         return self._file
 
 

@@ -102,7 +102,7 @@ class Worker:
             self.control.send(pickle.dumps((self.number, sys.argv, places)), files)
 
     def receive(self) -> Answer | None:
-        """The next answer that has come; None if it was a block instead, which a later answer needs.
+        """Return the next answer that has come; None if it was a block instead, which a later answer needs.
 
         Raises:
             BlockingIOError: nothing has come.

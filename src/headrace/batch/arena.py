@@ -1,4 +1,4 @@
-"""Where the arrays of a batch lie: memory that is leased until its last view dies, then used again.
+"""The memory of a batch's arrays, which is leased until its last view dies, then used again.
 
 Fresh memory is expensive: the kernel hands it out page by page at the first touch, which costs more
 than the copy that fills it. An arena keeps a few blocks warm. Each large array of a batch gets a
@@ -33,13 +33,13 @@ _SLACK = 2
 
 
 class Memory(Protocol):
-    """Where `empty` takes large arrays from."""
+    """A source of the memory of large arrays, for `empty`."""
 
     leased_from: int  # smaller ones, in bytes, are not worth a lease
 
     @property
     def leased(self) -> int:
-        """How many blocks are in use."""
+        """The number of blocks in use."""
 
     def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
         """Return an uninitialised array of `nbytes` bytes in a block of its own."""
@@ -74,12 +74,12 @@ class Arena:
 
     @property
     def leased(self) -> int:
-        """How many blocks are in use."""
+        """The number of blocks in use."""
         return len(self._leases)
 
     @property
     def free(self) -> int:
-        """How many blocks are kept for the next batches."""
+        """The number of blocks that are kept for the next batches."""
         return len(self._free)
 
     def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:

@@ -26,7 +26,7 @@ _MOST = 32  # batches
 
 
 def batches_together(batch: Any, samples: int, limit: int) -> int:
-    """How many batches like this one should go together.
+    """Return how many batches like this one should be loaded as one.
 
     Args:
         batch: a batch.

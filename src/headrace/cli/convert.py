@@ -51,7 +51,7 @@ def run(
 
 
 def open_source(source: str, *, raw: bool = False, train: bool = True) -> Indexable[Any]:
-    """What a source is.
+    """Open the dataset of a source.
 
     Args:
         source: a path, a pattern, or `module:object` for a dataset, or a function that makes one.

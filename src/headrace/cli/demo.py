@@ -38,7 +38,7 @@ SPREAD = 6.02 / 255
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a run of the demo found.
+    """The result of a run of the demo.
 
     Args:
         accuracy: share of the test images that were recognised.

@@ -1,4 +1,4 @@
-"""Which fields of a batch, or of a sample, are its images and its labels."""
+"""Finding the images and the labels among the fields of a batch, or of a sample."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def find_images(value: Any, *, single: bool = False) -> list[NDArray[Any]]:
 
 
 def find_labels(batch: Any, count: int, classes: list[str] | None) -> list[str]:
-    """What to write under the images: the field of a label's name, or the first with one value an image.
+    """Return the captions of the images: the field of a label's name, or the first with one value an image.
 
     Args:
         batch: the batch.

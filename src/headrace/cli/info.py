@@ -1,4 +1,4 @@
-"""What is installed, which kernels run and what could be added: the text of `headrace info`."""
+"""The text of `headrace info`: the packages installed, the kernels in use, and the packages that could be added."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Layer(Protocol):
 
     @property
     def parameters(self) -> Sequence[Parameter]:
-        """What the layer learns."""
+        """The parameters that the layer learns."""
         ...
 
     def forward(self, x: Floats) -> Floats:

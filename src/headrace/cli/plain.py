@@ -80,7 +80,7 @@ def _plain(function: Any) -> Any:
 
 
 def _parts(function: Any) -> list[Any] | None:
-    """What a Compose is made of, headrace's or torchvision's."""
+    """Return the transforms of a Compose, headrace's or torchvision's."""
     parts = getattr(function, "transforms", None)
     return list(parts) if type(function).__name__ == "Compose" and isinstance(parts, list | tuple) else None
 

@@ -1,4 +1,4 @@
-"""How far a command is, how fast, and how long it will take: a line on standard error, on terminals only."""
+"""The progress, rate and remaining time of a command: a line on standard error, on terminals only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["bar", "summary"]
 
 @contextmanager
 def bar(description: str) -> Iterator[Callable[[int, int, int], None] | None]:
-    """What to call with the samples done, all samples, and the bytes done; None where nothing can be shown.
+    """Yield a function of the samples done, all samples and the bytes done; None where nothing can be shown.
 
     Args:
         description: what is being done.

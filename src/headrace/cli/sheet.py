@@ -161,7 +161,7 @@ def _on_paper(rgba: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where things go: equal cells, each as large as the largest picture, in the middle of the sheet."""
+    """The grid of a sheet: equal cells, each as large as the largest picture, in the middle of the sheet."""
 
     columns: int
     cell_width: int

@@ -144,7 +144,7 @@ class _Indices:
         return index
 
     def blocks(self) -> Any:
-        """How the samples lie."""
+        """Return the blocks of the dataset."""
         return blocks(self._dataset)
 
 

@@ -1,4 +1,4 @@
-"""What a person names on the command line, as a loader: a folder of images, or `module:object`."""
+"""The loader that a person names on the command line: a folder of images, or `module:object`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WAYS = (
 
 
 def find_target(text: str) -> Any:
-    """What is meant: a dataset of a folder with the usual augmentation, or the object in a module.
+    """Return what is named: a dataset of a folder with the usual augmentation, or the object in a module.
 
     Args:
         text: the path of a folder with a folder for each class, or "module:object".

@@ -1,4 +1,4 @@
-"""What has been written so far, on disk: the place from which a stopped conversion is continued."""
+"""The record on disk of what has been written so far, from which a stopped conversion is continued."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _hold(folder: Path) -> BinaryIO:
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Whether an open file is still the one at its path, which the conversion that held it before may have removed."""
+    """Return whether an open file is still the one at its path: the conversion that held it may have removed it."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     return False

@@ -1,4 +1,4 @@
-"""Where shards are while they are written, and where they go when all are whole."""
+"""The paths of shards while they are written, and once all of them are whole."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Places:
         return self.sharded and not (self.format.ending and self.path.name.endswith(self.format.ending))
 
     def draft(self, shard: int) -> Path:
-        """Where a shard is written."""
+        """Return the path at which a shard is written."""
         return self.work / f"shard-{shard:05d}"
 
     def final(self, shard: int) -> Path:
-        """Where a shard goes in the end."""
+        """Return the path that a shard has in the end."""
         ending = self.format.ending
         if not self.sharded:
             return self.path
@@ -61,7 +61,7 @@ class Places:
         return self.path.with_name(f"{self.path.name.removesuffix(ending)}-{shard:05d}{ending}")
 
     def existing(self) -> list[Path]:
-        """What lies where the result will be."""
+        """Return the paths of existing files that the result would replace."""
         if not self.sharded or self.in_folder:
             return [self.path] if self.path.exists() else []
         stem, ending = (

@@ -59,7 +59,7 @@ class Shards:
 
     @property
     def bytes(self) -> int:
-        """What the samples so far take."""
+        """The bytes of the samples written so far."""
         return self._total + self._bytes
 
     def write(self, chunk: Any) -> None:
@@ -89,7 +89,7 @@ class Shards:
             self._writer = None
 
     def _room(self, chunk: Chunk) -> int:
-        """How many samples of the chunk fit into the open shard; one at least into an empty one."""
+        """Return how many samples of the chunk fit into the open shard; at least one into an empty one."""
         room = len(chunk.sizes)
         if self._most_samples is not None:
             room = min(room, self._most_samples - self._held)

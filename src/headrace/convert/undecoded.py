@@ -20,7 +20,7 @@ _OF_IMAGES = (ImageDataset, MNIST, FashionMNIST, CIFAR10, CIFAR100)
 
 
 def field_names(dataset: Any) -> list[str] | None:
-    """What the positions of a sample are called, where the dataset's class says what they are."""
+    """Return names for the positions of a sample, where the dataset's class tells them."""
     if isinstance(dataset, _OF_IMAGES):
         return ["image", "label"]
     if isinstance(dataset, Subset) or (isinstance(dataset, MapDataset) and dataset.field is not None):

@@ -36,7 +36,7 @@ _CHUNK = 64  # samples
 
 @dataclass(frozen=True)
 class Bad:
-    """What could not be read.
+    """A sample, or a file, that could not be read.
 
     Attributes:
         index: of the sample; None for a file that could not be opened.
@@ -51,7 +51,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found at a path.
+    """The result of verifying a path.
 
     Attributes:
         samples: how many samples were read, of files that could be opened.

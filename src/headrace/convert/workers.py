@@ -1,4 +1,4 @@
-"""How many workers a piece of work is worth."""
+"""The choice of the number of workers of a conversion."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ Progress = Callable[[int, int, int], None]
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """The result of a conversion.
 
     Attributes:
         paths: the shards.

@@ -1,4 +1,4 @@
-"""What a sample is: datasets, datasets made of others, and how samples and batches are read.
+"""Datasets, datasets made of others, and how samples and batches are read.
 
 Datasets of image files are in `images`, the classic image sets in `vision`; both are imported where
 they are used.

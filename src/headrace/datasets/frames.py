@@ -1,4 +1,4 @@
-"""What pandas, Polars, Arrow and NumPy call a table, or a column of one. None of them is imported to recognise it.
+"""Tables and columns of pandas, Polars, Arrow and NumPy. None of these is imported to recognise one.
 
 Rows are told by their position: the labels that pandas gives them play no part.
 """

@@ -72,7 +72,7 @@ class _PlainUnpickler(_PythonUnpickler):
 
 
 class _Stand:
-    """What a name in a pickle stands for: it can be called, and not be changed."""
+    """A stand-in for a global in a pickle: it can be called, and not be changed."""
 
     __slots__ = ("_make",)
 

@@ -1,4 +1,4 @@
-"""What a cache holds and how often it was asked, as a snapshot."""
+"""The counters of a cache, its size and how often it was asked, as a snapshot."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ __all__ = ["FieldDecoders", "check_fields"]
 
 
 class FieldDecoders:
-    """What is made of some fields of a sample; the others stay as they are.
+    """Functions that decode some fields of a sample; the others stay as they are.
 
     Args:
         functions: by the name of the field; None for none.

@@ -53,7 +53,7 @@ Tables = dict[str, "NDArray[Any]"]
 
 @dataclass(frozen=True)
 class IndexFormat:
-    """What an index of one format of files holds.
+    """The tables of an index of one format of files, and how they are built and checked.
 
     Args:
         name: of the format.
@@ -112,7 +112,7 @@ def open_indexes(sources: Sequence[Source], index_format: IndexFormat, *, progre
 
 
 def index_paths(path: str) -> list[Path]:
-    """Where the index of a file may be kept, the better place first."""
+    """Return the paths at which the index of a file may be kept, the better one first."""
     is_far = "://" in path
     name = (path.rpartition("/")[2] if is_far else Path(path).name) or "data"
     places = [cache_folder("index") / file_name(name, short_digest(path), ".npy")]
@@ -218,7 +218,7 @@ def _encode(tables: Tables, source: Source, index_format: IndexFormat) -> list[A
 
 
 def _about(source: Source, index_format: IndexFormat) -> dict[str, Any]:
-    """What tells an index that can be used from others."""
+    """Return the header by which an index that fits the file is told from others."""
     return {
         "headrace-index": _VERSION,
         "format": index_format.name,

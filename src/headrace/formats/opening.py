@@ -60,7 +60,7 @@ def open_dataset(
 
 
 def format_at(path: str | os.PathLike[str]) -> tuple[str, list[str]]:
-    """What lies at a path: the name of the format, "images" or that of a set of images; and the files.
+    """Return the format of a path (or "images", or the name of a set of images) and its files.
 
     Raises:
         FileNotFoundError: there is nothing.

@@ -31,7 +31,7 @@ class Located(NamedTuple):
 
 
 class Parts:
-    """Where each part begins.
+    """The bounds of shards, in rows of the whole dataset.
 
     Args:
         lengths: how many rows each has.

@@ -178,7 +178,7 @@ class RecordFiles:
             self.sources[part].will_need(here["offset"], here["length"])
 
     def blocks(self) -> NDArray[np.int64]:
-        """Where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
+        """Return where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
         parts, start = [np.zeros(1, np.int64)], 0
         for source, count in zip(self.sources, self.parts.lengths.tolist(), strict=True):
             pieces = min(max(source.identity.size // _BLOCK_BYTES, 1), count)
@@ -219,7 +219,7 @@ class RecordFiles:
             raise self._error(part, records[bad], int(indices[bad]), int(sums[bad]))
 
     def _ranges(self, located: Located, records: NDArray[Any]) -> Ranges:
-        """Where the records are, in arrays that hold those of each file."""
+        """Return the ranges of the records, in arrays that hold those of each file."""
         offsets, lengths = records["offset"].copy(), records["length"].copy()  # end to end, not rows of a table
         arrays = [self.sources[part].view() for part in located.parts]
         far = [place for place, array in enumerate(arrays) if array is None]

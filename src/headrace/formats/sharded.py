@@ -40,7 +40,7 @@ P = TypeVar("P", bound=Part)
 
 
 class PartedDataset(Dataset[Any], Generic[P]):
-    """What such datasets have in common. A class that derives from it opens parts by their numbers."""
+    """The base of datasets whose rows lie in shards. A class that derives from it opens shards by their numbers."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts

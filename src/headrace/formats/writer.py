@@ -1,4 +1,4 @@
-"""What all writers have in common: columns become chunks, chunks are written to a shard.
+"""The base of all writers: columns become chunks, chunks are written to a shard.
 
 A format encodes columns to chunks wherever that is quickest, in a worker for example, and writes
 chunks in one place, in the order of their samples. A chunk knows what each of its samples takes, so
@@ -63,7 +63,7 @@ class Records:
         return Records(self.first + start, self.sizes[start:stop], self.data[before : before + inside], self.kinds)
 
     def content(self) -> bytes:
-        """What tells these samples from others."""
+        """Return bytes that differ between different samples."""
         return self.data.tobytes()
 
 
@@ -89,7 +89,7 @@ class Table:
         return Table(self.first + start, self.sizes[start:stop], columns, self.kinds)
 
     def content(self) -> bytes:
-        """What tells these samples from others."""
+        """Return bytes that differ between different samples."""
         return repr({name: _values(column) for name, column in self.columns.items()}).encode()
 
 
@@ -110,7 +110,7 @@ class Writer(Protocol):
 
     @property
     def samples(self) -> int:
-        """How many samples the shard holds."""
+        """The number of samples in the shard."""
 
     def write(self, chunk: Any) -> None:
         """Append the samples of a chunk."""

@@ -102,7 +102,7 @@ def make_batch(
 
 
 def make_sample(file: Any, functions: Sequence[Step]) -> Any:
-    """What functions make of one encoded image; see make_batch."""
+    """Apply functions to one encoded image; see make_batch."""
     steps = list(flat_steps(functions))
     work = _Work([file], steps, None)
     work.run()
@@ -110,7 +110,7 @@ def make_sample(file: Any, functions: Sequence[Step]) -> Any:
 
 
 def _rest(value: Any, steps: Sequence[Step], layout: str | None) -> Any:
-    """What the functions that a recipe could not express make of the batch that it gave."""
+    """Apply the functions that a program could not express to the batch that it gave."""
     for number, (path, function) in enumerate(steps):
         if batch_function(function) is None:
             return _rest_singly(value, steps[number:], layout)

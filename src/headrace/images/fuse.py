@@ -40,7 +40,7 @@ def apply_to_rows(
     writer: Writer,
     layout: str | None = None,
 ) -> Any:
-    """What functions that work on batches make of some of the images, or None if nothing is won by this.
+    """Apply functions that work on batches to some of the images; return None if nothing is won by this.
 
     Args:
         images: shape (N, ...).
@@ -162,12 +162,12 @@ class _Written(NamedTuple):
 
 
 def _attributes(steps: list[Step]) -> list[Any]:
-    """What the functions know; they write the same as long as that is the same, also where lists are changed."""
+    """Return the functions' attributes: while these are equal, also inside lists, the functions write the same."""
     return [_kept(value) for _, function in steps for value in vars(function).values()]
 
 
 def _kept(value: Any) -> Any:
-    """What stays as it is, whatever becomes of the value, and equals itself alone."""
+    """Return an unchanging stand-in for a value; one for a value that may change equals itself alone."""
     if isinstance(value, _FIXED):
         return value
     if isinstance(value, tuple | list):

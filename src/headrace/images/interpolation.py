@@ -1,4 +1,4 @@
-"""What a pixel is made of that lies between others: the names that torchvision and Pillow give it."""
+"""The names of interpolation modes that torchvision and Pillow use."""
 
 from __future__ import annotations
 

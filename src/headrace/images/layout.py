@@ -1,4 +1,4 @@
-"""How images are laid out, and how a chain of transforms knows it.
+"""The layout of images, and how it is tracked through a chain of transforms.
 
 What decodes images, or a user who gives a layout, decides it for all that follows: each step of a chain says what
 becomes of it. Only where nobody has said so is a layout taken from the shape, and only where that leaves no doubt.
@@ -37,7 +37,7 @@ _OWN = "headrace.transforms."  # the modules of transforms that work on each sam
 
 
 class Axes(NamedTuple):
-    """Where height, width and channels are among the dimensions of a batch of images."""
+    """The positions of height, width and channels among the dimensions of a batch of images."""
 
     height: int
     width: int

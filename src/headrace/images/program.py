@@ -1,4 +1,4 @@
-"""What a chain of image transforms comes to: where each pixel is taken from, and what its value becomes."""
+"""The program of a chain of image transforms: where each pixel is taken from, and what its value becomes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Recipe:
 
     @property
     def channels(self) -> int:
-        """How many channels the images have."""
+        """The number of channels of the images."""
         return len(self._values.table)
 
     @property
@@ -278,11 +278,11 @@ class Recipe:
 
     @property
     def scaling(self) -> Scaling | None:
-        """How the images are scaled; None where their size stays as it is."""
+        """The scaling of the images; None where their size stays as it is."""
         return self._scaling
 
     def pixels(self) -> Pixels:
-        """What is shown of the images, scaled if they are, and what its values become."""
+        """Return what is shown of the images, scaled if they are, and what its values become."""
         values = self._values
         return Pixels(self._settle(), values.table, values.around, values.terms, self._lines)
 
@@ -319,7 +319,7 @@ def _table(moves: list[Move]) -> NDArray[np.int64]:
 
 @lru_cache(64)
 def _padded_lines(extent: int, around: int, mode: Any) -> NDArray[np.int32]:
-    """Which lines of an image stand for those of a padded one."""
+    """Return the lines of an image that stand for those of a padded one."""
     return np.pad(np.arange(extent, dtype=np.int32), around, mode)
 
 

@@ -1,4 +1,4 @@
-"""What becomes of the values of images: a table that transforms change, made once for all batches."""
+"""The values of pixels as a table that transforms change, made once for all batches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ITEM_BYTES = (1, 2, 4)  # that the kernel writes
 
 
 class Values:
-    """What has become of values at a point of a chain.
+    """The values of pixels at a point of a chain, as a table.
 
     Args:
         table: of each byte, shape (channels, 256).
@@ -55,7 +55,7 @@ def _terms(noted: tuple[Any, ...], channels: int) -> NDArray[np.float32] | None:
 
 @cache
 def unchanged(channels: int) -> Values:
-    """What values are before anything becomes of them."""
+    """Return values before any change."""
     return Values(np.tile(np.arange(_VALUES, dtype=np.uint8), (channels, 1)))
 
 
@@ -84,7 +84,7 @@ def changed(
     axes = Axes(1, 2, 3 if has_channels else None)
 
     def change(numbers: NDArray[Any]) -> NDArray[Any]:
-        """What becomes of numbers of shape (n, channels)."""
+        """Return the changed numbers, of shape (n, channels)."""
         images = numbers[np.newaxis, :, np.newaxis]
         return pixels(images if has_channels else images[..., 0], axes).reshape(numbers.shape)
 
@@ -96,7 +96,7 @@ def changed(
 
 
 def cached(function: Callable[..., Values | None], *arguments: Any) -> Values | None:
-    """What a function with a cache makes of arguments that the cache may not be able to keep."""
+    """Call a function that has a cache; arguments that the cache cannot hold are passed around it."""
     try:
         return function(*arguments)
     except TypeError:

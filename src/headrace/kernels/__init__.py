@@ -26,7 +26,7 @@ _REMEDY = "install headrace where a C compiler is, or set HEADRACE_KERNELS=refer
 
 
 class Kernels(Protocol):
-    """What every implementation of the kernels offers; `headrace.kernels.reference` documents each."""
+    """The functions of every implementation of the kernels; `headrace.kernels.reference` documents each."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""How many threads kernels may use: the cores of this process, which worker processes share."""
+"""The number of threads that kernels may use: the cores of this process, shared among worker processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def share_cores(processes: int) -> None:
 
 
 def threads() -> int:
-    """How many threads the kernels called from here may use, at least one.
+    """Return how many threads the kernels called from here may use, at least one.
 
     It is a number for all calls of a process together: the kernels themselves share it among those that run at the
     same time, in whichever threads.

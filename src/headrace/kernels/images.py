@@ -1,4 +1,4 @@
-"""What the kernels of images are told: how images are scaled, and what becomes of their pixels."""
+"""The arguments of the kernels of images: how images are scaled, and what becomes of their pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Interpolation", "Pixels", "Scaling", "Turn", "check_decode", "check_
 
 
 class Turn(IntFlag):
-    """How an image is turned before it is scaled: transposed, then its rows mirrored, then its columns."""
+    """The turn of an image before it is scaled: transposed, then its rows mirrored, then its columns."""
 
     COLUMNS_MIRRORED = 1
     ROWS_MIRRORED = 2
@@ -27,7 +27,7 @@ class Turn(IntFlag):
 
 
 class Interpolation(IntEnum):
-    """What a pixel of a scaled image is made of."""
+    """The interpolation by which a pixel of a scaled image is made."""
 
     NEAREST = 0
     """The pixel that its centre lies in."""
@@ -38,7 +38,7 @@ class Interpolation(IntEnum):
 
 
 class Scaling(NamedTuple):
-    """Which part of each of n images is scaled to which size.
+    """The part of each of n images that is scaled, and the size that it is scaled to.
 
     Attributes:
         turns: a Turn of each, shape (n,), int32.
@@ -66,7 +66,7 @@ class Scaling(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """What is shown of each image, scaled first, and what its values become; see `headrace.kernels.reference.cut`."""
+    """The pixels shown of each image, scaled first, and their new values; see `headrace.kernels.reference.cut`."""
 
     places: NDArray[np.int32]
     table: NDArray[Any]
@@ -75,7 +75,7 @@ class Pixels(NamedTuple):
     lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
 
     def row(self, number: int) -> Pixels:
-        """What is shown of one of the images."""
+        """Return the pixels shown of one of the images."""
         return self._replace(places=self.places[number : number + 1])
 
 
@@ -171,7 +171,7 @@ def _check_pixels(scaling: Scaling, pixels: Pixels, out: NDArray[Any], channels:
 
 
 def _extents_of(lines: tuple[NDArray[np.int32], NDArray[np.int32]], sizes: NDArray[np.int32]) -> NDArray[np.int64]:
-    """How many rows and columns there are, shape (1, 2), each of which must stand for one of every scaled image."""
+    """Return the numbers of rows and columns, shape (1, 2), each of which must stand for one of every scaled image."""
     check_lines(lines)
     for axis, numbers in enumerate(lines):
         if len(numbers) and len(sizes) and (numbers.min() < 0 or numbers.max() >= sizes[:, axis].min()):

@@ -1,4 +1,4 @@
-"""What kernels are told of the windows of images: moves, from which the place of each image comes."""
+"""Moves of images' crop boxes, from which kernels compute the place of each image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = 1  # the column of a table of moves that says with which key they draw
 
 
 class Kind(IntEnum):
-    """What a move does, by its four numbers."""
+    """The kind of a move, which says what its four numbers are."""
 
     WHOLE = 0  # begin with all of the image
     WINDOW = 1  # go on with a part: its top, left, height and width

@@ -1,4 +1,4 @@
-"""What the scans of files share: a record, and how far the scan of a tar is."""
+"""The state that the scans of files share: records, and the position of the scan of a tar."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIELD_ROOM = 1 << 17
 
 
 class TarMembers(NamedTuple):
-    """What a part of the scan of a tar found.
+    """The members that a part of the scan of a tar found.
 
     Attributes:
         records: the members, RECORD.
@@ -52,7 +52,7 @@ class TarMembers(NamedTuple):
 
 @dataclass
 class TarScan:
-    """How far the scan of a tar is, and what it found.
+    """The position of the scan of a tar, and the members that it found.
 
     Args:
         capacity: how many members there is room for.
@@ -90,7 +90,7 @@ class TarScan:
         self._carried = 0  # samples that began in an earlier part
 
     def take(self) -> TarMembers:
-        """What was found since the last time. The scan keeps the last key, since its sample may go on."""
+        """Return what was found since the last call. The scan keeps the last key, since its sample may go on."""
         bounds = self.key_bounds[self._carried : self.samples + 1]
         found = TarMembers(
             self.out[: self.members].copy(),
@@ -118,7 +118,7 @@ class TarScan:
 
 @dataclass
 class FeatureScan:
-    """Which features the records of a scan have that are tf.train.Example or SequenceExample.
+    """The features that the records of a scan have that are tf.train.Example or SequenceExample.
 
     Args:
         capacity: how many features there is room for.

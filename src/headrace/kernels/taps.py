@@ -1,4 +1,4 @@
-"""Which pixels of a line make up those of a scaled one, and by how much."""
+"""The pixels of a line that make up those of a scaled one, and their weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Taps", "taps"]
 
 
 class Taps(NamedTuple):
-    """What the pixels of a scaled line are made of.
+    """The pixels, with weights, that make up those of a scaled line.
 
     Attributes:
         places: the pixels of the line, shape (taps, size).
@@ -27,13 +27,13 @@ class Taps(NamedTuple):
     weights: NDArray[np.float64]
 
     def part(self, pixels: slice) -> Taps:
-        """What some of the pixels are made of."""
+        """Return the taps of some of the pixels."""
         return Taps(self.places[:, pixels], self.weights[:, pixels])
 
 
 @lru_cache(maxsize=256)
 def taps(low: float, high: float, size: int, interpolation: Interpolation, antialias: bool) -> Taps:  # noqa: FBT001
-    """What the `size` pixels are made of that those from `low` to `high` become.
+    """Return the taps of `size` pixels that the pixels from `low` to `high` are scaled to.
 
     >>> taps(0, 4, 2, Interpolation.NEAREST, True).places
     array([[1, 3]])

@@ -1,4 +1,4 @@
-"""What datasets say of blocks and counters: checked, and put together for several of them."""
+"""The blocks and counters of datasets: checked, and put together for several of them."""
 
 from __future__ import annotations
 

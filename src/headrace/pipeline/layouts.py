@@ -1,4 +1,4 @@
-"""Where the channels of images are in the fields of a dataset, as far as its description says so."""
+"""The positions of the channels of images in the fields of a dataset, as far as its description tells them."""
 
 from __future__ import annotations
 

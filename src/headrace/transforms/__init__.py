@@ -1,4 +1,4 @@
-"""How a sample changes: transforms of images, named and parameterised as torchvision's."""
+"""Transforms of samples and of images, named and parameterised as torchvision's."""
 
 from headrace.transforms.augment import TrivialAugmentWide
 from headrace.transforms.base import ImageTransform, Transform

@@ -39,7 +39,7 @@ _HALF = 2**31  # of all words
 
 
 class _Operation(NamedTuple):
-    """What may be done to an image.
+    """An operation that may be applied to an image.
 
     Attributes:
         apply: takes the planes of an image, a magnitude, and how pixels of a moved image are taken.

@@ -1,4 +1,4 @@
-"""What a transform is, of samples and of images."""
+"""The base classes of transforms, of samples and of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What random transforms decide from random words: yes or no, a number of a range, a window."""
+"""Random decisions made from random words: yes or no, a number of a range, a crop box."""
 
 from __future__ import annotations
 

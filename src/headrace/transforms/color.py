@@ -170,7 +170,7 @@ class RandomGrayscale(RandomImageTransform):
 
 
 def colour_channels(images: NDArray[Any], axes: Axes, who: str) -> int:
-    """How many channels there are: 1 or 3.
+    """Return the number of channels, 1 or 3.
 
     Raises:
         ArgumentError: another number.

@@ -1,4 +1,4 @@
-"""How transforms chain."""
+"""Transforms in a chain."""
 
 from __future__ import annotations
 

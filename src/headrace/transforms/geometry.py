@@ -341,7 +341,7 @@ def _fill_of(value: float | Sequence[float], images: NDArray[Any], axes: Axes) -
 def _padded_lines(
     extent: tuple[int, int], padding: tuple[int, int, int, int], mode: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which rows and which columns of an image stand for those of the padded one."""
+    """Return the rows and the columns of an image that stand for those of the padded one."""
     if 0 in extent:
         raise ArgumentError(f"padding_mode={mode!r} repeats pixels, but an image of {extent[0]} x {extent[1]} has none")
     left, top, right, bottom = padding
@@ -349,7 +349,7 @@ def _padded_lines(
 
 
 def _overlap(start: int, extent: int, limit: int) -> tuple[slice, slice]:
-    """Where [start, start + extent) meets [0, limit): counted from 0, and from the start."""
+    """Return where [start, start + extent) meets [0, limit): counted from 0, and from the start."""
     first, last = max(start, 0), min(start + extent, limit)
     return (slice(first, last), slice(first - start, last - start)) if first < last else (slice(0, 0), slice(0, 0))
 

@@ -1,4 +1,4 @@
-"""What automatic augmentation does to one image: moves pixels, or changes their values in a given way.
+"""The operations of automatic augmentation on one image: they move pixels, or change their values in a given way.
 
 Images are planes, shape (channels, height, width), uint8 or floating-point in 0 ... 1. None of them is
 written to.
@@ -23,7 +23,7 @@ _CENTRE, _AROUND = np.float32(5 / 13), np.float32(1 / 13)  # of the smoothing fi
 
 
 class Sampling(NamedTuple):
-    """How pixels are taken from an image that is moved.
+    """The way in which pixels are taken from an image that is moved.
 
     Attributes:
         fill: what lies around the image, shape (channels, 1).
@@ -81,7 +81,7 @@ def _taken(image: Planes, fill: Planes, rows: NDArray[np.int64], columns: NDArra
 
 
 def _between(image: Planes, fill: Planes, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Planes:
-    """What lies between the middles of four pixels, of which those outside are fill."""
+    """Interpolate between the centres of four pixels, of which those outside are fill."""
     upper, left = np.floor(rows), np.floor(columns)
     below, right = rows - upper, columns - left  # how far from the upper left one
     total = np.zeros((len(image), *rows.shape), np.result_type(image.dtype, np.float32))

@@ -111,7 +111,7 @@ class Resize(ImageTransform):
         return True
 
     def _size_of(self, extent: tuple[int, int]) -> tuple[int, int]:
-        """What an image of that height and width is scaled to."""
+        """Return the size that an image of that height and width is scaled to."""
         if isinstance(self.size, tuple):
             return self.size
         # As torchvision rounds: down, the shorter side from what the longer one was rounded to.

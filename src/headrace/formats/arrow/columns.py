@@ -63,12 +63,12 @@ class Column(ABC):
     nulls: NDArray[np.bool_] | None = None
 
     def row(self, row: int) -> Any:
-        """What a sample has of it."""
+        """Return the value of a row, as a sample has it."""
         return None if self.nulls is not None and self.nulls[row] else self._row(row)
 
     @classmethod
     def gather(cls, columns: Sequence[Column], wanted: Wanted) -> Any:
-        """What a batch has of some rows of several columns.
+        """Gather some rows of several columns into a batch.
 
         Raises:
             MixedSamplesError: a value is null, or has no batch.
@@ -86,12 +86,12 @@ class Column(ABC):
 
     @abstractmethod
     def _row(self, row: int) -> Any:
-        """What a sample has of a row that is not null."""
+        """Return the value of a row that is not null."""
 
     @classmethod
     @abstractmethod
     def _gather(cls, columns: Sequence[Self], wanted: Wanted) -> Any:
-        """What a batch has of rows that are not null; the columns are all of this class."""
+        """Gather rows that are not null; the columns are all of this class."""
 
 
 class Values(Column):
@@ -386,7 +386,7 @@ def _make_tensors(array: pa.Array) -> Column:
 
 
 def _offsets(array: pa.Array) -> NDArray[Any]:
-    """Where each value begins, and the last one ends, in what lies below."""
+    """Return where each value begins and the last one ends in the child array."""
     if not len(array):
         return np.zeros(1, np.int64)
     kind = array.type
@@ -401,7 +401,7 @@ def _content(array: pa.Array, place: int) -> NDArray[np.uint8]:
 
 
 def _ranges(offsets: Sequence[NDArray[Any]], wanted: Wanted) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the wanted rows start, and how long they are."""
+    """Return the starts and the lengths of the wanted rows."""
     if len({array.dtype for array in offsets}) > 1:
         offsets = [array.astype(np.int64, copy=False) for array in offsets]
     starts = gather_rows(offsets, wanted.which, wanted.rows).astype(np.int64, copy=False)
@@ -410,7 +410,7 @@ def _ranges(offsets: Sequence[NDArray[Any]], wanted: Wanted) -> tuple[NDArray[np
 
 
 def _collate(columns: Sequence[Column], wanted: Wanted) -> Any:
-    """What a batch has of the rows, made of what samples have; its errors name the field."""
+    """Collate the rows as samples; errors name the field."""
     if not len(wanted.rows):
         return []
     rows = zip(wanted.which.tolist(), wanted.rows.tolist(), strict=True)

@@ -103,7 +103,7 @@ class ParquetDataset(_TableDataset):
         self._advised: list[int] = []
 
     def blocks(self) -> NDArray[np.int64]:
-        """Where the row groups begin, and the last one ends, shape (groups + 1,), int64."""
+        """Return where the row groups begin, and the last one ends, shape (groups + 1,), int64."""
         lengths = [length for length in self._parts.lengths.tolist() if length]
         return np.array([0, *accumulate(lengths)], np.int64)
 
@@ -117,7 +117,7 @@ class ParquetDataset(_TableDataset):
         self._advised = parts
 
     def counters(self) -> dict[str, int]:
-        """How many row groups were decoded so far in this process."""
+        """Return how many row groups were decoded so far in this process."""
         return {"row_groups_decoded": self._recent.made}
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:

@@ -54,7 +54,7 @@ class Table(Protocol):
 
 
 class _Choice:
-    """Which columns of a table are read, and what they are called.
+    """The columns of a table that are read, and the names of their fields.
 
     Args:
         schema: of the table.
@@ -232,7 +232,7 @@ class _Batches:
             self._batches = [] if self._reader.num_record_batches else [_empty(self.schema)]
 
     def lengths(self) -> list[int]:
-        """How many rows each has."""
+        """Return the number of rows of each record batch."""
         count = len(self._batches) or self._reader.num_record_batches
         return [len(self.read(number)) for number in range(count)]
 
@@ -385,7 +385,7 @@ def _checked(columns: Any, name: str) -> list[str]:
 
 
 def _path(schema: pa.Schema, column: str, name: str) -> list[str]:
-    """Where a column lies: its own name, or those of structs around it first."""
+    """Return the path to a column: its own name, after those of the structs around it."""
     if column in schema.names:
         return [column]
     path = column.split(".")

@@ -108,7 +108,7 @@ class LMDBDataset(RecordDataset):
         return indices if self._rows is None else self._rows[indices]
 
     def _find(self, keys: Packed) -> NDArray[np.int64]:
-        """Where the keys are among those of all files."""
+        """Return the positions of the keys among those of all files."""
         tables = [
             Packed(self._files.table(part, "keys"), self._files.table(part, "key_bounds"))
             for part in range(len(self.paths))

@@ -247,7 +247,7 @@ def _find_leaves(pages: _Pages, tree: Any) -> NDArray[np.int64]:
 
 
 def _nbytes(nodes: _Nodes, kind: int) -> NDArray[np.int64]:
-    """How many bytes nodes take in their pages."""
+    """Return how many bytes nodes take in their pages."""
     sizes = _NODE + nodes.keys
     if kind == _LEAF:
         in_page = nodes.words[:, 0] | nodes.words[:, 1] << 16
@@ -256,7 +256,7 @@ def _nbytes(nodes: _Nodes, kind: int) -> NDArray[np.int64]:
 
 
 def _locate_values(pages: _Pages, nodes: _Nodes) -> NDArray[Any]:
-    """Where the values of nodes are, RECORD of shape (n,)."""
+    """Return where the values of nodes are, RECORD of shape (n,)."""
     flags = nodes.words[:, 2]
     if (flags & (_DATABASE | _SEVERAL)).any():
         raise StorageError(

@@ -70,7 +70,7 @@ class NpyDataset(PartedDataset["_Shard"]):
             return super().get_batch(indices)
 
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
-        """Where the rows of a field lie, for a function that need not have them gathered.
+        """Return the rows of a field ungathered, for a function that can read them in place.
 
         Args:
             indices: shape (n,), int64.
@@ -159,7 +159,7 @@ def _columns(shards: Sequence[_Shard], located: Located, fields: Iterable[str]) 
 
 
 def _sample(columns: dict[str, Any], shard: _Shard) -> Any:
-    """What a sample or batch of a shard is: a lone column, or all of them in their order."""
+    """Return the sample or batch of a shard: a lone column, or all of them in their order."""
     return columns[""] if "" in columns else {field: columns[field] for field in shard.files}
 
 

@@ -32,7 +32,7 @@ _ENTRIES = {"descr", "fortran_order", "shape"}
 
 
 class Header(NamedTuple):
-    """What a .npy file says of its array.
+    """The header of a .npy file.
 
     Attributes:
         dtype: of the array.
@@ -111,7 +111,7 @@ class NpyFile:
         return np.ndarray(shape, dtype, content, offset, order=order)
 
     def _ranges(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where rows begin in the file, and how long they are."""
+        """Return where rows begin in the file, and how long they are."""
         width = self.header.nbytes // max(1, self.header.shape[0])
         return self.header.offset + rows * width, np.full(len(rows), width)
 

@@ -46,7 +46,7 @@ _PROBLEMS = {
 
 
 class TarPart(NamedTuple):
-    """What the scan found in a part of an archive.
+    """The members that a scan found in a part of an archive.
 
     Attributes:
         window: the part of the file that holds it.

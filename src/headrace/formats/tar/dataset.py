@@ -128,7 +128,7 @@ class TarDataset(Dataset[dict[str, Any]]):
         return self._decoders.releases_gil()
 
     def blocks(self) -> NDArray[np.int64]:
-        """Where blocks of neighbours begin, of a few megabytes in one archive, and where the last one ends."""
+        """Return where blocks of neighbours begin, of a few megabytes in one archive, and where the last one ends."""
         return self._tars.files.blocks()
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
@@ -136,7 +136,7 @@ class TarDataset(Dataset[dict[str, Any]]):
         self._tars.will_need(indices)
 
     def where(self, index: int) -> str:
-        """Which sample it is, in which archive, and under which key."""
+        """Describe a sample for the texts of errors: its index, its archive and its key."""
         return self._tars.where(index)
 
     def close(self) -> None:

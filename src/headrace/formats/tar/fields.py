@@ -18,7 +18,7 @@ _JSON = ("json", "jsn")
 
 
 def decoder(name: str) -> Callable[[bytes], Any] | None:
-    """What makes a value of a file whose name ends so; None where it stays bytes.
+    """Return the function that decodes files whose name ends so; None where they stay bytes.
 
     >>> decoder("score.json")(b"0.5")
     0.5

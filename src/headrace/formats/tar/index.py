@@ -103,7 +103,7 @@ class TarFiles:
         return {name: self._keys(located) if name == KEY else columns[name] for name in fields or [KEY, *columns]}
 
     def where(self, index: int) -> str:
-        """Which sample it is, in which archive, and under which key."""
+        """Describe a sample for the texts of errors: its index, its archive and its key."""
         part, _ = self.files.parts.find(index)
         key = self._keys(self.files.parts.locate(np.array([index])))[0]
         return f"sample {index}: {self.files.sources[part].path}, key {key!r}"
@@ -166,7 +166,7 @@ class TarFiles:
         return keys
 
     def _spans(self, name: str, located: Located) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the samples begin in what a table has the bounds of, and how much of it is theirs."""
+        """Return the starts and the lengths of the samples, from a table of bounds."""
         starts = self.files.rows(name, located)
         return starts, self.files.rows(name, located._replace(rows=located.rows + 1)) - starts
 

@@ -152,7 +152,7 @@ def _distinct(named: list[tuple[str, str]], key: str, number: int) -> list[str]:
 
 
 def _file(name: str, value: Any) -> tuple[str, bytes]:
-    """What follows the basename, and the content, of a field."""
+    """Return the ending that follows the basename of a field's file, and its content."""
     if isinstance(value, bytes):
         return _named(name, _kind(value), _ENCODED), value
     if isinstance(value, str):
@@ -253,7 +253,7 @@ class _ArchiveWriter(FileWriter):
         super().write(chunk)
 
     def _count(self, data: NDArray[np.uint8]) -> tuple[int, int]:
-        """How many samples begin in some bytes of the archive, and what ended the search for more."""
+        """Count the samples that begin in some bytes of the archive; return also why the scan ended."""
         self._scan.position, found = 0, 0
         while True:
             ended = kernels.active().scan_tar(data, self._scan)

@@ -165,7 +165,7 @@ class TFRecordDataset(RecordDataset):
         return self._files.where(part, self._files.table(part, "records")[row])
 
     def blocks(self) -> NDArray[np.int64]:
-        """Where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
+        """Return where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
         return self._files.blocks()
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
@@ -198,7 +198,7 @@ class TFRecordDataset(RecordDataset):
         return ExampleReader(found, found_steps if steps is None else steps)
 
     def _summary(self) -> Summary:
-        """Which features all records have."""
+        """Return the summary of the features of all files."""
         files = range(len(self.paths))
         return Summary([{name: self._files.table(number, name) for name in SUMMARY} for number in files], len(self))
 

@@ -1,4 +1,4 @@
-"""What tf.train.Example holds, and how it is written without TensorFlow; `example_reader` reads it.
+"""Features of tf.train.Example, written without TensorFlow; `example_reader` reads them.
 
 The formats: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/example.proto and
 https://protobuf.dev/programming-guides/encoding
@@ -25,7 +25,7 @@ BYTES, FLOATS, INTEGERS = 1, 2, 3
 
 @dataclass(frozen=True)
 class Feature:
-    """What a feature is to become.
+    """The description of a feature: its kind, dtype and shape.
 
     Attributes:
         kind: what the record has: 1 bytes, 2 floats, 3 integers.
@@ -43,7 +43,7 @@ class Feature:
 
 
 def make_feature(description: Any) -> Feature:
-    """What a user says of a feature.
+    """Return the Feature of a user's description.
 
     Args:
         description: `bytes`, `str`, or the dtype of a number; or that and a shape, which is None where the

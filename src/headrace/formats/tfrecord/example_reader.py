@@ -127,7 +127,7 @@ def _decode(texts: list[bytes], where: Callable[[int], str]) -> list[str]:
 
 
 def _record_of(value: int, spans: NDArray[np.int64]) -> int:
-    """Which record has a value, by its place among those of all."""
+    """Return the record that has a value, by the value's position among those of all records."""
     return int(np.searchsorted(np.cumsum(spans[:, 3]), value, side="right"))
 
 
@@ -155,7 +155,7 @@ def _step_spans(record: bytes) -> Iterator[tuple[str, list[Span]]]:
 
 
 def _sequence(record: bytes, feature: Feature, name: str, where: str) -> Any:
-    """What a feature is in the steps of one record: an array of shape (steps, ...), or a list of one a step."""
+    """Read a feature of the steps of one record: an array of shape (steps, ...), or a list of one item a step."""
     try:
         spans = next((spans for found, spans in _step_spans(record) if found == name), [])
         lists = [read_list(record, start, start + length, kind) for start, length, kind, _ in spans]

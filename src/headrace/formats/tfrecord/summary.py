@@ -58,7 +58,7 @@ class FeatureNotes:
             self._is_over = ended < 0 or self._failed > 1 + self._scan.records // _MOST_DAMAGED
 
     def tables(self) -> Tables:
-        """What was found, for an index."""
+        """Return the tables of the summary, for an index."""
         scan = self._scan
         are_examples = not self._is_over and (not scan.records or self._failed < scan.records)
         count = scan.names if are_examples else 0

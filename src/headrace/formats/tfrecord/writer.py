@@ -55,7 +55,7 @@ class TFRecordFormat:
 
 
 def _kinds(name: str, column: Column, first: int) -> Iterator[tuple[str, str]]:
-    """What a field is in all samples of a chunk."""
+    """Yield the kinds of a field in the samples of a chunk."""
     if isinstance(column, np.ndarray):
         kinds, is_everywhere = {f"{'an array of' if column.ndim > 1 else 'a single'} {column.dtype}"}, True
     else:

@@ -1,4 +1,4 @@
-"""How the kernels in C are called: through ctypes, with the GIL or without it."""
+"""Calls of the kernels in C through ctypes, with the GIL or without it."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def _pixels(pixels: Pixels, out: NDArray[Any], size: Sequence[int] = (0, 0)) -> 
 
 
 def _files(files: Sequence[bytes]) -> tuple[Any, NDArray[np.int64]]:
-    """Where the bytes of files lie, as C reads it, and how many there are of each."""
+    """Return pointers to the bytes of files, for C, and the length of each file."""
     return (c_char_p * len(files))(*files), np.array([len(data) for data in files], np.int64)
 
 

@@ -81,7 +81,7 @@ def show(
     out: NDArray[Any],
     lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
 ) -> None:
-    """What `cut` does for one image.
+    """Do for one image as `cut` does.
 
     >>> out = np.empty((1, 2, 1), np.uint8)
     >>> show(np.array([[[7]]], np.uint8), [0, 0, 1, 1, 0, 1, 0, 1], np.arange(256)[None], np.zeros(1), out)
@@ -108,7 +108,7 @@ def _turned(image: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
 
 
 class _Taps(NamedTuple):
-    """Which pixels of a line make up those of the scaled line, and by how much, as fixed-point numbers."""
+    """The pixels of a line that make up those of the scaled line, and their weights as fixed-point numbers."""
 
     places: NDArray[np.int64]  # (taps, size)
     weights: NDArray[np.int32]  # (taps, size)

@@ -172,7 +172,7 @@ def _crc32c(data: NDArray[np.uint8]) -> int:
 
 @cache
 def _table() -> NDArray[np.uint32]:
-    """What each byte does to the sum."""
+    """Return the table of the checksum: the effect of each byte on it."""
     values = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         values = (values >> np.uint32(1)) ^ np.where(values & np.uint32(1), np.uint32(_POLYNOMIAL), np.uint32(0))

@@ -19,11 +19,11 @@ _DONE, _FULL, _CUT, _WRONG_SUM, _WRONG_NUMBER, _WRONG_PAX, _SPARSE, _REPEATED, _
 
 
 class _Problem(Exception):  # noqa: N818 - it ends a scan and goes no further
-    """What ends a scan, by its number."""
+    """The reason that ends a scan, by its number."""
 
 
 class _Before(NamedTuple):
-    """What stands before a member, and holds for it alone."""
+    """The headers that stand before a member, and hold for it alone."""
 
     name: bytes | None = None
     size: int = -1

@@ -135,7 +135,7 @@ class CachedDataset(StoredDataset[Any]):
         return self._source().releases_gil
 
     def stats(self) -> CacheStats:
-        """How often samples were found, and what is there, over all processes, as a snapshot."""
+        """Return a snapshot of how often samples were found, and of what is cached, over all processes."""
         hits, misses, _ = self._counts.sums()
         store = self._kept.store
         return CacheStats(hits, misses, store.count(), store.nbytes, store.limit)
@@ -155,7 +155,7 @@ class CachedDataset(StoredDataset[Any]):
         return merge([self._kept.batch(indices[in_rows], entries[in_rows]), batch], [in_rows, others])
 
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
-        """Where a field of the samples lies, if it is an array, and all of them are kept or there is room for them.
+        """Return the rows of a field, if it is an array, and all of the samples are cached or there is room for them.
 
         Args:
             indices: shape (n,), int64.
@@ -174,7 +174,7 @@ class CachedDataset(StoredDataset[Any]):
         will_need(self.dataset, indices[self._kept.store.entries(indices) == 0])
 
     def counters(self) -> dict[str, int]:
-        """What this process has found and not found, and how many bytes it has kept."""
+        """Return how many samples this process has found and not found, and how many bytes it has stored."""
         names = ("cache_hits", "cache_misses", "cache_bytes")
         return dict(zip(names, self._counts.own(), strict=True))
 
@@ -189,7 +189,7 @@ class CachedDataset(StoredDataset[Any]):
         return plan
 
     def _find(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[int, Any]]:
-        """Where the samples are kept, and by their places among the indices those that had to be read."""
+        """Return the samples' entries, and by their positions among the indices those that had to be read."""
         entries = self._kept.store.entries(indices)
         absent = np.flatnonzero(entries == 0)
         if not len(absent):

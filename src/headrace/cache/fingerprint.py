@@ -1,4 +1,4 @@
-"""What tells the samples of one dataset from those of another, without reading them."""
+"""Fingerprints that tell the samples of one dataset from those of another, without reading them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _all(seen: dict[int, object], *things: Any) -> Iterator[bytes]:
 
 
 def _methods(kind: type) -> list[Any]:
-    """What a user's class does with a sample; headrace's own classes are told by their names."""
+    """Return the methods by which a user's class makes a sample; headrace's own classes are told by their names."""
     if kind.__module__.startswith("headrace."):
         return []
     methods = [getattr(kind, name, None) for name in ("__getitem__", "__call__")]
@@ -84,7 +84,7 @@ def _methods(kind: type) -> list[Any]:
 
 
 def _taken_apart(thing: Any) -> tuple[Any, ...]:
-    """What pickle would make of it; nothing where that cannot be, as with open files."""
+    """Return the reduction that pickle would use; nothing where there is none, as with open files."""
     try:
         reduced = thing.__reduce_ex__(4)
     except Exception:  # any of a stranger

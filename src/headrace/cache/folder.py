@@ -136,7 +136,7 @@ class NpyMemory:
         return mmap.mmap(self.descriptor, 0)
 
     def _header(self, nbytes: int) -> bytes:
-        """What NumPy's format has before an array: https://numpy.org/neps/nep-0001-npy-format.html."""
+        """Return the header of NumPy's format: https://numpy.org/neps/nep-0001-npy-format.html."""
         count = (nbytes - FIRST) // int(self._code[2])
         text = f"{{'descr': '{self._code}', 'fortran_order': False, 'shape': ({count},), }}"
         length = FIRST - 10

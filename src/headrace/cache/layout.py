@@ -1,4 +1,4 @@
-"""How samples become bytes and come back.
+"""Encoding of samples as bytes, and back.
 
 A layout says where the fields of a sample lie in a row of bytes. Taken from one sample it serves all of the same
 structure, shapes and dtypes: their arrays, tensors and numbers have the same places in each row, and a batch of
@@ -63,7 +63,7 @@ class Field(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where it ends in the row."""
+        """The offset in the row at which the field ends."""
         return self.offset + self.dtype.itemsize * math.prod(self.shape)
 
     def read(self, row: bytearray) -> Any:
@@ -122,7 +122,7 @@ class Container(NamedTuple):
 
 
 class Layout:
-    """Where the parts of a sample lie in a row.
+    """The layout of a row: where the parts of a sample lie in it.
 
     Args:
         text: what `describe` said of a sample. It may come from a file that anybody has written, so nothing is
@@ -276,7 +276,7 @@ def _layout(text: bytes) -> Layout:
 
 
 def _describe(value: Any, contents: list[NDArray[Any]] | None = None, *, pickles: bool = False) -> Description:
-    """What JSON says of the value.
+    """Return a description of the value that JSON can hold.
 
     Args:
         value: a sample or a part of one.

@@ -1,4 +1,4 @@
-"""Which parts of a dataset are random, or could be, as far as it shows."""
+"""Detection of randomness: the parts of a dataset that are random, or could be, as far as it shows."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _parts(thing: Any) -> list[Any]:
 
 
 def is_of_torch(dataset: Any) -> bool:
-    """Whether the samples come from torch: from a Dataset of its, a tensor, or tensors in a list or TensorDataset.
+    """Return whether samples come from torch: a Dataset of its, a tensor, or tensors in a list or TensorDataset.
 
     No sample is read to find out.
     """
@@ -92,7 +92,7 @@ _FEW = 64  # items of a list that are looked at: longer ones are data
 
 
 def runs_foreign_code(thing: Any) -> bool:
-    """Whether a dataset or function runs code that could draw from the global generators: any but headrace's own.
+    """Return whether it runs code that could draw from the global generators: any but headrace's own.
 
     Args:
         thing: a dataset, or a function; with all that it is made of.

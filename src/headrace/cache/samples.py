@@ -113,7 +113,7 @@ class KeptSamples:
         return bool(self.store.nbytes) and self._field(field) is not None
 
     def rows(self, indices: NDArray[np.int64], entries: NDArray[np.int64], field: int | str | None) -> Rows | None:
-        """Where a field of samples lies that are rows; None if it is no array.
+        """Return the rows of a field of samples that are rows; None if it is no array.
 
         Args:
             indices: the samples' numbers, for the texts of errors.
@@ -145,7 +145,7 @@ class KeptSamples:
         return Bytes([*row, *encode(rest, pickles=self._pickles)] if self._layout.rests else row, row=True)
 
     def _rest(self, content: NDArray[np.uint8]) -> list[Any]:
-        """What follows behind a row."""
+        """Return the parts of a sample that follow its row."""
         if not self._layout.rests:
             return []
         rest: Any = decode(content[self._layout.nbytes :], pickles=self._pickles)

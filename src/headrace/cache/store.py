@@ -39,7 +39,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a share of it, or t
 
 
 class Bytes(NamedTuple):
-    """What a sample is kept as.
+    """A sample as the bytes to store.
 
     Attributes:
         parts: the bytes, in pieces.
@@ -51,7 +51,7 @@ class Bytes(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """How many there are."""
+        """The number of bytes."""
         return sum(map(len, self.parts))
 
 
@@ -138,15 +138,15 @@ class SampleStore:
 
     @property
     def room(self) -> float:
-        """How many bytes may still be kept."""
+        """The number of bytes that may still be stored."""
         return float("inf") if self.limit is None else self.limit - self.nbytes
 
     def count(self) -> int:
-        """How many samples are kept."""
+        """Return the number of samples stored."""
         return int(np.count_nonzero(self._table))
 
     def entries(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where samples are kept: in which unit, negative for those that are no rows, and 0 for those that are not.
+        """Return samples' entries: the first unit, negative for those that are no rows, and 0 for those not stored.
 
         Args:
             indices: the samples' numbers, shape (n,), int64.
@@ -211,7 +211,7 @@ class SampleStore:
         return np.where(others == 0, entries, others), UNIT * int(sizes[written].sum())
 
     def _take_room(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where that many units begin, for each; 0 where none are asked for, or there is no room."""
+        """Take that many units for each sample and return the first; 0 where none are asked for or room is missing."""
         used = -(-self._files[1].nbytes // UNIT)  # rounded up, should somebody have cut the file off
         ends = used + np.cumsum(sizes)
         fits = sizes > 0
@@ -285,7 +285,7 @@ def _crc(content: NDArray[np.uint8]) -> int:
 
 
 def _units(nbytes: int) -> int:
-    """How many units that many bytes and what precedes them take."""
+    """Return how many units that many bytes and their head take."""
     return -(-(HEAD.size + nbytes) // UNIT)
 
 

@@ -34,7 +34,7 @@ def unbatch(batch: Any, layout: Layout, count: int) -> list[Any] | None:
 
 
 def _rows(part: Any, value: Any, count: int) -> list[Any] | None:
-    """What each sample has at a part of the layout, of which the batch has the value."""
+    """Return the values of a part of the layout for each sample, from its value in the batch."""
     if isinstance(part, Container):
         return _containers(part, value, count)
     if isinstance(part, Field):
@@ -73,7 +73,7 @@ def _memory(value: Any) -> tuple[str, NDArray[Any]] | None:
 
 
 def _is_column(array: NDArray[Any], field: Field, count: int) -> bool:
-    """Whether rows of the array can be the field: strings cannot, whose width is that of the longest in the batch."""
+    """Return whether rows of the array can be the field: strings cannot, as wide as the longest in the batch."""
     return array.dtype == field.dtype and array.dtype.kind not in "SU" and array.shape == (count, *field.shape)
 
 

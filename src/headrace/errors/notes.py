@@ -92,7 +92,7 @@ _NOT_THE_USERS = ("headrace", "weakref")
 
 
 def level_of_user() -> int:
-    """How many calls the caller, itself included, is away from code that is not of this package."""
+    """Return how many calls the caller, itself included, is away from code that is not of this package."""
     level, frame = 1, sys._getframe(1)  # noqa: SLF001 - what `skip_file_prefixes` does from Python 3.12 on
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
         level, frame = level + 1, frame.f_back

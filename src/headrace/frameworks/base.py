@@ -38,7 +38,7 @@ _TORCH_WORKER = "torch.utils.data._utils.worker"
 
 
 class Adapter(Protocol):
-    """What headrace needs to know of a framework's arrays."""
+    """The operations that headrace needs for a framework's arrays."""
 
     def owns(self, value: object) -> bool:
         """Return whether the value is an array of this framework."""
@@ -125,7 +125,7 @@ def _framework(value: object) -> Adapter | None:
 
 
 def reduce(value: object) -> tuple[Any, ...] | None:
-    """How pickle takes a framework's array apart, so that its memory may lie apart.
+    """Return a reduction of a framework's array for pickle, whose memory may be sent apart.
 
     The callable and its arguments, one of them an ndarray that shares the value's memory; or None,
     where the value's own way of pickling must serve.

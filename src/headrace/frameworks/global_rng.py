@@ -89,7 +89,7 @@ def preview_seed(generator: object = None, *, of_torch: bool = False) -> int:
 
 
 def _state_of(generator: object, *, of_torch: bool) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    """What gets the state of a generator, and what sets it."""
+    """Return two functions: one gets the state of a generator, the other sets it."""
     if generator is not None:
         return lambda: generator_state(generator), lambda state: restore_generator(generator, state)
     if not of_torch:

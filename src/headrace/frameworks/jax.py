@@ -87,7 +87,7 @@ def from_numbers(array: NDArray[Any]) -> Any:
 
 
 def reduce(value: jax.Array) -> tuple[Any, ...] | None:
-    """How pickle takes the array apart, so that its memory may lie apart; None for JAX's own way."""
+    """Return a reduction of the array for pickle, whose memory may be sent apart; None for JAX's own way."""
     array = to_numpy(value)
     return None if array is None or value.weak_type else (rebuild, (array,))
 

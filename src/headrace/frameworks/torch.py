@@ -113,7 +113,7 @@ def memory(value: torch.Tensor) -> NDArray[Any] | None:
 
 
 def reduce(value: torch.Tensor) -> tuple[Any, ...] | None:
-    """How pickle takes the tensor apart, so that its memory may lie apart; None for torch's own way.
+    """Return a reduction of the tensor for pickle, whose memory may be sent apart; None for torch's own way.
 
     Raises:
         NotPicklableError: the tensor belongs to a graph.

@@ -1,1 +1,1 @@
-"""Where bytes live: files of many formats, each made random access by an index."""
+"""Access to bytes: local and remote files, compressed ones, and what is read of them."""

@@ -28,7 +28,7 @@ def expand_braces(name: str) -> list[str]:
 
 
 def _closing(name: str, start: int) -> int | None:
-    """Where the brace that opens at a place is closed."""
+    """Return where the brace that opens at a place is closed."""
     depth = 0
     for place, letter in enumerate(name[start:], start):
         depth += (letter == "{") - (letter == "}")
@@ -38,7 +38,7 @@ def _closing(name: str, start: int) -> int | None:
 
 
 def _choices(text: str) -> list[str] | None:
-    """What stands between two braces, each by itself; None where that is neither a list nor a range."""
+    """Return the alternatives between two braces; None where they are neither a list nor a range."""
     parts = _split(text)
     if len(parts) > 1:
         return [name for part in parts for name in expand_braces(part)]

@@ -46,7 +46,7 @@ _ENDINGS = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4", ".z",
 
 
 def compression(path: str) -> str | None:
-    """How a file is compressed, by its first bytes; None if it is not.
+    """Return how a file is compressed, by its first bytes; None if it is not.
 
     Raises:
         StorageError: it is a folder.
@@ -138,7 +138,7 @@ class Unpacked:
         return content
 
     def window(self, most: int | None = None) -> Window:
-        """What goes through it.
+        """Return a view that goes through the file.
 
         Args:
             most: how large the window may become, in bytes; None for any size.
@@ -160,7 +160,7 @@ class Unpacked:
 
 
 def unpack(path: str, show: Callable[[], None], most: int | None = None) -> str:
-    """Where a file lies unpacked, so that it can be read in any order.
+    """Unpack a file so that it can be read in any order, and return its path.
 
     Args:
         path: of the file, or its address.
@@ -201,7 +201,7 @@ def unpack(path: str, show: Callable[[], None], most: int | None = None) -> str:
 
 
 def most_unpacked(source: Source) -> int:
-    """How many bytes a compressed file may hold, unless the user says it."""
+    """Return how many bytes a compressed file may hold, unless the user says it."""
     return _RATIO * source.identity.size + _AT_LEAST
 
 

@@ -1,4 +1,4 @@
-"""What many files ask of the system: few of them open at a time, and pages early where they must come from a disk."""
+"""System calls for many files: few of them open at a time, and pages asked for early if they come from a disk."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class OpenFiles:
 
     @property
     def limit(self) -> int:
-        """How many files may be open."""
+        """The number of files that may be open."""
         return _most_open()
 
     def map(self, descriptor: int, nbytes: int) -> mmap.mmap | None:
@@ -112,7 +112,7 @@ open_files = OpenFiles()
 
 
 class DiskWaits:
-    """Whether reads had to wait for the disk lately. While files are in memory, advice takes longer than reading.
+    """A memory of whether reads had to wait for the disk: for files in memory, advice takes longer than reading.
 
     So advice begins when a read had to wait, and ends a while after the last one that had to.
 
@@ -128,26 +128,26 @@ class DiskWaits:
 
     @property
     def lately(self) -> bool:
-        """Whether one of the last reads had to."""
+        """Whether one of the last reads had to wait for the disk."""
         return self._left > 0
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """What is read while this is open counts as one read."""
+        """Count all that is read while this is open as one read."""
         before = _count_faults()
         yield
         self._left = _WHILE if _count_faults() > before else max(self._left - 1, 0)
 
 
 def _count_faults() -> int:
-    """How often this thread had to wait for a page from the disk; 0 where the system does not say."""
+    """Return how often this thread had to wait for a page from the disk; 0 where the system does not say."""
     if resource is None:
         return 0
     return int(resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_majflt)
 
 
 def _most_open() -> int:
-    """How many files to keep open: half of the descriptors are left to others."""
+    """Return how many files to keep open: half of the descriptors are left to others."""
     if resource is None:
         return 256
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

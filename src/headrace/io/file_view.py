@@ -59,7 +59,7 @@ class Window:
 
     @property
     def is_full(self) -> bool:
-        """Whether it begins here, and may not be enlarged."""
+        """Whether the view begins here, and may not be enlarged."""
         return self.most is not None and self.position == 0 and len(self.data) >= self.most
 
     def more(self) -> bool:
@@ -97,7 +97,7 @@ def read_through(window: Window) -> Iterator[Window]:
 
 
 def records_at_once(most: int, count: int, position: int) -> int:
-    """How many records to look for at once, so that it is heard now and then how far it is, and Ctrl-C is too.
+    """Return how many records to look for at once, so that progress is shown and Ctrl-C is noticed now and then.
 
     Args:
         most: how many there may be.

@@ -1,4 +1,4 @@
-"""What was decoded last, kept as long as it fits into memory."""
+"""A cache of what was decoded last, bounded by its bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far something is that takes long: a line on stderr."""
+"""Progress of what takes long: a line on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every source of bytes has in common: an identity, and ranges of it."""
+"""Sources of bytes: their identity, and ranges of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Identity", "Packed", "Ranges", "Source", "read_ranges", "split"]
 
 
 class Identity(NamedTuple):
-    """What tells a file from what it was before, or will be later.
+    """The version of a file: what tells it from what it was before, or will be later.
 
     Attributes:
         size: in bytes.
@@ -48,7 +48,7 @@ class Packed(NamedTuple):
 
 
 class Ranges(NamedTuple):
-    """Where several ranges of bytes are.
+    """Several ranges of bytes, by their sources and offsets.
 
     Attributes:
         sources: contiguous uint8 arrays of one dimension.
@@ -72,7 +72,7 @@ class Source(Protocol):
 
     @property
     def path(self) -> str:
-        """Where it lies, absolute."""
+        """The absolute path, or the address."""
 
     @property
     def identity(self) -> Identity:

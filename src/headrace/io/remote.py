@@ -47,7 +47,7 @@ _TAGS = ("ETag", "etag", "md5Hash", "Content-MD5", "Digest", "checksum", "sha256
 
 @dataclass(frozen=True, eq=False)
 class RemoteOptions:
-    """How files at addresses such as `s3://bucket/name` are read.
+    """Options for reading files at addresses such as `s3://bucket/name`.
 
     They count for the datasets that are made while the context is open, and travel with them.
 
@@ -263,7 +263,7 @@ class RemoteSource:
     # ------------------------------------------------------------------ one span of bytes
 
     def _ask(self, start: int, stop: int, deadline: float) -> tuple[Future[bytes], int, int]:
-        """What will hold the bytes of a span: a fetch that is under way, or a new one."""
+        """Return a fetch that will hold the bytes of a span: one that is under way, or a new one."""
         with self._lock:
             for (first, last), future in self._ahead.items():
                 if first <= start and stop <= last and not future.cancelled():
@@ -320,7 +320,7 @@ class RemoteSource:
         return _connect(self._options, self.path.partition("://")[0], os.getpid())
 
     def _again(self, attempt: Callable[[_Connection, float], Any], deadline: float) -> Any:
-        """What an attempt gives, made again while there is time and hope."""
+        """Return the result of an attempt, which is made again while there is time and hope."""
         for number in range(self._options.retries + 1):
             left = deadline - monotonic()
             try:
@@ -434,7 +434,7 @@ class _Connection:
         return bytes(content)
 
     def info(self, path: str, timeout: float) -> dict[str, Any]:
-        """What there is to say of a file."""
+        """Return what the file system says of a file."""
         self.system.invalidate_cache()
         found: dict[str, Any] = self._call("info", timeout, path)
         return found
@@ -446,7 +446,7 @@ class _Connection:
         return self._wait(getattr(self.system, f"_{name}")(stripped, **arguments), timeout)
 
     def _wait(self, work: Coroutine[Any, Any, Any], timeout: float) -> Any:
-        """What the file system's own thread makes of it."""
+        """Run a coroutine in the file system's own thread and return its result."""
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self.system.loop).result()
 
 
@@ -467,7 +467,7 @@ def _is_final(error: BaseException) -> bool:
 
 
 def _time_of(info: Mapping[str, Any], tag: str) -> int:
-    """When a file was written, in nanoseconds; where that is unknown, a number that follows from its tag."""
+    """Return when a file was written, in nanoseconds; where that is unknown, a number that follows from its tag."""
     for name in _TIMES:
         value = info.get(name)
         with suppress(TypeError, ValueError, AttributeError):

@@ -26,7 +26,7 @@ _SINCE: dict[int, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class LoaderState:
-    """Where a loader stands, and what it must be for this to mean anything.
+    """The state of a loader: where it stands, and the arguments that this depends on.
 
     Attributes:
         epoch: the number of the epoch.

@@ -1,4 +1,4 @@
-"""Where a loader stands: its epochs with their seeds, and the steps that its iterators have reached."""
+"""Epochs of a loader with their seeds, and cursors: the steps that its iterators have reached."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Start:
 
 @dataclass(slots=True, eq=False)
 class Cursor:
-    """Where an iterator stands.
+    """The position of an iterator in its epoch.
 
     Attributes:
         epoch: its epoch.

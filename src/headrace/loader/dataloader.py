@@ -442,7 +442,7 @@ class DataLoader(Generic[B_co]):
     # ------------------------------------------------------------------ resources
 
     def stats(self) -> LoaderStats:
-        """What the loader has handed out so far and how long that took, as a snapshot.
+        """Return a snapshot of what the loader has handed out so far and how long that took.
 
         >>> loader = DataLoader(range(10), batch_size=5)
         >>> for batch in loader:
@@ -522,7 +522,7 @@ class DataLoader(Generic[B_co]):
         return found.batch
 
     def _readers(self) -> int | None:
-        """How many workers read a stream in turns; None where the number makes no difference."""
+        """Return how many workers read a stream in turns; None where the number makes no difference."""
         if not self._streams or self.num_workers < 2 or self.shard or uses_threads(self, streams=True):
             return None
         return self.num_workers
@@ -556,7 +556,7 @@ class DataLoader(Generic[B_co]):
         return None if self._streams or self._given_sampling is not None else len(self.dataset)
 
     def _sampling(self, length: int | None) -> Sampling:
-        """Which samples make up each batch, of so many samples."""
+        """Return the sampling that says which samples make up each batch, of so many samples."""
         if self._given_sampling is not None:
             return self._given_sampling
         return self._order.sampling(len(self.dataset) if length is None else length)
@@ -584,7 +584,7 @@ class DataLoader(Generic[B_co]):
         )
 
     def _identity(self) -> dict[str, Any]:
-        """What a state and the loader that goes on from it must have in common."""
+        """Return the arguments that a state and the loader that goes on from it must have in common."""
         return {
             "length": self._length(),
             "seed": self.seed,

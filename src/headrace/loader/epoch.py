@@ -96,7 +96,7 @@ class SampledBatches:
                 del found  # its error refers to this frame, which must not refer to it
 
     def _next(self) -> tuple[Any, int, int]:
-        """What became of the next batch, its step, and how many samples were asked for."""
+        """Return the outcome of the next batch, its step, and how many samples were asked for."""
         if self._waiting:
             return self._waiting.popleft()
         results = self._results

@@ -102,7 +102,7 @@ class BatchReader:
             return self._read_batch(indices)
 
     def _fast_reader(self, selection: Selection) -> Callable[[Any], Any] | None:
-        """What reads all samples of the selection at once, if anything does."""
+        """Return the function that reads all samples of the selection at once, if there is one."""
         if self._reads_batches and isinstance(selection, np.ndarray):
             return self._read_batch
         return self._read_many if self._reads_many else None

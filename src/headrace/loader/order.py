@@ -1,4 +1,4 @@
-"""Which samples make up each batch of a loader: what its arguments say of the order, and what its samplers do."""
+"""The order of a loader: the samples of each batch, by its arguments or its samplers."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class SampleOrder:
         return Shuffled(length) if self.shuffle else Sequential()
 
     def _blocks(self, length: int) -> Blocks:
-        """How the samples lie, for a block shuffle."""
+        """Return the blocks that the samples lie in, for a block shuffle."""
         found = blocks(self.dataset) if self.block_size is None else int(self.block_size)
         if not isinstance(found, np.ndarray):
             return EqualBlocks(length, _BLOCK_SIZE if found is None else found)

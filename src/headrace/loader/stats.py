@@ -1,4 +1,4 @@
-"""What a loader has done: a meter that it feeds, and snapshots that a user reads."""
+"""Statistics of a loader: a meter that it feeds, and snapshots that a user reads."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ __all__ = ["StreamCheck", "StreamHistory"]
 
 
 class StreamHistory:
-    """What a loader remembers of the epochs of its stream.
+    """The epochs of a loader's stream so far, as far as they matter to the next.
 
     Args:
         stream: the dataset.
@@ -97,7 +97,7 @@ class StreamCheck:
             self._warn(f"only {self._samples} samples have come{batches}, so len(loader) is too large")
 
     def _several(self) -> str:
-        """What helps if each worker process has given the whole stream."""
+        """Return the advice for worker processes that may each have given the whole stream."""
         if self._readers == 1:
             return ""
         return (

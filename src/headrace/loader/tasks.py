@@ -1,4 +1,4 @@
-"""What a worker is told to load, and what it tells of that beside the batch."""
+"""Tasks that a worker is given, and their outcomes where those are more than a batch."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class StreamTask:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What became of a task, where there is more to tell than a batch.
+    """The outcome of a task, where there is more to tell than a batch.
 
     Attributes:
         samples: how many samples the batch holds; 0 where there is none: all have failed, the stream has
@@ -129,7 +129,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """What became of batches that were loaded together: of each the batch, a Loaded, or an error."""
+    """The outcomes of coalesced batches: of each the batch, a Loaded, or an error."""
 
     found: tuple[Any, ...]
 

@@ -1,4 +1,4 @@
-"""What a worker does for a task: it is made ready once, then loads one batch after the other."""
+"""The work of a worker: it is made ready once, then loads one batch after the other."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class WorkMaker:
         )
 
     def _seed_globals(self) -> Callable[[Epoch, int], None] | None:
-        """What seeds the global generators for a batch, where that is to be done."""
+        """Return the function that seeds the global generators for a batch, where that is to be done."""
         if self.own_process:
             return seed_globals
         return partial(seed_globals, devices=False) if self.shields else None
@@ -160,7 +160,7 @@ class WorkMaker:
         return load
 
     def reader(self) -> BatchReader:
-        """What reads the batches of a dataset."""
+        """Return a reader of the batches of the dataset."""
         return BatchReader(
             self.dataset, self.collate_fn, single=self.single, on_error=self.on_error, from_batch=self.from_batch
         )

@@ -344,7 +344,7 @@ class notice_unnamed:  # noqa: N801 - a context manager reads like a function
 
 
 def _whole_batch(count: int) -> _SampleKeys | None:
-    """What is being loaded, if that is a batch of `count` samples and draws belong to all of them."""
+    """Return the samples being loaded, if they are a batch of `count` and draws belong to all of them."""
     keys = _loading.get()
     return keys if keys is not None and keys.position is None and len(keys.batch) == count else None
 
@@ -354,7 +354,7 @@ def _stay(position: int) -> None:
 
 
 class Draw(NamedTuple):
-    """What `Kernels.philox` makes random words of, for each of some samples.
+    """The arguments of `Kernels.philox`, which makes random words of them for each of some samples.
 
     Attributes:
         key: the key of the epoch, 64 bits.
@@ -394,7 +394,7 @@ def draw(count: int) -> NDArray[np.uint32]:
 
 
 def next_draw(count: int) -> Draw:
-    """What the next call of `draw` would make its words of, which then comes to the place behind it.
+    """Return the arguments of the next call of `philox`, and move on to the place behind it.
 
     >>> next_draw(2).indices
     array([0, 1])
@@ -449,7 +449,7 @@ def sample_rng() -> np.random.Generator:
 
 
 def replacement(key: int, index: int, attempt: int, count: int) -> int:
-    """Which of `count` samples is read in place of one that cannot be.
+    """Return which of `count` samples is read in place of one that cannot be.
 
     Args:
         key: the key of the epoch, below 2**64.

@@ -1,1 +1,1 @@
-"""Which samples, when: orders that are computed, and samplers that are replayed."""
+"""Orders of samples: those that are computed, and samplers that are replayed."""

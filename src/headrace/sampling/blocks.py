@@ -32,7 +32,7 @@ class Arrangement(Protocol):
     """The blocks of one epoch, in random order."""
 
     def place(self, position: int) -> int:
-        """Which of the blocks in order a position lies in."""
+        """Return which of the blocks in order a position lies in."""
 
     def begin(self, place: int) -> int:
         """Return the position at which the block at a place begins."""

@@ -1,4 +1,4 @@
-"""What a user's sampler draws from and counts with: found, kept and put back, so that a pass can be made again."""
+"""The generators and counters of a user's sampler: saved and restored, so that a pass can be made again."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class SamplerMemory:
             self._sampler.load_state_dict(state["own"])
 
     def may_draw_outside(self) -> bool:
-        """Whether the sampler may draw from the global generators: torch's do not where they have one of their own."""
+        """Return whether the sampler may draw from the global generators: torch's do not if they have their own."""
         for _, part in self._parts():
             if isinstance(part, list | tuple | dict) or frameworks.is_generator(part):
                 continue
@@ -124,7 +124,7 @@ def _held(thing: Any) -> list[tuple[Any, Any]]:
 
 
 def _may_hold(part: Any) -> bool:
-    """Whether a part may hold what a sampler draws from: it is a generator, a list or an object, but no dataset."""
+    """Return whether a sampler may draw from the part: from a generator, a list or an object, but no dataset."""
     if isinstance(part, list | tuple | dict) or frameworks.is_generator(part):
         return True
     if isinstance(part, type | ModuleType | FunctionType | MethodType) or frameworks.find(part) is not None:

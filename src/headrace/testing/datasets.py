@@ -166,7 +166,7 @@ def _pickled_copy(dataset: Indexable[Any], name: str) -> Any:
 
 
 def _difference(found: Any, expected: Any, path: str) -> str:
-    """Where and how the two differ, or nothing."""
+    """Return where and how the two differ, or nothing."""
     place = f"at {path} " if path else ""
     parts, others = children(found), children(expected)
     if parts is not None and others is not None and type(found) is type(expected):

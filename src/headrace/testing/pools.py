@@ -51,7 +51,7 @@ def check_pool(make_pool: Callable[..., Pool[Any, Any]], *, ahead: bool = True) 
 
 
 class CheckError(Exception):
-    """What the tasks of `check_pool` raise; its constructor takes other arguments than it keeps."""
+    """The error of tasks of `check_pool`; its constructor takes other arguments than it stores."""
 
     def __init__(self, number: int, word: str) -> None:
         super().__init__(f"{word} {number}")

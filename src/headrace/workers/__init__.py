@@ -1,4 +1,4 @@
-"""Where work runs: pools of workers that are given tasks and give the results back.
+"""Pools of workers: threads or processes that are given tasks and give the results back.
 
 A pool knows nothing of datasets or batches. Every pool has the face of `Pool` and passes
 `headrace.testing.check_pool`, so any of them can stand for any other.

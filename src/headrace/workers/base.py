@@ -21,7 +21,7 @@ MakeWork: TypeAlias = Callable[[int], Callable[[T], R]]
 
 
 class PoolOptions(TypedDict):
-    """What every pool with workers of its own takes.
+    """Options of every pool with workers of its own.
 
     Attributes:
         workers: how many workers.
@@ -101,10 +101,10 @@ def check_home(process: int) -> None:
 
 
 def interrupted() -> WorkerError:
-    """What is raised by whoever goes on with a run after Ctrl-C: a result that just came in may be lost."""
+    """Return the error for going on with a run after Ctrl-C, where a result that just came in may be lost."""
     return WorkerError("the run was interrupted; begin a new iterator, or load the state of this one")
 
 
 def have_ended() -> WorkerError:
-    """What is raised by whoever goes on with a run whose pool has been closed."""
+    """Return the error for going on with a run whose pool has been closed."""
     return WorkerError("the workers have ended; begin a new iterator")

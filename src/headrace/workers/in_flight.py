@@ -1,4 +1,4 @@
-"""How far workers are ahead of the consumer, and in which order results are handed out."""
+"""Tasks in flight: how far workers are ahead of the consumer, and in which order results are handed out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which worker the present code runs in: the one answer for headrace's own streams and for those written for torch."""
+"""The worker that the present code runs in: one answer for headrace's own streams and those written for torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["WorkerInfo", "be_worker_process", "be_worker_thread", "get_worker_in
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What a worker is told of itself, named as in torch.utils.data.
+    """Information about the current worker, named as in torch.utils.data.
 
     Attributes:
         id: its number, 0 ... num_workers - 1.

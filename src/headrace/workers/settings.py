@@ -1,4 +1,4 @@
-"""What a program has set for its whole process or thread, so that workers compute, warn and log as it does."""
+"""Settings of a program for its whole process or thread, so that workers compute, warn and log as it does."""
 
 from __future__ import annotations
 

@@ -113,12 +113,12 @@ class SharedCounts:
             self._rows[self._row] += numbers
 
     def own(self) -> list[int]:
-        """What this process has added up."""
+        """Return the counts of this process."""
         own: list[int] = (self._rows[self._row] - self._before).tolist() if self._owner == os.getpid() else []
         return own or [0] * self._names
 
     def sums(self) -> list[int]:
-        """What has been added up by all processes."""
+        """Return the counts of all processes, added up."""
         sums: list[int] = self._rows.sum(0).tolist()
         return sums
 

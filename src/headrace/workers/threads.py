@@ -54,7 +54,7 @@ _Results: TypeAlias = SimpleQueue["_Result | WorkerDiedError"]
 
 
 class _Desk:
-    """Where threads say what is not the result of a task."""
+    """Queues for what threads report that is not the result of a task."""
 
     def __init__(self) -> None:
         self.made: SimpleQueue[int] = SimpleQueue()  # the workers that are ready, or could not be made so
@@ -333,7 +333,7 @@ def _drain(queue: SimpleQueue[Any]) -> None:
 
 
 def _stacks(threads: list[Thread]) -> str:
-    """Where each thread is, as tracebacks."""
+    """Return the traceback of each thread."""
     frames = sys._current_frames()  # noqa: SLF001 - as the standard library's own debuggers do
     try:
         return "\n".join(f"{thread.name}:\n{_stack(frames.get(thread.ident or 0))}" for thread in threads)

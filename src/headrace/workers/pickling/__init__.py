@@ -1,1 +1,1 @@
-"""What travels between processes: work to a worker, results and errors back."""
+"""Messages between processes: work to a worker, results and errors back."""

@@ -37,7 +37,7 @@ class Passports:
             self._received.add(cls)
 
     def show(self, cls: type) -> Any:
-        """What is sent in place of a class: only one that came here is known there."""
+        """Return the reduction of a class that was sent here; NotImplemented for others, which the receiver lacks."""
         return (_class_of, (self._tokens[cls], cls.__qualname__)) if cls in self._received else NotImplemented
 
     def find(self, token: str) -> type | None:

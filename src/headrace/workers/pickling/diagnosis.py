@@ -31,10 +31,10 @@ class Culprit(NamedTuple):
 
 
 class Trial(Protocol):
-    """Whether values can be pickled, and why not."""
+    """A way to pickle values, tried on parts of an object to find those that fail."""
 
     def parts_of(self, value: Any) -> list[tuple[str, Any]]:
-        """What pickling the value pickles, each with how it is reached."""
+        """Return the objects that pickling the value pickles, each with the path to it."""
 
     def error_of(self, values: list[Any], above: list[Any]) -> Exception | None:
         """Return the error of pickling the values, without the objects above them, which they may refer to."""
@@ -85,7 +85,7 @@ def _first_failing(parts: list[tuple[str, Any]], above: list[Any], trial: Trial)
 
 
 def parts_of(value: Any) -> list[tuple[str, Any]]:
-    """What pickling the value by value pickles, each with how it is reached."""
+    """Return the objects that pickling the value by value pickles, each with the path to it."""
     for kind, parts in _PARTS.items():
         if type(value) is kind:
             return list(parts(value))

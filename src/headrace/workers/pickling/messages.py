@@ -1,4 +1,4 @@
-"""What travels between processes: the work to a worker, the results and the errors back.
+"""Messages between processes: the work to a worker, the results and the errors back.
 
 Everything travels as a pickle of protocol 5 whose large memory lies apart, so that whoever sends it
 puts each array where the other process reads it, and no array is copied into a pickle.
@@ -137,7 +137,7 @@ def _refusal(result: object, name: str, error: Exception, kind: Kind) -> NotPick
 
 
 def load(payload: Buffer, buffers: Iterable[Buffer], files: Sequence[int] = ()) -> Any:
-    """What was dumped. Its large arrays lie in the buffers.
+    """Return the object that was dumped. Its large arrays lie in the buffers.
 
     Args:
         payload: of the `Pickled`.

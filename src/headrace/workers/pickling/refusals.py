@@ -1,4 +1,4 @@
-"""What is said of an object that cannot be pickled: where it is, and what helps."""
+"""Errors about an object that cannot be pickled: where it is, and what helps."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ FROM_A_WORKER = Journey(
 
 
 class Trial:
-    """Whether values can be pickled, and why not."""
+    """Pickling of single values as a message would be pickled, to find out which of them fail."""
 
     def __init__(self, kind: Kind, make_reduce: Callable[[], Reduce]) -> None:
         self._kind = kind
         self._make_reduce = make_reduce
 
     def parts_of(self, value: Any) -> list[tuple[str, Any]]:
-        """What pickling the value pickles, each with how it is reached. A name has no parts."""
+        """Return the objects that pickling the value pickles, each with the path to it. A name has no parts."""
         is_name = self._kind is ByReference and isinstance(value, type | types.FunctionType)
         return [] if is_name else parts_of(value)
 

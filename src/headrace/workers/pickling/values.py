@@ -1,4 +1,4 @@
-"""How values are taken apart for a pickle: arrays, classes, and exceptions with their story."""
+"""Reduction of values for a pickle: arrays, classes, and exceptions with notes and traceback."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _dumped: ContextVar[dict[int, tuple[BaseException, bytes]]] = ContextVar("headra
 
 
 class _Wreck(NamedTuple):
-    """What is left of an error on its way."""
+    """An error as it is pickled: enough to make it again, or its text where that fails."""
 
     form: bytes | None  # (callable, its arguments, state, attributes) pickled; None if that cannot be
     name: str
@@ -131,7 +131,7 @@ def _salvage(wreck: _Wreck) -> BaseException:
 
 
 def _form_of(error: BaseException) -> bytes | None:
-    """How to make the error again: as it says itself if that gives the same, else past its `__init__`."""
+    """Return how to make the error again: as it says itself if that gives the same, else past its `__init__`."""
     with suppress(BaseException):
         form = dump_anyhow(_own_parts(error))
         copy = _rebuild_error(form)

@@ -31,7 +31,7 @@ class MappedFile:
 
     @classmethod
     def of(cls, root: np.memmap[Any, Any]) -> MappedFile:
-        """What a mapping maps."""
+        """Return the file that a mapping maps."""
         if root.mode == "r":
             return cls(root.filename, "r", root.offset, root.nbytes)
         root.flush()
@@ -62,7 +62,7 @@ def mapped_root(array: NDArray[Any]) -> np.memmap[Any, Any] | None:
 
 
 def reduce_view(array: NDArray[Any], root: np.memmap[Any, Any], file: MappedFile) -> Any:
-    """How pickle takes a view of a mapping apart.
+    """Return the reduction of a view of a mapping for pickle.
 
     Args:
         array: the view.

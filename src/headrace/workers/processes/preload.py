@@ -1,4 +1,4 @@
-"""Which modules workers have in common, so that a process imports them once and is forked then."""
+"""Modules that workers have in common, which one process imports once before it is forked."""
 
 from __future__ import annotations
 

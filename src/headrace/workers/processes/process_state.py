@@ -1,4 +1,4 @@
-"""What a process inherits from the one that starts it, as it is now: environment, search path, limits and the like."""
+"""State that a process inherits from the one that starts it, as it is now: environment, search path and limits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What a worker has from the program, beside its open files.
+    """The state that a worker takes over from the program, beside its open files.
 
     Args:
         variables: of the environment.

@@ -1,4 +1,4 @@
-"""What a worker process says of itself where it can be read after its death: a file in memory for each.
+"""Reports of worker processes that can be read after their death: a file in memory for each.
 
 Its first page holds the number of the task that the worker has in hand, and its memory. A dump of its
 stacks, which the consumer asks for with a signal, comes after that page.
@@ -44,7 +44,7 @@ class Report:
 
     @property
     def ready_at(self) -> float:
-        """When the worker began to serve, on the clock `time.monotonic`; 0 if it has not."""
+        """The time at which the worker began to serve, on the clock `time.monotonic`; 0 if it has not."""
         return self._read()[0]
 
     @property
@@ -59,7 +59,7 @@ class Report:
         return self._read()[2]
 
     def stacks(self, pid: int) -> str:
-        """Where each thread of the worker is, as Python tracebacks."""
+        """Return the traceback of each thread of the worker."""
         if not self.ready or _STACKS_SIGNAL is None:
             return "  (it has not started yet)\n" if not self.ready else "  (this system cannot tell)\n"
         os.ftruncate(self.file, _PAGE)

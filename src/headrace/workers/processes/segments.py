@@ -51,7 +51,7 @@ def read_file(file: int) -> bytes:
 
 
 class Place(NamedTuple):
-    """Where some bytes lie in a block."""
+    """A range of bytes in a segment."""
 
     block: int
     offset: int
@@ -82,7 +82,7 @@ def place_once(payload: bytes, buffers: Iterable[pickle.PickleBuffer]) -> tuple[
 
 
 def map_privately(file: int, places: Sequence[tuple[int, int, bool]]) -> list[memoryview]:
-    """What `place_once` put into a file, shared with all who map it until somebody writes to it."""
+    """Map the file of `place_once` copy-on-write: all processes share its pages until one writes to them."""
     whole = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_COPY))
     parts = [whole[offset : offset + nbytes] for offset, nbytes, _ in places]
     return [part if writable else part.toreadonly() for part, (_, _, writable) in zip(parts, places, strict=True)]
@@ -144,7 +144,7 @@ class SharedArena:
         return lease.reshape(shape)
 
     def place(self, buffers: list[pickle.PickleBuffer]) -> list[Place | bytearray]:
-        """Where the memory of the buffers lies, or a copy of it if it is small.
+        """Return the range in a segment where each buffer lies, or a copy of it if it is small.
 
         The list of buffers is emptied; blocks that they lie in are the consumer's from now on. What
         somebody in this process still refers to is copied, since it must not change under his hands.
@@ -171,7 +171,7 @@ class SharedArena:
 
     @property
     def has_blocks(self) -> bool:
-        """Whether there are any, which the consumer may give back."""
+        """Whether there are segments, which the consumer may give back."""
         return bool(self._blocks)
 
     def take_back(self, numbers: Iterable[int]) -> None:
@@ -317,5 +317,5 @@ class MappedBlocks:
 
 
 def _emptied(numbers: deque[int]) -> list[int]:
-    """What was in the deque, to which others may add at any time."""
+    """Empty the deque, to which other threads may add at any time, and return what was in it."""
     return [numbers.popleft() for _ in range(len(numbers))]

@@ -1,4 +1,4 @@
-"""What a worker process does: it takes tasks, does them, and sends the results."""
+"""The main loop of a worker process: it takes tasks, does them, and sends the results."""
 
 from __future__ import annotations
 

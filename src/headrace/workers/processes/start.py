@@ -1,4 +1,4 @@
-"""How worker processes are started: as clean interpreters, or by a context of `multiprocessing`.
+"""The start of worker processes: as clean interpreters, or by a context of `multiprocessing`.
 
 A clean interpreter is not a fork of this process, whose threads and locks it would inherit half,
 and does not run the main script again, so that needs no guard. All it gets are a few descriptors.

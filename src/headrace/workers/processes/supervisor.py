@@ -193,7 +193,7 @@ class Crew:
                 raise WorkerTimeoutError(self._timeout_text())
 
     def _patience(self, deadline: float | None) -> float:
-        """How long to wait for an event before looking around, in milliseconds."""
+        """Return how long to wait for an event before looking around, in milliseconds."""
         return 1000 * (_LOOK if deadline is None else min(_LOOK, max(0.0, deadline - monotonic())))
 
     def _hear(self, descriptor: int, window: Window[Any, Answer]) -> None:
@@ -341,6 +341,6 @@ def _context(context: Any) -> Any:
 
 
 def _most_held() -> int:
-    """How many blocks the consumer may hold of all workers."""
+    """Return how many segments the consumer may hold of all workers."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _MOST_HELD if allowed == resource.RLIM_INFINITY else min(_MOST_HELD, allowed // _PART_HELD)

@@ -1,4 +1,4 @@
-"""What a template process does: it imports what workers need, forks them, and tells how they end."""
+"""The template process: it imports what workers need, forks them, and tells how they end."""
 
 from __future__ import annotations
 

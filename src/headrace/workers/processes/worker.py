@@ -28,7 +28,7 @@ __all__ = ["Answer", "Worker"]
 
 
 class Answer(NamedTuple):
-    """What a worker made of a task."""
+    """A worker's result of a task, or its error."""
 
     worker: Worker
     number: int  # of the task
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """How much memory the result takes, in bytes."""
+        """The memory that the result takes, in bytes."""
         return len(self.payload) + sum(
             place.nbytes if isinstance(place, Place) else len(place) for place in self.places
         )
@@ -91,7 +91,7 @@ class Worker:
         self._theirs.close()  # so that this process hears when the worker closes it
 
     def descriptors(self) -> list[int]:
-        """What to watch: they become readable when it has sent something or ended."""
+        """Return the descriptors that become readable when the worker has sent something or ended."""
         sentinel = self.process.sentinel
         return [self.control.fileno(), *([] if sentinel is None else [sentinel])]
 
@@ -143,12 +143,12 @@ class Worker:
                     self._unsent.popleft()
 
     def stacks(self) -> str:
-        """Who it is, and where it is, as Python tracebacks."""
+        """Return the worker's name and the traceback of each of its threads."""
         pid = self.process.pid
         return f"worker {self.number} (pid {pid}):\n{self.report.stacks(pid)}"
 
     def death_text(self, code: int | None, task: object) -> str:
-        """How it died, in words.
+        """Return a sentence that says how the worker died.
 
         Args:
             code: its exit code, or minus a signal; None if it has closed its connection and still runs.

@@ -124,22 +124,24 @@ _arena: ContextVar[Memory | None] = ContextVar("headrace_arena", default=None)
 
 
 class use_arena:  # noqa: N801 - a context manager reads like a function
-    """While this is open, `empty` leases large arrays from the arena."""
+    """While this is open, `empty` leases large arrays from the arena; from the one around it where this is None."""
 
     __slots__ = ("_arena", "_before", "_token")
 
-    def __init__(self, arena: Memory) -> None:
+    def __init__(self, arena: Memory | None) -> None:
         self._arena = arena
 
     def __enter__(self) -> None:
-        self._before = self._arena.leased
-        self._token = _arena.set(self._arena)
+        if self._arena is not None:
+            self._before = self._arena.leased
+            self._token = _arena.set(self._arena)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _arena.reset(self._token)
-        self._arena.keep_at_least(self._arena.leased - self._before)
+        if self._arena is not None:
+            _arena.reset(self._token)
+            self._arena.keep_at_least(self._arena.leased - self._before)
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -176,6 +176,7 @@ class ArrayColumn:
             raise ArgumentError(f"{name} has shape () and so no first dimension to take samples from")
         self.length: int = self.shape[0]
         self._channels_last = frameworks.is_channels_last(tensor)
+        self._is_plain = type(tensor) is np.ndarray  # a batch is as it is gathered
         # What NumPy takes rows from; of others it would copy all rows first.
         rows = None if self.array is None else np.asarray(self.array)
         self._rows = None if rows is None or not (rows.flags.c_contiguous and rows.flags.aligned) else rows
@@ -190,6 +191,7 @@ class ArrayColumn:
         """Let batches of numbers be tensors of the framework that other tensors of the dataset are of."""
         if framework is not None and len(self.shape) == 1 and isinstance(self.tensor, np.ndarray):
             self._framework = framework
+            self._is_plain = False
 
     def wrap(self, array: NDArray[Any]) -> Any:
         """Return the array as one of the tensor's kind."""
@@ -211,11 +213,13 @@ class ArrayColumn:
             return self.wrap(default_collate(list(array[rows]), rows))
         few = len(rows) * self._row_bytes <= _FEW and rows.dtype == _INT64 and rows.ndim == 1
         if few and self._rows is not None:
-            return self.wrap(self._rows.take(rows, 0))
+            return self._rows.take(rows, 0) if self._is_plain else self.wrap(self._rows.take(rows, 0))
         if self._channels_last:
             array = np.moveaxis(array, 1, -1)
         out = empty((len(rows), *array.shape[1:]), array.dtype)
         kernels.active().gather(array, rows, out)
+        if self._is_plain:
+            return out
         return self.wrap(np.moveaxis(out, -1, 1) if self._channels_last else out)
 
 

@@ -68,12 +68,14 @@ class BatchReader:
             step: the number of the batch, which tells apart samples that have no index.
         """
         numbers = selection if isinstance(selection, np.ndarray) else _numbers(step, len(selection))
-        fast = self._fast_reader(selection)
-        if fast is None:
+        read: Callable[[Any], Any] | None = self._read_many if self._reads_many else None
+        if self._reads_batches and isinstance(selection, np.ndarray):
+            read = self._plan.batch
+        if read is None:
             return self._read_singly(selection, numbers, key)
         try:
             with use_keys(key, numbers):
-                return fast(selection)
+                return read(selection)
         except Exception as error:
             failure = f"{type(error).__name__}: {text_of(error)}"
             refusal = error if isinstance(error, CollateError) and error.names_samples else None
@@ -99,16 +101,7 @@ class BatchReader:
         """All samples of the selection as one batch, by the dataset's own way of reading batches; see __call__."""
         indices = np.asarray(selection, np.int64)
         with use_keys(key, indices):
-            return self._read_batch(indices)
-
-    def _fast_reader(self, selection: Selection) -> Callable[[Any], Any] | None:
-        """Return the function that reads all samples of the selection at once, if there is one."""
-        if self._reads_batches and isinstance(selection, np.ndarray):
-            return self._read_batch
-        return self._read_many if self._reads_many else None
-
-    def _read_batch(self, selection: NDArray[np.int64]) -> Any:
-        return self._plan.batch(selection)
+            return self._plan.batch(indices)
 
     def _read_many(self, selection: Selection) -> Any:
         return self._collate(self._plan.samples(selection), selection)

@@ -99,12 +99,30 @@ class BatchIterator(Iterator[B_co]):
                 epoch. Iteration can go on after it.
         """
         with self._lock:
-            if self._begun:
-                self._loader._epochs.ask(self._cursor)
-                return self._take()
-            self._begin()
-            batch = self._take()
-            self._place.asked = _place(sys._getframe(1))
+            loader = self._loader
+            first = not self._begun
+            if first:
+                self._begin()
+            else:
+                loader._epochs.ask(self._cursor)
+            began = perf_counter()
+            if self._handed_out_at is not None:
+                loader._meter.consumed(began - self._handed_out_at)
+                self._handed_out_at = None
+            loader._check_open()
+            if self._cursor.finished:
+                raise StopIteration
+            try:
+                read, samples = self._batches.read()
+            except StopIteration:
+                loader._epochs.finish(self._cursor)
+                self._end()
+                raise
+            batch: B_co = loader._deliver(read)
+            self._handed_out_at = perf_counter()
+            loader._meter.handed_out(samples, count_bytes(batch), self._handed_out_at - began)
+            if first:
+                self._place.asked = _place(sys._getframe(1))
             return batch
 
     def _begin(self) -> None:
@@ -122,29 +140,6 @@ class BatchIterator(Iterator[B_co]):
             self._start(self._cursor)
         except BaseException:
             self._cursor.finished = True
-            raise
-
-    def _take(self) -> B_co:
-        began = perf_counter()
-        loader = self._loader
-        if self._handed_out_at is not None:
-            loader._meter.consumed(began - self._handed_out_at)
-            self._handed_out_at = None
-        loader._check_open()
-        read, samples = self._read()
-        batch: B_co = loader._deliver(read)
-        self._handed_out_at = perf_counter()
-        loader._meter.handed_out(samples, count_bytes(batch), self._handed_out_at - began)
-        return batch
-
-    def _read(self) -> tuple[Any, int]:
-        if self._cursor.finished:
-            raise StopIteration
-        try:
-            return self._batches.read()
-        except StopIteration:
-            self._loader._epochs.finish(self._cursor)
-            self._end()
             raise
 
     def state_dict(self) -> dict[str, Any]:

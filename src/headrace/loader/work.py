@@ -16,7 +16,7 @@ from headrace.errors.notes import text_of
 from headrace.kernels.cores import share_cores
 from headrace.loader.fetch import BatchReader
 from headrace.loader.stream_fetch import DealtStream, StreamReader
-from headrace.loader.tasks import Loaded, SampleTask, Several, naming_step, seed_globals
+from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, naming_step, seed_globals
 from headrace.pipeline.hints import counters, has_counters, will_need
 from headrace.rng.keys import epoch_key
 from headrace.workers.info import WorkerInfo, be_worker_process, be_worker_thread
@@ -85,12 +85,12 @@ class WorkMaker:
         """Make worker number `worker` ready, and give what it does for a task."""
         if self.num_workers:
             self._begin_worker(worker)
-        work = self._sample_work() if not self.streams else self.dealt or self._stream_reader(worker)
+        work = self._sample_work() if not self.streams else self._stream_work(worker)
         if self.own_process and has_counters(self.dataset):
             work = _counting(work, self.dataset)
         if self.shields:
             work = _shielded(work, frameworks.private_globals(epoch_key(self.seed, worker, "worker")))
-        return work if self.arena is None else _in_arena(work, self.arena)
+        return work
 
     def _begin_worker(self, worker: int) -> None:
         if self.settings is not None:
@@ -138,6 +138,15 @@ class WorkMaker:
             sums=self.own_process and self.num_workers > 1 and self.shard,
         )
 
+    def _stream_work(self, worker: int) -> Callable[[Any], Any]:
+        read, arena = self.dealt or self._stream_reader(worker), self.arena
+
+        def load(task: StreamTask) -> Loaded:
+            with use_arena(arena):
+                return read(task)
+
+        return load
+
     def _seed_globals(self) -> Callable[[Epoch, int], None] | None:
         """Return the function that seeds the global generators for a batch, where that is to be done."""
         if self.own_process:
@@ -145,12 +154,12 @@ class WorkMaker:
         return partial(seed_globals, devices=False) if self.shields else None
 
     def _sample_work(self) -> Callable[[SampleTask], Any]:
-        reader, seed_globals = self.reader(), self._seed_globals()
+        reader, seed_globals, arena = self.reader(), self._seed_globals(), self.arena
 
         def load(task: SampleTask) -> Any:
-            if task.parts:
-                return Several(tuple(_load_together(reader, task)))
-            with naming_step(task.epoch, task.step):
+            with use_arena(arena), naming_step(task.epoch, task.step):
+                if task.parts:
+                    return Several(tuple(_load_together(reader, task)))
                 if seed_globals is not None:
                     seed_globals(task.epoch, task.step)
                 if task.later is not None:
@@ -216,11 +225,3 @@ def _shielded(work: Callable[[Any], Any], private: frameworks.private_globals) -
             return work(task)
 
     return work_shielded
-
-
-def _in_arena(work: Callable[[Any], Any], arena: Arena) -> Callable[[Any], Any]:
-    def work_in_arena(task: Any) -> Any:
-        with use_arena(arena):
-            return work(task)
-
-    return work_in_arena

@@ -15,7 +15,7 @@ import hashlib
 import random
 import sys
 from contextvars import ContextVar
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -63,6 +63,7 @@ def check_seed(seed: object) -> int:
     return int(seed)
 
 
+@lru_cache(256)  # it is asked for every batch of an epoch
 def epoch_key(seed: int, epoch: int, purpose: str) -> int:
     """Return the 64-bit key of one epoch, independent between seeds, epochs and purposes.
 

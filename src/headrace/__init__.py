@@ -60,8 +60,9 @@ from headrace.workers import WorkerInfo, get_worker_info
 
 if typing.TYPE_CHECKING:
     from headrace.convert.write import write_dataset
+    from headrace.datasets.cifar import CIFAR10, CIFAR100
     from headrace.datasets.images import ImageDataset, ImageFolder
-    from headrace.datasets.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+    from headrace.datasets.mnist import MNIST, FashionMNIST
     from headrace.formats.arrow.dataset import ArrowDataset, ParquetDataset
     from headrace.formats.files import FilesDataset
     from headrace.formats.lmdb.dataset import LMDBDataset
@@ -152,7 +153,8 @@ _LATE = {
     "TarStream": "headrace.formats.tar.stream",
     **dict.fromkeys(("ArrowDataset", "ParquetDataset"), "headrace.formats.arrow.dataset"),
     **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.datasets.images"),
-    **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "MNIST"), "headrace.datasets.vision"),
+    **dict.fromkeys(("CIFAR10", "CIFAR100"), "headrace.datasets.cifar"),
+    **dict.fromkeys(("FashionMNIST", "MNIST"), "headrace.datasets.mnist"),
 }
 
 

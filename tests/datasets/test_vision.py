@@ -23,9 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import DataLoader, TensorDataset
+from headrace.datasets.cifar import CIFAR10, CIFAR100
 from headrace.datasets.idx import read_idx
+from headrace.datasets.mnist import MNIST, FashionMNIST
 from headrace.datasets.plain_pickle import _PlainUnpickler, unpickle
-from headrace.datasets.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.testing import check_dataset
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from headrace.datasets.cifar import CIFAR10, CIFAR100
 from headrace.datasets.compose import ConcatDataset, Subset
 from headrace.datasets.images import ImageDataset, ImageFolder
 from headrace.datasets.map import MapDataset
-from headrace.datasets.vision import CIFAR10, CIFAR100, MNIST, FashionMNIST
+from headrace.datasets.mnist import MNIST, FashionMNIST
 from headrace.transforms.decode import Decode
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Datasets, datasets made of others, and how samples and batches are read.
 
-Datasets of image files are in `images`, the classic image sets in `vision`; both are imported where
+Datasets of image files are in `images`, the classic image sets in `mnist` and `cifar`; all are imported where
 they are used.
 """
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.datasets.cifar import CIFAR10, CIFAR100
 from headrace.datasets.images import ImageFolder
-from headrace.datasets.vision import CIFAR10, CIFAR100, MNIST
+from headrace.datasets.mnist import MNIST
 from headrace.errors import ArgumentError, DecodeError
 from headrace.formats.registry import formats
 from headrace.images.codecs.decode import read_header

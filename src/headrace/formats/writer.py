@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Chunk", "Column", "Columns", "FileWriter", "OutputFormat", "Records", "State", "Table", "Writer"]
+__all__ = ["Chunk", "Column", "Columns", "FileWriter", "OutputFormat", "Records", "State", "TableChunk", "Writer"]
 __all__ += ["call_lone_values_data", "check_dtype", "name_kinds", "payload"]
 
 # A column holds a field of some samples: an array, shape (n, ...), or a list of n values, each bytes,
@@ -68,7 +68,7 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableChunk:
     """Samples as columns.
 
     Attributes:
@@ -83,10 +83,10 @@ class Table:
     columns: Columns
     kinds: dict[str, str]
 
-    def cut(self, start: int, stop: int) -> Table:
+    def cut(self, start: int, stop: int) -> TableChunk:
         """Return the samples from the start-th to before the stop-th."""
         columns = {name: column[start:stop] for name, column in self.columns.items()}
-        return Table(self.first + start, self.sizes[start:stop], columns, self.kinds)
+        return TableChunk(self.first + start, self.sizes[start:stop], columns, self.kinds)
 
     def content(self) -> bytes:
         """Return bytes that differ between different samples."""
@@ -102,7 +102,7 @@ def _values(column: Column) -> Any:
         return str(column)
 
 
-Chunk = Records | Table
+Chunk = Records | TableChunk
 
 
 class Writer(Protocol):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from headrace.images.layout import Step
 
-__all__ = ["Writer", "apply_to_rows", "flat_steps", "make_rows", "write_steps"]
+__all__ = ["ProgramWriter", "apply_to_rows", "flat_steps", "make_rows", "write_steps"]
 
 _FIXED = (int, float, str, type(None), np.dtype, np.generic)
 
@@ -37,7 +37,7 @@ def apply_to_rows(
     rows: NDArray[np.int64],
     functions: Sequence[Step],
     wrap: Callable[[NDArray[Any]], Any],
-    writer: Writer,
+    writer: ProgramWriter,
     layout: str | None = None,
 ) -> Any:
     """Apply functions that work on batches to some of the images; return None if nothing is won by this.
@@ -107,17 +107,17 @@ def write_steps(recipe: Recipe, steps: Sequence[Step], layout: str | None) -> in
     return len(steps)
 
 
-class Writer:
+class ProgramWriter:
     """Writes chains into recipes, and knows the last one: for the next batch of the same images it is the same again.
 
     It pickles as one that knows nothing yet.
     """
 
     def __init__(self) -> None:
-        self._last: _Written | None = None
+        self._last: _CachedProgram | None = None
 
-    def __reduce__(self) -> tuple[type[Writer], tuple[()]]:
-        return Writer, ()
+    def __reduce__(self) -> tuple[type[ProgramWriter], tuple[()]]:
+        return ProgramWriter, ()
 
     def write(
         self, images: NDArray[Any], count: int, steps: list[Step], layout: str | None
@@ -133,12 +133,12 @@ class Writer:
             if recipe is None or not recipe.is_general or not all(is_own(function) for _, function in steps[:number]):
                 return recipe, number
             attributes = _attributes(steps[:number])
-            last = self._last = _Written(place, images.shape[1:], layout, steps, attributes, recipe, number)
+            last = self._last = _CachedProgram(place, images.shape[1:], layout, steps, attributes, recipe, number)
         height, width = last.recipe.source_size
         return last.recipe.again(_extents(count, height, width), draw), last.number
 
 
-class _Written(NamedTuple):
+class _CachedProgram(NamedTuple):
     """A general recipe, and what it was made of."""
 
     place: tuple[int, int]

@@ -20,7 +20,7 @@ from headrace.pipeline.read_plan import (
     MapPlan,
     OwnMapPlan,
     PartsPlan,
-    Plan,
+    PlanNode,
     RowsPlan,
     SelectPlan,
     SourcePlan,
@@ -141,7 +141,7 @@ def _made_of(node: Node) -> list[tuple[dict[str, Any], str, Any]]:
 # ---------------------------------------------------------------------- from nodes to plans
 
 
-def _compile(node: Node, slots: tuple[int, ...], above: list[Mapped]) -> Plan:
+def _compile(node: Node, slots: tuple[int, ...], above: list[Mapped]) -> PlanNode:
     """Return the plan of a node.
 
     Args:
@@ -161,7 +161,7 @@ def _compile(node: Node, slots: tuple[int, ...], above: list[Mapped]) -> Plan:
     return SelectPlan(plan, selected) if selected else plan
 
 
-def _apply(node: Source | Concat | Zip | Cached, slots: tuple[int, ...], steps: list[Mapped]) -> Plan:
+def _apply(node: Source | Concat | Zip | Cached, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode:
     """Return the plan of functions applied to what no function or selection is the top of."""
     if isinstance(node, Concat):
         return _apply_to_parts(node, slots, steps)
@@ -172,7 +172,7 @@ def _apply(node: Source | Concat | Zip | Cached, slots: tuple[int, ...], steps: 
     return _group(SourcePlan(node.dataset, slots if draws else ()), steps)
 
 
-def _apply_to_parts(node: Concat, slots: tuple[int, ...], steps: list[Mapped]) -> Plan:
+def _apply_to_parts(node: Concat, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode:
     name = type(node.dataset).__name__
 
     def concat(inner: list[Mapped]) -> ConcatPlan:
@@ -185,7 +185,7 @@ def _apply_to_parts(node: Concat, slots: tuple[int, ...], steps: list[Mapped]) -
     return PartsPlan(concat(steps), lambda: MapPlan(concat([]), steps)) if together is None else together
 
 
-def _decode_together(node: Concat, slots: tuple[int, ...], steps: list[Mapped]) -> Plan | None:
+def _decode_together(node: Concat, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode | None:
     """Return the plan of datasets end to end whose images are decoded alike, in one pass; None if they are not."""
     field, functions, files = _decoded_alike(node) or (None, [], list(node.inputs))
     own = [Mapped(slots, function, field) for function in functions]
@@ -236,7 +236,7 @@ def _decoded(node: Node) -> tuple[int | str | None, list[Any], Node] | None:
     return fields.pop(), functions[::-1], node
 
 
-def _group(plan: Plan, steps: list[Mapped]) -> Plan:
+def _group(plan: PlanNode, steps: list[Mapped]) -> PlanNode:
     """Return the plan of functions applied to another plan's samples, as many of them as can be in one pass.
 
     The last function that begins with a Decode begins a pass over encoded images, of all functions of its field behind
@@ -272,7 +272,7 @@ def _last_decode(steps: list[Mapped], begins: list[bool]) -> int | None:
     return None
 
 
-def _decode(plan: Plan, steps: list[Mapped], at: int) -> Plan:
+def _decode(plan: PlanNode, steps: list[Mapped], at: int) -> PlanNode:
     field = steps[at].field
     behind = steps[at + 1 :]
     others = [step for step in behind if step.field != field]

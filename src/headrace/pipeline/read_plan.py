@@ -20,7 +20,7 @@ from headrace.batch.scatter import merge
 from headrace.batch.tree import get_field, replace_field
 from headrace.errors.notes import add_note
 from headrace.images.encoded import become_one_size, make_batch, make_sample
-from headrace.images.fuse import Writer, apply_to_rows
+from headrace.images.fuse import ProgramWriter, apply_to_rows
 from headrace.images.layout import in_layout
 from headrace.pipeline.hugging_face import collate_columns, gives_columns
 from headrace.pipeline.reading import check_indices, read_each, read_many
@@ -40,7 +40,7 @@ __all__ = [
     "Mapped",
     "OwnMapPlan",
     "PartsPlan",
-    "Plan",
+    "PlanNode",
     "Rows",
     "RowsPlan",
     "SelectPlan",
@@ -90,7 +90,7 @@ class Rows(NamedTuple):
     complete: Callable[[Any], Any]
 
 
-class Plan(ABC):
+class PlanNode(ABC):
     """Reads the samples of a dataset.
 
     Attributes:
@@ -124,7 +124,7 @@ class Plan(ABC):
         add_note(error, f"while decoding sample {index} of {self.name}")
 
 
-class SourcePlan(Plan):
+class SourcePlan(PlanNode):
     """Reads a dataset that reads by itself.
 
     Args:
@@ -180,7 +180,7 @@ class SourcePlan(Plan):
         return collate_columns(columns, indices) if isinstance(columns, dict) and not draws.noticed else None
 
 
-class SelectPlan(Plan):
+class SelectPlan(PlanNode):
     """Reads samples of another plan by other indices.
 
     Args:
@@ -188,7 +188,7 @@ class SelectPlan(Plan):
         selected: for each dataset that takes some of the samples of the one below it, the outermost first, which.
     """
 
-    def __init__(self, input: Plan, selected: Sequence[NDArray[np.int64]]) -> None:  # noqa: A002
+    def __init__(self, input: PlanNode, selected: Sequence[NDArray[np.int64]]) -> None:  # noqa: A002
         self.name = input.name
         self.reads_batches, self.decodes = input.reads_batches, input.decodes
         self._input = input
@@ -213,7 +213,7 @@ class SelectPlan(Plan):
         return indices
 
 
-class MapPlan(Plan):
+class MapPlan(PlanNode):
     """Applies functions one after the other.
 
     Args:
@@ -221,7 +221,7 @@ class MapPlan(Plan):
         steps: the functions.
     """
 
-    def __init__(self, input: Plan, steps: Sequence[Mapped]) -> None:  # noqa: A002
+    def __init__(self, input: PlanNode, steps: Sequence[Mapped]) -> None:  # noqa: A002
         self.name = input.name
         self._input = input
         self._one = Chain(
@@ -273,7 +273,7 @@ class RowsPlan(MapPlan):
         self._steps = [step.step for step in steps if step.field == field]
         self._layout = next(step.layout for step in steps if step.field == field)
         self._others = batch_chain([step for step in steps if step.field != field])
-        self._writer = Writer()
+        self._writer = ProgramWriter()
 
     def batch(self, indices: NDArray[np.int64]) -> Any:
         rows: Rows | None = None if self._open_rows is None else self._open_rows(indices, self._field)
@@ -285,7 +285,7 @@ class RowsPlan(MapPlan):
         return super().batch(indices)
 
 
-class EncodedPlan(Plan):
+class EncodedPlan(PlanNode):
     """Decodes images, and does what follows on the same field, in one pass; a sample goes the same way.
 
     Args:
@@ -294,7 +294,7 @@ class EncodedPlan(Plan):
         steps: the functions of the field, the first of them a Decode.
     """
 
-    def __init__(self, input: Plan, field: int | str | None, steps: Sequence[Step]) -> None:  # noqa: A002
+    def __init__(self, input: PlanNode, field: int | str | None, steps: Sequence[Step]) -> None:  # noqa: A002
         self.name = input.name
         self._input = input
         self._field = field
@@ -331,7 +331,7 @@ class EncodedPlan(Plan):
         return files, default_collate([replace_field(sample, self._field, b"") for sample in samples], indices)
 
 
-class _Located(NamedTuple):
+class _InputRows(NamedTuple):
     """Some of the samples of a batch, which lie in one of several datasets.
 
     Attributes:
@@ -345,7 +345,7 @@ class _Located(NamedTuple):
     indices: NDArray[np.int64]
 
 
-class ConcatPlan(Plan):
+class ConcatPlan(PlanNode):
     """Reads datasets that stand end to end, each of them at once.
 
     Args:
@@ -354,7 +354,7 @@ class ConcatPlan(Plan):
         stops: where each ends, shape (len(inputs),), int64.
     """
 
-    def __init__(self, name: str, inputs: Sequence[Plan], stops: NDArray[np.int64]) -> None:
+    def __init__(self, name: str, inputs: Sequence[PlanNode], stops: NDArray[np.int64]) -> None:
         self.name = name
         self.inputs = list(inputs)
         self.stops = stops
@@ -369,17 +369,17 @@ class ConcatPlan(Plan):
     def batch(self, indices: NDArray[np.int64]) -> Any:
         return self.read(self.locate(indices))
 
-    def locate(self, indices: NDArray[np.int64]) -> list[_Located]:
+    def locate(self, indices: NDArray[np.int64]) -> list[_InputRows]:
         """Return the samples by the dataset that they lie in; none of them lie in the first one."""
         indices = check_indices(indices, int(self.stops[-1]))
         which = np.searchsorted(self.stops, indices, side="right")
         located = []
         for number in np.unique(which).tolist() or [0]:
             rows = np.flatnonzero(which == number)
-            located.append(_Located(number, rows, indices[rows] - self._starts[number]))
+            located.append(_InputRows(number, rows, indices[rows] - self._starts[number]))
         return located
 
-    def read(self, located: list[_Located]) -> Any:
+    def read(self, located: list[_InputRows]) -> Any:
         """Read the batch of samples that have been located, those of each dataset at once."""
         count = sum(len(each.positions) for each in located)
         batches = []
@@ -393,7 +393,7 @@ class ConcatPlan(Plan):
         self.inputs[number].annotate(error, int(place))
 
 
-class PartsPlan(Plan):
+class PartsPlan(PlanNode):
     """Applies functions to datasets that stand end to end: in each of them, or behind all, as is faster.
 
     Args:
@@ -423,7 +423,7 @@ class PartsPlan(Plan):
     def annotate(self, error: Exception, index: int) -> None:
         self._inside.annotate(error, index)
 
-    def _gains(self, located: list[_Located]) -> bool:
+    def _gains(self, located: list[_InputRows]) -> bool:
         """Return whether parts are read by themselves: there are images to decode, or enough rows in each."""
         if not self.reads_batches:
             return False
@@ -432,7 +432,7 @@ class PartsPlan(Plan):
         return any(self._inside.inputs[each.number].decodes for each in located)
 
 
-class ZipPlan(Plan):
+class ZipPlan(PlanNode):
     """Reads datasets that stand side by side.
 
     Args:
@@ -441,7 +441,7 @@ class ZipPlan(Plan):
         names: of the fields of a sample; None for a tuple.
     """
 
-    def __init__(self, name: str, inputs: Sequence[Plan], names: tuple[str, ...] | None) -> None:
+    def __init__(self, name: str, inputs: Sequence[PlanNode], names: tuple[str, ...] | None) -> None:
         self.name = name
         self._inputs = list(inputs)
         self._names = names

@@ -32,8 +32,8 @@ _INTERPOLATIONS = [kind.name.lower() for kind in Interpolation]
 _STRIP_BYTES = 1 << 18  # of rows that are scaled together: they stay in the cache, and their memory is used again
 
 
-class _Filter(NamedTuple):
-    """Of what the pixels of a scaled image are made; see `headrace.kernels.images.Scaling`."""
+class _Resampling(NamedTuple):
+    """The way in which pixels of a scaled image are made; see `headrace.kernels.images.Scaling`."""
 
     interpolation: Interpolation
     antialias: bool
@@ -95,9 +95,9 @@ class Resize(ImageTransform):
         out = _empty_of_size(images, axes, size)
         if images.dtype == np.uint8:
             whole = [Window(0, 0, *extent)] * len(images)
-            _scale_bytes(channels_last(images, axes), channels_last(out, axes), whole, _filter_of(self))
+            _scale_bytes(channels_last(images, axes), channels_last(out, axes), whole, _resampling(self))
         else:
-            _scale(_planes(images, axes), _planes(out, axes), _filter_of(self))
+            _scale(_planes(images, axes), _planes(out, axes), _resampling(self))
         return out
 
     def lower(self, recipe: Recipe) -> bool:
@@ -107,7 +107,7 @@ class Resize(ImageTransform):
         sizes: Any = self.size
         if isinstance(self.size, int):
             sizes = [self._size_of((height, width)) for height, width in recipe.sizes.tolist()]
-        recipe.scale(sizes, *_filter_of(self))
+        recipe.scale(sizes, *_resampling(self))
         return True
 
     def _size_of(self, extent: tuple[int, int]) -> tuple[int, int]:
@@ -171,12 +171,12 @@ class RandomResizedCrop(RandomImageTransform):
         windows = self._windows(np.tile(extent, (len(images), 1)))
         out = _empty_of_size(images, axes, self.size)
         if images.dtype == np.uint8:
-            _scale_bytes(channels_last(images, axes), channels_last(out, axes), windows, _filter_of(self))
+            _scale_bytes(channels_last(images, axes), channels_last(out, axes), windows, _resampling(self))
             return out
         for row, window in enumerate(windows):
             source, target = (_planes(batch[row : row + 1], axes) for batch in (images, out))
             rows, columns = window.slices
-            _scale(source[:, rows, columns], target, _filter_of(self))
+            _scale(source[:, rows, columns], target, _resampling(self))
         return out
 
     def lower(self, recipe: Recipe) -> bool:
@@ -184,7 +184,7 @@ class RandomResizedCrop(RandomImageTransform):
         if not recipe.can_scale() or 0 in recipe.sizes:
             return False
         recipe.windows(np.array(self._windows(recipe.sizes), np.int64).reshape(-1, 4))
-        recipe.scale(self.size, *_filter_of(self))
+        recipe.scale(self.size, *_resampling(self))
         return True
 
     def _windows(self, extents: NDArray[np.int64]) -> list[Window]:
@@ -207,11 +207,11 @@ def _central(extent: tuple[int, int], ratio: tuple[float, float]) -> Window:
 # ---------------------------------------------------------------- the work, on shape (n, height, width, channels)
 
 
-def _filter_of(transform: Resize | RandomResizedCrop) -> _Filter:
-    return _Filter(Interpolation[transform.interpolation.upper()], transform.antialias)
+def _resampling(transform: Resize | RandomResizedCrop) -> _Resampling:
+    return _Resampling(Interpolation[transform.interpolation.upper()], transform.antialias)
 
 
-def _scale_bytes(source: NDArray[np.uint8], out: NDArray[np.uint8], windows: list[Window], how: _Filter) -> None:
+def _scale_bytes(source: NDArray[np.uint8], out: NDArray[np.uint8], windows: list[Window], how: _Resampling) -> None:
     """Write a window of each image of bytes, scaled to the size of `out`, into it."""
     count, height, width, channels = out.shape
     boxes = np.array([(top, left, top + high, left + wide) for top, left, high, wide in windows], np.float64)
@@ -223,7 +223,7 @@ def _scale_bytes(source: NDArray[np.uint8], out: NDArray[np.uint8], windows: lis
     kernels.active().scale(source, np.arange(count), scaling, pixels, out, threads())
 
 
-def _scale(source: NDArray[Any], out: NDArray[Any], how: _Filter) -> None:
+def _scale(source: NDArray[Any], out: NDArray[Any], how: _Resampling) -> None:
     """Write floating-point images, scaled to the size of `out`, into it: a strip of one, or a few, at a time."""
     count, height, width, channels = source.shape
     to_height, to_width = out.shape[1:3]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from headrace.formats.parts import Located
 
-__all__ = ["Block", "Column", "describe_type", "make_column"]
+__all__ = ["DecodedColumn", "RecordBatch", "describe_type", "make_column"]
 
 
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_list_view, pa.types.is_large_list_view)
@@ -53,7 +53,7 @@ class Wanted:
         return Wanted(f"{self.name}.{name}", self.which, self.rows, self.indices)
 
 
-class Column(ABC):
+class DecodedColumn(ABC):
     """One column of a block of rows.
 
     Attributes:
@@ -67,7 +67,7 @@ class Column(ABC):
         return None if self.nulls is not None and self.nulls[row] else self._row(row)
 
     @classmethod
-    def gather(cls, columns: Sequence[Column], wanted: Wanted) -> Any:
+    def gather(cls, columns: Sequence[DecodedColumn], wanted: Wanted) -> Any:
         """Gather some rows of several columns into a batch.
 
         Raises:
@@ -94,7 +94,7 @@ class Column(ABC):
         """Gather rows that are not null; the columns are all of this class."""
 
 
-class Values(Column):
+class FixedSizeColumn(DecodedColumn):
     """Values of one size, and lists of them that all have one length: rows of an array."""
 
     def __init__(self, array: NDArray[Any]) -> None:
@@ -104,11 +104,11 @@ class Values(Column):
         return self.array[row]
 
     @classmethod
-    def _gather(cls, columns: Sequence[Values], wanted: Wanted) -> Any:
+    def _gather(cls, columns: Sequence[FixedSizeColumn], wanted: Wanted) -> Any:
         return gather_rows([column.array for column in columns], wanted.which, wanted.rows)
 
 
-class Lists(Column):
+class ListColumn(DecodedColumn):
     """Lists of any length, whose items are rows of an array: a row is an array."""
 
     def __init__(self, items: NDArray[Any], offsets: NDArray[Any]) -> None:
@@ -120,7 +120,7 @@ class Lists(Column):
         return self.items[start:stop]
 
     @classmethod
-    def _gather(cls, columns: Sequence[Lists], wanted: Wanted) -> Any:
+    def _gather(cls, columns: Sequence[ListColumn], wanted: Wanted) -> Any:
         starts, lengths = _ranges([column.offsets for column in columns], wanted)
         if len(set(lengths.tolist())) > 1:
             return _collate(columns, wanted)
@@ -136,10 +136,10 @@ class Lists(Column):
         return out
 
 
-class Nested(Column):
+class NestedColumn(DecodedColumn):
     """Lists of lists: a row is an array where the lists in it are of one length, else a list of arrays."""
 
-    def __init__(self, items: Column, offsets: NDArray[Any], empty: NDArray[Any]) -> None:
+    def __init__(self, items: DecodedColumn, offsets: NDArray[Any], empty: NDArray[Any]) -> None:
         self.items = items
         self.offsets = offsets
         self.empty = empty  # what a row without items is
@@ -151,7 +151,7 @@ class Nested(Column):
         return (np.stack(items) if items else self.empty) if are_alike else items
 
     @classmethod
-    def _gather(cls, columns: Sequence[Nested], wanted: Wanted) -> Any:
+    def _gather(cls, columns: Sequence[NestedColumn], wanted: Wanted) -> Any:
         starts, lengths = _ranges([column.offsets for column in columns], wanted)
         items = Wanted(
             wanted.name,
@@ -162,7 +162,7 @@ class Nested(Column):
         if len(set(lengths.tolist())) > 1 or not len(items.rows):
             return _collate(columns, wanted)
         try:
-            batch = Column.gather([column.items for column in columns], items)
+            batch = DecodedColumn.gather([column.items for column in columns], items)
         except RaggedSamplesError:  # which is no error of a batch if the same lists differ in all samples
             return _collate(columns, wanted)
         if not isinstance(batch, np.ndarray):
@@ -170,7 +170,7 @@ class Nested(Column):
         return batch.reshape(len(starts), lengths[0], *batch.shape[1:])
 
 
-class Bytes(Column):
+class BinaryColumn(DecodedColumn):
     """Values of any length: a row is bytes."""
 
     def __init__(self, content: NDArray[np.uint8], offsets: NDArray[Any]) -> None:
@@ -182,19 +182,19 @@ class Bytes(Column):
         return self.content[start:stop].tobytes()
 
     @classmethod
-    def _gather(cls, columns: Sequence[Bytes], wanted: Wanted) -> Any:
+    def _gather(cls, columns: Sequence[BinaryColumn], wanted: Wanted) -> Any:
         starts, lengths = _ranges([column.offsets for column in columns], wanted)
         return kernels.active().slice_ranges([column.content for column in columns], wanted.which, starts, lengths)
 
 
-class Texts(Bytes):
+class TextColumn(BinaryColumn):
     """The same of text: a row is a string."""
 
     def _row(self, row: int) -> Any:
         return str(super()._row(row), "utf-8")
 
     @classmethod
-    def _gather(cls, columns: Sequence[Bytes], wanted: Wanted) -> Any:
+    def _gather(cls, columns: Sequence[BinaryColumn], wanted: Wanted) -> Any:
         texts = super()._gather(columns, wanted)
         try:
             return list(map(bytes.decode, texts))
@@ -205,24 +205,24 @@ class Texts(Bytes):
             ) from error
 
 
-class Structs(Column):
+class StructColumn(DecodedColumn):
     """Several columns under one name: a row is a dict."""
 
-    def __init__(self, fields: Mapping[str, Column]) -> None:
+    def __init__(self, fields: Mapping[str, DecodedColumn]) -> None:
         self.fields = fields
 
     def _row(self, row: int) -> Any:
         return {name: field.row(row) for name, field in self.fields.items()}
 
     @classmethod
-    def _gather(cls, columns: Sequence[Structs], wanted: Wanted) -> Any:
+    def _gather(cls, columns: Sequence[StructColumn], wanted: Wanted) -> Any:
         return {
-            name: Column.gather([column.fields[name] for column in columns], wanted.field(name))
+            name: DecodedColumn.gather([column.fields[name] for column in columns], wanted.field(name))
             for name in columns[0].fields
         }
 
 
-class Objects(Column):
+class ObjectColumn(DecodedColumn):
     """Anything else: a row is what Arrow makes of it for Python."""
 
     def __init__(self, array: pa.Array) -> None:
@@ -232,18 +232,18 @@ class Objects(Column):
         return self.array[row].as_py()
 
     @classmethod
-    def _gather(cls, columns: Sequence[Objects], wanted: Wanted) -> Any:
+    def _gather(cls, columns: Sequence[ObjectColumn], wanted: Wanted) -> Any:
         return _collate(columns, wanted)
 
 
-class Block:
+class RecordBatch:
     """Rows that were read together.
 
     Args:
         columns: by the name of their field.
     """
 
-    def __init__(self, columns: Mapping[str, Column]) -> None:
+    def __init__(self, columns: Mapping[str, DecodedColumn]) -> None:
         self.columns = columns
 
     def row(self, row: int) -> dict[str, Any]:
@@ -251,17 +251,17 @@ class Block:
         return {name: column.row(row) for name, column in self.columns.items()}
 
     @classmethod
-    def gather(cls, blocks: Sequence[Block], located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
+    def gather(cls, blocks: Sequence[RecordBatch], located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
         """Return the batch of some rows."""
         return {
-            name: Column.gather(
+            name: DecodedColumn.gather(
                 [block.columns[name] for block in blocks], Wanted(name, located.which, located.rows, indices)
             )
             for name in blocks[0].columns
         }
 
 
-def make_column(array: pa.Array) -> Column:
+def make_column(array: pa.Array) -> DecodedColumn:
     """Return the column of an Arrow array."""
     array = _plain(array)
     column = _make(array)
@@ -312,7 +312,7 @@ def _in_order(views: pa.Array) -> pa.Array:
     return pa.LargeListArray.from_arrays(offsets, views.flatten(), mask=nulls if views.null_count else None)
 
 
-def _make(array: pa.Array) -> Column:
+def _make(array: pa.Array) -> DecodedColumn:
     kind = array.type
     if isinstance(kind, pa.FixedShapeTensorType):
         return _make_tensors(array)
@@ -320,34 +320,34 @@ def _make(array: pa.Array) -> Column:
         return _make(_plain(array.storage))
     values = _values(array)
     if values is not None:
-        return Values(values)
+        return FixedSizeColumn(values)
     if pa.types.is_struct(kind):
         children = zip(kind, array.flatten(), strict=True)  # a null of the struct is one of each field
-        return Structs({field.name: make_column(child) for field, child in children})
+        return StructColumn({field.name: make_column(child) for field, child in children})
     if pa.types.is_fixed_size_binary(kind):
-        return Bytes(_content(array, 1), (np.arange(len(array) + 1) + array.offset) * kind.byte_width)
+        return BinaryColumn(_content(array, 1), (np.arange(len(array) + 1) + array.offset) * kind.byte_width)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return Texts(_content(array, 2), _offsets(array))
+        return TextColumn(_content(array, 2), _offsets(array))
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return Bytes(_content(array, 2), _offsets(array))
+        return BinaryColumn(_content(array, 2), _offsets(array))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _make_lists(array)
-    return Objects(array)
+    return ObjectColumn(array)
 
 
-def _make_lists(array: pa.Array) -> Column:
+def _make_lists(array: pa.Array) -> DecodedColumn:
     items = None if array.values.null_count else _values(array.values)
     if items is not None:
-        return Lists(items, _offsets(array))
+        return ListColumn(items, _offsets(array))
     inner = _plain(array.values)
     if inner.null_count or not (pa.types.is_list(inner.type) or pa.types.is_large_list(inner.type)):
-        return Objects(array)
+        return ObjectColumn(array)
     column = _make_lists(inner)
-    if isinstance(column, Lists):
-        return Nested(column, _offsets(array), np.empty((0, 0, *column.items.shape[1:]), column.items.dtype))
-    if isinstance(column, Nested):
-        return Nested(column, _offsets(array), np.empty((0, *column.empty.shape), column.empty.dtype))
-    return Objects(array)
+    if isinstance(column, ListColumn):
+        return NestedColumn(column, _offsets(array), np.empty((0, 0, *column.items.shape[1:]), column.items.dtype))
+    if isinstance(column, NestedColumn):
+        return NestedColumn(column, _offsets(array), np.empty((0, *column.empty.shape), column.empty.dtype))
+    return ObjectColumn(array)
 
 
 def _values(array: pa.Array) -> NDArray[Any] | None:
@@ -374,15 +374,15 @@ def _has_nulls(items: pa.Array, lists: pa.Array) -> bool:
     return bool(nulls[lists.is_valid().to_numpy(zero_copy_only=False)].any())
 
 
-def _make_tensors(array: pa.Array) -> Column:
+def _make_tensors(array: pa.Array) -> DecodedColumn:
     column = _make(array.storage)
-    if not isinstance(column, Values):  # some of its numbers are null
+    if not isinstance(column, FixedSizeColumn):  # some of its numbers are null
         return column
     kind = array.type
     tensors = column.array.reshape(len(array), *kind.shape)
     if kind.permutation:
         tensors = tensors.transpose(0, *(axis + 1 for axis in kind.permutation))
-    return Values(tensors)
+    return FixedSizeColumn(tensors)
 
 
 def _offsets(array: pa.Array) -> NDArray[Any]:
@@ -409,7 +409,7 @@ def _ranges(offsets: Sequence[NDArray[Any]], wanted: Wanted) -> tuple[NDArray[np
     return starts, stops - starts
 
 
-def _collate(columns: Sequence[Column], wanted: Wanted) -> Any:
+def _collate(columns: Sequence[DecodedColumn], wanted: Wanted) -> Any:
     """Collate the rows as samples; errors name the field."""
     if not len(wanted.rows):
         return []
@@ -418,7 +418,7 @@ def _collate(columns: Sequence[Column], wanted: Wanted) -> Any:
     return default_collate(samples, wanted.indices)[wanted.name]
 
 
-def _refuse_nulls(columns: Sequence[Column], wanted: Wanted) -> None:
+def _refuse_nulls(columns: Sequence[DecodedColumn], wanted: Wanted) -> None:
     for number, column in enumerate(columns):
         if column.nulls is None:
             continue

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.formats.arrow.columns import Block
+    from headrace.formats.arrow.columns import RecordBatch
     from headrace.formats.arrow.reader import Table
 
 __all__ = ["ArrowDataset", "ParquetDataset", "open_files", "open_parquet"]
@@ -31,7 +31,7 @@ _CACHE = 1 << 30
 _WASTE, _ENOUGH = 100, 64
 
 
-class _TableDataset(PartedDataset["Block"]):
+class _TableDataset(PartedDataset["RecordBatch"]):
     """Rows of tables, whose blocks are read when they are needed and kept as long as memory allows."""
 
     def __init__(self, tables: Sequence[Table], cache_bytes: int) -> None:
@@ -40,19 +40,19 @@ class _TableDataset(PartedDataset["Block"]):
         self._tables = tables
         self._places = [(table, block) for table in tables for block in range(len(table.lengths))]
         super().__init__(Parts(table.lengths[block] for table, block in self._places))
-        self._recent: Recent[Block] = Recent(_checked_size(cache_bytes))
+        self._recent: Recent[RecordBatch] = Recent(_checked_size(cache_bytes))
 
     @property
     def column_names(self) -> list[str]:
         """The keys of a sample."""
         return list(self._tables[0].types)
 
-    def _open(self, parts: list[int]) -> list[Block]:
+    def _open(self, parts: list[int]) -> list[RecordBatch]:
         for table in {self._places[part][0] for part in parts}:
             table.check()
         return [self._recent.get(part, partial(self._read, part)) for part in parts]
 
-    def _read(self, part: int) -> tuple[Block, int]:
+    def _read(self, part: int) -> tuple[RecordBatch, int]:
         table, block = self._places[part]
         return table.read(block)
 

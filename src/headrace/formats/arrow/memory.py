@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.formats.arrow.columns import Column, Wanted, make_column
+from headrace.formats.arrow.columns import DecodedColumn, Wanted, make_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,4 +58,4 @@ class ArrowColumn:
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.length):
             raise IndexError(f"{rows.min()} ... {rows.max()} of {self.length} rows")
         which = np.searchsorted(self._starts, rows, side="right") - 1
-        return Column.gather(self._chunks, Wanted(self._name, which, rows - self._starts[which], rows))
+        return DecodedColumn.gather(self._chunks, Wanted(self._name, which, rows - self._starts[which], rows))

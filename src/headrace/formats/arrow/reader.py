@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError, StorageError
-from headrace.formats.arrow.columns import Block, describe_type, make_column
+from headrace.formats.arrow.columns import RecordBatch, describe_type, make_column
 from headrace.formats.arrow.stream import check_rest, check_stream
 from headrace.io.compression import Unpacked, compression, most_unpacked
 from headrace.io.disk import open_files
@@ -43,7 +43,7 @@ class Table(Protocol):
     lengths: list[int]  # how many rows each block has; there is one at least
     types: dict[str, str]  # of the fields, alike where samples are alike
 
-    def read(self, block: int) -> tuple[Block, int]:
+    def read(self, block: int) -> tuple[RecordBatch, int]:
         """Return a block of rows, and how much memory it takes."""
 
     def check(self) -> None:
@@ -77,9 +77,9 @@ class _Choice:
         """The columns of the table that have the fields in them."""
         return list(dict.fromkeys(path[0] for path in self._paths))
 
-    def block(self, batch: pa.RecordBatch | pa.Table) -> Block:
+    def block(self, batch: pa.RecordBatch | pa.Table) -> RecordBatch:
         """Return the chosen columns of rows."""
-        return Block(
+        return RecordBatch(
             {
                 name: make_column(_nested(_whole(batch.column(path[0])), path[1:]))
                 for name, path in zip(self.names, self._paths, strict=True)
@@ -113,7 +113,7 @@ class ParquetFile:
             self._choice = _Choice(file.schema_arrow, columns, self.name)
         self.types = self._choice.types
 
-    def read(self, block: int) -> tuple[Block, int]:
+    def read(self, block: int) -> tuple[RecordBatch, int]:
         """Return the rows of a row group, and how much memory they take."""
         with _naming(f"{self.name}, row group {block}"):
             file = self._open()
@@ -185,7 +185,7 @@ class ArrowFile:
             self.lengths = batches.lengths()
         self.types = self._choice.types
 
-    def read(self, block: int) -> tuple[Block, int]:
+    def read(self, block: int) -> tuple[RecordBatch, int]:
         """Return the rows of a record batch, and how much memory they take."""
         with _naming(f"{self.name}, record batch {block}"):
             batches = self._open()
@@ -273,7 +273,7 @@ class MemoryTable:
         self.lengths = [len(batch) for batch in self._batches]
         self.types = self._choice.types
 
-    def read(self, block: int) -> tuple[Block, int]:
+    def read(self, block: int) -> tuple[RecordBatch, int]:
         """Return some rows, which take no memory of their own."""
         return self._choice.block(self._batches[block]), 0
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from headrace.errors import ArgumentError
-from headrace.formats.writer import Table, call_lone_values_data, name_kinds, payload
+from headrace.formats.writer import TableChunk, call_lone_values_data, name_kinds, payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,11 +34,11 @@ class ParquetFormat:
     is_folder = False
     marks_any_time = False
 
-    def encode(self, columns: Columns, first: int) -> Table:
+    def encode(self, columns: Columns, first: int) -> TableChunk:
         """Return the columns in Arrow's types."""
         arrays = {name: _arrow(name, column, first) for name, column in call_lone_values_data(columns).items()}
         kinds = {name: str(array.type) for name, array in arrays.items()}
-        return Table(first, payload(columns), arrays, name_kinds(kinds))
+        return TableChunk(first, payload(columns), arrays, name_kinds(kinds))
 
     def open(self, path: Path, state: State | None) -> _TableWriter:  # noqa: ARG002 - it is always None
         """Begin a file."""
@@ -112,7 +112,7 @@ class _TableWriter:
         self._bytes = 0  # of the values so far
         self.samples = 0
 
-    def write(self, chunk: Table) -> None:
+    def write(self, chunk: TableChunk) -> None:
         """Append the samples of a chunk."""
         table = pa.table(chunk.columns)
         self._begin(table.schema, chunk.first)

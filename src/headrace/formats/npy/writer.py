@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from headrace.errors import ArgumentError
-from headrace.formats.writer import Table, call_lone_values_data, check_dtype, name_kinds, payload
+from headrace.formats.writer import TableChunk, call_lone_values_data, check_dtype, name_kinds, payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ class NpyFormat:
     is_folder = True
     marks_any_time = True
 
-    def encode(self, columns: Columns, first: int) -> Table:
+    def encode(self, columns: Columns, first: int) -> TableChunk:
         """Return the columns, if each is an array of numbers."""
         for name, column in columns.items():
             if not isinstance(column, np.ndarray) or column.dtype.hasobject:
@@ -41,7 +41,7 @@ class NpyFormat:
         for name in named:
             _check_name(name)
         kinds = {name: f"{column.dtype} of shape {column.shape[1:]}" for name, column in named.items()}
-        return Table(first, payload(columns), named, name_kinds(kinds))
+        return TableChunk(first, payload(columns), named, name_kinds(kinds))
 
     def open(self, path: Path, state: State | None) -> _FolderWriter:
         """Begin a folder, or continue one."""
@@ -72,17 +72,17 @@ class _FolderWriter:
 
     def __init__(self, path: Path, state: State | None) -> None:
         self._path = path
-        self._columns: dict[str, _Column] = {}
+        self._columns: dict[str, _NpyFile] = {}
         self.samples = 0 if state is None else int(state["samples"])
         path.mkdir(exist_ok=True)
         for name in [] if state is None else state["columns"]:
-            self._columns[name] = _Column.reopen(path / f"{name}.npy", self.samples)
+            self._columns[name] = _NpyFile.reopen(path / f"{name}.npy", self.samples)
 
-    def write(self, chunk: Table) -> None:
+    def write(self, chunk: TableChunk) -> None:
         """Append the samples of a chunk."""
         if not self._columns:
             for name, column in chunk.columns.items():
-                self._columns[name] = _Column(self._path / f"{name}.npy", column.dtype, column.shape[1:])
+                self._columns[name] = _NpyFile(self._path / f"{name}.npy", column.dtype, column.shape[1:])
         if self._columns.keys() != chunk.columns.keys():
             raise ArgumentError(
                 f"sample {chunk.first} has the fields {list(chunk.columns)}, those before it {list(self._columns)}; "
@@ -108,7 +108,7 @@ class _FolderWriter:
             column.close()
 
 
-class _Column:
+class _NpyFile:
     """A `.npy` file whose length is known only in the end."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, rows: int | None = None) -> None:
@@ -122,7 +122,7 @@ class _Column:
             self._file.seek(0, os.SEEK_END)
 
     @classmethod
-    def reopen(cls, path: Path, rows: int) -> _Column:
+    def reopen(cls, path: Path, rows: int) -> _NpyFile:
         """Return the column as it was when it had so many rows."""
         with path.open("rb") as file:
             npy.read_magic(file)

@@ -12,7 +12,7 @@ import numpy as np
 from headrace import kernels
 from headrace.errors import ArgumentError, CorruptDataError, StorageError
 from headrace.formats.tfrecord.example import BYTES, FLOATS, INTEGERS, Feature, make_feature
-from headrace.kernels.reference.example import parts, read_list, read_span
+from headrace.kernels.reference.example import message_fields, read_list, read_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -142,12 +142,12 @@ def _records(packed: Packed) -> Iterator[tuple[int, bytes]]:
 
 def _step_spans(record: bytes) -> Iterator[tuple[str, list[Span]]]:
     """Yield the name of each list of features, and the span of each of its steps."""
-    for lists in parts(record, 0, len(record)):
+    for lists in message_fields(record, 0, len(record)):
         if lists.number == 2:
-            for entry in parts(record, lists.start, lists.stop):
-                fields = {part.number: part for part in parts(record, entry.start, entry.stop)}
+            for entry in message_fields(record, lists.start, lists.stop):
+                fields = {part.number: part for part in message_fields(record, entry.start, entry.stop)}
                 if 1 in fields and 2 in fields:
-                    steps = parts(record, fields[2].start, fields[2].stop)
+                    steps = message_fields(record, fields[2].start, fields[2].stop)
                     yield (
                         record[fields[1].start : fields[1].stop].decode(),
                         [read_span(record, step.start, step.stop) for step in steps],

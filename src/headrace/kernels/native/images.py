@@ -30,7 +30,7 @@ _MANY = 32
 _MESSAGE = 200  # bytes, as native/common/headrace.h has it
 
 
-class _Source(Structure):
+class _SourceStruct(Structure):
     """headrace_source of native/common/headrace.h."""
 
     _fields_: ClassVar = [
@@ -43,7 +43,7 @@ class _Source(Structure):
     ]
 
 
-class _Scaled(Structure):
+class _ScaledStruct(Structure):
     """headrace_scaled of native/common/headrace.h."""
 
     _fields_: ClassVar = [
@@ -55,7 +55,7 @@ class _Scaled(Structure):
     ]
 
 
-class _Pixels(Structure):
+class _PixelsStruct(Structure):
     """headrace_pixels of native/common/headrace.h."""
 
     _fields_: ClassVar = [
@@ -75,7 +75,7 @@ class _Pixels(Structure):
     ]
 
 
-class _Jpegs(Structure):
+class _JpegsStruct(Structure):
     """headrace_jpegs of native/common/headrace.h."""
 
     _fields_: ClassVar = [
@@ -94,11 +94,11 @@ class ImageKernels:
 
     def __init__(self, library: Library) -> None:
         self._move = library.both("headrace_move", [c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_int64, c_void_p])
-        source, scaled, pixels = map(POINTER, (_Source, _Scaled, _Pixels))
+        source, scaled, pixels = map(POINTER, (_SourceStruct, _ScaledStruct, _PixelsStruct))
         self._cut = library.both("headrace_cut", [source, pixels, c_int32], c_int64)
         self._scale = library.long("headrace_scale", [source, scaled, pixels, c_int32, c_void_p])
         self._jpeg_headers = library.both("headrace_jpeg_headers", [c_void_p, c_void_p, c_int64, c_void_p])
-        self._decode = library.long("headrace_decode", [POINTER(_Jpegs), scaled, pixels, c_int32, c_void_p])
+        self._decode = library.long("headrace_decode", [POINTER(_JpegsStruct), scaled, pixels, c_int32, c_void_p])
         self.has_libjpeg = library.brief("headrace_decodes", [], c_int)() > 1
 
     def move(
@@ -174,27 +174,27 @@ class ImageKernels:
         """Decode JPEG images, of each no more than the part that is scaled and shown; then as `scale`."""
         check_decode(files, headers, denominators, scaling, pixels, out)
         pointers, lengths = _files(files)
-        jpegs = _Jpegs(addressof(pointers), address(lengths), len(files), address(headers), address(denominators))
+        jpegs = _JpegsStruct(addressof(pointers), address(lengths), len(files), address(headers), address(denominators))
         messages = np.zeros((len(files), _MESSAGE), np.uint8)
         self._decode(jpegs, _scaled(scaling), _pixels(pixels, out), threads, address(messages))
         return [(row, _text(messages[row])) for row in np.flatnonzero(messages[:, 0]).tolist()]
 
 
-def _source(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> _Source:
+def _source(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> _SourceStruct:
     grid = _grid(images.shape, images.strides, 1)
-    return _Source(address(images), images.strides[0], len(images), grid, address(indices), len(indices))
+    return _SourceStruct(address(images), images.strides[0], len(images), grid, address(indices), len(indices))
 
 
-def _scaled(scaling: Scaling) -> _Scaled:
+def _scaled(scaling: Scaling) -> _ScaledStruct:
     turns, boxes, sizes, antialias, interpolation = scaling
-    return _Scaled(address(boxes), address(turns), address(sizes), interpolation, antialias)
+    return _ScaledStruct(address(boxes), address(turns), address(sizes), interpolation, antialias)
 
 
-def _pixels(pixels: Pixels, out: NDArray[Any], size: Sequence[int] = (0, 0)) -> _Pixels:
+def _pixels(pixels: Pixels, out: NDArray[Any], size: Sequence[int] = (0, 0)) -> _PixelsStruct:
     """Return what becomes of pixels, of images of a height and width, which count where no lines stand for others."""
     places, table, fill, terms, lines = pixels
     rows, columns = (None, None) if lines is None else map(address, lines)
-    return _Pixels(
+    return _PixelsStruct(
         address(places),
         rows,
         columns,

@@ -28,7 +28,7 @@ _TAR_ROOM = ("capacity", "key_room", "field_capacity", "field_room")
 _TAR_NUMBERS = ("position", "members", "samples", "fields", "skipped", "sample")
 
 
-class _Tar(ctypes.Structure):
+class _TarStruct(ctypes.Structure):
     """The headrace_tar of the header file."""
 
     _fields_ = [*((name, c_void_p) for name in _TAR_ARRAYS), *((name, c_int64) for name in _TAR_ROOM + _TAR_NUMBERS)]
@@ -37,7 +37,7 @@ class _Tar(ctypes.Structure):
 _FEATURE_ARRAYS = ("text", "bounds", "table")
 
 
-class _Features(ctypes.Structure):
+class _FeaturesStruct(ctypes.Structure):
     """The headrace_features of the header file."""
 
     _fields_ = [
@@ -141,7 +141,7 @@ class RecordKernels:
         arrays = [getattr(scan, name) for name in _TAR_ARRAYS]
         numbers = [getattr(scan, name) for name in _TAR_NUMBERS]
         room = (scan.capacity, scan.key_room, len(scan.last_sample), len(scan.field_text))
-        state = _Tar(*map(address, arrays), *room, *numbers)
+        state = _TarStruct(*map(address, arrays), *room, *numbers)
         ended = int(self._scan_tar(address(data), len(data), byref(state)))
         for name in _TAR_NUMBERS:
             setattr(scan, name, getattr(state, name))
@@ -167,7 +167,7 @@ class RecordKernels:
         check_crc32c(data, offsets, lengths)
         offsets, lengths = np.ascontiguousarray(offsets), np.ascontiguousarray(lengths)
         arrays = [address(getattr(scan, name)) for name in _FEATURE_ARRAYS]
-        state = _Features(*arrays, len(scan.table), len(scan.text), scan.records, scan.names)
+        state = _FeaturesStruct(*arrays, len(scan.table), len(scan.text), scan.records, scan.names)
         ended = self._note_features(address(data), address(offsets), address(lengths), len(offsets), byref(state))
         scan.records, scan.names = state.records, state.names
         return int(ended)

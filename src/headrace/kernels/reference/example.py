@@ -15,13 +15,21 @@ if TYPE_CHECKING:
 
     from headrace.kernels.scans import FeatureScan
 
-__all__ = ["find_features", "note_features", "parts", "read_entries", "read_features", "read_list", "read_span"]
+__all__ = [
+    "find_features",
+    "message_fields",
+    "note_features",
+    "read_entries",
+    "read_features",
+    "read_list",
+    "read_span",
+]
 
 _BYTES, _FLOATS, _INTEGERS = 1, 2, 3
 _VARINT, _FIXED_8, _CHUNK, _FIXED_4 = 0, 1, 2, 5
 
 
-class Part(NamedTuple):
+class MessageField(NamedTuple):
     """A field of a message.
 
     Attributes:
@@ -38,7 +46,7 @@ class Part(NamedTuple):
     stop: int
 
 
-def parts(data: bytes, at: int, end: int) -> Iterator[Part]:
+def message_fields(data: bytes, at: int, end: int) -> Iterator[MessageField]:
     """Yield the fields of the message that data[at:end] are.
 
     Raises:
@@ -61,7 +69,7 @@ def parts(data: bytes, at: int, end: int) -> Iterator[Part]:
             raise ValueError("there is no such way to write a field")
         if length > end - at:
             raise ValueError("a field ends behind its message")
-        yield Part(number, way, value, at, at + length)
+        yield MessageField(number, way, value, at, at + length)
         at += length
 
 
@@ -138,7 +146,7 @@ def note_features(
     content = data.tobytes()
     for number, (start, length) in enumerate(zip(offsets.tolist(), lengths.tolist(), strict=True)):
         try:
-            for message in parts(content, start, start + length):
+            for message in message_fields(content, start, start + length):
                 if message.number <= 2:
                     _check(message.way == _CHUNK)
                     _note_map(content, message, scan)
@@ -150,8 +158,8 @@ def note_features(
     return -1
 
 
-def _note_map(data: bytes, features: Part, scan: FeatureScan) -> None:
-    for entry in parts(data, features.start, features.stop):
+def _note_map(data: bytes, features: MessageField, scan: FeatureScan) -> None:
+    for entry in message_fields(data, features.start, features.stop):
         if entry.number == 1:
             _check(entry.way == _CHUNK)
             name, start, stop = _entry(data, entry)
@@ -191,19 +199,19 @@ def read_entries(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, in
     Raises:
         ValueError: it is none.
     """
-    for features in parts(data, start, stop):
+    for features in message_fields(data, start, stop):
         if features.number == 1:
             _check(features.way == _CHUNK)
-            for entry in parts(data, features.start, features.stop):
+            for entry in message_fields(data, features.start, features.stop):
                 if entry.number == 1:
                     _check(entry.way == _CHUNK)
                     yield _entry(data, entry)
 
 
-def _entry(data: bytes, entry: Part) -> tuple[bytes, int, int]:
+def _entry(data: bytes, entry: MessageField) -> tuple[bytes, int, int]:
     """Return the key of an entry of a map, and where its value is."""
     key, start, stop = b"", entry.stop, entry.stop
-    for part in parts(data, entry.start, entry.stop):
+    for part in message_fields(data, entry.start, entry.stop):
         if part.number <= 2:
             _check(part.way == _CHUNK)
             if part.number == 1:
@@ -220,7 +228,7 @@ def read_span(data: bytes, start: int, stop: int) -> tuple[int, int, int, int]:
         ValueError: it is none.
     """
     span = (0, 0, 0, 0)
-    for part in parts(data, start, stop):
+    for part in message_fields(data, start, stop):
         if part.number <= _INTEGERS:
             _check(part.way == _CHUNK and span[2] == 0)
             count = sum(_count(data, value, part.number) for value in _values(data, part.start, part.stop))
@@ -228,11 +236,11 @@ def read_span(data: bytes, start: int, stop: int) -> tuple[int, int, int, int]:
     return span
 
 
-def _values(data: bytes, start: int, stop: int) -> Iterator[Part]:
-    return (part for part in parts(data, start, stop) if part.number == 1)
+def _values(data: bytes, start: int, stop: int) -> Iterator[MessageField]:
+    return (part for part in message_fields(data, start, stop) if part.number == 1)
 
 
-def _count(data: bytes, part: Part, kind: int) -> int:
+def _count(data: bytes, part: MessageField, kind: int) -> int:
     length = part.stop - part.start
     if kind == _BYTES:
         _check(part.way == _CHUNK)

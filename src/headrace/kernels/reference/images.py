@@ -107,7 +107,7 @@ def _turned(image: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
     return image[:, ::-1] if turn & Turn.COLUMNS_MIRRORED else image
 
 
-class _Taps(NamedTuple):
+class _FixedTaps(NamedTuple):
     """The pixels of a line that make up those of the scaled line, and their weights as fixed-point numbers."""
 
     places: NDArray[np.int64]  # (taps, size)
@@ -115,12 +115,12 @@ class _Taps(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _taps(low: float, high: float, size: int, interpolation: Interpolation, antialias: bool) -> _Taps:  # noqa: FBT001
+def _taps(low: float, high: float, size: int, interpolation: Interpolation, antialias: bool) -> _FixedTaps:  # noqa: FBT001
     places, weights = taps(low, high, size, interpolation, antialias)
     scaled = weights * (1 << _BITS)
     fixed = (scaled + np.where(scaled < 0, -0.5, 0.5)).astype(np.int32)
     fixed.flags.writeable = False  # the cache hands out the same ones again
-    return _Taps(places, fixed)
+    return _FixedTaps(places, fixed)
 
 
 def _scaled(
@@ -131,10 +131,10 @@ def _scaled(
     begin, end = int(rows.places[0, 0]), int(rows.places.max()) + 1
     # Columns are filtered as lines, which are contiguous: that is worth turning the image twice.
     lines = _filtered(image[begin:end].swapaxes(0, 1), columns).swapaxes(0, 1)
-    return _filtered(lines, _Taps(rows.places - begin, rows.weights))
+    return _filtered(lines, _FixedTaps(rows.places - begin, rows.weights))
 
 
-def _filtered(lines: NDArray[np.uint8], taps: _Taps) -> NDArray[np.uint8]:
+def _filtered(lines: NDArray[np.uint8], taps: _FixedTaps) -> NDArray[np.uint8]:
     """Weighted sums of lines, shape (lines, pixels, channels) to (size, pixels, channels)."""
     out = np.empty((taps.places.shape[1], *lines.shape[1:]), np.uint8)
     at_once = max(1, _STRIP_BYTES // (4 * max(1, out[0].size)))

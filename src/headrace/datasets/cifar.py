@@ -1,7 +1,7 @@
-"""The classic image sets, read from their original files: MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100.
+"""CIFAR-10 and CIFAR-100, read from their original files.
 
-Nothing is downloaded. MNIST and Fashion-MNIST are published as IDX files, CIFAR as pickles of
-Python 2 or as plain records, in a tar archive either way; archives are read where they lie.
+Nothing is downloaded. They are published as pickles of Python 2 or as plain records, in a tar archive either way;
+archives are read where they lie.
 """
 
 from __future__ import annotations
@@ -13,128 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.datasets.idx import read_idx, unpacked
+from headrace.datasets.idx import unpacked
+from headrace.datasets.labelled_images import LabelledImages, check_labels, checked_root, describe_array
 from headrace.datasets.plain_pickle import PickledArray, unpickle
-from headrace.datasets.tensor import TensorDataset
-from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.errors import ArgumentError
 from headrace.io.safe_open import read_regular
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from os import PathLike
 
     from numpy.typing import NDArray
 
-__all__ = ["CIFAR10", "CIFAR100", "FashionMNIST", "MNIST"]  # noqa: RUF022 - in plain order
+__all__ = ["CIFAR10", "CIFAR100"]
 
-_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_MNIST_CLASSES = tuple(f"{number} - {word}" for number, word in enumerate(_DIGITS))
-_FASHION_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 _CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-_MNIST_HOME = "https://yann.lecun.com/exdb/mnist"
-_FASHION_HOME = "https://github.com/zalandoresearch/fashion-mnist"
 _CIFAR_HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 _CHUNK = 1 << 20
 _PIXELS = 3 * 32 * 32  # of a CIFAR image: the red ones, the green ones, the blue ones
 
 
-class _LabelledImages(TensorDataset):
-    """Images and labels with the attributes that torchvision gives them."""
-
-    def __init__(
-        self, root: Path, images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Iterable[str], *, train: bool
-    ) -> None:
-        super().__init__(images, labels)
-        self.root = root
-        self.train = train
-        self.classes = list(classes)
-        self.class_to_idx = {name: number for number, name in enumerate(self.classes)}
-
-    # Properties, since a dataset whose `targets` could be set would go on giving the old ones.
-
-    @property
-    def data(self) -> NDArray[np.uint8]:
-        """All images, one array; those of the samples are views of it."""
-        images: NDArray[np.uint8] = self.tensors[0]
-        return images
-
-    @property
-    def targets(self) -> NDArray[np.int64]:
-        """All labels, one array."""
-        labels: NDArray[np.int64] = self.tensors[1]
-        return labels
-
-
-class MNIST(_LabelledImages):
-    """MNIST from its four IDX files: 60,000 handwritten digits to train on, 10,000 to test with.
-
-    A sample is (image, label): uint8 of shape (28, 28), and int64. The attributes are torchvision's:
-    `data` and `targets` hold all images and all labels, `classes` the names of the classes,
-    `class_to_idx` their numbers.
-
-    Args:
-        root: the folder of the files `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
-            `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`. The first of `root`, `root/raw`
-            and `root/MNIST/raw` that has the images and the labels is read; a file may be packed
-            by gzip, as `train-images-idx3-ubyte.gz`, and is taken unpacked if it is there as both.
-        train: the part to train on, or the one to test with.
-
-    Raises:
-        FileNotFoundError: the files are not there; the text says where they are published.
-        ArgumentError: a file is damaged, or does not hold what it should (also a ValueError).
-
-    >>> digits = MNIST("data")  # doctest: +SKIP
-    >>> image, label = digits[0]  # doctest: +SKIP
-    >>> image.shape, digits.classes[label]  # doctest: +SKIP
-    ((28, 28), '5 - five')
-    """
-
-    def __init__(self, root: str | PathLike[str], train: bool = True) -> None:  # noqa: FBT001, FBT002 - as in torchvision
-        place = _checked(root, train)
-        images, labels = _read_mnist(place, _MNIST_HOME, "MNIST", _MNIST_CLASSES, train=train)
-        super().__init__(place, images, labels, _MNIST_CLASSES, train=train)
-
-
-class FashionMNIST(_LabelledImages):
-    """Fashion-MNIST from its four IDX files: pictures of clothes, as many and as large as MNIST's digits.
-
-    Samples and attributes are those of `MNIST`, and so are the names of the files.
-
-    Args:
-        root: the folder of the files: the first of `root`, `root/raw` and `root/FashionMNIST/raw`
-            that has the images and the labels is read.
-        train: the part to train on, or the one to test with.
-
-    Raises:
-        FileNotFoundError: the files are not there; the text says where they are published.
-        ArgumentError: a file is damaged, or does not hold what it should (also a ValueError).
-
-    >>> clothes = FashionMNIST("data")  # doctest: +SKIP
-    >>> clothes.classes[clothes.targets[0]]  # doctest: +SKIP
-    'Ankle boot'
-    """
-
-    def __init__(self, root: str | PathLike[str], train: bool = True) -> None:  # noqa: FBT001, FBT002 - as in torchvision
-        place = _checked(root, train)
-        images, labels = _read_mnist(place, _FASHION_HOME, "FashionMNIST", _FASHION_CLASSES, train=train)
-        super().__init__(place, images, labels, _FASHION_CLASSES, train=train)
-
-
-class CIFAR10(_LabelledImages):
+class CIFAR10(LabelledImages):
     """CIFAR-10 from its original files: 50,000 small photographs to train on, 10,000 to test with.
 
     A sample is (image, label): uint8 of shape (32, 32, 3), and int64. The attributes are
@@ -159,11 +60,11 @@ class CIFAR10(_LabelledImages):
     """
 
     def __init__(self, root: str | PathLike[str], train: bool = True) -> None:  # noqa: FBT001, FBT002 - as in torchvision
-        place = _checked(root, train)
+        place = checked_root(root, train)
         super().__init__(place, *_read_cifar(place, _CIFAR10, train=train), train=train)
 
 
-class CIFAR100(_LabelledImages):
+class CIFAR100(LabelledImages):
     """CIFAR-100 from its original files: as `CIFAR10`, of 100 classes in 20 groups.
 
     Args:
@@ -191,72 +92,9 @@ class CIFAR100(_LabelledImages):
         *,
         coarse: bool = False,
     ) -> None:
-        place = _checked(root, train)
+        place = checked_root(root, train)
         super().__init__(place, *_read_cifar(place, _cifar100(coarse=coarse), train=train), train=train)
         self.coarse = coarse
-
-
-def _checked(root: str | PathLike[str], train: object) -> Path:
-    if not isinstance(train, bool):
-        raise ArgumentTypeError(f"train is True for the training part and False for the test part, got {train!r}")
-    return Path(root).expanduser()
-
-
-def _check_labels(labels: NDArray[np.int64], classes: tuple[str, ...], where: object) -> None:
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
-    if wrong.size:
-        raise ArgumentError(
-            f"{where}: expected labels below {len(classes)}, the number of classes, found {labels[wrong[0]]} for "
-            f"image {wrong[0]}"
-        )
-
-
-# MNIST and Fashion-MNIST
-
-
-def _read_mnist(
-    root: Path, home: str, name: str, classes: tuple[str, ...], *, train: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    images_path, labels_path = _find_mnist(root, home, name, "train" if train else "t10k")
-    images, labels = read_idx(images_path), read_idx(labels_path)
-    if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
-        raise ArgumentError(f"{images_path}: expected images, uint8 of shape (n, 28, 28), found {_kind(images)}")
-    if labels.dtype != np.uint8 or labels.ndim != 1:
-        raise ArgumentError(f"{labels_path}: expected labels, uint8 of shape (n,), found {_kind(labels)}")
-    if len(images) != len(labels):
-        raise ArgumentError(
-            f"{images_path} holds {len(images)} images and {labels_path} {len(labels)} labels; expected as many: "
-            "take both files from one data set"
-        )
-    labels = labels.astype(np.int64)
-    _check_labels(labels, classes, labels_path)
-    return images, labels
-
-
-def _find_mnist(root: Path, home: str, name: str, part: str) -> tuple[Path, Path]:
-    """Return the files of the images and of the labels, in the first folder that has both."""
-    folders = [root, root / "raw", root / name / "raw"]
-    files = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
-    for folder in folders:
-        images, labels = (_plain_or_packed(folder / file) for file in files)
-        if images and labels:
-            return images, labels
-    raise FileNotFoundError(
-        f"{name} needs the files {' and '.join(files)}, plain or with .gz, in one of the folders "
-        f"{', '.join(map(str, folders))}; nothing is downloaded: get them from {home}"
-    )
-
-
-def _plain_or_packed(path: Path) -> Path | None:
-    packed = path.with_name(f"{path.name}.gz")
-    return path if path.is_file() else packed if packed.is_file() else None
-
-
-def _kind(array: NDArray[Any]) -> str:
-    return f"{array.dtype} of shape {array.shape}"
-
-
-# CIFAR
 
 
 @dataclass(frozen=True)
@@ -280,7 +118,7 @@ class _Release(ABC):
 
 
 @dataclass(frozen=True)
-class _Pickled(_Release):
+class _PickledRelease(_Release):
     labels_key: str = "labels"
     names_key: str = "label_names"
 
@@ -293,7 +131,7 @@ class _Pickled(_Release):
             or pixels.array.dtype != np.uint8
             or pixels.array.shape[1:] != (_PIXELS,)
         ):
-            found = _kind(pixels.array) if isinstance(pixels, PickledArray) else f"a {type(pixels).__name__}"
+            found = describe_array(pixels.array) if isinstance(pixels, PickledArray) else f"a {type(pixels).__name__}"
             raise ArgumentError(f"{where}: expected 'data' to be uint8 of shape (n, {_PIXELS}), found {found}")
         labels = _integers(_entry(entries, self.labels_key, where))
         if labels is None or len(labels) != len(pixels.array):
@@ -313,7 +151,7 @@ class _Pickled(_Release):
 
 
 @dataclass(frozen=True)
-class _Binary(_Release):
+class _BinaryRelease(_Release):
     labels: int = 1  # of each image, one byte each, before its pixels
     label: int = 0  # which of them counts
 
@@ -336,14 +174,14 @@ class _Binary(_Release):
 _CIFAR10_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 
 _CIFAR10: list[_Release] = [
-    _Pickled(
+    _PickledRelease(
         folder="cifar-10-batches-py",
         archive="cifar-10-python.tar.gz",
         train=_CIFAR10_BATCHES,
         test=("test_batch",),
         names="batches.meta",
     ),
-    _Binary(
+    _BinaryRelease(
         folder="cifar-10-batches-bin",
         archive="cifar-10-binary.tar.gz",
         train=tuple(f"{batch}.bin" for batch in _CIFAR10_BATCHES),
@@ -357,7 +195,7 @@ _CIFAR10: list[_Release] = [
 def _cifar100(*, coarse: bool) -> list[_Release]:
     level = "coarse" if coarse else "fine"
     return [
-        _Pickled(
+        _PickledRelease(
             folder="cifar-100-python",
             archive="cifar-100-python.tar.gz",
             train=("train",),
@@ -366,7 +204,7 @@ def _cifar100(*, coarse: bool) -> list[_Release]:
             labels_key=f"{level}_labels",
             names_key=f"{level}_label_names",
         ),
-        _Binary(
+        _BinaryRelease(
             folder="cifar-100-binary",
             archive="cifar-100-binary.tar.gz",
             train=("train.bin",),
@@ -393,7 +231,7 @@ def _read_cifar(
     absent = whole.absent() + ([] if classes else [release.names])
     if absent:
         raise ArgumentError(f"{source}: expected {', '.join(absent)} in it, found none; get the archive anew")
-    _check_labels(whole.labels, classes, source)
+    check_labels(whole.labels, classes, source)
     return whole.images, whole.labels, classes
 
 

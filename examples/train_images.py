@@ -1,8 +1,8 @@
-"""Train from a tar archive of JPEGs: a folder of images is packed once, and read in any order from then on.
+"""Train from a tar archive of JPEGs: a folder of images is written once, and read in any order from then on.
 
     python examples/train_images.py
 
-The photos show stripes that lie, lean or stand. Packing copies the JPEG files as they are, and a label beside each. An
+The photos show stripes that lie, lean or stand. Writing copies the JPEG files as they are, and a label beside each. An
 index says where each of them lies, so a shuffled epoch needs neither unpacked files nor a buffer of samples, and two
 workers decode ahead of the training loop.
 """
@@ -31,11 +31,8 @@ except ImportError:
     print("This example needs Pillow: install it with `pip install 'headrace[images]'`.")
     raise SystemExit(0) from None
 
-CLASSES = {
-    "leaning": (1, 1),
-    "lying": (1, 0),
-    "standing": (0, 1),
-}  # how quickly stripes change downwards and to the right
+# How quickly stripes change downwards and to the right.
+CLASSES = {"leaning": (1, 1), "lying": (1, 0), "standing": (0, 1)}
 SIDE, EPOCHS, BATCH_SIZE, LEARNING_RATE = 16, 4, 30, 0.5
 
 # ---- a folder for each class, with 200 JPEGs of 96x64 pixels
@@ -60,8 +57,8 @@ for name, direction in CLASSES.items():
 # ---- the archive, and what is read from it: every fifth photo is held back
 
 photos = ImageFolder(folder / "photos")
-packed = write_dataset(photos, folder / "photos.tar")
-print(f"packed {packed.samples} photos of {', '.join(photos.classes)} into {packed.bytes / 1e6:.1f} MB")
+written = write_dataset(photos, folder / "photos.tar")
+print(f"wrote {written.samples} photos of {', '.join(photos.classes)}: {written.bytes / 1e6:.1f} MB")
 
 samples = TarDataset(folder / "photos.tar", decode={"cls": int}, fields=["jpg", "cls"])
 held_back = np.arange(len(samples)) % 5 == 0

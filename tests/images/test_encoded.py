@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow decodes, and is the oracle")
 
-MODULE = importlib.import_module("headrace.transforms.decode")
+MODULE = importlib.import_module("headrace.images.codecs.jpeg")
 NATIVE = native.load()
 ORIENTATION = 0x0112
 
@@ -192,7 +192,7 @@ def test_near_pillows_pixels_where_less_is_decoded(factor: int, turn: int) -> No
 @pytest.mark.skipif(not getattr(active(), "decodes", False), reason="the kernels in use have no decoder")
 def test_windows_of_the_native_decoder_are_decoded_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Damage below the window is not noticed by it, which shows that it has not been there."""
-    monkeypatch.setattr(MODULE, "_by_pillow", lambda *_: pytest.fail("Pillow was asked"))
+    monkeypatch.setattr(MODULE, "decode_by_pillow", lambda *_: pytest.fail("Pillow was asked"))
     good, height = encoded(400, 64, quality=95), 30
     file = bytearray(good)
     file[-400:-300] = b"\xff" * 100

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow decodes, and is the oracle")
 
-MODULE = importlib.import_module("headrace.transforms.decode")
+MODULE = importlib.import_module("headrace.images.codecs.jpeg")
+PILLOW = importlib.import_module("headrace.images.codecs.pillow")
 WIDTH, HEIGHT = 37, 26
 
 
@@ -500,7 +501,7 @@ def test_a_transform_of_single_samples() -> None:
 def test_simplejpeg_serves_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("simplejpeg")
     without_kernels(monkeypatch)
-    monkeypatch.setattr(MODULE, "_reader", lambda form: pytest.fail("Pillow was asked"))
+    monkeypatch.setattr(PILLOW, "_reader", lambda form: pytest.fail("Pillow was asked"))
     for mode in ("RGB", None):
         assert decode(encoded("JPEG"), mode).shape == (HEIGHT, WIDTH, 3)
     assert decode(encoded("JPEG", "L"), "L").shape == (HEIGHT, WIDTH)
@@ -512,10 +513,10 @@ def no_decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("simplejpeg", "PIL"):
         monkeypatch.setitem(sys.modules, name, None)
     MODULE._simplejpeg.cache_clear()
-    MODULE._reader.cache_clear()
+    PILLOW._reader.cache_clear()
     yield
     MODULE._simplejpeg.cache_clear()
-    MODULE._reader.cache_clear()
+    PILLOW._reader.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["JPEG 4:4:4", "PNG"])

@@ -136,7 +136,7 @@ def are_bounds(bounds: NDArray[np.int64], length: int) -> bool:
     >>> are_bounds(np.array([0, 2, 5]), 5), are_bounds(np.array([0, 5, 2]), 5)
     (True, False)
     """
-    return len(bounds) > 0 and bounds[0] == 0 and bounds[-1] == length and bool((bounds[1:] >= bounds[:-1]).all())
+    return len(bounds) > 0 and bool(bounds[0] == 0 and bounds[-1] == length and (bounds[1:] >= bounds[:-1]).all())
 
 
 # -- building

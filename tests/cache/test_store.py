@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.cache import store as kept
-from headrace.cache.store import FIRST, HEAD, UNIT, Bytes, SampleStore
+from headrace.cache.store import FIRST, HEAD, UNIT, SampleStore, StoredBytes
 from headrace.errors import HeadraceWarning
 from headrace.workers.shared_file import SharedCounts, SharedFile
 
@@ -28,7 +28,7 @@ def store(length: int = 10, limit: int | None = None) -> SampleStore:
 def add(to: SampleStore, **content: bytes) -> tuple[list[int], int]:
     """Keep bytes under the numbers in their names."""
     indices = np.array([int(name[1:]) for name in content])
-    entries, nbytes = to.add(indices, [Bytes([each], row=True) for each in content.values()])
+    entries, nbytes = to.add(indices, [StoredBytes([each], row=True) for each in content.values()])
     return entries.tolist(), nbytes
 
 
@@ -41,7 +41,7 @@ def found(at: SampleStore, *indices: int) -> list[bytes | None]:
 def test_what_was_added_is_found(content: dict[int, list[bytes]], row: bool) -> None:
     one = store()
     for index, parts in content.items():
-        one.add(np.array([index]), [Bytes(parts, row=row)])
+        one.add(np.array([index]), [StoredBytes(parts, row=row)])
     for index in range(10):
         entry = int(one.entries(np.array([index]))[0])
         assert bool(entry) == (index in content)
@@ -120,7 +120,7 @@ def test_a_write_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "pwritev", lambda file, parts, offset: write(file, b"".join(parts)[:5], offset))
     monkeypatch.setattr(os, "pwrite", lambda file, data, offset: write(file, bytes(data)[:7], offset))
     one = store()
-    one.add(np.array([0]), [Bytes([b"a long", b" sample in parts", np.arange(9, dtype=np.uint8)], row=True)])
+    one.add(np.array([0]), [StoredBytes([b"a long", b" sample in parts", np.arange(9, dtype=np.uint8)], row=True)])
     assert found(one, 0) == [b"a long sample in parts" + bytes(range(9))]
 
 
@@ -133,7 +133,7 @@ def test_many_threads_at_once() -> None:
         try:
             for _ in range(60):
                 indices = rng.choice(1000, 20, replace=False)
-                one.add(indices, [Bytes([str(index).encode() * 9], row=True) for index in indices.tolist()])
+                one.add(indices, [StoredBytes([str(index).encode() * 9], row=True) for index in indices.tolist()])
                 for index, content in zip(indices.tolist(), found(one, *indices.tolist()), strict=True):
                     assert content == str(index).encode() * 9
         except Exception as error:

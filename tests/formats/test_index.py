@@ -28,7 +28,7 @@ from headrace.io.source import LocalSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 UNNAMED = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="no files without a name here")
 DTYPES = {"bytes": np.dtype([("value", "u1"), ("place", "<i8")]), "size": np.dtype(np.int64)}
@@ -40,7 +40,7 @@ class Counting:
     def __init__(self) -> None:
         self.built: list[str] = []
 
-    def __call__(self, source: Source, advance: Callable[[int], None]) -> dict[str, Any]:
+    def __call__(self, source: ByteSource, advance: Callable[[int], None]) -> dict[str, Any]:
         self.built.append(Path(source.path).name)
         data = source.read(0, source.identity.size)
         rows = np.empty(len(data), DTYPES["bytes"])
@@ -233,7 +233,7 @@ def test_several_files_in_their_order(tmp_path: Path, build: Counting) -> None:
 def test_one_that_fails_ends_the_others(tmp_path: Path) -> None:
     started, ended = threading.Event(), threading.Event()
 
-    def build(source: Source, advance: Callable[[int], None]) -> dict[str, Any]:
+    def build(source: ByteSource, advance: Callable[[int], None]) -> dict[str, Any]:
         if source.path.endswith("0.txt"):
             started.wait(2)
             raise CorruptDataError("no such format")

@@ -85,10 +85,10 @@ def test_what_is_passed_over_takes_no_memory(tmp_path: Path) -> None:
             return read(length)
 
         content.read = noted  # type: ignore[method-assign]
-        window = content.window(1 << 20)
-        window.move_to(50 << 20)
-        assert window.more()
-        assert window.data.tobytes() == b"end"
+        view = content.view(1 << 20)
+        view.move_to(50 << 20)
+        assert view.more()
+        assert view.data.tobytes() == b"end"
         assert max(asked) <= 1 << 22
 
 

@@ -19,7 +19,7 @@ import pytest
 from headrace import DataLoader, NpyDataset, RemoteOptions
 from headrace.errors import ArgumentError, FileChangedError, StorageError
 from headrace.io import remote
-from headrace.io.chunks import BLOCK, BlockCache
+from headrace.io.chunks import CHUNK, ChunkCache
 from headrace.io.paths import find_paths
 from headrace.io.remote import RemoteSource, _joined
 from headrace.io.source import open_source
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 fsspec = pytest.importorskip("fsspec")
 
-CONTENT = np.random.default_rng(0).integers(0, 256, 3 * BLOCK + 12345, np.uint8).tobytes()
+CONTENT = np.random.default_rng(0).integers(0, 256, 3 * CHUNK + 12345, np.uint8).tobytes()
 BOMB = gzip.compress(bytes(1 << 26))
 
 
@@ -141,7 +141,7 @@ def many(source: RemoteSource, *ranges: tuple[int, int]) -> list[bytes]:
     return [packed.buffer[a:b].tobytes() for a, b in zip(packed.bounds, packed.bounds[1:], strict=False)]
 
 
-RANGES = [(5_000, 10), (0, 3), (4_990, 20), (BLOCK - 5, 10), (7, 0), (len(CONTENT) - 1, 1), (2 * BLOCK, 300_000)]
+RANGES = [(5_000, 10), (0, 3), (4_990, 20), (CHUNK - 5, 10), (7, 0), (len(CONTENT) - 1, 1), (2 * CHUNK, 300_000)]
 
 
 def test_ranges(server: Server) -> None:
@@ -284,7 +284,7 @@ def test_what_was_read_is_kept(server: Server, tmp_path: Path) -> None:
     for _ in range(2):
         source = RemoteSource(server.url, options(cache_dir=str(tmp_path)))
         assert many(source, *RANGES) == [CONTENT[start : start + length] for start, length in RANGES]
-    assert sorted(set(server.ranges)) == [(n * BLOCK, min((n + 1) * BLOCK, len(CONTENT))) for n in range(4)]
+    assert sorted(set(server.ranges)) == [(n * CHUNK, min((n + 1) * CHUNK, len(CONTENT))) for n in range(4)]
     count = len(server.ranges)
     block = sorted(tmp_path.glob("*/*"))[0]
     content = bytearray(block.read_bytes())
@@ -300,7 +300,7 @@ def test_what_was_read_is_kept(server: Server, tmp_path: Path) -> None:
 
 
 def test_the_limit_of_the_cache(tmp_path: Path) -> None:
-    cache = BlockCache(str(tmp_path), limit=10_000)
+    cache = ChunkCache(str(tmp_path), limit=10_000)
     for number in range(20):
         cache.write("name", number, bytes([number]) * 1000)
         stamp = 10**9 * (1000 + number)
@@ -314,7 +314,7 @@ def test_the_limit_of_the_cache(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    cache = BlockCache(str(tmp_path / "file"), limit=None)
+    cache = ChunkCache(str(tmp_path / "file"), limit=None)
     cache.write("name", 0, b"content")
     assert cache.read("name", 0, 7) is None
 

@@ -133,7 +133,7 @@ def check(found: Any, wanted: Any) -> None:
 @pytest.mark.parametrize("kind", [Flawed, FlawedBatches, FlawedMany])
 @pytest.mark.parametrize("workers", WORKERS, ids=str)
 @pytest.mark.usefixtures("forks_quietly")
-def test_any_workers_and_faces_give_the_same(kind: Any, on_error: Any, workers: dict[str, Any]) -> None:
+def test_any_workers_and_capabilities_give_the_same(kind: Any, on_error: Any, workers: dict[str, Any]) -> None:
     with DataLoader(kind(), 4, shuffle=True, seed=SEED, on_error=on_error, **workers) as loader:
         for epoch in range(2):
             check(loader, expected(on_error, epoch=epoch, shuffle=True))

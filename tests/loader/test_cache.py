@@ -185,7 +185,7 @@ def test_workers_that_die_leave_what_they_have_kept(kind: str, logged: Logged) -
     batches: Any = iter(loader)
     seen = [next(batches)[1]]
     pool = batches._batches._results._pool
-    os.kill(pool.crew._workers[0].process.pid, signal.SIGKILL)
+    os.kill(pool.supervisor._workers[0].process.pid, signal.SIGKILL)
     seen += [batch[1] for batch in batches]
     assert sorted(np.concatenate(seen).tolist()) == list(range(LENGTH))
     loader.close()
@@ -237,7 +237,7 @@ def test_memory_is_held_once(tmp_path: Path) -> None:
     for _ in range(3):
         for batch in loader:
             del batch
-    workers = [worker.process.pid for worker in loader._pools._idle[0].crew._workers]  # type: ignore[attr-defined]
+    workers = [worker.process.pid for worker in loader._pools._idle[0].supervisor._workers]  # type: ignore[attr-defined]
     cached.get_batch(np.arange(length))
     stats = cached.stats()
     assert stats.bytes > length * size * size * 3

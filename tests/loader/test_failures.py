@@ -227,7 +227,7 @@ def test_samples_are_named_by_index_not_by_place() -> None:
         next(iter(DataLoader(samples, 3, sampler=[4, 8, 6])))
 
 
-# ------------------------------------------------------------------ fast faces
+# ------------------------------------------------------------------ capabilities
 
 
 def test_a_fast_face_that_is_wrong_where_the_samples_are_right() -> None:

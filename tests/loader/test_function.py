@@ -133,7 +133,7 @@ def test_epochs_and_seeds_differ(make: Any) -> None:
 
 @pytest.mark.parametrize("make", [mapped, stacked, joined])
 def test_read_at_once_or_one_by_one(make: Any) -> None:
-    """Overriding `__getitem__` turns the fast faces off: the bytes must not change."""
+    """Overriding `__getitem__` turns the capabilities off: the bytes must not change."""
 
     class OneByOne(Dataset[Any]):
         def __init__(self, dataset: Dataset[Any]) -> None:

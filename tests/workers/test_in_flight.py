@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.workers.in_flight import Window
+from headrace.workers.in_flight import InFlight
 
 
-def window(tasks: Any, size: int = 4, **options: Any) -> Window[Any, Any]:
-    return Window(iter(tasks), size, **{"max_bytes": None, "in_order": True, "first": 0, **options})
+def in_flight(tasks: Any, size: int = 4, **options: Any) -> InFlight[Any, Any]:
+    return InFlight(iter(tasks), size, **{"max_bytes": None, "in_order": True, "first": 0, **options})
 
 
 class Stumbling:
@@ -32,7 +32,7 @@ class Stumbling:
 
 def test_draws_as_many_as_there_is_room_for() -> None:
     tasks = count()
-    found = window(tasks, 3)
+    found = in_flight(tasks, 3)
     assert found.draw() == [(0, 0), (1, 1), (2, 2)]
     assert found.draw() == []
     found.finish(0, "a", 1)
@@ -44,14 +44,14 @@ def test_draws_as_many_as_there_is_room_for() -> None:
 
 
 def test_numbers_go_on_where_they_are_told_to() -> None:
-    found = window("ab", first=7)
+    found = in_flight("ab", first=7)
     assert found.draw() == [(7, "a"), (8, "b")]
     assert found.following == 9
 
 
 @given(st.permutations(range(6)), st.booleans())
 def test_order(coming: list[int], in_order: bool) -> None:
-    found = window("abcdef", 6, in_order=in_order)
+    found = in_flight("abcdef", 6, in_order=in_order)
     found.draw()
     handed_out = []
     for number in coming:
@@ -66,7 +66,7 @@ def test_order(coming: list[int], in_order: bool) -> None:
 
 
 def test_a_result_that_comes_twice_counts_once() -> None:
-    found = window("ab")
+    found = in_flight("ab")
     found.draw()
     found.finish(0, "first", 1)
     found.finish(0, "second", 1)
@@ -79,7 +79,7 @@ def test_a_result_that_comes_twice_counts_once() -> None:
 
 def test_an_error_of_drawing_takes_its_place() -> None:
     error, later = KeyError("x"), KeyError("y")
-    found = window(Stumbling("a", error, "b", later))
+    found = in_flight(Stumbling("a", error, "b", later))
     assert found.draw() == [(0, "a"), (2, "b")]
     assert found.unfinished() == [(0, "a"), (2, "b")]
     found.finish(2, "B", 1)
@@ -91,13 +91,13 @@ def test_an_error_of_drawing_takes_its_place() -> None:
 
 
 def test_an_interrupt_is_nobodys_result() -> None:
-    found = window(Stumbling("a", KeyboardInterrupt(), "b"))
+    found = in_flight(Stumbling("a", KeyboardInterrupt(), "b"))
     with pytest.raises(KeyboardInterrupt):
         found.draw()
 
 
 def test_bytes() -> None:
-    found = window(count(), 8, max_bytes=100)
+    found = in_flight(count(), 8, max_bytes=100)
     assert len(found.draw()) == 1  # how large they are is not known yet
     found.finish(0, "a", 30)
     assert len(found.draw()) == 2  # three of 30, one of which waits
@@ -111,7 +111,7 @@ def test_bytes() -> None:
 
 
 def test_bytes_do_not_exceed_the_size() -> None:
-    found = window(count(), 2, max_bytes=10**9)
+    found = in_flight(count(), 2, max_bytes=10**9)
     found.draw()
     found.finish(0, "a", 0)
     assert len(found.draw()) == 1
@@ -119,7 +119,7 @@ def test_bytes_do_not_exceed_the_size() -> None:
 
 def test_clear() -> None:
     tasks = count()
-    found = window(Stumbling("a", KeyError(), "b"), 3)
+    found = in_flight(Stumbling("a", KeyError(), "b"), 3)
     found.draw()
     found.finish(0, "A", 1)
     assert found.clear() == ["A"]

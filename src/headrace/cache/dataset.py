@@ -10,7 +10,7 @@ import numpy as np
 from headrace.batch.collate import default_collate
 from headrace.batch.scatter import merge
 from headrace.cache.randomness import check_not_random
-from headrace.cache.samples import KeptSamples
+from headrace.cache.samples import CachedSamples
 from headrace.cache.store import FIRST, SampleStore
 from headrace.datasets.base import StoredDataset, made_by
 from headrace.datasets.stats import CacheStats
@@ -89,10 +89,10 @@ class CachedDataset(StoredDataset[Any]):
         self.dataset = dataset
         self._length = len(dataset)
         self._counts = SharedCounts(3)  # hits, misses and bytes
-        self._kept = self._open(os.fspath(where), limit, key)
+        self._cached = self._open(os.fspath(where), limit, key)
         self._batches_serve = True  # as long as no batch has been met that samples do not come of
 
-    def _open(self, where: str, limit: int | None, key: str | None) -> KeptSamples:
+    def _open(self, where: str, limit: int | None, key: str | None) -> CachedSamples:
         if where != "ram":
             return self._open_folder(where, limit, key)
         if key is not None:
@@ -101,9 +101,9 @@ class CachedDataset(StoredDataset[Any]):
             raise NotYetError("a cache in ram needs a system such as Linux or macOS in this release")
         table, data = SharedFile(FIRST + 8 * self._length), SharedFile(FIRST)
         limit = total_memory() // 2 if limit is None else limit
-        return KeptSamples(SampleStore(table, data, self._counts, limit), pickles=True)
+        return CachedSamples(SampleStore(table, data, self._counts, limit), pickles=True)
 
-    def _open_folder(self, where: str, limit: int | None, key: str | None) -> KeptSamples:
+    def _open_folder(self, where: str, limit: int | None, key: str | None) -> CachedSamples:
         if "://" in where:
             raise ArgumentError(f"where must be 'ram' or a folder of this machine, but got where={where!r}")
         from headrace.cache.fingerprint import fingerprint  # for this alone
@@ -114,9 +114,9 @@ class CachedDataset(StoredDataset[Any]):
         about = {"version": 1, "dataset": name, "length": self._length, "key": key, "fingerprint": identity}
         table, data, lock = open_folder(os.path.abspath(where), self._length, about)  # noqa: PTH100 - as LocalSource
         store = SampleStore(table, data, lock, limit, SharedFile(max(1, self._length)))
-        kept = KeptSamples(store, pickles=False)
-        kept.check()
-        return kept
+        cached = CachedSamples(store, pickles=False)
+        cached.check()
+        return cached
 
     def __len__(self) -> int:
         return self._length
@@ -124,7 +124,7 @@ class CachedDataset(StoredDataset[Any]):
     def __getitem__(self, index: int, /) -> Any:
         indices = np.array([check_index(index, self._length)])
         entries, read = self._find(indices)
-        return read[0] if read else self._kept.read(int(entries[0]))
+        return read[0] if read else self._cached.read(int(entries[0]))
 
     def node(self) -> Node:
         """Return the description of the dataset."""
@@ -137,7 +137,7 @@ class CachedDataset(StoredDataset[Any]):
     def stats(self) -> CacheStats:
         """Return a snapshot of how often samples were found, and of what is cached, over all processes."""
         hits, misses, _ = self._counts.sums()
-        store = self._kept.store
+        store = self._cached.store
         return CacheStats(hits, misses, store.count(), store.nbytes, store.limit)
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
@@ -146,13 +146,15 @@ class CachedDataset(StoredDataset[Any]):
         entries, read = self._find(indices)
         in_rows = np.flatnonzero(entries > 0)
         if len(in_rows) == len(indices) > 0:
-            return self._kept.batch(indices, entries)
+            return self._cached.batch(indices, entries)
         others = np.flatnonzero(entries <= 0)
-        samples = [read[place] if place in read else self._kept.read(int(entries[place])) for place in others.tolist()]
+        samples = [
+            read[place] if place in read else self._cached.read(int(entries[place])) for place in others.tolist()
+        ]
         batch = default_collate(samples, indices[others])
         if not len(in_rows):
             return batch
-        return merge([self._kept.batch(indices[in_rows], entries[in_rows]), batch], [in_rows, others])
+        return merge([self._cached.batch(indices[in_rows], entries[in_rows]), batch], [in_rows, others])
 
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
         """Return the rows of a field, if it is an array, and all of the samples are cached or there is room for them.
@@ -162,16 +164,21 @@ class CachedDataset(StoredDataset[Any]):
             field: a position or a key in the sample; None for all of it.
         """
         indices = check_indices(indices, self._length)
-        entries = self._kept.store.entries(indices)
+        entries = self._cached.store.entries(indices)
         absent = int(np.count_nonzero(entries == 0))
-        if not len(entries) or entries.min() < 0 or not self._kept.has_array(field) or not self._kept.has_room(absent):
+        if (
+            not len(entries)
+            or entries.min() < 0
+            or not self._cached.has_array(field)
+            or not self._cached.has_room(absent)
+        ):
             return None
         entries, _ = self._find(indices)
-        return self._kept.rows(indices, entries, field) if entries.min() > 0 else None
+        return self._cached.rows(indices, entries, field) if entries.min() > 0 else None
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Tell the dataset which samples that are not kept will be read soon."""
-        will_need(self.dataset, indices[self._kept.store.entries(indices) == 0])
+        """Tell the dataset which samples that are not cached will be read soon."""
+        will_need(self.dataset, indices[self._cached.store.entries(indices) == 0])
 
     def counters(self) -> dict[str, int]:
         """Return how many samples this process has found and not found, and how many bytes it has stored."""
@@ -182,7 +189,7 @@ class CachedDataset(StoredDataset[Any]):
         return {name: value for name, value in vars(self).items() if name != "_compiled"}
 
     def _source(self) -> ReadPlan:
-        """Return the plan by which what is not kept is read."""
+        """Return the plan by which what is not cached is read."""
         plan = self._compiled
         if plan is None or not plan.is_current():
             plan = self._compiled = compile_dataset(self.dataset)
@@ -190,25 +197,25 @@ class CachedDataset(StoredDataset[Any]):
 
     def _find(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[int, Any]]:
         """Return the samples' entries, and by their positions among the indices those that had to be read."""
-        entries = self._kept.store.entries(indices)
+        entries = self._cached.store.entries(indices)
         absent = np.flatnonzero(entries == 0)
         if not len(absent):
             self._counts.add(len(indices), 0, 0)
             return entries, {}
         missing, which = np.unique(indices[absent], return_inverse=True)
         samples = self._read(missing)
-        kept, nbytes = self._kept.keep(missing, samples)
+        stored, nbytes = self._cached.keep(missing, samples)
         self._counts.add(len(indices) - len(absent), len(absent), nbytes)
-        entries[absent] = kept[which]
+        entries[absent] = stored[which]
         return entries, {place: samples[number] for place, number in zip(absent.tolist(), which.tolist(), strict=True)}
 
     def _read(self, missing: NDArray[np.int64]) -> list[Any]:
-        """The samples at the indices, which are all different, by way of batches where the dataset reads these."""
+        """Read the samples at the indices, which are all different, as batches where the dataset reads these."""
         if len(missing) == 1 or not self._batches_serve or not self._source().gets_batches:
             return self._read_samples(missing)
-        first = [] if self._kept.knows_samples else self._read_samples(missing[:1])
+        first = [] if self._cached.knows_samples else self._read_samples(missing[:1])
         if first:
-            self._kept.learn(first[0])
+            self._cached.learn(first[0])
         others = missing[len(first) :]
         samples = self._read_batch(others)
         if samples is None:
@@ -227,7 +234,7 @@ class CachedDataset(StoredDataset[Any]):
                 batch = self._source().batch(indices)
         except Exception:
             return None  # read one by one, they say which is at fault
-        return self._kept.unbatch(batch, len(indices))
+        return self._cached.unbatch(batch, len(indices))
 
 
 def _checked_limit(limit: Any) -> int | None:

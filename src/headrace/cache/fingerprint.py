@@ -35,7 +35,7 @@ def fingerprint(dataset: object) -> str:
 
 
 def _words(thing: Any, seen: dict[int, object]) -> Iterator[bytes]:
-    """Bytes that stand for a thing, the same in another process."""
+    """Return bytes that stand for a thing, the same in another process."""
     if isinstance(thing, bool | int | float | complex | str | type(None)):
         yield f"{type(thing).__name__} {thing!r}".encode("utf-8", "surrogatepass")
     elif isinstance(thing, bytes | bytearray):

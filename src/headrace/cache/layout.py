@@ -162,7 +162,7 @@ class Layout:
         return json.dumps(_describe(sample))
 
     def take_apart(self, sample: Any) -> tuple[list[Any], list[Any]] | None:
-        """The bytes of a sample's row, in pieces, and what has no place in it; None for a sample of another layout."""
+        """Return the bytes of a row, in pieces, and what has no place in it; None for a sample of another layout."""
         contents: list[NDArray[Any]] = []
         rest: list[Any] = []
         return (self.row(contents), rest) if _collect(self.root, sample, contents, rest) else None
@@ -352,7 +352,7 @@ def _as_bytes(value: Any, *, pickles: bool) -> tuple[str, NDArray[np.uint8]]:
 
 
 def _pickled(value: Any) -> bytes:
-    """As a batch would travel from a worker, so that classes that the worker was sent find their way back."""
+    """Pickle it as a batch would travel from a worker, so that classes that the worker was sent find their way back."""
     from headrace.workers.pickling.messages import dump_result
 
     travels = dump_result(value)

@@ -10,7 +10,7 @@ from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate, join_numbers
 from headrace.cache.layout import Container, Field, Layout, decode, encode
-from headrace.cache.store import HEAD, UNIT, Bytes
+from headrace.cache.store import HEAD, UNIT, StoredBytes
 from headrace.cache.unbatch import unbatch
 from headrace.errors import CacheError
 from headrace.pipeline.read_plan import Rows
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from headrace.cache.store import SampleStore
 
-__all__ = ["KeptSamples"]
+__all__ = ["CachedSamples"]
 
 
-class KeptSamples:
+class CachedSamples:
     """The samples of a store.
 
     Args:
@@ -137,12 +137,12 @@ class KeptSamples:
             self._known = _row_layout(self.store.describe(""))
         return self._known
 
-    def _bytes(self, sample: Any) -> Bytes:
+    def _bytes(self, sample: Any) -> StoredBytes:
         taken = self._layout.take_apart(sample)
         if taken is None:
-            return Bytes(encode(sample, pickles=self._pickles), row=False)
+            return StoredBytes(encode(sample, pickles=self._pickles), row=False)
         row, rest = taken
-        return Bytes([*row, *encode(rest, pickles=self._pickles)] if self._layout.rests else row, row=True)
+        return StoredBytes([*row, *encode(rest, pickles=self._pickles)] if self._layout.rests else row, row=True)
 
     def _rest(self, content: NDArray[np.uint8]) -> list[Any]:
         """Return the parts of a sample that follow its row."""
@@ -178,7 +178,7 @@ class KeptSamples:
 
 
 def _row_layout(text: str) -> Layout:
-    """The layout of rows, which hold no texts and no pickles: these follow behind them, and `decode` looks at them.
+    """Return the layout of rows, which hold no texts and no pickles: these follow behind them, for `decode`.
 
     Raises:
         CacheError: it is none.

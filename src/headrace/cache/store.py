@@ -1,4 +1,4 @@
-"""Kept samples: for each number the bytes that stand for it, in memory that many processes write to and read.
+"""Stored samples: for each number the bytes that stand for it, in memory that many processes write to and read.
 
 There are two files. The table has a word for each sample: 0, or where its bytes begin in the data. Bytes are
 only ever appended to the data, first written and then entered into the table, so who finds an entry finds all of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Bytes", "FIRST", "HEAD", "Memory", "SampleStore", "UNIT"]  # noqa: RUF022 - in plain order
+__all__ = ["FIRST", "HEAD", "MappableFile", "SampleStore", "StoredBytes", "UNIT"]  # noqa: RUF022 - in plain order
 
 # Bytes of samples begin at multiples of this, and are preceded by as many that say how long they are.
 UNIT = 16
@@ -38,7 +38,7 @@ _WORD = 2**32 - 1
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a share of it, or the largest file that is allowed
 
 
-class Bytes(NamedTuple):
+class StoredBytes(NamedTuple):
     """A sample as the bytes to store.
 
     Attributes:
@@ -55,7 +55,7 @@ class Bytes(NamedTuple):
         return sum(map(len, self.parts))
 
 
-class Memory(Protocol):
+class MappableFile(Protocol):
     """A file that can be mapped by several processes."""
 
     @property
@@ -99,14 +99,19 @@ class SampleStore:
 
     >>> from headrace.workers.shared_file import SharedCounts, SharedFile
     >>> store = SampleStore(SharedFile(FIRST + 8 * 10), SharedFile(FIRST), SharedCounts(0), limit=100)
-    >>> store.add(np.array([7]), [Bytes([b"seven"], row=False)])
+    >>> store.add(np.array([7]), [StoredBytes([b"seven"], row=False)])
     (array([-8]), 32)
     >>> store.read(-8).tobytes()
     b'seven'
     """
 
     def __init__(
-        self, table: Memory, data: Memory, lock: Lock, limit: int | None, checked: Memory | None = None
+        self,
+        table: MappableFile,
+        data: MappableFile,
+        lock: Lock,
+        limit: int | None,
+        checked: MappableFile | None = None,
     ) -> None:
         self.limit = limit
         self._checked = checked
@@ -187,7 +192,7 @@ class SampleStore:
                 _write(self._files[1].descriptor, [HEAD.pack(0, len(content)), content, end], FIRST)
         return self.read(FIRST // UNIT).tobytes().decode("utf-8", "replace")
 
-    def add(self, indices: NDArray[np.int64], samples: Sequence[Bytes]) -> tuple[NDArray[np.int64], int]:
+    def add(self, indices: NDArray[np.int64], samples: Sequence[StoredBytes]) -> tuple[NDArray[np.int64], int]:
         """Keep samples, as far as there is room.
 
         Args:
@@ -232,7 +237,7 @@ class SampleStore:
             return False
         return True
 
-    def _write(self, unit: int, index: int, sample: Bytes) -> bool:
+    def _write(self, unit: int, index: int, sample: StoredBytes) -> bool:
         """Write the bytes of a sample; whether there was room for them."""
         parts = sample.parts
         crc = 0

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 __all__ = ["Index", "IndexFormat", "are_bounds", "index_paths", "is_index", "open_index", "open_indexes"]
 
@@ -68,7 +68,7 @@ class IndexFormat:
     name: str
     version: int
     dtypes: dict[str, np.dtype[Any]]
-    build: Callable[[Source, Callable[[int], None]], Tables]
+    build: Callable[[ByteSource, Callable[[int], None]], Tables]
     check: Callable[[Tables], bool] | None = None
 
 
@@ -85,12 +85,14 @@ class Index:
     path: str | None
 
 
-def open_index(source: Source, index_format: IndexFormat) -> Index:
+def open_index(source: ByteSource, index_format: IndexFormat) -> Index:
     """Return the index of one file, built if there is none that belongs to it."""
     return open_indexes([source], index_format)[0]
 
 
-def open_indexes(sources: Sequence[Source], index_format: IndexFormat, *, progress: bool | None = None) -> list[Index]:
+def open_indexes(
+    sources: Sequence[ByteSource], index_format: IndexFormat, *, progress: bool | None = None
+) -> list[Index]:
     """Return the indexes of files. Those that are not there, stale or damaged are built, several at the same time.
 
     Args:
@@ -146,7 +148,7 @@ class _Stopped(Exception):  # noqa: N818 - it ends threads and goes no further
     """Another file failed, or the user stopped it."""
 
 
-def _build_all(sources: list[Source], index_format: IndexFormat, *, progress: bool | None) -> list[Index]:
+def _build_all(sources: list[ByteSource], index_format: IndexFormat, *, progress: bool | None) -> list[Index]:
     total = sum(source.identity.size for source in sources)
     done = [0] * len(sources)
     stopped = Event()
@@ -181,7 +183,7 @@ def _threads(files: int) -> int:
     return min(files, cores, 16)
 
 
-def _build(source: Source, index_format: IndexFormat, advance: Callable[[int], None]) -> Index:
+def _build(source: ByteSource, index_format: IndexFormat, advance: Callable[[int], None]) -> Index:
     tables = index_format.build(source, advance)
     content = _encode(tables, source, index_format)
     reasons = []
@@ -201,7 +203,7 @@ def _build(source: Source, index_format: IndexFormat, advance: Callable[[int], N
     return Index(tables, None)
 
 
-def _encode(tables: Tables, source: Source, index_format: IndexFormat) -> list[Any]:
+def _encode(tables: Tables, source: ByteSource, index_format: IndexFormat) -> list[Any]:
     """Return the parts of the index file, bytes and arrays of them: the text, then the tables."""
     parts: list[Any] = []
     places, position = {}, 0
@@ -217,7 +219,7 @@ def _encode(tables: Tables, source: Source, index_format: IndexFormat) -> list[A
     return [_npy_header(np.frombuffer(text, np.uint8), 0), text, *parts]
 
 
-def _about(source: Source, index_format: IndexFormat) -> dict[str, Any]:
+def _about(source: ByteSource, index_format: IndexFormat) -> dict[str, Any]:
     """Return the header by which an index that fits the file is told from others."""
     return {
         "headrace-index": _VERSION,
@@ -257,7 +259,7 @@ def _sum(content: NDArray[np.uint8]) -> int:
 # -- finding
 
 
-def _find(source: Source, index_format: IndexFormat) -> Index | None:
+def _find(source: ByteSource, index_format: IndexFormat) -> Index | None:
     """Return the index that is kept, if it belongs to the file as it is now."""
     for path in index_paths(source.path):
         # Whatever is wrong with it, it is built anew.
@@ -266,7 +268,7 @@ def _find(source: Source, index_format: IndexFormat) -> Index | None:
     return None
 
 
-def _read(path: Path, source: Source, index_format: IndexFormat) -> Tables:
+def _read(path: Path, source: ByteSource, index_format: IndexFormat) -> Tables:
     """Return the tables of an index file; whatever it raises, they cannot be used."""
     _check_place(path, source.path)
     content = _content(path, _MOST * source.identity.size + _AT_LEAST)

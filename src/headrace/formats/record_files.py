@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from headrace.formats.index import IndexFormat
     from headrace.formats.parts import Located
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 __all__ = ["RecordFiles"]
 
@@ -35,7 +35,7 @@ _LITTLE = 1 << 14  # bytes of an index that stays in memory, where finding it ag
 class _IndexedFile:
     """A file and its index, which are closed together."""
 
-    def __init__(self, source: Source, index_format: IndexFormat) -> None:
+    def __init__(self, source: ByteSource, index_format: IndexFormat) -> None:
         self._source = source
         self._format = index_format
         self._index: Index | None = None
@@ -93,7 +93,7 @@ class RecordFiles:
         fewer: int = 0,
         progress: bool | None = None,
     ) -> None:
-        self.sources: list[Source] = [open_source(path) for path in paths]
+        self.sources: list[ByteSource] = [open_source(path) for path in paths]
         self._is_local = all(isinstance(source, LocalSource) for source in self.sources)
         self._waits = DiskWaits()
         self._indexed = [_IndexedFile(source, index_format) for source in self.sources]

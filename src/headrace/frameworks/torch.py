@@ -194,7 +194,7 @@ def can_pin() -> bool:
 
 
 def pin(value: Any) -> torch.Tensor:
-    """The tensor in page-locked memory, from which a GPU copies while the host goes on; itself if it is on a device."""
+    """Return the tensor in page-locked memory, from which a GPU copies asynchronously; itself if it is on a device."""
     pinned: torch.Tensor = value.pin_memory() if value.device.type == "cpu" else value
     return pinned
 

@@ -1,4 +1,4 @@
-"""Blocks of remote files on a disk of this machine, for all of its processes."""
+"""Chunks of remote files on a disk of this machine, for all of its processes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from headrace.errors import StorageError
 from headrace.io.new_file import new_file
 from headrace.io.safe_open import make_folder, read_regular
 
-__all__ = ["BLOCK", "BlockCache"]
+__all__ = ["CHUNK", "ChunkCache"]
 
-BLOCK = 1 << 20  # bytes of a file that are kept together
+CHUNK = 1 << 20  # bytes of a file that are kept together
 _CRC_BYTES = 4
 _PARTS = 16  # of the limit; so much is written, on average, before all processes together look at it again
 
 
-class BlockCache:
-    """A folder of blocks, each a file that ends with the CRC32C of what precedes it.
+class ChunkCache:
+    """A folder of chunks, each a file that ends with the CRC32C of what precedes it.
 
-    A block is written under another name first, so that several processes may write it at once; one that is damaged
+    A chunk is written under another name first, so that several processes may write it at once; one that is damaged
     is as good as not there.
 
     Args:
@@ -37,7 +37,7 @@ class BlockCache:
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     cache = BlockCache(folder, limit=None)
+    ...     cache = ChunkCache(folder, limit=None)
     ...     cache.write("name", 3, b"content")
     ...     cache.read("name", 3, 7), cache.read("name", 4, 7)
     (b'content', None)
@@ -54,10 +54,10 @@ class BlockCache:
             pass
 
     def read(self, name: str, number: int, length: int) -> bytes | None:
-        """Return the content of a block, if it is there and sound."""
+        """Return the content of a chunk, if it is there and sound."""
         path = self._path(name, number)
         try:
-            found = read_regular(path, BLOCK + _CRC_BYTES)
+            found = read_regular(path, CHUNK + _CRC_BYTES)
         except OSError:
             return None
         content, crc = found[:-_CRC_BYTES], found[-_CRC_BYTES:]
@@ -70,7 +70,7 @@ class BlockCache:
         return content
 
     def write(self, name: str, number: int, content: bytes) -> None:
-        """Keep the content of a block, if the disk takes it."""
+        """Keep the content of a chunk, if the disk takes it."""
         path = self._path(name, number)
         with suppress(OSError):  # a cache that cannot be written is one that has nothing
             path.parent.mkdir(0o775, parents=True, exist_ok=True)
@@ -84,15 +84,15 @@ class BlockCache:
 
     def _make_room(self, limit: int) -> None:
         """Delete what was used least recently, down to somewhat below the limit."""
-        blocks = []
+        chunks = []
         for path in self._folder.glob("*/*"):
             with suppress(OSError):  # another process was quicker
                 status = path.stat()
-                blocks.append((status.st_mtime_ns, status.st_size, path))
-        total = sum(size for _, size, _ in blocks)
+                chunks.append((status.st_mtime_ns, status.st_size, path))
+        total = sum(size for _, size, _ in chunks)
         if total <= limit:
             return
-        for _, size, path in sorted(blocks):
+        for _, size, path in sorted(chunks):
             with suppress(OSError):
                 path.unlink()
             total -= size

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from headrace.errors import ArgumentError, CorruptDataError, HeadraceWarning, StorageError
-from headrace.io.file_view import Window
+from headrace.io.file_view import FileView
 from headrace.io.names import cache_folder, file_name, short_digest
 from headrace.io.new_file import new_file, remove_leftovers
 from headrace.io.safe_open import make_folder
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 __all__ = ["Unpacked", "check_bytes", "check_readable", "compression", "is_packed_name", "most_unpacked", "unpack"]
 
@@ -61,7 +61,7 @@ def compression(path: str) -> str | None:
     return _compression(open_source(path))
 
 
-def _compression(source: Source) -> str | None:
+def _compression(source: ByteSource) -> str | None:
     begin = source.read(0, min(_LONGEST_MARK, source.identity.size)).tobytes()
     return next((kind for magic, kind in _KINDS.items() if begin.startswith(magic)), None)
 
@@ -93,7 +93,7 @@ class Unpacked:
         StorageError: it is compressed in a way that cannot be read here.
     """
 
-    def __init__(self, source: Source, most: int | None = None) -> None:
+    def __init__(self, source: ByteSource, most: int | None = None) -> None:
         self.kind = _compression(source)
         check_readable(source.path, self.kind)
         self._path = source.path
@@ -137,13 +137,13 @@ class Unpacked:
             )
         return content
 
-    def window(self, most: int | None = None) -> Window:
+    def view(self, most: int | None = None) -> FileView:
         """Return a view that goes through the file.
 
         Args:
-            most: how large the window may become, in bytes; None for any size.
+            most: how large the view may become, in bytes; None for any size.
         """
-        return Window(self._read_at, most=most)
+        return FileView(self._read_at, most=most)
 
     def _read_at(self, start: int, length: int) -> NDArray[np.uint8]:
         """Return the bytes at an offset that is not before the last one."""
@@ -200,7 +200,7 @@ def unpack(path: str, show: Callable[[], None], most: int | None = None) -> str:
     return str(target)
 
 
-def most_unpacked(source: Source) -> int:
+def most_unpacked(source: ByteSource) -> int:
     """Return how many bytes a compressed file may hold, unless the user says it."""
     return _RATIO * source.identity.size + _AT_LEAST
 
@@ -230,7 +230,7 @@ def _prepare(folder: Path, path: str) -> None:
         raise _no_room(path, folder, error) from error
 
 
-def _unpack_to(target: Path, source: Source, show: Callable[[], None], most: int) -> None:
+def _unpack_to(target: Path, source: ByteSource, show: Callable[[], None], most: int) -> None:
     remove_leftovers(target.parent)
     try:
         with new_file(target) as file, Unpacked(source, most) as content:

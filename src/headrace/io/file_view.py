@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
-__all__ = ["Window", "read_through", "records_at_once", "windows"]
+__all__ = ["FileView", "read_through", "records_at_once", "views"]
 
 _BYTES = 1 << 24
 _AT_ONCE = 1 << 28  # bytes of a mapped file
 _FIRST = 64  # records, as long as their size is not known
 
 
-class Window:
+class FileView:
     """The part of a file that is in sight.
 
     Args:
@@ -49,7 +49,7 @@ class Window:
         self.data = self._load() if data is None else data
 
     def move_to(self, position: int) -> None:
-        """Go on to a position in the window, or behind it."""
+        """Go on to a position in the view, or behind it."""
         self.position = position
 
     @property
@@ -63,7 +63,7 @@ class Window:
         return self.most is not None and self.position == 0 and len(self.data) >= self.most
 
     def more(self) -> bool:
-        """Move the window so that it begins here; if it does already, enlarge it. False at the end of the file."""
+        """Move the view so that it begins here; if it does already, enlarge it. False at the end of the file."""
         if self._is_last:
             return False
         self._length = self._bounded(self._length * 2 if self.position == 0 else _BYTES)
@@ -80,20 +80,20 @@ class Window:
         return data
 
 
-def windows(source: Source) -> Iterator[Window]:
-    """Return one window of a file, again and again until one has come to its end."""
+def views(source: ByteSource) -> Iterator[FileView]:
+    """Return one view of a file, again and again until one has come to its end."""
     size = source.identity.size
 
     def read(start: int, length: int) -> NDArray[np.uint8]:
         return source.read(min(start, size), max(min(length, size - start), 0))
 
-    return read_through(Window(read, source.view()))
+    return read_through(FileView(read, source.view()))
 
 
-def read_through(window: Window) -> Iterator[Window]:
-    """Yield the window, again and again until one has come to the end."""
-    while not window.ended:
-        yield window
+def read_through(view: FileView) -> Iterator[FileView]:
+    """Yield the view, again and again until one has come to the end."""
+    while not view.ended:
+        yield view
 
 
 def records_at_once(most: int, count: int, position: int) -> int:

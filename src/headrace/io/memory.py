@@ -41,7 +41,7 @@ def total_memory(proc: str = "/proc/self") -> int:
 
 
 def _groups(proc: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """The folders of the process's control groups that count memory, up to the highest in sight, and their limits."""
+    """Yield the folders of the process's control groups that count memory, up to the highest in sight, with limits."""
     own = {}
     for line in (proc / "cgroup").read_text(encoding="utf-8").splitlines():
         number, controllers, path = line.split(":", 2)

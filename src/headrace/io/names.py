@@ -12,7 +12,7 @@ _LONGEST_NAME = 100  # bytes of a name that is part of another one
 
 
 def file_name(name: str, digest: str, ending: str = "") -> str:
-    """The name of a file that belongs to another one: that one's name, cut to what file systems take, and a digest."""
+    """Return the name of a file that belongs to another: its name, cut to what file systems take, and a digest."""
     return f"{os.fsencode(name)[:_LONGEST_NAME].decode(errors='ignore')}.{digest}{ending}"
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Identity", "Packed", "Ranges", "Source", "read_ranges", "split"]
+__all__ = ["ByteSource", "Identity", "Packed", "Ranges", "read_ranges", "split"]
 
 
 class Identity(NamedTuple):
@@ -63,7 +63,7 @@ class Ranges(NamedTuple):
     lengths: NDArray[np.int64]
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Immutable bytes at a path.
 
     It opens when it is first read, in each process anew, and pickles as its path and identity.
@@ -100,7 +100,7 @@ def read_ranges(
     offsets: NDArray[np.int64],
     lengths: NDArray[np.int64],
 ) -> Packed:
-    """Ranges of several arrays of bytes, end to end in new memory.
+    """Return ranges of several arrays of bytes, end to end in new memory.
 
     Args:
         views: the arrays.

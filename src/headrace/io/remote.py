@@ -22,7 +22,7 @@ import numpy as np
 
 from headrace.errors import ArgumentError, FileChangedError, StorageError
 from headrace.io.braces import expand_braces
-from headrace.io.chunks import BLOCK, BlockCache
+from headrace.io.chunks import CHUNK, ChunkCache
 from headrace.io.memory import total_memory
 from headrace.io.ranges import Identity, Packed, read_ranges
 
@@ -289,18 +289,18 @@ class RemoteSource:
     def _fetch_span(self, start: int, stop: int, deadline: float) -> bytes:
         if self._options.cache_dir is None:
             return self._fetch(start, stop, deadline)
-        cache = BlockCache(self._options.cache_dir, self._options.cache_limit)
+        cache = ChunkCache(self._options.cache_dir, self._options.cache_limit)
         name = hashlib.sha256(f"{self.path} {self.identity!r} {self._tag}".encode()).hexdigest()[:32]
-        blocks = []
-        for number in range(start // BLOCK, -(-stop // BLOCK)):
-            first, last = number * BLOCK, min((number + 1) * BLOCK, self.identity.size)
+        chunks = []
+        for number in range(start // CHUNK, -(-stop // CHUNK)):
+            first, last = number * CHUNK, min((number + 1) * CHUNK, self.identity.size)
             content = cache.read(name, number, last - first)
             if content is None:
                 content = self._fetch(first, last, deadline)
                 cache.write(name, number, content)
-            blocks.append(content)
-        begin = start % BLOCK
-        return b"".join(blocks)[begin : begin + stop - start]
+            chunks.append(content)
+        begin = start % CHUNK
+        return b"".join(chunks)[begin : begin + stop - start]
 
     def _fetch(self, start: int, stop: int, deadline: float) -> bytes:
         def attempt(connection: _Connection, left: float) -> bytes:
@@ -370,7 +370,7 @@ class RemoteSource:
 
 
 def _joined(offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Spans that hold all of the ranges, in order; ranges that are near to each other share one.
+    """Return spans that hold all of the ranges, in order; ranges that are near to each other share one.
 
     >>> _joined(np.array([200_000, 0, 10]), np.array([5, 7, 20]))
     [(0, 30), (200000, 200005)]

@@ -14,7 +14,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentTypeError, FileChangedError, StorageError
 from headrace.io.disk import open_files
-from headrace.io.ranges import Identity, Packed, Source, read_ranges, split
+from headrace.io.ranges import ByteSource, Identity, Packed, read_ranges, split
 from headrace.io.safe_open import check_regular, open_regular
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from headrace.io.remote import RemoteOptions
 
-__all__ = ["Identity", "LocalSource", "Packed", "Source", "open_source", "options_for", "read_ranges", "split"]
+__all__ = ["ByteSource", "Identity", "LocalSource", "Packed", "open_source", "options_for", "read_ranges", "split"]
 
 
-def open_source(path: str | bytes | os.PathLike[Any], options: RemoteOptions | None = None) -> Source:
+def open_source(path: str | bytes | os.PathLike[Any], options: RemoteOptions | None = None) -> ByteSource:
     """Return the bytes at a path.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 __all__ = ["SourceFile"]
 
@@ -22,7 +22,7 @@ class SourceFile(io.RawIOBase):
         ahead: how many bytes to ask for early, behind each range that is read.
     """
 
-    def __init__(self, source: Source, ahead: int = 0) -> None:
+    def __init__(self, source: ByteSource, ahead: int = 0) -> None:
         self._source = source
         self._ahead = ahead
         self._position = 0

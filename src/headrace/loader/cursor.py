@@ -15,7 +15,7 @@ from headrace.rng.keys import epoch_key
 if TYPE_CHECKING:
     from headrace.sampling.samplers import Pass
 
-__all__ = ["Cursor", "Epoch", "Epochs", "Start"]
+__all__ = ["Cursor", "Epoch", "Epochs", "StartPoint"]
 
 # So many looks at an epoch's first batch in a row leave the epoch to the next iterator. More are no looks: who
 # trains by `next(iter(loader))` would never see another batch.
@@ -53,7 +53,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartPoint:
     """A place where an iterator begins.
 
     Attributes:
@@ -92,7 +92,7 @@ class Cursor:
     """
 
     epoch: Epoch
-    start: Start
+    start: StartPoint
     step: int
     ahead: set[int] = field(default_factory=set)
     length: int | None = None
@@ -111,13 +111,13 @@ class Cursor:
                 self.ahead.remove(self.step)
                 self.step += 1
 
-    def reached(self) -> Start:
+    def reached(self) -> StartPoint:
         """Return the present place as one to begin from, consistent while other threads hand out batches."""
         with self._lock:
             step, ahead = self.step, frozenset(self.ahead)
         epoch = self.epoch
         sampler = self.start.sampler if self.sampler is None else self.sampler.state(step)
-        return Start(epoch.number, epoch.seed, epoch.numbered, step, ahead, self.length, sampler)
+        return StartPoint(epoch.number, epoch.seed, epoch.numbered, step, ahead, self.length, sampler)
 
 
 class Epochs:
@@ -246,7 +246,7 @@ class Epochs:
                 self._next = self._fresh(number)
             self._forget()
 
-    def resume(self, start: Start) -> None:
+    def resume(self, start: StartPoint) -> None:
         """Let the next iterator begin here. Without a seed of its own the epoch has that of the loader."""
         with self._lock:
             self._settle()
@@ -255,7 +255,7 @@ class Epochs:
                 self._next = replace(self._next, numbered=False)
             self._forget()
 
-    def position(self) -> Start:
+    def position(self) -> StartPoint:
         """Return where the loader stands; where no iterator does, that is the start of the next epoch."""
         with self._lock:
             current = self._current()
@@ -305,8 +305,8 @@ class Epochs:
 
     # ------------------------------------------------------------------ inner parts
 
-    def _fresh(self, number: int) -> Start:
-        return Start(number, self._seed, numbered=self._seed is not None)
+    def _fresh(self, number: int) -> StartPoint:
+        return StartPoint(number, self._seed, numbered=self._seed is not None)
 
     def _draw(self) -> int:
         return draw_seed(self._generator, of_torch=self._of_torch)
@@ -373,13 +373,13 @@ class Epochs:
             )
 
 
-def _cursor(start: Start, seed: int, length: int | None) -> Cursor:
+def _cursor(start: StartPoint, seed: int, length: int | None) -> Cursor:
     epoch = Epoch(start.number, seed, start.numbered)
     length = length if start.length is None else start.length
     return Cursor(epoch, start, start.step, set(start.ahead), length)
 
 
-def _fits(cursor: Cursor, start: Start) -> bool:
+def _fits(cursor: Cursor, start: StartPoint) -> bool:
     """Return whether a cursor that was reserved begins at the start."""
     drawn = cursor.epoch.seed
     return replace(cursor.start, seed=drawn) == replace(start, seed=drawn if start.seed is None else start.seed)

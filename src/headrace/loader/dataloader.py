@@ -26,7 +26,7 @@ from headrace.errors import (
 from headrace.loader.bad_samples import BadSample, BadSamples
 from headrace.loader.checkpoint import LoaderState
 from headrace.loader.config import check_arguments, check_count, check_divides, check_kind, is_stream, rows_of_table
-from headrace.loader.cursor import Cursor, Epoch, Epochs, Start
+from headrace.loader.cursor import Cursor, Epoch, Epochs, StartPoint
 from headrace.loader.epoch import SampledBatches, StreamedBatches
 from headrace.loader.iterator import BatchIterator
 from headrace.loader.order import SampleOrder
@@ -434,7 +434,7 @@ class DataLoader(Generic[B_co]):
             self._given_sampling.restore(saved.sampler)
         ahead = frozenset(saved.ahead)
         length = length if saved.step or ahead else saved.epoch_length  # an epoch that begins takes what there is
-        start = Start(saved.epoch, saved.epoch_seed, saved.numbered, saved.step, ahead, length, saved.sampler)
+        start = StartPoint(saved.epoch, saved.epoch_seed, saved.numbered, saved.step, ahead, length, saved.sampler)
         self._epochs.resume(start)
         if saved.sampler_epoch is not None:
             self._order.tell_sampler(saved.sampler_epoch)
@@ -492,10 +492,10 @@ class DataLoader(Generic[B_co]):
             check = self._stream_history.begin(readers, drops=drops, whole=not (cursor.step or cursor.ahead))
             return StreamedBatches(pool, readers, cursor, self._note, check)
         sampling = self._sampling(cursor.length)
-        return SampledBatches(pool, self.dataset, sampling, cursor, self._note, self._together())
+        return SampledBatches(pool, self.dataset, sampling, cursor, self._note, self._coalesce_bytes())
 
-    def _together(self) -> int:
-        """Bytes of batches that workers may load together."""
+    def _coalesce_bytes(self) -> int:
+        """Return the bytes up to which workers may coalesce batches."""
         if not self.num_workers or self._given_sampling is not None or self.collate_fn is not None:
             return 0
         if self.batch_size is None or not compile_dataset(self.dataset).reads_together:
@@ -528,7 +528,7 @@ class DataLoader(Generic[B_co]):
         return self.num_workers
 
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
-        """Workers for an iterator that begins with this epoch."""
+        """Make the workers for an iterator that begins with this epoch."""
         shields = not self.num_workers and self.seed is not None and self._runs_foreign_code()
         maker = replace(self._maker(), seed=epoch.key("workers"), settings=ProgramSettings.now(), shields=shields)
         return make_pool(self, maker, self._arena, turns=self._readers() is not None)
@@ -565,7 +565,7 @@ class DataLoader(Generic[B_co]):
         """Return the number of batches in an epoch of so many samples."""
         return len(self) if self._streams else self._sampling(length).steps()
 
-    def _state(self, at: Start) -> LoaderState:
+    def _state(self, at: StartPoint) -> LoaderState:
         identity = self._identity()
         sampler = at.sampler
         if sampler is None and self._given_sampling is not None and not at.step and not at.ahead:

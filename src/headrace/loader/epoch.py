@@ -46,7 +46,7 @@ class SampledBatches:
         cursor: the epoch, the number of samples that the sampling was made for, if it depends on it, and the first
             batch; it moves on with each batch that is handed out.
         note: takes in what is told beside a batch; it raises where that is too much.
-        together: bytes of batches that may be loaded together; 0 loads each alone.
+        coalesce_bytes: bytes of batches that may be loaded together; 0 loads each alone.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class SampledBatches:
         sampling: Sampling,
         cursor: Cursor,
         note: Note,
-        together: int = 0,
+        coalesce_bytes: int = 0,
     ) -> None:
         self._cursor = cursor
         self._note = note
-        self._together = together
+        self._coalesce_bytes = coalesce_bytes
         # What comes next, each with its step and how many samples were asked for.
         self._waiting: deque[tuple[Any, int, int]] = deque()
         self._tasks = _SampleTasks(dataset, sampling, cursor)
@@ -111,9 +111,9 @@ class SampledBatches:
         if isinstance(found, Several):
             self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
             return self._waiting.popleft()
-        if self._together and not isinstance(found, Loaded):
-            self._tasks.together = batches_together(found, len(task.selection), self._together)
-            self._together = 0  # it is known
+        if self._coalesce_bytes and not isinstance(found, Loaded):
+            self._tasks.coalesced = batches_together(found, len(task.selection), self._coalesce_bytes)
+            self._coalesce_bytes = 0  # it is known
         return found, task.step, len(task.selection)
 
     def close(self) -> None:
@@ -125,11 +125,11 @@ class _SampleTasks(Iterator[SampleTask]):
     """A task for each batch that has not been handed out, or for several of them.
 
     Attributes:
-        together: how many; it may be set on the way.
+        coalesced: how many; it may be set on the way.
     """
 
     def __init__(self, dataset: Any, sampling: Sampling, cursor: Cursor) -> None:
-        self.together = 1
+        self.coalesced = 1
         self._dataset = dataset
         self._length = cursor.length
         self._epoch = cursor.epoch
@@ -138,7 +138,7 @@ class _SampleTasks(Iterator[SampleTask]):
         self._selections = self._start(sampling, cursor)
 
     def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[tuple[Selection, NDArray[np.int64] | None]]:
-        """The selections from the cursor on, each with what is read later, where that is known and of interest."""
+        """Yield the selections from the cursor on, each with what is read later, if that is known and of use."""
         key, start = cursor.epoch.order_key, cursor.start
         if isinstance(sampling, PlanSampling):
             planned = sampling.start(key, cursor.step)
@@ -154,7 +154,7 @@ class _SampleTasks(Iterator[SampleTask]):
         selection, later = next(self._selections)
         selections, first = [selection], self._step
         self._step += 1
-        while len(selections) < self.together and later is None and self._step not in self._handed_out:
+        while len(selections) < self.coalesced and later is None and self._step not in self._handed_out:
             more = next(self._selections, None)
             if more is None:
                 break

@@ -98,7 +98,7 @@ class BatchReader:
         return batch
 
     def read_at_once(self, selection: Selection, key: int) -> Any:
-        """All samples of the selection as one batch, by the dataset's own way of reading batches; see __call__."""
+        """Return all samples of the selection as one batch, read by the dataset's own method; see __call__."""
         indices = np.asarray(selection, np.int64)
         with use_keys(key, indices):
             return self._plan.batch(indices)
@@ -193,5 +193,5 @@ def collate(
 
 
 def _numbers(step: int, count: int) -> NDArray[np.int64]:
-    """Numbers for samples that have no index, different in all batches."""
+    """Return numbers for samples that have no index, different in all batches."""
     return (np.int64(step) << 32) + np.arange(count)

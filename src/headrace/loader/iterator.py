@@ -69,7 +69,7 @@ class BatchIterator(Iterator[B_co]):
     def _start(self, cursor: Cursor) -> None:
         """Let the loader's workers load from the cursor on."""
         loader, self._cursor = self._loader, cursor
-        self._place = _Place()
+        self._call_site = _CallSite()
         epoch = cursor.epoch
         try:
             pool = loader._pools.take(lambda: loader._make_pool(epoch))
@@ -83,7 +83,7 @@ class BatchIterator(Iterator[B_co]):
             raise
         # An iterator that is dropped half-way leaves no worker behind.
         self._end = weakref.finalize(
-            self, _end, loader._pools, pool, self._batches, loader._epochs, cursor, self._place
+            self, _end, loader._pools, pool, self._batches, loader._epochs, cursor, self._call_site
         )
 
     def __len__(self) -> int:
@@ -122,7 +122,7 @@ class BatchIterator(Iterator[B_co]):
             self._handed_out_at = perf_counter()
             loader._meter.handed_out(samples, count_bytes(batch), self._handed_out_at - began)
             if first:
-                self._place.asked = _place(sys._getframe(1))
+                self._call_site.asked = _call_site(sys._getframe(1))
             return batch
 
     def _begin(self) -> None:
@@ -153,7 +153,7 @@ class BatchIterator(Iterator[B_co]):
         return loader._state(at).to_dict()
 
 
-class _Place:
+class _CallSite:
     """The place in the program where an iterator was asked for its first batch."""
 
     __slots__ = ("asked",)
@@ -162,7 +162,7 @@ class _Place:
         self.asked: tuple[int, int] | None = None
 
 
-def _place(frame: FrameType) -> tuple[int, int]:
+def _call_site(frame: FrameType) -> tuple[int, int]:
     """Return a frame and the instruction that it is at, without keeping the frame."""
     return id(frame), frame.f_lasti
 
@@ -177,11 +177,11 @@ def _end(
     batches: SampledBatches | StreamedBatches,
     epochs: Epochs,
     cursor: Cursor,
-    place: _Place,
+    call_site: _CallSite,
 ) -> None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") == weakref.__name__:
         frame = frame.f_back
-    epochs.drop(cursor, look=frame is not None and place.asked == _place(frame))
+    epochs.drop(cursor, look=frame is not None and call_site.asked == _call_site(frame))
     batches.close()
     pools.give_back(pool)

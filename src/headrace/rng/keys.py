@@ -371,7 +371,7 @@ class Draw(NamedTuple):
 
 
 def draw(count: int) -> NDArray[np.uint32]:
-    """Four random words for each of `count` samples.
+    """Return four random words for each of `count` samples.
 
     Inside a loader they follow from the samples' keys and the place in the chain; outside they
     follow from Python's `random`, so `random.seed(0)` reproduces them.
@@ -415,7 +415,7 @@ def next_draw(count: int) -> Draw:
 
 
 def present_place(count: int) -> tuple[tuple[int, int], Draw] | None:
-    """The place in the chain, and whose draws begin there; None unless `count` samples of a batch are being loaded.
+    """Return the place in the chain and whose draws begin there; None unless a batch of `count` is being loaded.
 
     What draws there, and is the same for each batch, draws from the same streams of other keys and samples.
     """

@@ -102,7 +102,7 @@ class Pieces:
 
 
 def permuted(key: int, length: int, start: int, stop: int) -> NDArray[np.int64]:
-    """Positions [start, stop) of a random permutation of range(length), another one for each key."""
+    """Return positions [start, stop) of a random permutation of range(length), another one for each key."""
     if length < _EXACT_BELOW:
         return kernels.active().fisher_yates(key, length)[start:stop]
     return kernels.active().feistel(key, length, start, stop)

@@ -97,15 +97,15 @@ class GivenSampling(ABC):
             return None
         return {"passes": self._passes, "before": self._before, "prefix": None, **self._memory.take()}
 
-    def restore(self, kept: dict[str, Any] | None) -> None:
+    def restore(self, saved: dict[str, Any] | None) -> None:
         """Let the sampler be as it was when a pass began, until it is told something else.
 
         Raises:
             StateError: this is not the state of such a sampler.
         """
-        if kept is not None and not self._plain:
-            self._memory.put(kept)
-            self._restored = kept
+        if saved is not None and not self._plain:
+            self._memory.put(saved)
+            self._restored = saved
 
     def check(self) -> None:
         """Refuse a used-up iterator, whose epoch would be silently empty.
@@ -116,38 +116,38 @@ class GivenSampling(ABC):
         if self._started and isinstance(self._sampler, Iterator):
             self._sampler = _refilled(self._sampler, self.name)
 
-    def start(self, key: int, step: int, kept: dict[str, Any] | None = None) -> Pass:
+    def start(self, key: int, step: int, saved: dict[str, Any] | None = None) -> Pass:
         """Begin a pass at a step.
 
         Args:
             key: the key of the epoch.
             step: which batches come first.
-            kept: what the sampler was when the pass began, perhaps in another process; None for one that begins now.
+            saved: what the sampler was when the pass began, perhaps in another process; None for one that begins now.
         """
         self.check()
-        if self._plain or kept is None:
+        if self._plain or saved is None:
             present = None if step else self.present()  # further on nobody knows what it was
             self._passes += 1
             return self._begin(key, present, step)
-        if kept is not self._restored:
-            self._memory.put(kept)
+        if saved is not self._restored:
+            self._memory.put(saved)
         self._restored = None
-        earlier = kept.get("passes") or 0
-        known = any(name in kept for name in ("generators", "values", "own"))
-        if kept.get("prefix") is None:
+        earlier = saved.get("passes") or 0
+        known = any(name in saved for name in ("generators", "values", "own"))
+        if saved.get("prefix") is None:
             if earlier and not known and not self._seeded:
-                self._find_earlier(key, kept)
-            found = self._begin(key, kept, step)
+                self._find_earlier(key, saved)
+            found = self._begin(key, saved, step)
         else:
-            found = self._find(key, step, kept, 1 if known else 1 + earlier)
+            found = self._find(key, step, saved, 1 if known else 1 + earlier)
         self._passes = earlier + 1
         return found
 
-    def _find(self, key: int, step: int, kept: dict[str, Any], tries: int) -> Pass:
+    def _find(self, key: int, step: int, saved: dict[str, Any], tries: int) -> Pass:
         """Go through the sampler until it gives what it gave before the state was taken, at most so often."""
         for left in reversed(range(1 if isinstance(self._sampler, Iterator) else tries)):
-            found = self._begin(key, kept, step)
-            if found.digest(step) == kept["prefix"]:
+            found = self._begin(key, saved, step)
+            if found.digest(step) == saved["prefix"]:
                 return found
             if left:
                 _exhaust(found)
@@ -156,12 +156,12 @@ class GivenSampling(ABC):
         )
         return found
 
-    def _find_earlier(self, key: int, kept: dict[str, Any]) -> None:
+    def _find_earlier(self, key: int, saved: dict[str, Any]) -> None:
         """Go through the sampler until it has given the epoch before the one that begins."""
-        for _ in range(kept["passes"]):
-            found = self._begin(key, kept, 1)
+        for _ in range(saved["passes"]):
+            found = self._begin(key, saved, 1)
             _exhaust(found)
-            if found.digest(1) == kept["before"]:
+            if found.digest(1) == saved["before"]:
                 return
         self._warn("gives other samples than in the epoch before the state was taken")
 
@@ -186,15 +186,15 @@ class GivenSampling(ABC):
                 f"the {self.name} is an iterator ({type(self._sampler).__name__}), which can be gone through once; "
                 "pass a list or an object whose __iter__ starts anew to ask for single batches"
             )
-        kept, outside = (begun.kept, begun.outside) if isinstance(begun, Pass) else (begun, None)
+        saved, outside = (begun.saved, begun.outside) if isinstance(begun, Pass) else (begun, None)
         if self._plain:
-            return _first(Pass(self._gather(iter(self._sampler)), kept, step), step)
+            return _first(Pass(self._gather(iter(self._sampler)), saved, step), step)
         present = self._memory.take()
         with frameworks.private_globals(states=outside):
             try:
-                if kept is not None:
-                    self._memory.put(kept)
-                found = Pass(self._gather(_lazily(self._sampler)), kept, step, self._private(key))
+                if saved is not None:
+                    self._memory.put(saved)
+                found = Pass(self._gather(_lazily(self._sampler)), saved, step, self._private(key))
                 selection = _first(found, step)
             finally:
                 self._memory.put(present)
@@ -207,11 +207,11 @@ class GivenSampling(ABC):
         """Whether one pass may differ from another, as far as it shows."""
         return not self._plain and bool(self._memory.take())
 
-    def _begin(self, key: int, kept: dict[str, Any] | None, step: int) -> Pass:
+    def _begin(self, key: int, saved: dict[str, Any] | None, step: int) -> Pass:
         self._started = True
         private = self._private(key)
         outside = frameworks.global_states() if private is None and self._draws_outside else None
-        self._latest = Pass(self._gather(_lazily(self._sampler)), kept, step, private, outside, self)
+        self._latest = Pass(self._gather(_lazily(self._sampler)), saved, step, private, outside, self)
         return self._latest
 
     def _private(self, key: int) -> frameworks.private_globals | None:
@@ -223,9 +223,9 @@ class GivenSampling(ABC):
 
     def undo(self, begun: Pass) -> None:
         """Let the sampler be as if a pass had not begun, unless another one has since."""
-        if begun is self._latest and begun.kept is not None:
-            self._memory.put(begun.kept)
-            self._passes, self._before = begun.kept["passes"], begun.kept["before"]
+        if begun is self._latest and begun.saved is not None:
+            self._memory.put(begun.saved)
+            self._passes, self._before = begun.saved["passes"], begun.saved["before"]
 
 
 class Pass(Iterator[Selection]):
@@ -233,7 +233,7 @@ class Pass(Iterator[Selection]):
 
     Args:
         batches: all of them.
-        kept: what the sampler was when the pass began.
+        saved: what the sampler was when the pass began.
         step: the first of the batches to be given.
         private: what the sampler has in place of the program's global generators; None where it has those.
         outside: the states of those when the pass began.
@@ -243,13 +243,13 @@ class Pass(Iterator[Selection]):
     def __init__(
         self,
         batches: Iterator[Selection],
-        kept: dict[str, Any] | None,
+        saved: dict[str, Any] | None,
         step: int,
         private: frameworks.private_globals | None = None,
         outside: tuple[Any, ...] | None = None,
         owner: GivenSampling | None = None,
     ) -> None:
-        self.kept = kept
+        self.saved = saved
         self.outside = outside
         self._batches = batches
         self._private = private
@@ -281,8 +281,8 @@ class Pass(Iterator[Selection]):
             self._owner.undo(self)
 
     def state(self, step: int) -> dict[str, Any] | None:
-        """Return what is to be kept of the pass, to start at a step."""
-        return None if self.kept is None else {**self.kept, "prefix": self.digest(step) if step else None}
+        """Return what is to be saved of the pass, to start at a step."""
+        return None if self.saved is None else {**self.saved, "prefix": self.digest(step) if step else None}
 
 
 class BatchSampling(GivenSampling):

@@ -76,7 +76,7 @@ def check_dataset(
             check_same(found, sample, f"{name}: index {index - length} differs from index {index}")
         _check_outside(dataset, -length - 1, length, name)
     for indices in _batches(chosen):
-        _check_faces(dataset, indices, [alone[index] for index in indices.tolist()], name)
+        _check_capabilities(dataset, indices, [alone[index] for index in indices.tolist()], name)
     if picklable:
         copy = _pickled_copy(dataset, name)
         for index, sample in alone.items():
@@ -139,14 +139,14 @@ def _check_outside(dataset: Indexable[Any], index: int, length: int, name: str) 
 
 
 def _batches(chosen: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Batches of the chosen indices: the last alone, all of them backwards, some of them twice."""
+    """Return batches of the chosen indices: the last alone, all of them backwards, some of them twice."""
     if len(chosen):
         yield chosen[-1:]
         yield chosen[::-1].copy()
         yield np.concatenate([chosen[:2], chosen, chosen[-2:]])
 
 
-def _check_faces(dataset: Indexable[Any], indices: NDArray[np.int64], alone: list[Any], name: str) -> None:
+def _check_capabilities(dataset: Indexable[Any], indices: NDArray[np.int64], alone: list[Any], name: str) -> None:
     plan = compile_dataset(dataset)
     if plan.reads_many:
         asked = f"{name}: __getitems__ of the indices {indices.tolist()}"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Window"]
+__all__ = ["InFlight"]
 
 T = TypeVar("T")
 D = TypeVar("D")
 
 
-class Window(Generic[T, D]):
+class InFlight(Generic[T, D]):
     """The tasks that have been drawn and whose results have not been handed out.
 
     Args:
@@ -24,11 +24,11 @@ class Window(Generic[T, D]):
         in_order: hand out in the order of drawing, else in that of coming.
         first: the number of the first task; the others count on from it.
 
-    >>> window = Window(iter("abc"), size=2, max_bytes=None, in_order=True, first=0)
-    >>> window.draw()
+    >>> in_flight = InFlight(iter("abc"), size=2, max_bytes=None, in_order=True, first=0)
+    >>> in_flight.draw()
     [(0, 'a'), (1, 'b')]
-    >>> window.finish(1, "B", nbytes=1)
-    >>> window.ready() is None  # the first comes first
+    >>> in_flight.finish(1, "B", nbytes=1)
+    >>> in_flight.ready() is None  # the first comes first
     True
     """
 

@@ -16,7 +16,7 @@ __all__ = ["ProgramSettings"]
 _OF_A_CALLBACK = {"call", "log"}  # modes of `numpy.seterr` that need an object of the program
 
 
-class _Filter(NamedTuple):
+class _WarningFilter(NamedTuple):
     """A filter of warnings; the category by its name, since to send it would import its module."""
 
     action: str
@@ -55,7 +55,7 @@ class ProgramSettings:
     """
 
     numpy_errors: dict[str, str]
-    filters: list[_Filter]
+    filters: list[_WarningFilter]
     log_levels: dict[str, int]
     log_disabled: int
     frameworks: dict[str, Any]
@@ -102,9 +102,9 @@ def _filters() -> list[Any]:
     return found
 
 
-def _named(entry: tuple[Any, ...]) -> _Filter:
+def _named(entry: tuple[Any, ...]) -> _WarningFilter:
     action, message, category, module, line = entry
-    return _Filter(action, message, _name_of(category), module, line)
+    return _WarningFilter(action, message, _name_of(category), module, line)
 
 
 def _log_levels() -> tuple[dict[str, int], int]:

@@ -123,7 +123,7 @@ class SharedCounts:
         return sums
 
     def _take_a_row(self) -> None:
-        """A row for this process alone, so that adding needs no call of the system's."""
+        """Take a row for this process alone, so that adding needs no system call."""
         with self:
             if self._owner == os.getpid():  # another thread was quicker
                 return

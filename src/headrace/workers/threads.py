@@ -21,7 +21,7 @@ from headrace.batch.tree import count_bytes
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.errors.notes import set_cause, text_of
 from headrace.workers.base import check_home, have_ended, interrupted
-from headrace.workers.in_flight import Window
+from headrace.workers.in_flight import InFlight
 from headrace.workers.processes.interrupts import end_surely
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Result(NamedTuple):
 _Results: TypeAlias = SimpleQueue["_Result | WorkerDiedError"]
 
 
-class _Desk:
+class _Reports:
     """Queues for what threads report that is not the result of a task."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class _Desk:
 
 
 class ThreadPool(Generic[T, R]):
-    """Does tasks in threads, a window of them ahead of the consumer.
+    """Does tasks in threads, a bounded number of them ahead of the consumer.
 
     Whichever thread is free takes the next task, so a slow one does not hold the others up.
 
@@ -98,7 +98,7 @@ class ThreadPool(Generic[T, R]):
         self._timeout = timeout or None
         self._home = os.getpid()
         self._queues: list[SimpleQueue[_Job | None]] = [SimpleQueue() for _ in range(workers if turns else 1)]
-        self._desk = _Desk()
+        self._reports = _Reports()
         self._threads: list[Thread] = []
         self._end = weakref.finalize(self, _end, self._threads, self._queues)
         try:
@@ -111,7 +111,7 @@ class ThreadPool(Generic[T, R]):
     def _start(self, number: int, make_work: MakeWork[T, R]) -> None:
         thread = Thread(
             target=_serve,
-            args=(number, make_work, self._queues[number % len(self._queues)], self._desk),
+            args=(number, make_work, self._queues[number % len(self._queues)], self._reports),
             name=f"headrace worker {number}",
             daemon=True,  # an interpreter that ends asks them to, and waits only so long
         )
@@ -131,15 +131,17 @@ class ThreadPool(Generic[T, R]):
         """
         for _ in self._threads:
             try:
-                self._desk.made.get(timeout=self._timeout)
+                self._reports.made.get(timeout=self._timeout)
             except Empty:
                 raise self._timed_out() from None
 
     def run(self, tasks: Iterator[T]) -> _ThreadResults[T, R]:
         """Begin to do the tasks."""
-        window: Window[T, _Result] = Window(tasks, self._window, self._max_bytes, in_order=self._in_order, first=0)
-        self._desk.results = SimpleQueue()  # a run's own: late results of another are not mixed in
-        return _ThreadResults(self, window, self._desk.results)
+        in_flight: InFlight[T, _Result] = InFlight(
+            tasks, self._window, self._max_bytes, in_order=self._in_order, first=0
+        )
+        self._reports.results = SimpleQueue()  # a run's own: late results of another are not mixed in
+        return _ThreadResults(self, in_flight, self._reports.results)
 
     def close(self) -> None:
         """End the threads, and wait for the tasks that they have begun."""
@@ -196,9 +198,9 @@ class ThreadPool(Generic[T, R]):
 class _ThreadResults(Generic[T, R]):
     """The results of one run."""
 
-    def __init__(self, pool: ThreadPool[T, R], window: Window[T, _Result], results: _Results) -> None:
+    def __init__(self, pool: ThreadPool[T, R], in_flight: InFlight[T, _Result], results: _Results) -> None:
         self._pool = pool
-        self._window = window
+        self._in_flight = in_flight
         self._results = results
         self.task: T | None = None
         self._home = os.getpid()
@@ -226,7 +228,7 @@ class _ThreadResults(Generic[T, R]):
             raise
         if number is None:
             raise StopIteration
-        self.task, outcome = self._window.hand_out(number)
+        self.task, outcome = self._in_flight.hand_out(number)
         if isinstance(outcome, BaseException):
             outcome = _Result(number, None, outcome, 0)
         if outcome.error is not None:
@@ -244,30 +246,30 @@ class _ThreadResults(Generic[T, R]):
     def _wait(self) -> int | None:
         """Return the number of the task whose result comes next, once it is there; None if there are no more."""
         self._submit()
-        while len(self._window) and self._window.ready() is None:
+        while len(self._in_flight) and self._in_flight.ready() is None:
             result = self._pool.wait(self._results)
-            self._window.finish(result.number, result, result.nbytes)
-        return self._window.ready()
+            self._in_flight.finish(result.number, result, result.nbytes)
+        return self._in_flight.ready()
 
     def close(self) -> None:
         """Give up the tasks that no thread has begun."""
-        self._window.clear()
+        self._in_flight.clear()
         self._pool.give_up()
 
     def _submit(self) -> None:
-        for number, task in self._window.draw():
+        for number, task in self._in_flight.draw():
             self._pool.submit(_Job(number, task, self._results))
 
 
-def _serve(number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job | None], desk: _Desk) -> None:
+def _serve(number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job | None], reports: _Reports) -> None:
     """Do tasks in a worker thread until it is given None."""
     try:
-        _do_tasks(number, make_work, queue, desk.made)
+        _do_tasks(number, make_work, queue, reports.made)
     except BaseException as error:  # raised by other than the work: memory has run out, or someone ended the thread
         death = _death(number, f"by {type(error).__name__}: {text_of(error)}")
         set_cause(death, error)
-        desk.results.put(death)
-        desk.made.put(number)  # or its start would be waited for
+        reports.results.put(death)
+        reports.made.put(number)  # or its start would be waited for
 
 
 def _do_tasks(

@@ -25,8 +25,7 @@ from headrace.errors import (
     MixedSamplesError,
     StorageError,
 )
-from headrace.io import disk
-from headrace.io import file_view as window
+from headrace.io import disk, file_view
 from headrace.testing import check_dataset
 
 if TYPE_CHECKING:
@@ -326,7 +325,7 @@ def test_arguments_are_checked(shards: list[Path]) -> None:
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_a_stream(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "_BYTES", 2000)  # so that samples lie in several windows
+    monkeypatch.setattr(file_view, "_BYTES", 2000)  # so that samples lie in several views
     paths = [write(tmp_path / "a", made(15), mode), write(tmp_path / "b", made(25, 15), mode)]
     stream = TarStream(paths, {"cls": int, "other": int})
     expected = [sample | {"cls": int(sample["cls"])} for sample in made(40)]
@@ -365,7 +364,7 @@ def test_a_source_that_is_not_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyP
     from headrace.io.source import LocalSource
 
     path = write(tmp_path / "a.tar", made(40))
-    monkeypatch.setattr(window, "_BYTES", 700)
+    monkeypatch.setattr(file_view, "_BYTES", 700)
     monkeypatch.setattr(LocalSource, "view", lambda source: None)
     dataset = TarDataset(path)
     assert [dataset[index] for index in range(40)] == made(40)

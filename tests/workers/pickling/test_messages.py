@@ -23,12 +23,12 @@ from hypothesis.extra import numpy as npst
 
 from headrace.errors import NotPicklableError, WorkerError, WorkerTraceback
 from headrace.testing import check_same
-from headrace.workers.pickling.messages import Pickled, dump_error, dump_result, dump_work, load, load_error
+from headrace.workers.pickling.messages import PickledMessage, dump_error, dump_result, dump_work, load, load_error
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Dump = Callable[[Any], Pickled]
+Dump = Callable[[Any], PickledMessage]
 LARGE = np.arange(2048, dtype=np.float32).reshape(32, 64)
 
 

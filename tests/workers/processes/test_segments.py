@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from headrace.batch.arena import empty, use_arena
 from headrace.workers.processes import segments as memory
 from headrace.workers.processes.segments import (
-    MappedBlocks,
-    Place,
+    MappedSegments,
+    SegmentRange,
     SharedArena,
     create_file,
     map_privately,
@@ -37,7 +37,7 @@ class Pair:
 
     def __init__(self, most_held: int = 100) -> None:
         self.arena = SharedArena()
-        self.blocks = MappedBlocks(most_held)
+        self.segments = MappedSegments(most_held)
 
     def empty(self, shape: Any, dtype: Any = np.uint8) -> Any:
         with use_arena(self.arena):
@@ -49,13 +49,13 @@ class Pair:
         payload = pickle.dumps(make(), 5, buffer_callback=buffers.append)
         places = self.arena.place(buffers)
         for number, nbytes, file in self.arena.announce():
-            self.blocks.map(number, nbytes, file)
+            self.segments.map(number, nbytes, file)
             os.close(file)
         self.places = places
-        return pickle.loads(payload, buffers=self.blocks.views(places))
+        return pickle.loads(payload, buffers=self.segments.views(places))
 
     def give_back(self, spare: int = 2) -> tuple[list[int], list[int]]:
-        back, superfluous = self.blocks.take_ended(spare)
+        back, superfluous = self.segments.take_ended(spare)
         self.arena.take_back(back)
         self.arena.drop(superfluous)
         return back, superfluous
@@ -106,13 +106,13 @@ def test_place_once(sizes: list[int], data: st.DataObject) -> None:
     os.close(file)
 
 
-# ------------------------------------------------------------------ blocks
+# ------------------------------------------------------------------ segments
 
 
 def test_what_is_leased_is_not_copied() -> None:
     pair = Pair()
     found = pair.send(lambda: pair.filled(7))
-    assert pair.places == [Place(0, 0, LARGE)]
+    assert pair.places == [SegmentRange(0, 0, LARGE)]
     assert (found == 7).all()
     assert found.flags.writeable
     assert found.ctypes.data % 64 == 0
@@ -129,7 +129,7 @@ def test_small_arrays_travel_in_the_message() -> None:
 def test_large_arrays_from_elsewhere_are_put_into_blocks() -> None:
     pair = Pair()
     found = pair.send(lambda: np.arange(LARGE))
-    assert pair.places == [Place(0, 0, LARGE * 8)]
+    assert pair.places == [SegmentRange(0, 0, LARGE * 8)]
     np.testing.assert_equal(found, np.arange(LARGE))
 
 
@@ -140,13 +140,13 @@ def test_a_block_goes_back_when_its_last_view_dies_and_only_then() -> None:
     assert pair.give_back() == ([], [])
     del found
     assert pair.give_back() == ([], [])
-    assert pair.send(lambda: pair.filled(2)).tolist() == [2] * LARGE  # in another block
+    assert pair.send(lambda: pair.filled(2)).tolist() == [2] * LARGE  # in another segment
     assert view.tolist() == [[1] * 5]
     pair.give_back()
     del view
     assert pair.give_back() == ([0], [])
     pair.send(lambda: pair.filled(3))
-    assert pair.places[0].block in (0, 1)  # type: ignore[union-attr]
+    assert pair.places[0].segment in (0, 1)  # type: ignore[union-attr]
     assert pair.arena._made == 2
 
 
@@ -168,7 +168,7 @@ def test_blocks_are_given_up_when_there_are_too_many() -> None:
     kept = [pair.send(lambda number=number: pair.filled(number)) for number in range(10)]
     assert pair.arena._made == 10
     assert all((array == number).all() for number, array in enumerate(kept))
-    assert open_descriptors() == before + 20  # one a block on each side, which are one process here
+    assert open_descriptors() == before + 20  # one a segment on each side, which are one process here
     kept.clear()
     back, superfluous = pair.give_back(spare=3)
     assert (len(back), len(superfluous)) == (3, 7)
@@ -195,7 +195,7 @@ def test_two_fields_that_share_a_block() -> None:
         return whole[:LARGE], whole[LARGE:]
 
     one, other = pair.send(halves)
-    assert {place.block for place in pair.places} == {0}  # type: ignore[union-attr]
+    assert {place.segment for place in pair.places} == {0}  # type: ignore[union-attr]
     assert (one[0], other[0]) == (1, 2)
     del one
     assert pair.give_back() == ([], [])
@@ -226,7 +226,7 @@ def test_what_the_worker_keeps_is_its_own() -> None:
     pair.give_back()
     pair.send(lambda: [pair.filled(4), pair.filled(5)])
     assert pair.arena._made == 2  # none is lost, none counted twice
-    assert len({place.block for place in pair.places}) == 2  # type: ignore[union-attr]
+    assert len({place.segment for place in pair.places}) == 2  # type: ignore[union-attr]
 
 
 def test_kept_batches_beyond_a_bound_are_copied() -> None:
@@ -247,8 +247,8 @@ def test_unseen_results_go_back() -> None:
     buffers: list[pickle.PickleBuffer] = []
     pickle.dumps(pair.filled(2), 5, buffer_callback=buffers.append)
     places = pair.arena.place(buffers)
-    assert places == [Place(0, 0, LARGE)]
-    pair.blocks.forget(places)
+    assert places == [SegmentRange(0, 0, LARGE)]
+    pair.segments.forget(places)
     assert pair.give_back() == ([0], [])
 
 

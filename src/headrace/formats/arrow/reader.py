@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 __all__ = ["ArrowFile", "MemoryTable", "ParquetFile", "Table", "is_table", "open_table"]
 
@@ -215,7 +215,7 @@ class ArrowFile:
 class _Batches:
     """The record batches of an open file."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         self._lock = Lock()  # a reader does not serve several threads
         self._mapped = _map(source)
         try:
@@ -345,11 +345,11 @@ class _naming:  # noqa: N801 - a context manager reads like a function
             raise StorageError(f"pyarrow cannot read {self._where}: {error}") from error
 
 
-def _is_local(source: Source) -> bool:
+def _is_local(source: ByteSource) -> bool:
     return type(source) is LocalSource
 
 
-def _map(source: Source) -> pa.Buffer | None:
+def _map(source: ByteSource) -> pa.Buffer | None:
     """The bytes of a file of this machine, mapped by pyarrow, which keeps no descriptor for it; None for others."""
     if not isinstance(source, LocalSource) or not _is_local(source):
         return None
@@ -365,7 +365,7 @@ def _map(source: Source) -> pa.Buffer | None:
     return content
 
 
-def _reader(source: Source, mapped: pa.Buffer | None) -> pa.NativeFile:
+def _reader(source: ByteSource, mapped: pa.Buffer | None) -> pa.NativeFile:
     return pa.PythonFile(SourceFile(source), "r") if mapped is None else pa.BufferReader(mapped)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from headrace.errors import CorruptDataError, StorageError
 
 if TYPE_CHECKING:
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 __all__ = ["check_rest", "check_stream"]
 
@@ -19,7 +19,7 @@ _END = _CONTINUES + bytes(4)
 _REMEDY = "get it anew, or read what is there with ArrowDataset(pyarrow.ipc.open_stream(path).read_all())"
 
 
-def check_stream(source: Source) -> None:
+def check_stream(source: ByteSource) -> None:
     """Refuse a file that begins or ends as no whole stream does; pyarrow takes a cut between messages for the end.
 
     Raises:
@@ -40,7 +40,7 @@ def check_stream(source: Source) -> None:
         )
 
 
-def check_rest(source: Source, position: int) -> None:
+def check_rest(source: ByteSource, position: int) -> None:
     """Refuse a file that goes on behind its stream.
 
     Raises:

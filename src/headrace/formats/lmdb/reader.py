@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 __all__ = ["LMDB"]
 
@@ -168,7 +168,7 @@ class _Pages:
             )
 
 
-def build(source: Source, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
+def build(source: ByteSource, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
     """Return the keys of a database in their order, and where their values are, with the values' CRC32C.
 
     Args:

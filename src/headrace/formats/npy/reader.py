@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 __all__ = ["Header", "NpyFile", "gather", "parse_array", "read_header"]
 
@@ -137,7 +137,7 @@ def gather(files: Sequence[NpyFile], which: NDArray[np.int64], rows: NDArray[np.
     return gather_rows(arrays, which, places)
 
 
-def read_header(source: Source) -> Header:
+def read_header(source: ByteSource) -> Header:
     """Read the header of a .npy file, and see that the file is as long as it says.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy as np
 from headrace import kernels
 from headrace.errors import CorruptDataError, HeadraceWarning, StorageError
 from headrace.formats.index import IndexFormat, are_bounds
-from headrace.io.file_view import records_at_once, windows
+from headrace.io.file_view import records_at_once, views
 from headrace.kernels.scans import RECORD, TarMembers, TarScan
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.io.file_view import Window
-    from headrace.io.source import Source
+    from headrace.io.file_view import FileView
+    from headrace.io.source import ByteSource
 
 __all__ = ["TAR", "TAR_UP_TO_DAMAGE", "TarPart", "scan"]
 
@@ -49,75 +49,75 @@ class TarPart(NamedTuple):
     """The members that a scan found in a part of an archive.
 
     Attributes:
-        window: the part of the file that holds it.
-        members: the members; their offsets count from the window's start.
+        view: the part of the file that holds it.
+        members: the members; their offsets count from the view's start.
         endings: the endings that were met so far, by the number of the field.
     """
 
-    window: Window
+    view: FileView
     members: TarMembers
     endings: list[bytes]
 
 
-def scan(path: str, steps: Iterator[Window]) -> Iterator[TarPart]:
+def scan(path: str, steps: Iterator[FileView]) -> Iterator[TarPart]:
     """Go through an archive, from its begin to its end, and through others that were appended to it.
 
     Args:
         path: of the archive, for the texts of errors.
-        steps: the window on it, again and again.
+        steps: the view on it, again and again.
 
     Raises:
         CorruptDataError: it is no tar, or a damaged one.
         StorageError: a file in it cannot be read in place, or its name fits no sample.
     """
     state, count, end = TarScan(_AT_ONCE, _KEY_ROOM), 0, -1
-    for window in steps:
-        state.position = window.position
-        state.capacity = records_at_once(_AT_ONCE, count, window.start + window.position)
-        ended = kernels.active().scan_tar(window.data, state)
-        window.move_to(state.position)
+    for view in steps:
+        state.position = view.position
+        state.capacity = records_at_once(_AT_ONCE, count, view.start + view.position)
+        ended = kernels.active().scan_tar(view.data, state)
+        view.move_to(state.position)
         members = state.take()
         count += len(members.records)
-        yield TarPart(window, members, state.endings())
+        yield TarPart(view, members, state.endings())
         if ended == _DONE:
-            if not _skip_zeros(window):
+            if not _skip_zeros(view):
                 return
             state.begin_archive()
-            end = window.start + window.position
+            end = view.start + view.position
             continue
-        if ended == _WRONG_SUM and window.start + window.position == end:
+        if ended == _WRONG_SUM and view.start + view.position == end:
             _note_rest(path, end)
             return
         if ended in _PROBLEMS:
-            raise _error(path, window, _PROBLEMS[ended])
+            raise _error(path, view, _PROBLEMS[ended])
         if ended == _FULL and not len(members.records):
-            raise _error(path, window, f"has a name of more than {_KEY_ROOM} bytes; give it a shorter one")
-        if ended == _CUT and window.is_full:
+            raise _error(path, view, f"has a name of more than {_KEY_ROOM} bytes; give it a shorter one")
+        if ended == _CUT and view.is_full:
             raise StorageError(
-                f"{path}: the member at byte {window.start} has more bytes than a file of a compressed archive may "
+                f"{path}: the member at byte {view.start} has more bytes than a file of a compressed archive may "
                 "have; where that is right, allow more with max_file_bytes=..., or unpack the archive and read it with "
                 "headrace.TarDataset"
             )
-        if ended == _CUT and not window.ended and not window.more():
-            raise _error(path, window, "is cut short; get the file anew")
+        if ended == _CUT and not view.ended and not view.more():
+            raise _error(path, view, "is cut short; get the file anew")
     _note_end(path, state)
 
 
-def _error(path: str, window: Window, problem: str) -> StorageError:
+def _error(path: str, view: FileView, problem: str) -> StorageError:
     sort = StorageError if problem in (_PROBLEMS[6], _PROBLEMS[7], _PROBLEMS[8]) else CorruptDataError
-    return sort(f"{path}: the member at byte {window.start + window.position} {problem}")
+    return sort(f"{path}: the member at byte {view.start + view.position} {problem}")
 
 
-def _skip_zeros(window: Window) -> bool:
+def _skip_zeros(view: FileView) -> bool:
     """Go on behind the zeros that end an archive, and say whether anything follows."""
     while True:
-        blocks = window.data[window.position : window.position + _ZEROS_AT_ONCE]
+        blocks = view.data[view.position : view.position + _ZEROS_AT_ONCE]
         blocks = blocks[: len(blocks) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
         used = np.flatnonzero(blocks.any(axis=1))
-        window.move_to(window.position + _BLOCK * int(used[0] if len(used) else len(blocks)))
+        view.move_to(view.position + _BLOCK * int(used[0] if len(used) else len(blocks)))
         if len(used):
             return True
-        if not len(blocks) and not window.more():
+        if not len(blocks) and not view.more():
             return False
 
 
@@ -141,7 +141,7 @@ def _note_end(path: str, state: TarScan) -> None:
     )
 
 
-def build(source: Source, advance: Callable[[int], None], *, up_to_damage: bool = False) -> dict[str, NDArray[Any]]:
+def build(source: ByteSource, advance: Callable[[int], None], *, up_to_damage: bool = False) -> dict[str, NDArray[Any]]:
     """The tables of an archive: its members with their CRC32C, which of them make a sample, and the samples' keys.
 
     A zero follows each key, which no name of a tar has in it. Where all keys are of one length, their room is theirs
@@ -156,17 +156,17 @@ def build(source: Source, advance: Callable[[int], None], *, up_to_damage: bool 
     keys, lengths = [np.empty(0, np.uint8)], [np.zeros(1, np.int64)]
     endings: list[bytes] = []
     count = 0  # of members
-    parts = _UpToDamage(scan(source.path, windows(source)), stops=up_to_damage)
-    for window, members, endings in parts:  # noqa: B007 - the last ones are all
+    parts = _UpToDamage(scan(source.path, views(source)), stops=up_to_damage)
+    for view, members, endings in parts:  # noqa: B007 - the last ones are all
         found = members.records
-        found["crc"] = kernels.active().crc32c(window.data, found["offset"], found["length"])
-        found["offset"] += window.start
+        found["crc"] = kernels.active().crc32c(view.data, found["offset"], found["length"])
+        found["offset"] += view.start
         records.append(found)
         firsts.append(members.firsts + count)
         keys.append(np.insert(members.keys, np.cumsum(members.key_lengths), 0))
         lengths.append(members.key_lengths + 1)
         count += len(found)
-        advance(window.start + window.position)
+        advance(view.start + view.position)
     table, samples, rooms = np.concatenate(records), np.append(np.concatenate(firsts), count), np.concatenate(lengths)
     if parts.stopped and len(samples) > 1 and not _ends_whole(table["field"], samples):
         samples, rooms = samples[:-1], rooms[:-1]

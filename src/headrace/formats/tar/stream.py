@@ -73,14 +73,14 @@ class TarStream(IterableDataset[dict[str, Any]]):
         for path in self.paths if worker is None else self.paths[worker.id :: worker.num_workers]:
             with Unpacked(open_source(path, self._options)) as content:
                 most = None if content.kind is None else self.max_file_bytes + _HEADERS
-                for sample in _samples(scan(path, read_through(content.window(most)))):
+                for sample in _samples(scan(path, read_through(content.view(most)))):
                     yield self._decoders.sample(sample, lambda: f"the sample {sample[KEY]!r} of {path}")  # noqa: B023
 
 
 def _samples(parts: Iterator[TarPart]) -> Iterator[dict[str, Any]]:
     """Yield the samples of an archive; one may go on in the next part."""
     sample: dict[str, Any] | None = None
-    for window, members, endings in parts:
+    for view, members, endings in parts:
         names = [ending.decode("utf-8", "surrogateescape") for ending in endings]
         keys = iter(members.key_texts())
         firsts = set(members.firsts.tolist())
@@ -90,6 +90,6 @@ def _samples(parts: Iterator[TarPart]) -> Iterator[dict[str, Any]]:
                     yield sample
                 sample = {KEY: next(keys)}
             if sample is not None:
-                sample[names[field]] = window.data[start : start + length].tobytes()
+                sample[names[field]] = view.data[start : start + length].tobytes()
     if sample is not None:
         yield sample

@@ -17,7 +17,7 @@ from headrace import kernels
 from headrace.errors import CorruptDataError
 from headrace.formats.index import IndexFormat
 from headrace.formats.tfrecord.summary import SUMMARY, FeatureNotes, fit
-from headrace.io.file_view import records_at_once, windows
+from headrace.io.file_view import records_at_once, views
 from headrace.kernels.scans import RECORD
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.io.source import Source
+    from headrace.io.source import ByteSource
 
 __all__ = ["TFRECORD", "TFRECORD_UP_TO_DAMAGE", "frame"]
 
@@ -33,7 +33,7 @@ _AT_ONCE = 1 << 18  # records
 _CUT, _WRONG_LENGTH_SUM = 1, 2
 
 
-def build(source: Source, advance: Callable[[int], None], *, up_to_damage: bool = False) -> dict[str, NDArray[Any]]:
+def build(source: ByteSource, advance: Callable[[int], None], *, up_to_damage: bool = False) -> dict[str, NDArray[Any]]:
     """The records of a file, with the sums that it has of them, and which features they have as tf.train.Example.
 
     Args:
@@ -45,19 +45,19 @@ def build(source: Source, advance: Callable[[int], None], *, up_to_damage: bool 
         CorruptDataError: it is no TFRecord file, or a damaged one.
     """
     found, count, features = [np.empty(0, RECORD)], 0, FeatureNotes()
-    for window in windows(source):
-        most = records_at_once(_AT_ONCE, count, window.start + window.position)
-        records, position, problem = kernels.active().scan_tfrecord(window.data, window.position, most)
-        features.add(window.data, records["offset"], records["length"])
-        records["offset"] += window.start
+    for view in views(source):
+        most = records_at_once(_AT_ONCE, count, view.start + view.position)
+        records, position, problem = kernels.active().scan_tfrecord(view.data, view.position, most)
+        features.add(view.data, records["offset"], records["length"])
+        records["offset"] += view.start
         found.append(records)
         count += len(records)
-        window.move_to(position)
-        advance(window.start + position)
-        if problem == _WRONG_LENGTH_SUM or (problem == _CUT and not window.more()):
+        view.move_to(position)
+        advance(view.start + position)
+        if problem == _WRONG_LENGTH_SUM or (problem == _CUT and not view.more()):
             if up_to_damage:
                 break
-            raise _error(source, problem, count, window.start + position)
+            raise _error(source, problem, count, view.start + position)
     return {"records": np.concatenate(found), **features.tables()}
 
 
@@ -77,7 +77,7 @@ def _masked_sum(data: bytes) -> bytes:
     return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def _error(source: Source, problem: int, number: int, offset: int) -> CorruptDataError:
+def _error(source: ByteSource, problem: int, number: int, offset: int) -> CorruptDataError:
     where = f"{source.path}: record {number}, at byte {offset} of {source.identity.size},"
     if problem == _CUT:
         return CorruptDataError(f"{where} is cut short; get the file anew, or drop what comes before its end")
@@ -90,7 +90,7 @@ def _error(source: Source, problem: int, number: int, offset: int) -> CorruptDat
     return CorruptDataError(f"{where} has a length with a wrong CRC32C: {what}; get it anew")
 
 
-def _is_zlib(source: Source) -> bool:
+def _is_zlib(source: ByteSource) -> bool:
     """Return whether the content unpacks, since the first bytes alone may as well be a length."""
     unpacker = zlib.decompressobj()
     with suppress(zlib.error):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.workers.pickling.class_registry import passports
+from headrace.workers.pickling.class_registry import class_registry
 
 if TYPE_CHECKING:
     import pickle
@@ -67,7 +67,7 @@ def _make_pickler(cloudpickle: Any) -> Any:
                 return value.__reduce_ex__(PROTOCOL)  # raises; cloudpickle would send the text of the whole file
             reduced = super().reducer_override(value)
             if isinstance(value, type) and reduced is not NotImplemented and len(reduced) > 2:  # it has a state
-                self.classes[passports.issue(value)] = value
+                self.classes[class_registry.issue(value)] = value
             return reduced
 
     return ByValue

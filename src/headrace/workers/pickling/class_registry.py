@@ -9,10 +9,10 @@ from typing import Any
 
 from headrace.errors import WorkerError
 
-__all__ = ["Delivery", "passports"]
+__all__ = ["Delivery", "class_registry"]
 
 
-class Passports:
+class ClassRegistry:
     """The classes that a worker was sent as code, by tokens that both processes know.
 
     A worker that sends an instance back shows the token, and the receiver finds its own class.
@@ -45,11 +45,11 @@ class Passports:
         return self._classes.get(token)
 
 
-passports = Passports()
+class_registry = ClassRegistry()
 
 
 def _class_of(token: str, name: str) -> type:
-    cls = passports.find(token)
+    cls = class_registry.find(token)
     if cls is None:
         raise WorkerError(
             f"a worker sent a {name}, but the class that it was given is gone; was it defined again? make a new loader"
@@ -68,7 +68,7 @@ class Delivery:
 
 
 def _deliver(work: object, classes: dict[str, type], sources: dict[str, list[str]]) -> object:
-    passports.receive(classes)
+    class_registry.receive(classes)
     for name, lines in sources.items():
         linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
     return work

@@ -15,13 +15,13 @@ from headrace.workers.pickling.by_value import CACHING, DISPATCHING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Culprit", "Trial", "find_culprit", "parts_of"]
+__all__ = ["Diagnosis", "PickleTrial", "diagnose", "parts_of"]
 
 _DEEPEST = 100  # levels that are searched
 _PROTOCOL = 5
 
 
-class Culprit(NamedTuple):
+class Diagnosis(NamedTuple):
     """A part that cannot be pickled."""
 
     path: str
@@ -30,7 +30,7 @@ class Culprit(NamedTuple):
     error: Exception
 
 
-class Trial(Protocol):
+class PickleTrial(Protocol):
     """A way to pickle values, tried on parts of an object to find those that fail."""
 
     def parts_of(self, value: Any) -> list[tuple[str, Any]]:
@@ -40,7 +40,7 @@ class Trial(Protocol):
         """Return the error of pickling the values, without the objects above them, which they may refer to."""
 
 
-def find_culprit(value: Any, path: str, error: Exception, trial: Trial) -> Culprit:
+def diagnose(value: Any, path: str, error: Exception, trial: PickleTrial) -> Diagnosis:
     """Return the innermost part that cannot be pickled by itself.
 
     Args:
@@ -60,15 +60,17 @@ def find_culprit(value: Any, path: str, error: Exception, trial: Trial) -> Culpr
             holder = value
         label, value, error = found
         path += label
-    return Culprit(path, value, holder, error)
+    return Diagnosis(path, value, holder, error)
 
 
 def _is_too_deep(error: Exception) -> bool:
-    """Return whether it is the nesting that fails, of which no part is the culprit."""
+    """Return whether it is the nesting that fails, of which no part is to blame."""
     return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
 
 
-def _first_failing(parts: list[tuple[str, Any]], above: list[Any], trial: Trial) -> tuple[str, Any, Exception] | None:
+def _first_failing(
+    parts: list[tuple[str, Any]], above: list[Any], trial: PickleTrial
+) -> tuple[str, Any, Exception] | None:
     """Return the first part that fails, by halving: each part is pickled about twice, however many there are."""
     seen = set(map(id, above))
     parts = [part for part in parts if id(part[1]) not in seen]

@@ -26,9 +26,9 @@ import numpy as np
 from headrace.errors import NotPicklableError
 from headrace.workers.pickling.by_value import CACHING, RENAMED_MAIN, main_by_value, value_pickler
 from headrace.workers.pickling.class_registry import Delivery
-from headrace.workers.pickling.diagnosis import find_culprit
+from headrace.workers.pickling.diagnosis import diagnose
 from headrace.workers.pickling.picklers import ByReference, dump, keep_large
-from headrace.workers.pickling.refusals import FROM_A_WORKER, TO_A_WORKER, Trial, explain
+from headrace.workers.pickling.refusals import FROM_A_WORKER, TO_A_WORKER, MessageTrial, explain
 from headrace.workers.pickling.values import dump_error, load_error, reduce
 from headrace.workers.processes.channel import MOST_FILES
 from headrace.workers.processes.mapped_arrays import MappedFile, mapped_root, reduce_view
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
     from headrace.workers.pickling.picklers import Kind
 
-__all__ = ["Pickled", "dump_error", "dump_result", "dump_work", "load", "load_error"]
+__all__ = ["PickledMessage", "dump_error", "dump_result", "dump_work", "load", "load_error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pickled:
+class PickledMessage:
     """A pickle whose large memory lies apart.
 
     Args:
@@ -55,7 +55,7 @@ class Pickled:
         files: the shared files that it refers to, in order.
         modules: names of the modules that `load` imports, and maybe of others.
 
-    >>> Pickled(pickle.dumps([1]), []).buffers
+    >>> PickledMessage(pickle.dumps([1]), []).buffers
     []
     """
 
@@ -65,7 +65,7 @@ class Pickled:
     modules: frozenset[str] = frozenset()
 
 
-def dump_work(work: object, name: str = "work") -> Pickled:
+def dump_work(work: object, name: str = "work") -> PickledMessage:
     """Return a callable and all that it holds, for workers that start as clean interpreters.
 
     Args:
@@ -92,12 +92,12 @@ def dump_work(work: object, name: str = "work") -> Pickled:
             with nullcontext() if kind is ByReference else main_by_value():
                 pickler.dump(Delivery(work, pickler.classes, pickler.sources))
         except Exception as error:
-            trial = Trial(kind, lambda: _WorkReducer(kind))
-            raise NotPicklableError(explain(find_culprit(work, name, error, trial), TO_A_WORKER)) from error
-        return Pickled(file.getvalue(), buffers, reducer.shared, frozenset(reducer.modules))
+            trial = MessageTrial(kind, lambda: _WorkReducer(kind))
+            raise NotPicklableError(explain(diagnose(work, name, error, trial), TO_A_WORKER)) from error
+        return PickledMessage(file.getvalue(), buffers, reducer.shared, frozenset(reducer.modules))
 
 
-def dump_result(result: object, name: str = "batch") -> Pickled:
+def dump_result(result: object, name: str = "batch") -> PickledMessage:
     """Return a batch, for the process that asked for it.
 
     Args:
@@ -126,24 +126,24 @@ def dump_result(result: object, name: str = "batch") -> Pickled:
         raise _refusal(result, name, error, kind) from error
 
 
-def _dump_apart(result: object, kind: Kind) -> Pickled:
+def _dump_apart(result: object, kind: Kind) -> PickledMessage:
     buffers: list[pickle.PickleBuffer] = []
-    return Pickled(dump(result, kind, reduce, keep_large(buffers)), buffers)
+    return PickledMessage(dump(result, kind, reduce, keep_large(buffers)), buffers)
 
 
 def _refusal(result: object, name: str, error: Exception, kind: Kind) -> NotPicklableError:
-    culprit = find_culprit(result, name, error, Trial(kind, lambda: reduce))
-    return NotPicklableError(explain(culprit, FROM_A_WORKER))
+    diagnosis = diagnose(result, name, error, MessageTrial(kind, lambda: reduce))
+    return NotPicklableError(explain(diagnosis, FROM_A_WORKER))
 
 
 def load(payload: Buffer, buffers: Iterable[Buffer], files: Sequence[int] = ()) -> Any:
     """Return the object that was dumped. Its large arrays lie in the buffers.
 
     Args:
-        payload: of the `Pickled`.
-        buffers: memory of the same content as those of the `Pickled`, in the same order. Arrays are
+        payload: of the `PickledMessage`.
+        buffers: memory of the same content as those of the `PickledMessage`, in the same order. Arrays are
             read-only where it is.
-        files: descriptors of the same files as those of the `Pickled`, which become the result's own.
+        files: descriptors of the same files as those of the `PickledMessage`, which become the result's own.
 
     Raises:
         FileNotFoundError: a memory-mapped file of the work is gone.

@@ -6,7 +6,7 @@ import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.workers.pickling.by_value import CACHING, value_pickler
-from headrace.workers.pickling.diagnosis import Culprit, parts_of
+from headrace.workers.pickling.diagnosis import Diagnosis, parts_of
 from headrace.workers.pickling.picklers import ByReference, dump
 from headrace.workers.pickling.values import name_of
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headrace.workers.pickling.picklers import Kind, Reduce
 
-__all__ = ["FROM_A_WORKER", "TO_A_WORKER", "Trial", "explain"]
+__all__ = ["FROM_A_WORKER", "MessageTrial", "TO_A_WORKER", "explain"]  # noqa: RUF022 - in plain order
 
 
 class Journey(NamedTuple):
@@ -36,7 +36,7 @@ FROM_A_WORKER = Journey(
 )
 
 
-class Trial:
+class MessageTrial:
     """Pickling of single values as a message would be pickled, to find out which of them fail."""
 
     def __init__(self, kind: Kind, make_reduce: Callable[[], Reduce]) -> None:
@@ -61,9 +61,9 @@ class Trial:
 _stub = (list, ())
 
 
-def explain(culprit: Culprit, journey: Journey) -> str:
+def explain(diagnosis: Diagnosis, journey: Journey) -> str:
     """Return the text of the error: where the object is, why it cannot be pickled, and what helps."""
-    path, value, holder, error = culprit
+    path, value, holder, error = diagnosis
     if isinstance(value, type | types.FunctionType | CACHING) and value_pickler() is None:
         return (
             f"{path}: {value.__qualname__} is defined in __main__ (or locally), "

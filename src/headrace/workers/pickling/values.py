@@ -16,7 +16,7 @@ from headrace.errors import WorkerError, WorkerTraceback
 from headrace.errors.notes import add_note, notes_of, set_cause, text_of
 from headrace.workers.pickling.arrays import as_memmap, reduce_array
 from headrace.workers.pickling.by_value import PROTOCOL, value_pickler
-from headrace.workers.pickling.class_registry import passports
+from headrace.workers.pickling.class_registry import class_registry
 from headrace.workers.pickling.picklers import ByReference, dump
 
 __all__ = ["dump_error", "load_error", "name_of", "reduce"]
@@ -30,7 +30,7 @@ def reduce(value: Any) -> Any:
     if kind is types.FunctionType:
         return NotImplemented
     if isinstance(value, type):
-        return passports.show(value)
+        return class_registry.show(value)
     if isinstance(value, BaseException):
         return load_error, (dump_error(value),)
     if kind is np.memmap:

@@ -11,9 +11,9 @@ import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headrace.errors import WorkerError
-from headrace.workers.in_flight import Window
+from headrace.workers.in_flight import InFlight
 from headrace.workers.pickling.messages import load, load_error
-from headrace.workers.processes.supervisor import Crew
+from headrace.workers.processes.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 class ProcessPool(Generic[T, R]):
-    """Does tasks in processes, a window of them ahead of the consumer.
+    """Does tasks in processes, a bounded number of them ahead of the consumer.
 
     Args:
         make_work: called in each process with its number; what it returns does the tasks there.
@@ -67,13 +67,13 @@ class ProcessPool(Generic[T, R]):
         self._max_bytes = max_bytes
         self._in_order = in_order
         self._next = 0  # the number of the first task of the next run: no two runs have one in common
-        # For its share of the window, the batch it writes, and two more: it may be ahead of the others, and blocks
-        # take their time to come back. New blocks cost more than batches do, since the system clears each page.
+        # For its share of the tasks in flight, the batch it writes, and two more: it may be ahead of the others, and
+        # segments take their time to come back. New ones cost more than batches do, since the system clears each page.
         spare = -(-window // workers) + 3
-        self.crew = Crew(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
-        self._end = weakref.finalize(self, self.crew.end)
+        self.supervisor = Supervisor(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
+        self._end = weakref.finalize(self, self.supervisor.end)
         try:
-            self.crew.start()
+            self.supervisor.start()
         except BaseException:
             self._end()
             raise
@@ -81,23 +81,23 @@ class ProcessPool(Generic[T, R]):
     @property
     def closed(self) -> bool:
         """Whether it has no workers: they have ended, or belong to a process that this one was forked from."""
-        return self.crew.ended or not self.crew.is_home
+        return self.supervisor.ended or not self.supervisor.is_home
 
     def run(self, tasks: Iterator[T]) -> _ProcessResults[T, R]:
         """Begin to do the tasks."""
-        window: Window[T, Answer] = Window(
+        in_flight: InFlight[T, Answer] = InFlight(
             tasks, self._window, self._max_bytes, in_order=self._in_order, first=self._next
         )
-        return _ProcessResults(self, window)
+        return _ProcessResults(self, in_flight)
 
     def end_run(self, following: int) -> None:
         """Forget the tasks that no worker has begun; the next run's numbers begin at `following`."""
-        self._next = -(-following // self.crew.size) * self.crew.size
-        self.crew.give_up()
+        self._next = -(-following // self.supervisor.size) * self.supervisor.size
+        self.supervisor.give_up()
 
     def start_times(self) -> tuple[float, float]:
         """Return how many seconds passed until a worker could begin with the first task, and until now."""
-        return self.crew.start_times()
+        return self.supervisor.start_times()
 
     def close(self) -> None:
         """End the processes."""
@@ -107,10 +107,10 @@ class ProcessPool(Generic[T, R]):
 class _ProcessResults(Generic[T, R]):
     """The results of one run."""
 
-    def __init__(self, pool: ProcessPool[T, R], window: Window[T, Answer]) -> None:
+    def __init__(self, pool: ProcessPool[T, R], in_flight: InFlight[T, Answer]) -> None:
         self._pool = pool
-        self._crew = pool.crew
-        self._window = window
+        self._supervisor = pool.supervisor
+        self._in_flight = in_flight
         self.task: T | None = None
         self._submit()
 
@@ -119,19 +119,19 @@ class _ProcessResults(Generic[T, R]):
 
     def __next__(self) -> R:
         self.task = None
-        self._crew.check()
+        self._supervisor.check()
         try:
             number = self._wait()
             if number is None:
                 raise StopIteration
-            self.task, answer = self._window.hand_out(number)
+            self.task, answer = self._in_flight.hand_out(number)
             value, error = self._open(answer)
         except KeyboardInterrupt:
-            self._crew.interrupt()
+            self._supervisor.interrupt()
             raise
         finally:
-            if self._crew.ended:
-                self._window.clear()
+            if self._supervisor.ended:
+                self._in_flight.clear()
         if error is not None:
             try:
                 raise error
@@ -147,31 +147,31 @@ class _ProcessResults(Generic[T, R]):
             return None, answer
         if not answer.good:
             return None, load_error(answer.payload)
-        return load(answer.payload, answer.worker.blocks.views(answer.places)), None
+        return load(answer.payload, answer.worker.segments.views(answer.places)), None
 
     def close(self) -> None:
         """Give up the tasks that no worker has begun."""
-        for answer in self._window.clear():
-            answer.worker.blocks.forget(answer.places)
-        self._pool.end_run(self._window.following)
+        for answer in self._in_flight.clear():
+            answer.worker.segments.forget(answer.places)
+        self._pool.end_run(self._in_flight.following)
 
     def _wait(self) -> int | None:
         """Return the number of the task whose result comes next, once it is there; None if there are no more."""
         try:
             self._submit()
-            self._crew.receive(self._window, wait=False)
-            while len(self._window) and self._window.ready() is None:
-                self._crew.receive(self._window)
+            self._supervisor.receive(self._in_flight, wait=False)
+            while len(self._in_flight) and self._in_flight.ready() is None:
+                self._supervisor.receive(self._in_flight)
         except WorkerError:
             raise
         except BaseException:  # raised by a signal's handler, as Ctrl-C is: an answer that just came may be lost
-            self._crew.interrupt()
+            self._supervisor.interrupt()
             raise
-        return self._window.ready()
+        return self._in_flight.ready()
 
     def _submit(self) -> None:
-        for number, task in self._window.draw():
+        for number, task in self._in_flight.draw():
             try:
-                self._crew.submit(number, task)
+                self._supervisor.submit(number, task)
             except Exception as error:  # it cannot be pickled
-                self._window.finish(number, error, 0)
+                self._in_flight.finish(number, error, 0)

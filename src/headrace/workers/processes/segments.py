@@ -1,7 +1,7 @@
-"""Memory that processes share: files without a name, and the blocks of batches in them.
+"""Memory that processes share: files without a name, and the segments of batches in them.
 
-A worker leases blocks for the large arrays of a batch, writes them, and sends their places. The
-consumer maps a block once and hands out views of it; when the last view dies the block goes back to
+A worker leases segments for the large arrays of a batch, writes them, and sends their places. The
+consumer maps a segment once and hands out views of it; when the last view dies the segment goes back to
 the worker that made it. Nothing has a name, so nothing is left behind however a process ends, and
 the size of /dev/shm does not matter.
 """
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MappedBlocks", "Place", "SharedArena", "create_file", "place_once", "read_file", "write_file"]
+__all__ = ["MappedSegments", "SegmentRange", "SharedArena", "create_file", "place_once", "read_file", "write_file"]
 
 _PAGE = mmap.PAGESIZE
 _ALIGNMENT = 64  # cache lines, as the vector units and JAX like it
-# A free block serves arrays down to half its size.
+# A free segment serves arrays down to half its size.
 _SLACK = 2
 
 
@@ -50,10 +50,10 @@ def read_file(file: int) -> bytes:
     return b"".join(parts)
 
 
-class Place(NamedTuple):
+class SegmentRange(NamedTuple):
     """A range of bytes in a segment."""
 
-    block: int
+    segment: int
     offset: int
     nbytes: int
 
@@ -103,7 +103,7 @@ class _Forks:
 _forks = _Forks()
 
 
-class _Block:
+class _Segment:
     """A file in memory, mapped by the worker that made it."""
 
     __slots__ = ("address", "lease", "memory", "nbytes", "number", "travels")
@@ -118,133 +118,133 @@ class _Block:
 
 
 class SharedArena:
-    """Blocks for the large arrays of batches that go to another process. Used by one thread.
+    """Segments for the large arrays of batches that go to another process. Used by one thread.
 
     It stands where `headrace.batch.arena.Arena` stands in a process that keeps its batches.
     """
 
     leased_from = 1 << 16
-    leased = 0  # how many blocks are kept is the consumer's to say
+    leased = 0  # how many segments are kept is the consumer's to say
 
     def __init__(self) -> None:
-        self._blocks: dict[int, _Block] = {}
-        self._free: deque[_Block] = deque()
+        self._segments: dict[int, _Segment] = {}
+        self._free: deque[_Segment] = deque()
         self._unannounced: list[tuple[int, int, int]] = []
         self._made = 0
 
-    def keep_at_least(self, blocks: int) -> None:
-        """Do nothing: the consumer says which blocks are not needed any more."""
+    def keep_at_least(self, segments: int) -> None:
+        """Do nothing: the consumer says which segments are not needed any more."""
 
     def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
-        """Return an uninitialised array in a block of its own."""
-        block = self._take(nbytes)
+        """Return an uninitialised array in a segment of its own."""
+        segment = self._take(nbytes)
         # The weak reference is to the array that all views refer to, as in the other arena.
-        lease = np.frombuffer(block.memory, dtype, math.prod(shape))
-        block.lease = weakref.ref(lease, lambda _: self._end(block))
+        lease = np.frombuffer(segment.memory, dtype, math.prod(shape))
+        segment.lease = weakref.ref(lease, lambda _: self._end(segment))
         return lease.reshape(shape)
 
-    def place(self, buffers: list[pickle.PickleBuffer]) -> list[Place | bytearray]:
+    def place(self, buffers: list[pickle.PickleBuffer]) -> list[SegmentRange | bytearray]:
         """Return the range in a segment where each buffer lies, or a copy of it if it is small.
 
-        The list of buffers is emptied; blocks that they lie in are the consumer's from now on. What
+        The list of buffers is emptied; segments that they lie in are the consumer's from now on. What
         somebody in this process still refers to is copied, since it must not change under his hands.
         """
         raw = [buffer.raw() for buffer in buffers]
         places = [self._place(part) for part in raw]
-        owners = [self._blocks[place.block] if isinstance(place, Place) else None for place in places]
-        for block in owners:
-            if block is not None:
-                block.travels = True
+        owners = [self._segments[place.segment] if isinstance(place, SegmentRange) else None for place in places]
+        for segment in owners:
+            if segment is not None:
+                segment.travels = True
         for buffer, part in zip(buffers, raw, strict=True):
             part.release()
             buffer.release()
         buffers.clear()
         return [
-            place if block is None or block.lease is None else self._copied(block, place)
-            for block, place in zip(owners, places, strict=True)
+            place if segment is None or segment.lease is None else self._copied(segment, place)
+            for segment, place in zip(owners, places, strict=True)
         ]
 
     def announce(self) -> list[tuple[int, int, int]]:
-        """The number, size and descriptor of each block made since the last time; the descriptors are the caller's."""
+        """Return number, size and descriptor, which is the caller's, of each segment made since the last time."""
         announced, self._unannounced = self._unannounced, []
         return announced
 
     @property
-    def has_blocks(self) -> bool:
+    def has_segments(self) -> bool:
         """Whether there are segments, which the consumer may give back."""
-        return bool(self._blocks)
+        return bool(self._segments)
 
     def take_back(self, numbers: Iterable[int]) -> None:
-        """Use these blocks again."""
+        """Use these segments again."""
         for number in numbers:
-            self._release(self._blocks[number])
+            self._release(self._segments[number])
 
     def drop(self, numbers: Iterable[int]) -> None:
-        """Give these blocks up."""
+        """Give these segments up."""
         for number in numbers:
-            del self._blocks[number]
+            del self._segments[number]
 
-    def _take(self, nbytes: int) -> _Block:
-        for block in self._free:
-            if nbytes <= block.nbytes <= _SLACK * max(nbytes, _PAGE):
-                self._free.remove(block)
-                return block
-        return self._new_block(nbytes)
+    def _take(self, nbytes: int) -> _Segment:
+        for segment in self._free:
+            if nbytes <= segment.nbytes <= _SLACK * max(nbytes, _PAGE):
+                self._free.remove(segment)
+                return segment
+        return self._new_segment(nbytes)
 
-    def _new_block(self, nbytes: int) -> _Block:
+    def _new_segment(self, nbytes: int) -> _Segment:
         size = -(-nbytes // _PAGE) * _PAGE
         file = create_file(size)
         try:
-            block = _Block(self._made, size, mmap.mmap(file, size))
+            segment = _Segment(self._made, size, mmap.mmap(file, size))
         except BaseException:
             os.close(file)
             raise
         self._made += 1
-        self._blocks[block.number] = block
-        self._unannounced.append((block.number, size, file))
-        return block
+        self._segments[segment.number] = segment
+        self._unannounced.append((segment.number, size, file))
+        return segment
 
-    def _end(self, block: _Block) -> None:
-        """The last view in this process has died."""
-        block.lease = None
-        self._release_if_ended(block)
+    def _end(self, segment: _Segment) -> None:
+        """Take note that the last view in this process has died."""
+        segment.lease = None
+        self._release_if_ended(segment)
 
-    def _release(self, block: _Block) -> None:
-        block.travels = False
-        self._release_if_ended(block)
+    def _release(self, segment: _Segment) -> None:
+        segment.travels = False
+        self._release_if_ended(segment)
 
-    def _release_if_ended(self, block: _Block) -> None:
-        if not block.travels and block.lease is None and block.number in self._blocks:
-            self._free.append(block)
+    def _release_if_ended(self, segment: _Segment) -> None:
+        if not segment.travels and segment.lease is None and segment.number in self._segments:
+            self._free.append(segment)
 
-    def _place(self, raw: memoryview) -> Place | bytearray:
+    def _place(self, raw: memoryview) -> SegmentRange | bytearray:
         if raw.nbytes < self.leased_from:
             return bytearray(raw)
         address = np.frombuffer(raw, np.uint8).__array_interface__["data"][0]
-        for block in self._blocks.values():
-            if block.address <= address < block.address + block.nbytes:
-                return Place(block.number, address - block.address, raw.nbytes)
+        for segment in self._segments.values():
+            if segment.address <= address < segment.address + segment.nbytes:
+                return SegmentRange(segment.number, address - segment.address, raw.nbytes)
         return self._written(raw)
 
-    def _copied(self, block: _Block, place: Place | bytearray) -> Place:
-        assert isinstance(place, Place)  # noqa: S101 - it lies in the block
-        copy = self._written(memoryview(block.memory)[place.offset : place.offset + place.nbytes])
-        self._release(block)
+    def _copied(self, segment: _Segment, place: SegmentRange | bytearray) -> SegmentRange:
+        assert isinstance(place, SegmentRange)  # noqa: S101 - it lies in the segment
+        copy = self._written(memoryview(segment.memory)[place.offset : place.offset + place.nbytes])
+        self._release(segment)
         return copy
 
-    def _written(self, raw: memoryview) -> Place:
-        """Return the place of a copy of the bytes, in a block that travels."""
-        block = self._take(raw.nbytes)
-        block.travels = True
-        memoryview(block.memory)[: raw.nbytes] = raw
-        return Place(block.number, 0, raw.nbytes)
+    def _written(self, raw: memoryview) -> SegmentRange:
+        """Return the place of a copy of the bytes, in a segment that travels."""
+        segment = self._take(raw.nbytes)
+        segment.travels = True
+        memoryview(segment.memory)[: raw.nbytes] = raw
+        return SegmentRange(segment.number, 0, raw.nbytes)
 
 
-class MappedBlocks:
-    """The blocks of one worker as the consumer sees them.
+class MappedSegments:
+    """The segments of one worker as the consumer sees them.
 
     Args:
-        most_held: how many the consumer may hold; what is kept beyond is copied out of its block.
+        most_held: how many the consumer may hold; what is kept beyond is copied out of its segment.
     """
 
     def __init__(self, most_held: int) -> None:
@@ -252,31 +252,33 @@ class MappedBlocks:
         self._memory: dict[int, mmap.mmap] = {}
         self._leases: dict[int, weakref.ref[NDArray[np.uint8]]] = {}
         # Where views die, be it in another thread or in the middle of a garbage collection, the
-        # blocks are only noted: a deque's single calls are atomic.
+        # segments are only noted: a deque's single calls are atomic.
         self._ended: deque[int] = deque()
         self._inherited: deque[int] = deque()  # have ended here, but not in a fork of this process
         self._most_in_a_batch = 1
 
     def map(self, number: int, nbytes: int, file: int) -> None:
-        """Map a new block of the worker. The descriptor stays the caller's."""
+        """Map a new segment of the worker. The descriptor stays the caller's."""
         self._memory[number] = mmap.mmap(file, nbytes)
 
-    def views(self, places: Sequence[Place | bytearray]) -> list[Any]:
-        """Return the memory at the places, writable; a block is the consumer's until the last view of it dies."""
-        numbers = {place.block for place in places if isinstance(place, Place)}
+    def views(self, places: Sequence[SegmentRange | bytearray]) -> list[Any]:
+        """Return the memory at the places, writable; a segment is the consumer's until the last view of it dies."""
+        numbers = {place.segment for place in places if isinstance(place, SegmentRange)}
         self._most_in_a_batch = max(self._most_in_a_batch, len(numbers))
         leases = {number: self._lease(number) for number in numbers}
         views = [
-            leases[place.block][place.offset : place.offset + place.nbytes] if isinstance(place, Place) else place
+            leases[place.segment][place.offset : place.offset + place.nbytes]
+            if isinstance(place, SegmentRange)
+            else place
             for place in places
         ]
         if len(self._leases) > self._most_held:
             return [np.array(view) if isinstance(view, np.ndarray) else view for view in views]
         return views
 
-    def forget(self, places: Sequence[Place | bytearray]) -> None:
-        """Send the blocks at the places back unseen."""
-        self._ended.extend({place.block for place in places if isinstance(place, Place)})
+    def forget(self, places: Sequence[SegmentRange | bytearray]) -> None:
+        """Send the segments at the places back unseen."""
+        self._ended.extend({place.segment for place in places if isinstance(place, SegmentRange)})
 
     @property
     def some_ended(self) -> bool:
@@ -284,17 +286,17 @@ class MappedBlocks:
         return bool(self._ended or self._inherited)
 
     def take_ended(self, spare: int) -> tuple[list[int], list[int]]:
-        """Return the blocks that nobody refers to any more.
+        """Return the segments that nobody refers to any more.
 
         Args:
-            spare: for how many batches the worker needs blocks.
+            spare: for how many batches the worker needs segments.
 
         Returns:
             Those that go back to the worker; and those that are not used again, now given up here: they
             are not needed any more, or a fork of this process may still read them.
         """
         ended, inherited = _emptied(self._ended), _emptied(self._inherited)
-        theirs = len(self._memory) - len(self._leases) - len(ended) - len(inherited)  # blocks that the worker has
+        theirs = len(self._memory) - len(self._leases) - len(ended) - len(inherited)  # segments that the worker has
         room = max(0, spare * self._most_in_a_batch - theirs)
         back, superfluous = ended[:room], ended[room:] + inherited
         for number in superfluous:
@@ -302,7 +304,7 @@ class MappedBlocks:
         return back, superfluous
 
     def close(self) -> None:
-        """Give all blocks up. Those that are referred to stay until their last views die."""
+        """Give all segments up. Those that are referred to stay until their last views die."""
         self._memory.clear()
 
     def _lease(self, number: int) -> NDArray[np.uint8]:

@@ -134,7 +134,7 @@ class _Server:
         message, _ = self._tasks.receive()
         number = int.from_bytes(message[:NUMBER_BYTES], "little")
         self._report.begin(number)
-        if self._arena.has_blocks:
+        if self._arena.has_segments:
             self._take_blocks_back()
         try:
             task = pickle.loads(memoryview(message)[NUMBER_BYTES:])  # noqa: S301 - as above
@@ -153,8 +153,8 @@ class _Server:
             self._control.send(pickle.dumps((number, False, dump_error(error), [])))
 
     def _send(self, answer: bytes) -> None:
-        for block in self._arena.announce():
-            self._announce(*block)
+        for segment in self._arena.announce():
+            self._announce(*segment)
         self._control.send(answer)
 
     def _announce(self, number: int, nbytes: int, file: int) -> None:

@@ -59,7 +59,7 @@ class WorkerProcess(Protocol):
         """A descriptor that becomes readable when it ends; None where the system has none."""
 
     def poll(self) -> int | None:
-        """Its exit code, or minus the signal that killed it; None while it runs."""
+        """Return its exit code, or minus the signal that killed it; None while it runs."""
 
     def wait(self, timeout: float) -> int | None:
         """Return the same, waited for, in seconds."""

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from headrace.workers.base import MakeWork
-    from headrace.workers.in_flight import Window
+    from headrace.workers.in_flight import InFlight
     from headrace.workers.processes.worker import Answer
     from headrace.workers.shared_file import SharedFile
 
-__all__ = ["Crew"]
+__all__ = ["Supervisor"]
 
 # How long workers have to end when their connections do, in seconds; and when they are told to.
 _GRACE = 0.1
@@ -44,19 +44,19 @@ _PATIENCE = 2.0
 _LOOK = 0.2
 # A task that so many workers died of, or so many deaths with no result in between, are no accident.
 _MOST_DEATHS = 3
-# So many blocks the consumer may hold, and no more than this part of the descriptors that it may have, since
-# each takes one; batches that are kept beyond are copied out of their blocks.
+# So many segments the consumer may hold, and no more than this part of the descriptors that it may have, since
+# each takes one; batches that are kept beyond are copied out of their segments.
 _MOST_HELD = 256
 _PART_HELD = 4
 
 
-class Crew:
+class Supervisor:
     """The processes of a pool, seen from the consumer.
 
     Args:
         make_work: called in each process with its number; what it returns does the tasks there.
         size: how many processes.
-        spare: for how many batches each worker needs blocks.
+        spare: for how many batches each worker needs segments.
         timeout: how long to wait for an answer, in seconds; None waits for ever.
         context: a start method or context of `multiprocessing`; None starts clean interpreters.
         turns: give task i to worker i mod `size`.
@@ -164,11 +164,11 @@ class Crew:
                     while True:
                         theirs.receive(wait=False)
 
-    def receive(self, window: Window[Any, Answer], *, wait: bool = True) -> None:
+    def receive(self, in_flight: InFlight[Any, Answer], *, wait: bool = True) -> None:
         """Take in what workers have sent.
 
         Args:
-            window: where the answers belong.
+            in_flight: where the answers belong.
             wait: until there is something.
 
         Raises:
@@ -184,11 +184,11 @@ class Crew:
             events = self._poll.poll(self._patience(deadline) if wait else 0)
             self.check()  # another thread may have closed the pool
             for descriptor, _ in events:
-                self._hear(descriptor, window)
+                self._hear(descriptor, in_flight)
             if events or not wait:
                 return
             for worker in self._workers:
-                self._look_after(worker, window)
+                self._look_after(worker, in_flight)
             if deadline is not None and monotonic() >= deadline:
                 raise WorkerTimeoutError(self._timeout_text())
 
@@ -196,31 +196,31 @@ class Crew:
         """Return how long to wait for an event before looking around, in milliseconds."""
         return 1000 * (_LOOK if deadline is None else min(_LOOK, max(0.0, deadline - monotonic())))
 
-    def _hear(self, descriptor: int, window: Window[Any, Answer]) -> None:
+    def _hear(self, descriptor: int, in_flight: InFlight[Any, Answer]) -> None:
         """Take in one message of a worker, or its end."""
         worker = self._watched.get(descriptor)
         if worker is None:  # it has just been buried
             return
         if descriptor != worker.control.fileno():
-            self._look_after(worker, window)
+            self._look_after(worker, in_flight)
             return
         try:
-            self._take(worker, window)
+            self._take(worker, in_flight)
         except BlockingIOError:
             pass
         except EOFError:
-            self._bury(worker, window)
+            self._bury(worker, in_flight)
 
-    def _look_after(self, worker: Worker, window: Window[Any, Answer]) -> None:
+    def _look_after(self, worker: Worker, in_flight: InFlight[Any, Answer]) -> None:
         """See whether a worker has ended; if so, take in what it has sent before."""
         if worker.process.poll() is None:
             return
         with suppress(BlockingIOError, EOFError):
             while True:
-                self._take(worker, window)
-        self._bury(worker, window)
+                self._take(worker, in_flight)
+        self._bury(worker, in_flight)
 
-    def _take(self, worker: Worker, window: Window[Any, Answer]) -> None:
+    def _take(self, worker: Worker, in_flight: InFlight[Any, Answer]) -> None:
         """Take in what a worker has sent."""
         try:
             answer = worker.receive()
@@ -231,10 +231,10 @@ class Crew:
         if answer is None:
             return
         self._deaths.pop(None, None)
-        if answer.number in window:
-            window.finish(answer.number, answer, answer.nbytes)
+        if answer.number in in_flight:
+            in_flight.finish(answer.number, answer, answer.nbytes)
         else:  # of a run that has been given up, or done twice after a death
-            worker.blocks.forget(answer.places)
+            worker.segments.forget(answer.places)
 
     def _send_backlog(self) -> None:
         try:
@@ -247,19 +247,19 @@ class Crew:
 
     # ------------------------------------------------------------------ trouble
 
-    def _bury(self, worker: Worker, window: Window[Any, Answer]) -> None:
+    def _bury(self, worker: Worker, in_flight: InFlight[Any, Answer]) -> None:
         """Deal with the death of a worker."""
         code = worker.process.wait(_PATIENCE)
         if code is None:
             worker.process.kill()  # it has closed its end and yet does not end
             code = worker.process.wait(_PATIENCE)
         number = worker.report.task
-        task = dict(window.unfinished()).get(number) if number is not None else None
+        task = dict(in_flight.unfinished()).get(number) if number is not None else None
         cause = number if task is not None else None
         self._deaths[cause] = self._deaths.get(cause, 0) + 1
         text = worker.death_text(code, task)
         if self._restart and self._deaths[cause] < _MOST_DEATHS:
-            self._replace(worker, window)
+            self._replace(worker, in_flight)
             return
         if self._restart:
             text += f"; so did {_MOST_DEATHS} in a row, so it is not started again"
@@ -267,7 +267,7 @@ class Crew:
         self.end()
         raise self._ending()
 
-    def _replace(self, dead: Worker, window: Window[Any, Answer]) -> None:
+    def _replace(self, dead: Worker, in_flight: InFlight[Any, Answer]) -> None:
         """Start a new worker, and do what the dead one had in hand, or took without saying so."""
         self._unwatch(dead)
         self._start(dead.number)
@@ -275,7 +275,7 @@ class Crew:
             self._workers[dead.number].send_setup(*self._setup)
         self.give_up()
         in_hand = {other.report.task for other in self._workers}
-        for number, task in window.unfinished():
+        for number, task in in_flight.unfinished():
             if number not in in_hand:
                 self.submit(number, task)
         self._send_backlog()
@@ -315,7 +315,7 @@ class Crew:
         self._end_processes()
         for worker in self._workers:
             worker.close()
-            worker.blocks.close()
+            worker.segments.close()
         if self._setup is not None:
             os.close(self._setup[0])
             self._setup = None

@@ -74,8 +74,8 @@ class _Templates:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._present: _Template | None = None
-        self._former: list[_Template] = []  # some may have workers still
+        self._present: _TemplateHandle | None = None
+        self._former: list[_TemplateHandle] = []  # some may have workers still
         self._excluded: set[str] = set()  # modules that start threads
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
@@ -97,14 +97,14 @@ class _Templates:
                 self._retire()
         return start_clean(descriptors, os.getpid())
 
-    def _fitting(self) -> _Template:
+    def _fitting(self) -> _TemplateHandle:
         if self._present is not None:
             threaded = self._present.threaded_modules()
             if threaded or not self._present.fits():
                 self._excluded.update(threaded)
                 self._retire()
         if self._present is None:
-            self._present = _Template()
+            self._present = _TemplateHandle()
         return self._present
 
     def _retire(self) -> None:
@@ -125,7 +125,7 @@ class _Templates:
 _templates = _Templates()
 
 
-class _Template:
+class _TemplateHandle:
     """One template process, seen from the program."""
 
     def __init__(self) -> None:

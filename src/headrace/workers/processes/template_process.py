@@ -47,11 +47,11 @@ def run_template(connection: int, program: int) -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a program that ignores it would hide how workers end
     _write_nowhere(2)  # what it has kept open, others may wait for
-    template = _Template(Channel(socket.socket(fileno=connection)), program)
-    start = template.run()
-    if start is not None:
-        start.use_streams()
-        _exit_after(partial(serve_descriptors, start.descriptors, program))
+    template = _TemplateServer(Channel(socket.socket(fileno=connection)), program)
+    files = template.run()
+    if files is not None:
+        files.use_streams()
+        _exit_after(partial(serve_descriptors, files.descriptors, program))
 
 
 def _exit_after(serve: Callable[[], None]) -> NoReturn:
@@ -86,7 +86,7 @@ def _write_nowhere(stream: int) -> None:
     os.close(file)
 
 
-class _Start(NamedTuple):
+class _WorkerFiles(NamedTuple):
     """The open files of a worker."""
 
     control: int
@@ -133,7 +133,7 @@ class _Forked:
 _Child: TypeAlias = "_Forked | WorkerProcess"
 
 
-class _Template:
+class _TemplateServer:
     """The process itself.
 
     Args:
@@ -151,7 +151,7 @@ class _Template:
         self._poll.register(connection, select.POLLIN)
         self._poll.register(self._program_file, select.POLLIN)
 
-    def run(self) -> _Start | None:
+    def run(self) -> _WorkerFiles | None:
         """Start workers as long as the program may ask for some, and see to their end.
 
         Returns:
@@ -174,8 +174,8 @@ class _Template:
                     continue
                 if not files:
                     self._prepare(message)
-                elif self._start(_Start(*files)):
-                    return _Start(*files)
+                elif self._start(_WorkerFiles(*files)):
+                    return _WorkerFiles(*files)
         return None
 
     def _prepare(self, message: bytes) -> None:
@@ -200,27 +200,27 @@ class _Template:
                 self._connection.send(pickle.dumps(self._threaded))
         return bool(missing)
 
-    def _start(self, start: _Start) -> bool:
+    def _start(self, files: _WorkerFiles) -> bool:
         """Start a worker, and return whether this is it."""
-        status = Channel(socket.socket(fileno=start.status))
+        status = Channel(socket.socket(fileno=files.status))
         child: _Child | None = None
         try:
             if not _is_readable(status):  # else the program does not want it any more
-                os.fchdir(start.directory)
+                os.fchdir(files.directory)
                 if _has_threads():
                     from headrace.workers.processes.start import (
                         start_clean,  # what it imports is imported in no worker else
                     )
 
-                    child = start_clean(start.descriptors, self._program, (start.output, start.errors))
+                    child = start_clean(files.descriptors, self._program, (files.output, files.errors))
                 elif (pid := _fork()) == 0:
-                    self._leave(start, status)
+                    self._leave(files, status)
                     return True
                 else:
                     child = _Forked(pid)
         except OSError as error:
-            os.write(start.errors, f"headrace: a worker could not be started: {error}\n".encode())
-        for file in {*start} - {start.status}:
+            os.write(files.errors, f"headrace: a worker could not be started: {error}\n".encode())
+        for file in {*files} - {files.status}:
             os.close(file)
         if child is None or child.sentinel is None:
             status.close()
@@ -234,7 +234,7 @@ class _Template:
         with suppress(OSError):  # the program has gone
             status.send(str(child.pid).encode(), [sentinel])
 
-    def _leave(self, start: _Start, status: Channel) -> None:
+    def _leave(self, files: _WorkerFiles, status: Channel) -> None:
         """Close in a new worker what is the template's."""
         for sentinel, (_, other) in self._children.items():
             os.close(sentinel)
@@ -242,7 +242,7 @@ class _Template:
         status.close()
         self._connection.close()
         os.close(self._program_file)
-        os.close(start.directory)
+        os.close(files.directory)
 
     def _bury(self, sentinel: int) -> None:
         """Tell how a worker has ended."""

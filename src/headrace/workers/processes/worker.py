@@ -1,4 +1,4 @@
-"""One worker process as the consumer sees it: the talk with it, its blocks, and what became of it."""
+"""One worker process as the consumer sees it: the talk with it, its segments, and what became of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from headrace.errors import WorkerError
 from headrace.workers.processes.channel import Channel
 from headrace.workers.processes.report import Report
-from headrace.workers.processes.segments import MappedBlocks, Place
+from headrace.workers.processes.segments import MappedSegments, SegmentRange
 from headrace.workers.processes.serve import serve_context
 from headrace.workers.processes.start import CODE_UNKNOWN, Descriptor, WorkerProcess, start_in_context
 from headrace.workers.processes.template import start_from_template
@@ -34,28 +34,28 @@ class Answer(NamedTuple):
     number: int  # of the task
     good: bool
     payload: bytes
-    places: list[Place | bytearray]
+    places: list[SegmentRange | bytearray]
 
     @property
     def nbytes(self) -> int:
         """The memory that the result takes, in bytes."""
         return len(self.payload) + sum(
-            place.nbytes if isinstance(place, Place) else len(place) for place in self.places
+            place.nbytes if isinstance(place, SegmentRange) else len(place) for place in self.places
         )
 
 
 class Worker:
-    """One of the processes of a crew.
+    """One of the processes of a supervisor.
 
     Args:
         number: which of them.
-        most_held: how many of its blocks the consumer may hold.
+        most_held: how many of its segments the consumer may hold.
     """
 
     def __init__(self, number: int, most_held: int) -> None:
         self.number = number
-        self.blocks = MappedBlocks(most_held)
-        self._unsent: deque[bytes] = deque()  # messages about blocks; waiting to send one could be for ever
+        self.segments = MappedSegments(most_held)
+        self._unsent: deque[bytes] = deque()  # messages about segments; waiting to send one could be for ever
         self.control, self._theirs = Channel.pair()
         self.report = Report()  # last: what it holds is not given up by itself if something fails here
         self._process: WorkerProcess | None = None  # until it is started
@@ -68,7 +68,7 @@ class Worker:
     @property
     def process(self) -> WorkerProcess:
         """The process, once it has been started."""
-        assert self._process is not None  # noqa: S101 - a crew has only workers that have
+        assert self._process is not None  # noqa: S101 - a supervisor has only workers that have
         return self._process
 
     def start(
@@ -102,12 +102,12 @@ class Worker:
             self.control.send(pickle.dumps((self.number, sys.argv, places)), files)
 
     def receive(self) -> Answer | None:
-        """Return the next answer that has come; None if it was a block instead, which a later answer needs.
+        """Return the next answer that has come; None if it was a segment instead, which a later answer needs.
 
         Raises:
             BlockingIOError: nothing has come.
             EOFError: it has closed its end.
-            WorkerError: this process has too many files open to take a block in.
+            WorkerError: this process has too many files open to take a segment in.
         """
         try:
             message, files = self.control.receive(wait=False)
@@ -116,7 +116,7 @@ class Worker:
                 return Answer(self, *content)
             number, nbytes = content
             try:
-                self.blocks.map(number, nbytes, files[0])
+                self.segments.map(number, nbytes, files[0])
             finally:
                 os.close(files[0])
         except BlockingIOError:
@@ -129,13 +129,13 @@ class Worker:
         return None
 
     def give_blocks_back(self, spare: int) -> None:
-        """Send those of its blocks back that nobody refers to any more.
+        """Send those of its segments back that nobody refers to any more.
 
         Args:
-            spare: for how many batches it needs blocks.
+            spare: for how many batches it needs segments.
         """
-        if self.blocks.some_ended:
-            self._unsent.append(pickle.dumps(self.blocks.take_ended(spare)))
+        if self.segments.some_ended:
+            self._unsent.append(pickle.dumps(self.segments.take_ended(spare)))
         if self._unsent:
             with suppress(OSError):  # it is too busy to read, or has died
                 while self._unsent:

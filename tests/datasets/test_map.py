@@ -65,9 +65,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     make = fuse.make_rows
 
-    def counting(recipe: Any, source: Any, rows: NDArray[np.int64], out: Any) -> None:
+    def counting(program: Any, source: Any, rows: NDArray[np.int64], out: Any) -> None:
         found.append(len(rows))
-        make(recipe, source, rows, out)
+        make(program, source, rows, out)
 
     monkeypatch.setattr(fuse, "make_rows", counting)
     return found
@@ -96,9 +96,9 @@ def test_functions_of_a_field_are_one_pass_over_those_of_others(passes: list[int
     assert passes == [4]
     written = fuse.write_steps
 
-    def all_written(recipe: Any, steps: Any, layout: Any) -> int:
+    def all_written(program: Any, steps: Any, layout: Any) -> int:
         assert len(steps) == 3
-        return written(recipe, steps, layout)
+        return written(program, steps, layout)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fuse, "write_steps", all_written)

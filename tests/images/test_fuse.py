@@ -38,20 +38,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.images.layout import Axes
-    from headrace.images.program import Recipe
+    from headrace.images.program import Program
 
 LAYOUTS = {"HWC": (9, 12, 3), "CHW": (3, 9, 12), "HW": (9, 12)}
 
 
 class Invert(ImageTransform):
-    """A transform that no recipe knows."""
+    """A transform that no program knows."""
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         return 1 - images
 
 
 class Shouting(RandomCrop):
-    """Another transform under the name of one that a recipe knows."""
+    """Another transform under the name of one that a program knows."""
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         return super().transform(images, axes) * 2
@@ -67,13 +67,13 @@ def loaded(dataset: Dataset[Any]) -> list[Any]:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images have been made by recipes."""
+    """How many images have been made by programs."""
     counts: list[int] = []
     make = fuse.make_rows
 
-    def counting(recipe: Recipe, images: NDArray[Any], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def counting(program: Program, images: NDArray[Any], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         counts.append(len(rows))
-        make(recipe, images, rows, out)
+        make(program, images, rows, out)
 
     monkeypatch.setattr(fuse, "make_rows", counting)
     return counts
@@ -178,7 +178,7 @@ def test_images_that_are_no_bytes(dtype: Any, made: list[int]) -> None:
 
 
 def test_a_part_whose_edges_are_repeated(made: list[int]) -> None:
-    """A recipe repeats the edges of whole images only; here that is done after it."""
+    """A program repeats the edges of whole images only; here that is done after it."""
     chain = Compose([CenterCrop((6, 4)), RandomCrop(7, padding=2, padding_mode="edge"), FLIP])
     check_fused(TensorDataset(images_of(LAYOUTS["HWC"])).map(chain, field=0), made)
 
@@ -191,7 +191,7 @@ def test_edges_of_scaled_images_are_repeated_in_the_pass(monkeypatch: pytest.Mon
 
 
 def test_two_fills(made: list[int]) -> None:
-    """One recipe has one; the second padding is done after it."""
+    """One program has one; the second padding is done after it."""
     check_fused(
         TensorDataset(images_of(LAYOUTS["HWC"])).map(Compose([Pad(2), ToFloat(), Pad(1, fill=0.5)]), field=0), made
     )
@@ -241,8 +241,8 @@ class Growing(CenterCrop):
 
     extent = 3
 
-    def lower(self, recipe: Recipe) -> bool:
-        recipe.window(0, 0, (self.extent, self.extent))
+    def lower(self, program: Program) -> bool:
+        program.crop(0, 0, (self.extent, self.extent))
         return True
 
 

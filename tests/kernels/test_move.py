@@ -29,10 +29,10 @@ FILL = 255
 def moves_of(draw: st.DrawFn, height: int, width: int) -> list[Move]:
     """Some moves that fit images of that size: windows inside of them, and paddings around what is seen."""
     moves = [Move(Kind.WHOLE)]
-    for kind in draw(st.lists(st.sampled_from([Kind.WINDOW, Kind.PAD, Kind.CROP, Kind.MIRROR]), max_size=6)):
+    for kind in draw(st.lists(st.sampled_from([Kind.BOX, Kind.PAD, Kind.CROP, Kind.MIRROR]), max_size=6)):
         key, stream, block = draw(st.tuples(*[st.integers(0, 2**bits - 1) for bits in (64, 32, 32)]))
         high, wide = draw(st.integers(1, height)), draw(st.integers(1, width))
-        if kind == Kind.WINDOW:
+        if kind == Kind.BOX:
             top, left = draw(st.integers(0, height - high)), draw(st.integers(0, width - wide))
             moves.append(Move(kind, numbers=(top, left, high, wide)))
             height, width = high, wide
@@ -53,7 +53,7 @@ def moved(image: NDArray[np.uint8], index: int, moves: list[Move]) -> NDArray[np
     """The image itself, after all of the moves."""
     for kind, key, stream, block, numbers in moves:
         words = philox_one(key, index, stream, block)
-        if kind == Kind.WINDOW:
+        if kind == Kind.BOX:
             top, left, high, wide = numbers
             image = image[top : top + high, left : left + wide]
         elif kind == Kind.CROP:

@@ -14,7 +14,7 @@ from headrace import DataLoader, TensorDataset
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.rng.keys import draw, use_keys
 from headrace.transforms import RandomResizedCrop, Resize
-from headrace.transforms.chance import Window, more_words, random_windows
+from headrace.transforms.chance import CropBox, more_words, random_crop_boxes
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -231,7 +231,7 @@ def test_where_no_window_fits_the_central_one_is_taken(extent: tuple[int, int], 
 
 def test_windows_have_the_areas_shapes_and_places_they_should() -> None:
     words = np.random.default_rng(0).integers(0, 2**32, (20000, 4), np.uint32)
-    windows = random_windows(words, (400, 400), (0.1, 0.3), (0.5, 2.0))
+    windows = random_crop_boxes(words, (400, 400), (0.1, 0.3), (0.5, 2.0))
     tops, lefts, heights, widths = np.array([window for window in windows if window is not None], float).T
     areas, shapes = heights * widths / 400**2, np.log2(widths / heights)
     assert len(tops) == 20000
@@ -247,9 +247,9 @@ def test_windows_have_the_areas_shapes_and_places_they_should() -> None:
 
 def test_a_window_may_be_the_whole_or_must_be_smaller() -> None:
     words = np.random.default_rng(0).integers(0, 2**32, (5, 4), np.uint32)
-    assert random_windows(words, (6, 6), (1, 1), (1, 1)) == [Window(0, 0, 6, 6)] * 5
-    assert random_windows(words, (6, 6), (1, 1), (1, 1), smaller=True) == [None] * 5
-    assert random_windows(words[:0], (6, 6), (1, 1), (1, 1)) == []
+    assert random_crop_boxes(words, (6, 6), (1, 1), (1, 1)) == [CropBox(0, 0, 6, 6)] * 5
+    assert random_crop_boxes(words, (6, 6), (1, 1), (1, 1), smaller=True) == [None] * 5
+    assert random_crop_boxes(words[:0], (6, 6), (1, 1), (1, 1)) == []
 
 
 # ---------------------------------------------------------------- alone and in a batch

@@ -28,7 +28,7 @@ from headrace import (
     ToFloat,
 )
 from headrace.rng.keys import draw, sample_rng, use_keys
-from headrace.transforms.chance import random_windows
+from headrace.transforms.chance import random_crop_boxes
 
 torch = pytest.importorskip("torch")
 
@@ -174,7 +174,7 @@ def test_windows_scaled(v2: Any, antialias: bool, dtype: str) -> None:
     images = noise(COUNT, 3, 40, 60, dtype=dtype)
     scale, ratio, size = (0.08, 1.0), (3 / 4, 4 / 3), (17, 24)
     found = applied(RandomResizedCrop(size, scale, ratio, antialias=antialias, layout="CHW"), images)
-    windows = random_windows(drawn(), (40, 60), scale, ratio)
+    windows = random_crop_boxes(drawn(), (40, 60), scale, ratio)
     for image, row, window in zip(images, found, windows, strict=True):
         assert window is not None
         tensor = torch.from_numpy(image)
@@ -227,7 +227,7 @@ def test_grey(v2: Any, channels: int, dtype: str) -> None:
 def test_erasing(v2: Any, value: Any, dtype: str) -> None:
     images, scale, ratio = noise(COUNT, 3, 30, 20, dtype=dtype), (0.02, 0.33), (0.3, 3.3)
     found = applied(RandomErasing(1, scale, ratio, value, layout="CHW"), images)
-    windows = random_windows(drawn(), (30, 20), scale, (1 / 3.3, 1 / 0.3), smaller=True)
+    windows = random_crop_boxes(drawn(), (30, 20), scale, (1 / 3.3, 1 / 0.3), smaller=True)
     colour = torch.tensor(value, dtype=torch.from_numpy(images).dtype).reshape(-1, 1, 1)
     for image, row, window in zip(images, found, windows, strict=True):
         assert window is not None

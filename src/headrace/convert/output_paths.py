@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from headrace.formats.writer import OutputFormat
 
-__all__ = ["Places", "sync_folder"]
+__all__ = ["OutputPaths", "sync_folder"]
 
 _OF_LMDB = {"data.mdb", "lock.mdb"}
 _INDEX = ".headrace-index.npy"  # kept beside a file that was read
 
 
 @dataclass(frozen=True)
-class Places:
+class OutputPaths:
     """The names of a conversion's shards.
 
     Args:

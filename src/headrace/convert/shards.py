@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from headrace.convert.journal import Journal
-    from headrace.convert.output_paths import Places
+    from headrace.convert.output_paths import OutputPaths
     from headrace.formats.writer import Chunk, Writer
 
 __all__ = ["Shards"]
@@ -33,14 +33,14 @@ class Shards:
     """The shards of a conversion, of which one is open.
 
     Args:
-        places: where they are written.
+        output_paths: where they are written.
         journal: what is done already, and gets the marks.
         size: how many bytes the samples of a shard may take; None for any number.
         samples: how many samples a shard may hold; None for any number.
     """
 
-    def __init__(self, places: Places, journal: Journal, size: int | None, samples: int | None) -> None:
-        self._places = places
+    def __init__(self, output_paths: OutputPaths, journal: Journal, size: int | None, samples: int | None) -> None:
+        self._output_paths = output_paths
         self._journal = journal
         self._most_bytes = size
         self._most_samples = samples
@@ -121,14 +121,14 @@ class Shards:
         samples, size = self._marked
         if self._held - samples >= _SAMPLES_BETWEEN or self._bytes - size >= _BYTES_BETWEEN:
             return True
-        return self._places.format.marks_any_time and monotonic() - self._marked_at >= _SECONDS_BETWEEN
+        return self._output_paths.format.marks_any_time and monotonic() - self._marked_at >= _SECONDS_BETWEEN
 
     def _open(self) -> Writer:
         """Return a writer of a new shard, or of the one that a mark was set in."""
-        path, state = self._places.draft(self._shard), self._journal.mark.state
+        path, state = self._output_paths.draft(self._shard), self._journal.mark.state
         if state is None and path.exists():  # from before the stop, and of no use
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return self._places.format.open(path, state)
+        return self._output_paths.format.open(path, state)
 
     def _put_mark(self) -> None:
         state = self._writer.checkpoint() if self._writer else None
@@ -142,7 +142,7 @@ class Shards:
             self._writer = self._open()
         self._writer.finish()
         self.close()
-        sync_folder(self._places.work)
+        sync_folder(self._output_paths.work)
         self._shard, self._first, self._total = self._shard + 1, self.next, self.bytes
         self._held, self._bytes, self._marked = 0, 0, (0, 0)
         self._marked_at = monotonic()
@@ -157,7 +157,7 @@ class Shards:
         except HeadraceError:
             raise
         except OSError as error:
-            path, work = self._places.path, self._places.work
+            path, work = self._output_paths.path, self._output_paths.work
             kept = f"go on with resume=True, or remove {work}" if self._journal.mark != Mark() else "pack anew"
             failure = StorageError(
                 f"{path} cannot be written: {error.strerror or error}, after {done:,} samples. Nothing is at its name "

@@ -15,7 +15,7 @@ import numpy as np
 from headrace.convert.chunks import EncodedChunks
 from headrace.convert.fields import Fields
 from headrace.convert.journal import Journal, Mark, is_moving
-from headrace.convert.output_paths import Places
+from headrace.convert.output_paths import OutputPaths
 from headrace.convert.shards import Shards
 from headrace.convert.sizes import parse_size
 from headrace.convert.undecoded import field_names, undecoded
@@ -120,36 +120,36 @@ def write_dataset(
         raise ArgumentError(f"{path} is not on this machine; write to a local path, and upload what is there then")
     limits = parse_size("shard_size", shard_size), parse_size("shard_samples", shard_samples)
     path = Path(path).expanduser()
-    places = Places(path, find_format(_format_name(path, format)).output(), sharded=limits != (None, None))
-    places.check_free(overwrite=overwrite or (resume and is_moving(places.work)))  # before anything is read
-    chunks, identity = _describe(dataset, fields, places.format)
+    output_paths = OutputPaths(path, find_format(_format_name(path, format)).output(), sharded=limits != (None, None))
+    output_paths.check_free(overwrite=overwrite or (resume and is_moving(output_paths.work)))  # before anything is read
+    chunks, identity = _describe(dataset, fields, output_paths.format)
     identity |= {"shard_size": limits[0], "shard_samples": limits[1]}
-    with Journal(places.work, identity, resume=resume, overwrite=overwrite) as journal:
+    with Journal(output_paths.work, identity, resume=resume, overwrite=overwrite) as journal:
         try:
-            places.check_free(overwrite=overwrite or journal.mark.moving)
+            output_paths.check_free(overwrite=overwrite or journal.mark.moving)
             useful = useful_workers(workers, len(chunks))
             loader = DataLoader(chunks, None, seed=0, num_workers=useful, backend=backend)
-            with loader, closing(Shards(places, journal, *limits)) as shards:
+            with loader, closing(Shards(output_paths, journal, *limits)) as shards:
                 _write(loader, shards, len(dataset), progress)
                 count = shards.complete()
         except BaseException:
             if journal.mark == Mark():  # there is nothing to go on from
-                shutil.rmtree(places.work)
+                shutil.rmtree(output_paths.work)
             raise
-        _check_still_free(places, journal, overwrite=overwrite)
-        return Written(places.move_in(count), len(dataset), journal.mark.total)
+        _check_still_free(output_paths, journal, overwrite=overwrite)
+        return Written(output_paths.move_in(count), len(dataset), journal.mark.total)
 
 
-def _check_still_free(places: Places, journal: Journal, *, overwrite: bool) -> None:
+def _check_still_free(output_paths: OutputPaths, journal: Journal, *, overwrite: bool) -> None:
     """See that nothing came to the path since the conversion began, and note that the shards go there now."""
     if journal.mark.moving:
         return
     try:
-        places.check_free(overwrite=overwrite)
+        output_paths.check_free(overwrite=overwrite)
     except DestinationExistsError as error:
         error.add_note(
-            f"it was not there when the conversion began, which is whole in {places.work}: put it in place of what is "
-            "there with resume=True, overwrite=True, or move that away and go on with resume=True"
+            f"it was not there when the conversion began, which is whole in {output_paths.work}: put it in place of "
+            "what is there with resume=True, overwrite=True, or move that away and go on with resume=True"
         )
         raise
     journal.put(replace(journal.mark, moving=True))

@@ -30,7 +30,7 @@ class RecordDataset(Dataset[Any]):
 
     Args:
         decode: takes the bytes of a record and returns the sample; None for the bytes themselves.
-            One with the batch face of `headrace.transforms.Transform` is given lists of them.
+            One with the batch capability of `headrace.transforms.Transform` is given lists of them.
 
     Raises:
         ArgumentTypeError: decode cannot be called.

@@ -1,7 +1,7 @@
 """Chains of transforms on encoded images: from the bytes of files to rows of the batch in one pass.
 
-A chain that begins with Decode is written into a recipe as far as one can express it. Of a JPEG no more
-is decoded than the window that the recipe shows, at 1/2, 1/4 or 1/8 of its size where that still has
+A chain that begins with Decode is written into a program as far as one can express it. Of a JPEG no more
+is decoded than the part that the program shows, at 1/2, 1/4 or 1/8 of its size where that still has
 the pixels for the size that it is scaled to. A single sample goes the same way as a batch, so that its
 pixels are the same.
 """
@@ -24,7 +24,7 @@ from headrace.images.codecs.images import as_bytes, check_size
 from headrace.images.codecs.jpeg import decode_reduced, is_jpeg
 from headrace.images.fuse import flat_steps, make_rows, write_steps
 from headrace.images.layout import Axes, entry_layouts, layout_after, run_step, run_steps
-from headrace.images.program import Recipe, channels_last
+from headrace.images.program import Program, channels_last
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Scaling, Turn
 from headrace.rng.keys import each_sample, part, slot
@@ -65,7 +65,7 @@ def begins_encoded(functions: Sequence[Step]) -> bool:
 
 
 def become_one_size(functions: Sequence[Step]) -> bool:
-    """Return whether encoded images of any sizes come out of the functions in one size, by a recipe."""
+    """Return whether encoded images of any sizes come out of the functions in one size, by a program."""
     if not begins_encoded(functions):
         return False
     for _, function in list(flat_steps(functions))[1:]:
@@ -83,7 +83,7 @@ def _say_which(error: Exception, row: int) -> None:
 def make_batch(
     files: Sequence[Any], functions: Sequence[Step], annotate: Callable[[Exception, int], None] = _say_which
 ) -> Any:
-    """Return the batch that functions make of encoded images; None where a recipe does not give them one size.
+    """Return the batch that functions make of encoded images; None where a program does not give them one size.
 
     Args:
         files: the encoded images.
@@ -200,34 +200,34 @@ class _Work:
             jpegs.append(_Jpeg(row, header, turn, (width, height) if turn & Turn.TRANSPOSED else (height, width)))
         return jpegs
 
-    def _take(self, rows: NDArray[np.int64], extents: NDArray[np.int64], make: Callable[[Recipe, Any], None]) -> bool:
+    def _take(self, rows: NDArray[np.int64], extents: NDArray[np.int64], make: Callable[[Program, Any], None]) -> bool:
         """Make some of the rows; whether they are like those before them."""
-        recipe = Recipe(extents, self._channels, self._axes, repeats=False)
+        program = Program(extents, self._channels, self._axes, repeats=False)
         with part(rows, len(self._files)):
-            written = write_steps(recipe, self._steps, layout_after(self.decode, None))
-        if not recipe.uniform or not self._is_like_the_others(recipe, written):
+            written = write_steps(program, self._steps, layout_after(self.decode, None))
+        if not program.uniform or not self._is_like_the_others(program, written):
             return False
         adjacent = rows[-1] - rows[0] == len(rows) - 1
-        out = self.out[rows[0] : rows[-1] + 1] if adjacent else empty((len(rows), *recipe.shape), recipe.dtype)
-        make(recipe, out)
+        out = self.out[rows[0] : rows[-1] + 1] if adjacent else empty((len(rows), *program.shape), program.dtype)
+        make(program, out)
         if not adjacent:
             self.out[rows] = out
         return True
 
-    def _is_like_the_others(self, recipe: Recipe, written: int) -> bool:
+    def _is_like_the_others(self, program: Program, written: int) -> bool:
         if self.out is None:
             self.written = written
             self.layout = entry_layouts([self.decode, *(function for _, function in self._steps[:written])], None)[-1]
-            self.out = empty((len(self._files), *recipe.shape), recipe.dtype)
-        return (written, recipe.shape, recipe.dtype) == (self.written, self.out.shape[1:], self.out.dtype)
+            self.out = empty((len(self._files), *program.shape), program.dtype)
+        return (written, program.shape, program.dtype) == (self.written, self.out.shape[1:], self.out.dtype)
 
     def _take_other(self, row: int) -> bool:
         with self.noted(row):
             image = decode(self._files[row], self.mode, self.max_pixels)
         image = image.reshape(1, *image.shape[:2], self._channels)
 
-        def make(recipe: Recipe, out: NDArray[Any]) -> None:
-            make_rows(recipe, image, np.zeros(1, np.int64), out)
+        def make(program: Program, out: NDArray[Any]) -> None:
+            make_rows(program, image, np.zeros(1, np.int64), out)
 
         return self._take(np.array([row]), np.array([image.shape[1:3]]), make)
 
@@ -258,14 +258,14 @@ class _Jpegs:
         self._turns = np.array([jpeg.turn for jpeg in jpegs], np.int32)
         self._extents = np.array([jpeg.extent for jpeg in jpegs], np.int64).reshape(-1, 2)
 
-    def make(self, recipe: Recipe, out: NDArray[Any]) -> None:
-        """Write what the recipe makes of them into `out`."""
-        scaling = recipe.scaling or _as_it_is(self._extents)
+    def make(self, program: Program, out: NDArray[Any]) -> None:
+        """Write what the program makes of them into `out`."""
+        scaling = program.scaling or _as_it_is(self._extents)
         turns = self._turns ^ scaling.turns  # what mirrors an upright image only exchanges what mirrored it before
         denominators = _denominators(scaling)
         boxes = _reduced(scaling.boxes, self._extents, turns, denominators)
         files = [self._work.file(row) for row in self._rows]
-        pixels, last = recipe.pixels(), channels_last(out, recipe.axes)
+        pixels, last = program.pixels(), channels_last(out, program.axes)
         reduced = scaling._replace(turns=turns, boxes=boxes)
         failures = kernels.active().decode(files, self._headers, denominators, reduced, pixels, last, threads())
         for number, reason in failures:

@@ -1,6 +1,6 @@
-"""Chains of transforms on images that lie in an array: what a recipe can express is done in one pass.
+"""Chains of transforms on images that lie in an array: what a program can express is done in one pass.
 
-The rows of the batch are not gathered first. The transforms that a recipe cannot express run after it
+The rows of the batch are not gathered first. The transforms that a program cannot express run after it
 as they would have, with the same draws.
 """
 
@@ -16,7 +16,7 @@ from headrace.batch.arena import empty
 from headrace.batch.capabilities import capability
 from headrace.errors import ArgumentError
 from headrace.images.layout import entry_layouts, image_axes, is_own, run_steps
-from headrace.images.program import Recipe, channels_last
+from headrace.images.program import Program, channels_last
 from headrace.kernels.cores import threads
 from headrace.rng.keys import part, present_place, slot
 
@@ -51,32 +51,32 @@ def apply_to_rows(
         layout: where the channels of the images are, where that is known.
     """
     steps = list(flat_steps(functions))
-    recipe, written = writer.write(images, len(rows), steps, layout) if steps and len(rows) else (None, 0)
-    if recipe is None or not written:
+    program, written = writer.write(images, len(rows), steps, layout) if steps and len(rows) else (None, 0)
+    if program is None or not written:
         return None
-    out = empty((len(rows), *recipe.shape), recipe.dtype)
-    make_rows(recipe, channels_last(images, recipe.source_axes), rows, out)
+    out = empty((len(rows), *program.shape), program.dtype)
+    make_rows(program, channels_last(images, program.source_axes), rows, out)
     layout = entry_layouts([function for _, function in steps[:written]], layout)[-1]
     return run_steps(steps[written:], wrap(out), layout, batched=True)
 
 
-def make_rows(recipe: Recipe, images: NDArray[np.uint8], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-    """Write what a recipe makes of some of the images.
+def make_rows(program: Program, images: NDArray[np.uint8], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+    """Write what a program makes of some of the images.
 
     Args:
-        recipe: of as many images as there are rows.
+        program: of as many images as there are rows.
         images: shape (N, height, width, channels).
         rows: which of them, shape (n,), int64.
-        out: shape (n, *recipe.shape), of the recipe's dtype.
+        out: shape (n, *program.shape), of the program's dtype.
 
     Raises:
         OutOfRangeError: there is no such row.
     """
-    pixels, last, active = recipe.pixels(), channels_last(out, recipe.axes), kernels.active()
-    if recipe.scaling is None:
+    pixels, last, active = program.pixels(), channels_last(out, program.axes), kernels.active()
+    if program.scaling is None:
         active.cut(images, rows, pixels.places, pixels.table, pixels.fill, last, pixels.terms, pixels.lines, threads())
     else:
-        active.scale(images, rows, recipe.scaling, pixels, last, threads())
+        active.scale(images, rows, program.scaling, pixels, last, threads())
 
 
 def flat_steps(functions: Sequence[Step]) -> Iterator[Step]:
@@ -89,11 +89,11 @@ def flat_steps(functions: Sequence[Step]) -> Iterator[Step]:
             yield from flat_steps([((*path, number), each) for number, each in enumerate(inner())])
 
 
-def write_steps(recipe: Recipe, steps: Sequence[Step], layout: str | None) -> int:
-    """Let the functions write themselves into the recipe as far as it can express them.
+def write_steps(program: Program, steps: Sequence[Step], layout: str | None) -> int:
+    """Let the functions write themselves into the program as far as it can express them.
 
     Args:
-        recipe: of some images.
+        program: of some images.
         steps: the functions, each with the slots in which it draws.
         layout: where the channels of the images are, as far as the chain before knows.
 
@@ -102,13 +102,13 @@ def write_steps(recipe: Recipe, steps: Sequence[Step], layout: str | None) -> in
     """
     layouts = entry_layouts([function for _, function in steps], layout)
     for number, (path, function) in enumerate(steps):
-        if not _write(recipe, path, function, layouts[number]):
+        if not _write(program, path, function, layouts[number]):
             return number
     return len(steps)
 
 
 class ProgramWriter:
-    """Writes chains into recipes, and knows the last one: for the next batch of the same images it is the same again.
+    """Writes chains into programs, and knows the last one: for the next batch of the same images it is the same again.
 
     It pickles as one that knows nothing yet.
     """
@@ -121,32 +121,32 @@ class ProgramWriter:
 
     def write(
         self, images: NDArray[Any], count: int, steps: list[Step], layout: str | None
-    ) -> tuple[Recipe | None, int]:
-        """Return the recipe of so many of the images, None if there can be none, and how many steps it expresses."""
+    ) -> tuple[Program | None, int]:
+        """Return the program of so many of the images, None if there can be none, and how many steps it expresses."""
         found = present_place(count)
         if found is None:
             return _write_anew(images, count, steps, layout)
         place, draw = found
         last = self._last
         if last is None or layout != last.layout or not last.holds(place, images, steps):
-            recipe, number = _write_anew(images, count, steps, layout)
-            if recipe is None or not recipe.is_general or not all(is_own(function) for _, function in steps[:number]):
-                return recipe, number
+            program, number = _write_anew(images, count, steps, layout)
+            if program is None or not program.is_general or not all(is_own(function) for _, function in steps[:number]):
+                return program, number
             attributes = _attributes(steps[:number])
-            last = self._last = _CachedProgram(place, images.shape[1:], layout, steps, attributes, recipe, number)
-        height, width = last.recipe.source_size
-        return last.recipe.again(_extents(count, height, width), draw), last.number
+            last = self._last = _CachedProgram(place, images.shape[1:], layout, steps, attributes, program, number)
+        height, width = last.program.source_size
+        return last.program.again(_extents(count, height, width), draw), last.number
 
 
 class _CachedProgram(NamedTuple):
-    """A general recipe, and what it was made of."""
+    """A general program, and what it was made of."""
 
     place: tuple[int, int]
     shape: tuple[int, ...]
     layout: str | None
     steps: list[Step]
     attributes: list[Any]
-    recipe: Recipe
+    program: Program
     number: int
 
     def holds(self, place: tuple[int, int], images: NDArray[Any], steps: list[Step]) -> bool:
@@ -175,13 +175,13 @@ def _kept(value: Any) -> Any:
     return (value.dtype, value.tobytes()) if isinstance(value, np.ndarray) else object()
 
 
-def _write_anew(images: NDArray[Any], count: int, steps: list[Step], layout: str | None) -> tuple[Recipe | None, int]:
-    recipe = _begin(images, count, steps[0][1], layout)
-    return recipe, 0 if recipe is None else write_steps(recipe, steps, layout)
+def _write_anew(images: NDArray[Any], count: int, steps: list[Step], layout: str | None) -> tuple[Program | None, int]:
+    program = _begin(images, count, steps[0][1], layout)
+    return program, 0 if program is None else write_steps(program, steps, layout)
 
 
-def _begin(images: NDArray[Any], count: int, first: Any, layout: str | None) -> Recipe | None:
-    """Return an empty recipe, if the first function is one for these images."""
+def _begin(images: NDArray[Any], count: int, first: Any, layout: str | None) -> Program | None:
+    """Return an empty program, if the first function is one for these images."""
     if images.dtype != "uint8" or capability(first, "lower") is None:
         return None
     try:
@@ -189,7 +189,7 @@ def _begin(images: NDArray[Any], count: int, first: Any, layout: str | None) -> 
     except ArgumentError:  # the transform itself will say so
         return None
     _, height, width, channels = channels_last(images, axes).shape
-    return Recipe(_extents(count, height, width), channels, axes, repeats=True)
+    return Program(_extents(count, height, width), channels, axes, repeats=True)
 
 
 @lru_cache(16)
@@ -198,33 +198,33 @@ def _extents(count: int, height: int, width: int) -> NDArray[np.int64]:
     return np.tile(np.array([height, width], np.int64), (count, 1))
 
 
-def _write(recipe: Recipe, path: tuple[int, ...], function: Any, known: str | None) -> bool:
-    """Let a function write itself into the recipe; whether it has."""
+def _write(program: Program, path: tuple[int, ...], function: Any, known: str | None) -> bool:
+    """Let a function write itself into the program; whether it has."""
     lower = capability(function, "lower")
     if lower is None:
         return False
     with slot(*path):
-        if recipe.uniform or function.takes_any_sizes:
-            return _fits(recipe, function, known) and bool(lower(recipe))
-        return _write_by_size(recipe, function, known, lower)
+        if program.uniform or function.takes_any_sizes:
+            return _fits(program, function, known) and bool(lower(program))
+        return _write_by_size(program, function, known, lower)
 
 
-def _fits(recipe: Recipe, function: Any, known: str | None) -> bool:
-    """Return whether a transform sees the images as the recipe does, or in any case the same."""
+def _fits(program: Program, function: Any, known: str | None) -> bool:
+    """Return whether a transform sees the images as the program does, or in any case the same."""
     any_will_do = function.layout is None and not function.uses_layout
-    return any_will_do or recipe.fits(function.layout, known)
+    return any_will_do or program.fits(function.layout, known)
 
 
-def _write_by_size(recipe: Recipe, function: Any, known: str | None, lower: Callable[[Recipe], object]) -> bool:
+def _write_by_size(program: Program, function: Any, known: str | None, lower: Callable[[Program], object]) -> bool:
     """Return the same for images of several sizes, those of one size at a time."""
-    sizes, which = np.unique(recipe.sizes, axis=0, return_inverse=True)
+    sizes, which = np.unique(program.sizes, axis=0, return_inverse=True)
     parts = []
     for number in range(len(sizes)):
         rows = np.flatnonzero(which.reshape(-1) == number)
-        some = recipe.part(rows)
-        with part(rows, len(recipe)):
+        some = program.part(rows)
+        with part(rows, len(program)):
             if not (_fits(some, function, known) and lower(some)):
                 return False
         parts.append((rows, some))
-    recipe.take_in(parts)
+    program.take_in(parts)
     return True

@@ -125,8 +125,8 @@ def layout_after(function: Callable[[Any], Any], layout: str | None) -> str | No
     >>> layout_after(lambda image: image.transpose(2, 0, 1), "HWC") is None
     True
     """
-    face = capability(function, "layout_after")
-    found: str | None = None if face is None else face(layout)
+    method = capability(function, "layout_after")
+    found: str | None = None if method is None else method(layout)
     return found
 
 
@@ -171,9 +171,9 @@ def in_layout(function: Callable[[Any], Any], layout: str | None, *, batched: bo
         layout: where the channels are, where that is known.
         batched: whether the function returned takes batches; then the other one can do so, too.
     """
-    face = capability(function, "apply_in_layout")
-    if face is not None and layout is not None:
-        return partial(face, layout=layout, batched=batched)
+    method = capability(function, "apply_in_layout")
+    if method is not None and layout is not None:
+        return partial(method, layout=layout, batched=batched)
     call = batch_function(function) if batched else function
     assert call is not None  # noqa: S101 - as the caller says
     return call

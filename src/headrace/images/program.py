@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from headrace.images.values import Change
     from headrace.kernels.images import Interpolation
 
-__all__ = ["Recipe", "channels_last"]
+__all__ = ["Program", "channels_last"]
 
 _WORDS = 2.0**32
 
 
-class Recipe:
-    """A window of each image, perhaps mirrored, scaled, what is around it, and a table of what values become.
+class Program:
+    """A crop of each image, perhaps mirrored, scaled, what is around it, and a table of what values become.
 
     Transforms write themselves into it, one after the other, and one kernel then makes all images of a
     batch from where they lie. Since the table is made by the transforms themselves, every value comes
@@ -101,7 +101,7 @@ class Recipe:
         return (self.channels, height, width) if self.axes.channels == 1 else (height, width, self.channels)
 
     def fits(self, layout: str | None, known: str | None) -> bool:
-        """Return whether a transform sees the images as this recipe does.
+        """Return whether a transform sees the images as this program does.
 
         Args:
             layout: that of the transform, or None.
@@ -119,8 +119,8 @@ class Recipe:
         """Whether it says the same of all batches of images of this size: nothing but moves happens to them."""
         return self._places is None and self._scaling is None and self.uniform
 
-    def again(self, extents: NDArray[np.int64], draw: Draw) -> Recipe:
-        """Return a general recipe for another batch.
+    def again(self, extents: NDArray[np.int64], draw: Draw) -> Program:
+        """Return a general program for another batch.
 
         Args:
             extents: the same height and width as those of its own images, shape (n, 2), int64.
@@ -132,49 +132,49 @@ class Recipe:
         table[:, KEY] = signed(draw.key)
         return self._copy(_table=table, _extents=extents, _moved_from=extents, _draw=draw)
 
-    def _copy(self, **changed: Any) -> Recipe:
-        copy = object.__new__(Recipe)
+    def _copy(self, **changed: Any) -> Program:
+        copy = object.__new__(Program)
         copy.__dict__.update(self.__dict__, **changed)
         return copy
 
-    def part(self, rows: NDArray[np.int64]) -> Recipe:
-        """Return the recipe of some of the images, to be written to and taken in again."""
+    def part(self, rows: NDArray[np.int64]) -> Program:
+        """Return the program of some of the images, to be written to and taken in again."""
         scaling = None if self._scaling is None else self._scaling.part(rows)
         places, extents, size = self._settle()[rows], self._extents[rows], _common(self.sizes[rows])
         part = self._copy(_extents=extents, _places=places, _scaling=scaling, size=size)
         part._is_part, part._repeats = True, False  # noqa: SLF001 - of this class
         return part
 
-    def take_in(self, parts: list[tuple[NDArray[np.int64], Recipe]]) -> None:
+    def take_in(self, parts: list[tuple[NDArray[np.int64], Program]]) -> None:
         """Become what the parts, one for each of the images, have become."""
         order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-        recipes = [recipe for _, recipe in parts]
-        places = np.concatenate([recipe._settle() for recipe in recipes])[order]  # noqa: SLF001 - of this class
-        self.__dict__.update(vars(recipes[-1]), _is_part=self._is_part, _repeats=self._repeats)
+        programs = [program for _, program in parts]
+        places = np.concatenate([program._settle() for program in programs])[order]  # noqa: SLF001 - of this class
+        self.__dict__.update(vars(programs[-1]), _is_part=self._is_part, _repeats=self._repeats)
         self._places = places
-        self.size = _common(np.concatenate([recipe.sizes for recipe in recipes])[order])
-        self._extents = np.concatenate([recipe._extents for recipe in recipes])[order]  # noqa: SLF001 - of this class
-        scalings = [recipe.scaling for recipe in recipes if recipe.scaling is not None]
+        self.size = _common(np.concatenate([program.sizes for program in programs])[order])
+        self._extents = np.concatenate([program._extents for program in programs])[order]  # noqa: SLF001 - of this class
+        scalings = [program.scaling for program in programs if program.scaling is not None]
         if scalings:
             turns, boxes, sizes = (np.concatenate(several)[order] for several in list(zip(*scalings, strict=True))[:3])
             self._scaling = scalings[0]._replace(turns=turns, boxes=boxes, sizes=sizes)
 
     # ------------------------------------------------------------------ what transforms write
 
-    def window(self, top: int, left: int, size: tuple[int, int]) -> None:
+    def crop(self, top: int, left: int, size: tuple[int, int]) -> None:
         """Go on with a part of each image, which begins at the same place in all, and has this height and width."""
-        self._move(Kind.WINDOW, top, left, *size)
+        self._move(Kind.BOX, top, left, *size)
         self.size = size
         self._whole = False
 
-    def windows(self, windows: NDArray[np.int64]) -> None:
+    def crop_each(self, boxes: NDArray[np.int64]) -> None:
         """Go on with a part of each image: its top, left, height and width, shape (n, 4)."""
         places = self._settle()
-        places[:, :2] += places[:, 2:4] * windows[:, :2].astype(np.int32)
-        self.size = _common(windows[:, 2:])
+        places[:, :2] += places[:, 2:4] * boxes[:, :2].astype(np.int32)
+        self.size = _common(boxes[:, 2:])
         self._whole = False
 
-    def random_window(self, size: tuple[int, int]) -> None:
+    def random_crop(self, size: tuple[int, int]) -> None:
         """Go on with a part of each image, of this height and width, anywhere in it."""
         self._move(Kind.CROP, *size, draws=True)
         self.size = size

@@ -117,7 +117,7 @@ class Kernels(Protocol):
         lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
         threads: int = 1,
     ) -> None:
-        """Cut windows out of images, mirror them, and look each value up in a table."""
+        """Cut crop boxes out of images, mirror them, and look each value up in a table."""
 
     def scale(
         self,
@@ -128,7 +128,7 @@ class Kernels(Protocol):
         out: NDArray[Any],
         threads: int = 1,
     ) -> None:
-        """Scale a part of each image, then cut windows out of these as `cut` does."""
+        """Scale a part of each image, then cut crop boxes out of these as `cut` does."""
 
     @property
     def decodes(self) -> bool:

@@ -22,7 +22,7 @@ class Kind(IntEnum):
     """The kind of a move, which says what its four numbers are."""
 
     WHOLE = 0  # begin with all of the image
-    WINDOW = 1  # go on with a part: its top, left, height and width
+    BOX = 1  # go on with a part: its top, left, height and width
     PAD = 2  # add lines around it: above, before, and how many in height and width
     CROP = 3  # go on with a part of this height and width, anywhere in it
     MIRROR = 4  # along its height (0) or width (1), if a random word is below this number

@@ -106,7 +106,7 @@ class ImageTransform(Transform):
 
     Attributes:
         takes_any_sizes: whether the method `lower`, where there is one, looks at the size of each image
-            of the recipe (`sizes`), rather than at the one size of all (`size`).
+            of the program (`sizes`), rather than at the one size of all (`size`).
 
     Raises:
         ArgumentError: another layout; when called, no layout is known and the shape leaves doubts.
@@ -167,8 +167,8 @@ class ImageTransform(Transform):
         """
         images, adapter = _as_array(value)
         if not batched and images.ndim > (3 if self.layout is None else len(self.layout)):
-            face = capability(self, "apply_in_layout")
-            return self.apply_batch(value) if face is None else face(value, layout, batched=True)
+            method = capability(self, "apply_in_layout")
+            return self.apply_batch(value) if method is None else method(value, layout, batched=True)
         if not batched:
             images = images[np.newaxis]
         out = self.transform(images, self._axes(images.shape[1:], layout))

@@ -13,13 +13,13 @@ from headrace.errors import ArgumentError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Window", "check_probability", "check_range", "fractions", "happens", "more_words", "random_windows"]
+__all__ = ["CropBox", "check_probability", "check_range", "fractions", "happens", "more_words", "random_crop_boxes"]
 
 _WORDS = 2.0**32
 _ATTEMPTS = 10  # as in torchvision
 
 
-class Window(NamedTuple):
+class CropBox(NamedTuple):
     """A part of an image, in pixels."""
 
     top: int
@@ -68,43 +68,43 @@ def more_words(words: NDArray[np.uint32], number: int) -> NDArray[np.uint32]:
     return kernels.active().philox(0, seeds.view(np.int64), number)
 
 
-def random_windows(
+def random_crop_boxes(
     words: NDArray[np.uint32],
     extent: tuple[int, int] | NDArray[np.int64],
     scale: tuple[float, float],
     ratio: tuple[float, float],
     *,
     smaller: bool = False,
-) -> list[Window | None]:
-    """Return a window of random area, shape and place for each row of `words`; None where ten attempts failed.
+) -> list[CropBox | None]:
+    """Return a box of random area, shape and place for each row of `words`; None where ten attempts failed.
 
     Args:
         words: what was drawn, shape (n, 4).
-        extent: the height and width that the windows lie in: two integers, or two a row, shape (n, 2).
+        extent: the height and width that the boxes lie in: two integers, or two a row, shape (n, 2).
         scale: the least and the largest area, as parts of the whole.
         ratio: the least and the largest width over height; its logarithm is uniform.
-        smaller: whether a window must be less high and less wide than the whole.
+        smaller: whether a box must be less high and less wide than the whole.
     """
     extents: list[list[int]] = np.broadcast_to(np.asarray(extent), (len(words), 2)).tolist()
-    windows: list[Window | None] = [None] * len(words)
+    boxes: list[CropBox | None] = [None] * len(words)
     pending = list(range(len(words)))
     for attempt in range(_ATTEMPTS):
         if not pending:
             break
         for row, trial in zip(pending, more_words(words[pending], attempt).tolist(), strict=True):
-            windows[row] = _try_window(trial, extents[row], scale, ratio, less=smaller)
-        pending = [row for row in pending if windows[row] is None]
-    return windows
+            boxes[row] = _try_box(trial, extents[row], scale, ratio, less=smaller)
+        pending = [row for row in pending if boxes[row] is None]
+    return boxes
 
 
-def _try_window(
+def _try_box(
     words: list[int],
     extent: list[int],
     scale: tuple[float, float],
     ratio: tuple[float, float],
     *,
     less: bool,
-) -> Window | None:
+) -> CropBox | None:
     # Python's numbers, since NumPy's exp may round otherwise for one number than for many
     most_height, most_width = extent
     area = most_height * most_width * _between(words[0], *scale)
@@ -113,7 +113,7 @@ def _try_window(
     if not (0 < height <= most_height - less and 0 < width <= most_width - less):
         return None
     top, left = words[2] * (most_height - height + 1) >> 32, words[3] * (most_width - width + 1) >> 32
-    return Window(top, left, height, width)
+    return CropBox(top, left, height, width)
 
 
 def _between(word: int, low: float, high: float) -> float:

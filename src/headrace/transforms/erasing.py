@@ -10,7 +10,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.rng.keys import draw
 from headrace.transforms.base import RandomImageTransform, per_channel
-from headrace.transforms.chance import Window, check_probability, check_range, happens, more_words, random_windows
+from headrace.transforms.chance import CropBox, check_probability, check_range, happens, more_words, random_crop_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["RandomErasing"]
 
-_NOISE = 10  # the further words that no attempt at a window takes
+_NOISE = 10  # the further words that no attempt at a box takes
 
 
 class RandomErasing(RandomImageTransform):
-    """Erase a random window of the image with probability p.
+    """Erase a random rectangle of the image with probability p.
 
     Args:
         p: the probability, 0 ... 1.
-        scale: the least and the largest area of the window, as parts of the image.
-        ratio: the least and the largest height over width of the window.
+        scale: the least and the largest area of the rectangle, as parts of the image.
+        ratio: the least and the largest height over width of the rectangle.
         value: what is written there: one number, one a channel, or "random" for noise, which is
             normal in floating-point images and uniform in uint8 ones.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
@@ -41,7 +41,7 @@ class RandomErasing(RandomImageTransform):
             floating-point.
 
     Named as torchvision.transforms.v2.RandomErasing; Zhong et al., "Random Erasing Data
-    Augmentation", AAAI 2020. An image stays as it is where ten windows did not fit into it.
+    Augmentation", AAAI 2020. An image stays as it is where ten rectangles did not fit into it.
 
     >>> image = RandomErasing(p=1.0, scale=(0.25, 0.25), ratio=(1, 1))(np.ones((4, 4), np.float32))
     >>> int(image.sum())
@@ -66,19 +66,19 @@ class RandomErasing(RandomImageTransform):
         self.value = value
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """Return the images, each with a window erased or not; `images` itself if nothing is."""
+        """Return the images, each with a rectangle erased or not; `images` itself if nothing is."""
         words = draw(len(images))
         chosen = np.flatnonzero(happens(words[:, 0], self.p))
         extent = images.shape[axes.height], images.shape[axes.width]
         width_over_height = 1 / self.ratio[1], 1 / self.ratio[0]
-        windows = random_windows(words[chosen], extent, self.scale, width_over_height, smaller=True)
-        if not any(windows):
+        boxes = random_crop_boxes(words[chosen], extent, self.scale, width_over_height, smaller=True)
+        if not any(boxes):
             return images
         out = empty(images.shape, images.dtype)
         np.copyto(out, images)
-        for row, window in zip(chosen.tolist(), windows, strict=True):
-            if window is not None:
-                part = _part(out[row], axes, window)
+        for row, box in zip(chosen.tolist(), boxes, strict=True):
+            if box is not None:
+                part = _part(out[row], axes, box)
                 part[...] = self._fill(part, images, axes, words[row : row + 1])
         return out
 
@@ -95,7 +95,7 @@ class RandomErasing(RandomImageTransform):
         )
 
 
-def _part(image: NDArray[Any], axes: Axes, window: Window) -> NDArray[Any]:
-    rows, columns = window.slices
+def _part(image: NDArray[Any], axes: Axes, box: CropBox) -> NDArray[Any]:
+    rows, columns = box.slices
     part: NDArray[Any] = image[rows, columns] if axes.channels != 1 else image[:, rows, columns]
     return part

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.images.layout import Axes
-    from headrace.images.program import Recipe
+    from headrace.images.program import Program
 
 __all__ = ["CenterCrop", "Pad", "RandomCrop", "RandomHorizontalFlip", "RandomVerticalFlip"]
 
@@ -50,9 +50,9 @@ class _RandomFlip(RandomImageTransform):
             copy[...] = image[mirror] if flip else image
         return out
 
-    def lower(self, recipe: Recipe) -> bool:
-        """Write what the images become into a recipe; whether it can express that."""
-        recipe.random_mirror(self.p, along=self.axis(recipe.axes))
+    def lower(self, program: Program) -> bool:
+        """Write what the images become into a program; whether it can express that."""
+        program.random_mirror(self.p, along=self.axis(program.axes))
         return True
 
 
@@ -104,19 +104,19 @@ class RandomVerticalFlip(_RandomFlip):
 
 
 class RandomCrop(RandomImageTransform):
-    """Cut a window out of the image, padded first, at a random place.
+    """Cut a part out of the image, padded first, at a random place.
 
     Args:
-        size: (height, width) of the window in pixels, or one integer for both.
+        size: (height, width) of the crop in pixels, or one integer for both.
         padding: pixels added on each side first: one integer, (left-right, top-bottom), or (left,
             top, right, bottom), as in torchvision. None for none.
-        pad_if_needed: add as many on both sides as a smaller image lacks, so that every window fits.
+        pad_if_needed: add as many on both sides as a smaller image lacks, so that every crop fits.
         fill: the value of the new pixels in mode "constant": one number, or one a channel.
         padding_mode: "constant", "edge", "reflect" or "symmetric", as in numpy.pad.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
-        ArgumentError: a size, padding or mode is not allowed; when called, the window is larger than
+        ArgumentError: a size, padding or mode is not allowed; when called, the crop is larger than
             the padded image (also a ValueError), or fill does not fit the channels.
 
     Named as torchvision.transforms.RandomCrop; with the default padding it is the augmentation of
@@ -144,7 +144,7 @@ class RandomCrop(RandomImageTransform):
         self.padding_mode = _check_mode(padding_mode)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """Return the windows, one of each image."""
+        """Return the crops, one of each image."""
         extent = images.shape[axes.height], images.shape[axes.width]
         padding = self._padding(extent)
         offsets = self._offsets(len(images), extent, padding)
@@ -153,14 +153,14 @@ class RandomCrop(RandomImageTransform):
             return _cut(images, axes, self.size, offsets, _fill_of(self.fill, images, axes))
         return _cut_lines(images, axes, self.size, offsets, _padded_lines(extent, padding, self.padding_mode))
 
-    def lower(self, recipe: Recipe) -> bool:
-        """Write what the images become into a recipe; whether it can express that."""
-        extent = recipe.size
+    def lower(self, program: Program) -> bool:
+        """Write what the images become into a program; whether it can express that."""
+        extent = program.size
         padding = self._padding(extent)
-        if any(padding) and not recipe.pad(padding, self.fill, self.padding_mode):
+        if any(padding) and not program.pad(padding, self.fill, self.padding_mode):
             return False
         _check_fits(self.size, *_padded(extent, padding), "padded image")
-        recipe.random_window(self.size)
+        program.random_crop(self.size)
         return True
 
     def _padding(self, extent: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -175,7 +175,7 @@ class RandomCrop(RandomImageTransform):
     def _offsets(
         self, count: int, extent: tuple[int, int], padding: tuple[int, int, int, int]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Top and left of each window in the padded image."""
+        """Top and left of each crop in the padded image."""
         height, width = _padded(extent, padding)
         _check_fits(self.size, height, width, "padded image")
         # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
@@ -185,14 +185,14 @@ class RandomCrop(RandomImageTransform):
 
 
 class CenterCrop(ImageTransform):
-    """Cut the window in the middle of the image.
+    """Cut the part in the middle of the image.
 
     Args:
-        size: (height, width) of the window in pixels, or one integer for both.
+        size: (height, width) of the crop in pixels, or one integer for both.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
-        ArgumentError: a size is not allowed; when called, the window is larger than the image (also
+        ArgumentError: a size is not allowed; when called, the crop is larger than the image (also
             a ValueError).
 
     Named as torchvision.transforms.CenterCrop, which pads smaller images silently; put Pad before
@@ -207,21 +207,21 @@ class CenterCrop(ImageTransform):
         self.size = _check_size(size)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """Return the windows, as a view."""
+        """Return the crops, as a view."""
         top, left = self._offset(images.shape[axes.height], images.shape[axes.width])
         rows, columns = slice(top, top + self.size[0]), slice(left, left + self.size[1])
-        window: NDArray[Any] = images[_window(axes, rows, columns)]
-        return window
+        crop: NDArray[Any] = images[_crop_slices(axes, rows, columns)]
+        return crop
 
-    def lower(self, recipe: Recipe) -> bool:
-        """Write what the images become into a recipe; whether it can express that."""
-        recipe.window(*self._offset(*recipe.size), self.size)
+    def lower(self, program: Program) -> bool:
+        """Write what the images become into a program; whether it can express that."""
+        program.crop(*self._offset(*program.size), self.size)
         return True
 
     def _offset(self, height: int, width: int) -> tuple[int, int]:
-        """Top and left of the window."""
+        """Top and left of the crop."""
         _check_fits(self.size, height, width, "image")
-        # torchvision rounds half to even, so that its windows and these are the same
+        # torchvision rounds half to even, so that its crops and these are the same
         return round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
 
 
@@ -271,12 +271,12 @@ class Pad(ImageTransform):
         shape = tuple(size + sum(width) for size, width in zip(images.shape, widths, strict=True))
         out = empty(shape, images.dtype)
         out[...] = per_channel("fill", self.fill, images, axes)
-        out[_window(axes, rows, columns)] = images
+        out[_crop_slices(axes, rows, columns)] = images
         return out
 
-    def lower(self, recipe: Recipe) -> bool:
-        """Write what the images become into a recipe; whether it can express that."""
-        return not any(self.padding) or recipe.pad(self.padding, self.fill, self.padding_mode)
+    def lower(self, program: Program) -> bool:
+        """Write what the images become into a program; whether it can express that."""
+        return not any(self.padding) or program.pad(self.padding, self.fill, self.padding_mode)
 
 
 def _cut(
@@ -286,26 +286,26 @@ def _cut(
     offsets: tuple[NDArray[np.int32], NDArray[np.int32]],
     fill: NDArray[Any],
 ) -> NDArray[Any]:
-    """Return the window at each image's own offset; what lies outside the image is fill.
+    """Return the crop at each image's own offset; what lies outside the image is fill.
 
     Args:
         images: shape (n, ...).
         axes: which dimensions are height and width.
-        size: height and width of the windows.
-        offsets: the tops and the lefts of the n windows; negative ones lie before the image.
+        size: height and width of the crops.
+        offsets: the tops and the lefts of the n crops; negative ones lie before the image.
         fill: one number, or shaped to broadcast against an image.
     """
     height, width = images.shape[axes.height], images.shape[axes.width]
-    out = _empty_windows(images, axes, size)
+    out = _empty_crops(images, axes, size)
     whole = slice(0, size[0]), slice(0, size[1])
     tops, lefts = (numbers.tolist() for numbers in offsets)
     # A step through single images with Python's integers is the quickest for one image and for many.
-    for image, window, top, left in zip(images, out, tops, lefts, strict=True):
+    for image, crop, top, left in zip(images, out, tops, lefts, strict=True):
         rows, to_rows = _overlap(top, size[0], height)
         columns, to_columns = _overlap(left, size[1], width)
         if (to_rows, to_columns) != whole:
-            window[...] = fill
-        window[_window(axes, to_rows, to_columns)] = image[_window(axes, rows, columns)]
+            crop[...] = fill
+        crop[_crop_slices(axes, to_rows, to_columns)] = image[_crop_slices(axes, rows, columns)]
     return out
 
 
@@ -316,16 +316,16 @@ def _cut_lines(
     offsets: tuple[NDArray[np.int32], NDArray[np.int32]],
     lines: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> NDArray[Any]:
-    """Return the window at each image's own offset among the rows and columns that stand for those of the image."""
-    out = _empty_windows(images, axes, size)
+    """Return the crop at each image's own offset among the rows and columns that stand for those of the image."""
+    out = _empty_crops(images, axes, size)
     tops, lefts = (numbers.tolist() for numbers in offsets)
-    for image, window, top, left in zip(images, out, tops, lefts, strict=True):
+    for image, crop, top, left in zip(images, out, tops, lefts, strict=True):
         rows, columns = lines[0][top : top + size[0], np.newaxis], lines[1][left : left + size[1]]
-        window[...] = image[_window(axes, rows, columns)]
+        crop[...] = image[_crop_slices(axes, rows, columns)]
     return out
 
 
-def _empty_windows(images: NDArray[Any], axes: Axes, size: tuple[int, int]) -> NDArray[Any]:
+def _empty_crops(images: NDArray[Any], axes: Axes, size: tuple[int, int]) -> NDArray[Any]:
     shape = list(images.shape)
     shape[axes.height], shape[axes.width] = size
     return empty(tuple(shape), images.dtype)
@@ -354,7 +354,7 @@ def _overlap(start: int, extent: int, limit: int) -> tuple[slice, slice]:
     return (slice(first, last), slice(first - start, last - start)) if first < last else (slice(0, 0), slice(0, 0))
 
 
-def _window(axes: Axes, rows: Any, columns: Any) -> tuple[Any, ...]:
+def _crop_slices(axes: Axes, rows: Any, columns: Any) -> tuple[Any, ...]:
     """Return the index of rows and columns in one image, or in a batch of them."""
     return (..., rows, columns, slice(None)) if axes.channels == 3 else (..., rows, columns)
 

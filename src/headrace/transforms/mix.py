@@ -120,7 +120,7 @@ class MixUp(_Mixing):
 
 
 class CutMix(_Mixing):
-    """Replace a window of each image of a batch by that of the image before it, and mix their labels.
+    """Replace a rectangle of each image of a batch by that of the image before it, and mix their labels.
 
     Args:
         alpha: the part that an image keeps is drawn from Beta(alpha, alpha), one for the batch.
@@ -144,16 +144,16 @@ class CutMix(_Mixing):
         height, width = images.shape[axes.height], images.shape[axes.width]
         top, bottom = _around(int(rng.integers(height)), height, share)
         left, right = _around(int(rng.integers(width)), width, share)
-        window: list[slice] = [slice(None)] * images.ndim
-        window[axes.height], window[axes.width] = slice(top, bottom), slice(left, right)
+        box: list[slice] = [slice(None)] * images.ndim
+        box[axes.height], box[axes.width] = slice(top, bottom), slice(left, right)
         out = empty(images.shape, images.dtype)
         np.copyto(out, images)
-        out[tuple(window)] = np.roll(images[tuple(window)], 1, axis=0)
+        out[tuple(box)] = np.roll(images[tuple(box)], 1, axis=0)
         return out, 1 - (bottom - top) * (right - left) / (height * width)
 
 
 def _around(centre: int, extent: int, share: float) -> tuple[int, int]:
-    """Return the ends of a side of the window: centred, and cut off where the image ends."""
+    """Return the ends of a side of the rectangle: centred, and cut off where the image ends."""
     half = int(0.5 * math.sqrt(1 - share) * extent)
     return max(centre - half, 0), min(centre + half, extent)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from headrace.images.program import Recipe
+    from headrace.images.program import Program
 
 __all__ = ["Normalize", "ToCHW", "ToFloat"]
 
@@ -70,12 +70,12 @@ class Normalize(ImageTransform):
         np.divide(out, per_channel("std", self.std, images, axes), out=out)
         return out
 
-    def lower(self, recipe: Recipe) -> bool:
-        """Write what the images become into a recipe; whether it can express that."""
-        if not _is_float(recipe.dtype):
+    def lower(self, program: Program) -> bool:
+        """Write what the images become into a program; whether it can express that."""
+        if not _is_float(program.dtype):
             return False
         mean, std = _hashable(self.mean), _hashable(self.std)
-        return recipe.change(self.transform, (mean, std), mean, std)
+        return program.change(self.transform, (mean, std), mean, std)
 
 
 class ToFloat(ImageTransform):
@@ -122,10 +122,10 @@ class ToFloat(ImageTransform):
             np.copyto(out, images, casting="unsafe")
         return out
 
-    def lower(self, recipe: Recipe) -> bool:
-        """Write what the images become into a recipe; whether it can express that."""
-        largest = (_LARGEST_BYTE,) if recipe.dtype == np.uint8 else ()
-        return recipe.change(self.transform, (self.dtype,), *largest)
+    def lower(self, program: Program) -> bool:
+        """Write what the images become into a program; whether it can express that."""
+        largest = (_LARGEST_BYTE,) if program.dtype == np.uint8 else ()
+        return program.change(self.transform, (self.dtype,), *largest)
 
 
 class ToCHW(ImageTransform):
@@ -144,9 +144,9 @@ class ToCHW(ImageTransform):
             return images[:, np.newaxis]
         return images if axes.channels == 1 else np.moveaxis(images, axes.channels, 1)
 
-    def lower(self, recipe: Recipe) -> bool:
-        """Write what the images become into a recipe; whether it can express that."""
-        recipe.move_channels_first()
+    def lower(self, program: Program) -> bool:
+        """Write what the images become into a program; whether it can express that."""
+        program.move_channels_first()
         return True
 
     def layout_after(self, layout: str | None) -> str | None:  # noqa: ARG002 - it is always the same

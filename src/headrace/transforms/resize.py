@@ -16,7 +16,7 @@ from headrace.kernels.images import Interpolation, Pixels, Scaling
 from headrace.kernels.taps import Taps, taps
 from headrace.rng.keys import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform
-from headrace.transforms.chance import Window, check_range, random_windows
+from headrace.transforms.chance import CropBox, check_range, random_crop_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.images.layout import Axes
-    from headrace.images.program import Recipe
+    from headrace.images.program import Program
 
 __all__ = ["RandomResizedCrop", "Resize"]
 
@@ -94,20 +94,20 @@ class Resize(ImageTransform):
             return images
         out = _empty_of_size(images, axes, size)
         if images.dtype == np.uint8:
-            whole = [Window(0, 0, *extent)] * len(images)
+            whole = [CropBox(0, 0, *extent)] * len(images)
             _scale_bytes(channels_last(images, axes), channels_last(out, axes), whole, _resampling(self))
         else:
             _scale(_planes(images, axes), _planes(out, axes), _resampling(self))
         return out
 
-    def lower(self, recipe: Recipe) -> bool:
-        """Write what the images become into a recipe; whether it can express that."""
-        if not recipe.can_scale() or 0 in recipe.sizes:
+    def lower(self, program: Program) -> bool:
+        """Write what the images become into a program; whether it can express that."""
+        if not program.can_scale() or 0 in program.sizes:
             return False
         sizes: Any = self.size
         if isinstance(self.size, int):
-            sizes = [self._size_of((height, width)) for height, width in recipe.sizes.tolist()]
-        recipe.scale(sizes, *_resampling(self))
+            sizes = [self._size_of((height, width)) for height, width in program.sizes.tolist()]
+        program.scale(sizes, *_resampling(self))
         return True
 
     def _size_of(self, extent: tuple[int, int]) -> tuple[int, int]:
@@ -122,14 +122,14 @@ class Resize(ImageTransform):
 
 
 class RandomResizedCrop(RandomImageTransform):
-    """Cut a window of random area and shape out of the image and scale it to a size.
+    """Cut a crop of random area and shape out of the image and scale it to a size.
 
     Args:
         size: (height, width) of the result in pixels, or one integer for both.
-        scale: the least and the largest area of the window, as parts of the image.
-        ratio: the least and the largest width over height of the window; its logarithm is uniform.
+        scale: the least and the largest area of the crop, as parts of the image.
+        ratio: the least and the largest width over height of the crop; its logarithm is uniform.
         interpolation: "nearest", "bilinear" or "bicubic"; see Resize.
-        antialias: whether all pixels count where the window shrinks; see Resize.
+        antialias: whether all pixels count where the crop shrinks; see Resize.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
@@ -137,7 +137,7 @@ class RandomResizedCrop(RandomImageTransform):
         ArgumentTypeError: when called with what is neither uint8 nor floating-point.
 
     Named as torchvision.transforms.v2.RandomResizedCrop; Szegedy et al., "Going Deeper with
-    Convolutions", CVPR 2015. Where ten windows did not fit, the largest one in the middle is taken
+    Convolutions", CVPR 2015. Where ten crops did not fit, the largest one in the middle is taken
     that has an allowed shape.
 
     >>> RandomResizedCrop(24)(np.zeros((3, 40, 60), np.float32)).shape
@@ -165,43 +165,43 @@ class RandomResizedCrop(RandomImageTransform):
         self.antialias = bool(antialias)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """Return the scaled windows, one of each image."""
+        """Return the scaled crops, one of each image."""
         _check_images(images, "RandomResizedCrop")
         extent = images.shape[axes.height], images.shape[axes.width]
-        windows = self._windows(np.tile(extent, (len(images), 1)))
+        crops = self._crop_boxes(np.tile(extent, (len(images), 1)))
         out = _empty_of_size(images, axes, self.size)
         if images.dtype == np.uint8:
-            _scale_bytes(channels_last(images, axes), channels_last(out, axes), windows, _resampling(self))
+            _scale_bytes(channels_last(images, axes), channels_last(out, axes), crops, _resampling(self))
             return out
-        for row, window in enumerate(windows):
+        for row, crop in enumerate(crops):
             source, target = (_planes(batch[row : row + 1], axes) for batch in (images, out))
-            rows, columns = window.slices
+            rows, columns = crop.slices
             _scale(source[:, rows, columns], target, _resampling(self))
         return out
 
-    def lower(self, recipe: Recipe) -> bool:
-        """Write what the images become into a recipe; whether it can express that."""
-        if not recipe.can_scale() or 0 in recipe.sizes:
+    def lower(self, program: Program) -> bool:
+        """Write what the images become into a program; whether it can express that."""
+        if not program.can_scale() or 0 in program.sizes:
             return False
-        recipe.windows(np.array(self._windows(recipe.sizes), np.int64).reshape(-1, 4))
-        recipe.scale(self.size, *_resampling(self))
+        program.crop_each(np.array(self._crop_boxes(program.sizes), np.int64).reshape(-1, 4))
+        program.scale(self.size, *_resampling(self))
         return True
 
-    def _windows(self, extents: NDArray[np.int64]) -> list[Window]:
-        """Return the window of each image, whose height and width are given."""
-        windows = random_windows(draw(len(extents)), extents, self.scale, self.ratio)
-        pairs = zip(windows, extents.tolist(), strict=True)
-        return [window or _central((height, width), self.ratio) for window, (height, width) in pairs]
+    def _crop_boxes(self, extents: NDArray[np.int64]) -> list[CropBox]:
+        """Return the crop of each image, whose height and width are given."""
+        crops = random_crop_boxes(draw(len(extents)), extents, self.scale, self.ratio)
+        pairs = zip(crops, extents.tolist(), strict=True)
+        return [crop or _central((height, width), self.ratio) for crop, (height, width) in pairs]
 
 
-def _central(extent: tuple[int, int], ratio: tuple[float, float]) -> Window:
-    """Return the largest window in the middle whose width over height is allowed."""
+def _central(extent: tuple[int, int], ratio: tuple[float, float]) -> CropBox:
+    """Return the largest crop in the middle whose width over height is allowed."""
     height, width = extent
     if width / height < ratio[0]:
         height = min(height, max(1, round(width / ratio[0])))
     elif width / height > ratio[1]:
         width = min(width, max(1, round(height * ratio[1])))
-    return Window((extent[0] - height) // 2, (extent[1] - width) // 2, height, width)
+    return CropBox((extent[0] - height) // 2, (extent[1] - width) // 2, height, width)
 
 
 # ---------------------------------------------------------------- the work, on shape (n, height, width, channels)
@@ -211,10 +211,10 @@ def _resampling(transform: Resize | RandomResizedCrop) -> _Resampling:
     return _Resampling(Interpolation[transform.interpolation.upper()], transform.antialias)
 
 
-def _scale_bytes(source: NDArray[np.uint8], out: NDArray[np.uint8], windows: list[Window], how: _Resampling) -> None:
-    """Write a window of each image of bytes, scaled to the size of `out`, into it."""
+def _scale_bytes(source: NDArray[np.uint8], out: NDArray[np.uint8], crops: list[CropBox], how: _Resampling) -> None:
+    """Write a crop of each image of bytes, scaled to the size of `out`, into it."""
     count, height, width, channels = out.shape
-    boxes = np.array([(top, left, top + high, left + wide) for top, left, high, wide in windows], np.float64)
+    boxes = np.array([(top, left, top + high, left + wide) for top, left, high, wide in crops], np.float64)
     sizes = np.tile(np.array([height, width], np.int32), (count, 1))
     places = np.tile(np.array([0, 0, 1, 1, 0, height, 0, width], np.int32), (count, 1))
     values = np.tile(np.arange(256, dtype=np.uint8), (channels, 1))

@@ -88,7 +88,7 @@ class _JpegsStruct(Structure):
 
 
 class ImageKernels:
-    """Windows, scaling and JPEG; `headrace.kernels.reference` documents each function."""
+    """Crops, scaling and JPEG; `headrace.kernels.reference` documents each function."""
 
     decodes = True
 
@@ -128,7 +128,7 @@ class ImageKernels:
         lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
         threads: int = 1,
     ) -> None:
-        """Cut windows out of images, mirror them, and look each value up in a table."""
+        """Cut crop boxes out of images, mirror them, and look each value up in a table."""
         check_cut(source, indices, places, table, fill, out, lines)
         indices = np.ascontiguousarray(indices)
         images = _source(source, indices)
@@ -146,7 +146,7 @@ class ImageKernels:
         out: NDArray[Any],
         threads: int = 1,
     ) -> None:
-        """Scale a part of each image, then cut windows out of these as `cut` does."""
+        """Scale a part of each image, then cut crop boxes out of these as `cut` does."""
         check_scale(source, indices, scaling, pixels, out)
         indices = np.ascontiguousarray(indices)
         failures = np.zeros(len(indices), np.int32)

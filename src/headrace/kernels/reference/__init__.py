@@ -234,7 +234,7 @@ def cut(
     lines: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
     threads: int = 1,  # noqa: ARG001 - for kernels that have some
 ) -> None:
-    """Cut windows out of images, mirror them, and look each value up in a table.
+    """Cut crop boxes out of images, mirror them, and look each value up in a table.
 
     Output pixel (y, x) of image i shows source pixel (y0 + down * y, x0 + right * x) of image indices[i],
     where that lies in [top, bottom) x [left, end), else the fill.
@@ -286,7 +286,7 @@ def move(
         ArgumentError: A shape does not match.
 
     >>> from headrace.kernels.moves import Move
-    >>> moves = [Move(Kind.WHOLE), Move(Kind.WINDOW, numbers=(1, 2, 5, 4)), Move(Kind.MIRROR, numbers=(1, 2**32, 0, 0))]
+    >>> moves = [Move(Kind.WHOLE), Move(Kind.BOX, numbers=(1, 2, 5, 4)), Move(Kind.MIRROR, numbers=(1, 2**32, 0, 0))]
     >>> places = np.empty((1, 8), np.int32)
     >>> move(np.array([0]), np.array([[9, 9]]), np.array([each.row() for each in moves]), places)
     >>> places[0].tolist()
@@ -299,9 +299,9 @@ def move(
         if kind == Kind.WHOLE:
             places[...] = (0, 0, 1, 1, 0, 0, 0, 0)
             places[:, 5::2] = size
-        elif kind in (Kind.WINDOW, Kind.PAD):
-            places[:, :2] += places[:, 2:4] * (four[:2] if kind == Kind.WINDOW else -four[:2])
-            size[...] = four[2:] if kind == Kind.WINDOW else size + four[2:]
+        elif kind in (Kind.BOX, Kind.PAD):
+            places[:, :2] += places[:, 2:4] * (four[:2] if kind == Kind.BOX else -four[:2])
+            size[...] = four[2:] if kind == Kind.BOX else size + four[2:]
         elif kind == Kind.CROP:
             words = philox(key, indices, stream, block)[:, :2]
             places[:, :2] += places[:, 2:4] * (words * (size - four[:2] + 1) >> 32)

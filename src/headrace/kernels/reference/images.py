@@ -35,7 +35,7 @@ def scale(
     out: NDArray[Any],
     threads: int = 1,  # noqa: ARG001 - for kernels that have some
 ) -> None:
-    """Scale a part of each image, then cut windows out of these as `cut` does.
+    """Scale a part of each image, then cut crop boxes out of these as `cut` does.
 
     Image indices[i] is turned, and what lies in the box is scaled to the size, first along its width,
     then along its height; a pixel of which the box has a part counts as a whole one. Weights have 22
@@ -94,9 +94,9 @@ def show(
     seen_rows = np.flatnonzero((rows >= top) & (rows < bottom))
     seen_columns = np.flatnonzero((columns >= left) & (columns < end))
     shown = rows[seen_rows], columns[seen_columns]
-    window = image[np.ix_(*shown) if lines is None else np.ix_(lines[0][shown[0]], lines[1][shown[1]])]
+    crop = image[np.ix_(*shown) if lines is None else np.ix_(lines[0][shown[0]], lines[1][shown[1]])]
     out[...] = fill
-    out[np.ix_(seen_rows, seen_columns)] = table[np.arange(len(table)), window]
+    out[np.ix_(seen_rows, seen_columns)] = table[np.arange(len(table)), crop]
 
 
 def _turned(image: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:

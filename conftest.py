@@ -23,15 +23,34 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# `pytest -m quick`: files of every folder that take a moment together. Times are not guessed: `pytest --durations=0`
+# tells them. The rest starts processes, draws many examples or compares with other libraries.
+_QUICK = """
+    batch/test_rows batch/test_scatter batch/test_tree cache/test_unbatch cli/test_digits cli/test_main
+    convert/test_refusals
+    datasets/test_base datasets/test_map datasets/test_split formats/test_registry
+    formats/lmdb/test_dataset formats/npy/test_dataset formats/tar/test_dataset formats/tfrecord/test_dataset
+    frameworks/test_late fuzz/test_records golden/test_golden images/test_layout io/test_paths io/test_source
+    kernels/test_crc32c kernels/test_gather kernels/test_philox loader/test_checkpoint loader/test_config
+    loader/test_dataloader loader/test_function pipeline/test_hints pipeline/test_reading rng/test_keys
+    sampling/test_plan sampling/test_samplers test_architecture test_errors test_public testing/test_datasets
+    transforms/test_base transforms/test_erasing workers/test_in_flight
+    workers/pickling/test_by_value workers/processes/test_interrupts
+"""
+_QUICK_FILES = [Path(__file__).parent / "tests" / f"{name}.py" for name in _QUICK.split()]
+
+# What `--frameworks` looks for in a file: the frameworks and the libraries whose datasets and tables are read.
+_FRAMEWORKS = re.compile(r'torch|jax|importorskip\("(?:datasets|pandas|polars|webdataset)"')
+
 # The one file that knows a framework cannot be imported, nor its examples run, where that is missing.
 _MISSING = [name for name in ("torch", "jax") if find_spec(name) is None]
-collect_ignore = [f"src/headrace/adapters/{name}.py" for name in _MISSING]
+collect_ignore = [f"src/headrace/frameworks/{name}.py" for name in _MISSING]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a second run, in company of the frameworks, leave out what they cannot change."""
     parser.addoption(
-        "--frameworks", action="store_true", help="run only the files that name torch or jax: no other imports them"
+        "--frameworks", action="store_true", help="run only the files that name a framework: no other imports one"
     )
 
 
@@ -39,13 +58,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave out a file that names no framework, if asked to."""
     if not config.getoption("frameworks") or collection_path.suffix != ".py":
         return None
-    text = collection_path.read_text(encoding="utf-8")
-    return None if "torch" in text or "jax" in text else True
+    return None if _FRAMEWORKS.search(collection_path.read_text(encoding="utf-8")) else True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run tests that are named one by one in this process: workers would take longer to start than they to run."""
+    return 0 if config.args and all("::" in argument for argument in config.args) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse names with an address, which are others in each of the processes that share the tests."""
+    """Mark the quick files; refuse names with an address, which differ among the processes that share the tests."""
     for item in items:
+        if item.path in _QUICK_FILES:
+            item.add_marker("quick")
         if re.search(r"0x[0-9a-f]{8}", item.nodeid):
             raise pytest.UsageError(f"{item.nodeid} is called otherwise in every process; give its parameters ids")
 
@@ -59,6 +85,12 @@ def pytest_report_header() -> str:
 def _numpy_in_doctests(doctest_namespace: dict[str, Any]) -> None:
     """Examples say `np` without importing it, as NumPy's own do."""
     doctest_namespace["np"] = np
+
+
+@pytest.fixture
+def quick_files() -> list[Path]:
+    """Return the files of `pytest -m quick`."""
+    return _QUICK_FILES
 
 
 @pytest.fixture

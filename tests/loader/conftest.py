@@ -14,13 +14,17 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import pytest
+from tests.loader import failing
 
 import headrace
 from headrace.workers.processes.template import prepare_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+cloudpickle.register_pickle_by_value(failing)  # as the fixture `by_value` does for a test file
 
 _PATIENCE = 30.0  # for what takes a moment, on a machine with much else to do
 

@@ -42,7 +42,7 @@ def modules_to_preload(needed: Iterable[str]) -> list[str]:
             found.add(name)
         else:
             waiting.extend(_modules_in(module))
-    return sorted(found | _adapters_for(found))
+    return sorted(found | _frameworks_of(found))
 
 
 def _is_installed(module: ModuleType) -> bool:
@@ -54,10 +54,10 @@ def _is_installed(module: ModuleType) -> bool:
     return spec.origin.startswith(_STANDARD) or any(part in spec.origin for part in _INSTALLED)
 
 
-def _adapters_for(modules: set[str]) -> set[str]:
-    """Return the adapters of the frameworks among the modules: they are imported where a value is met."""
-    adapters = {f"{_HEADRACE}.adapters.{name.partition('.')[0]}" for name in modules}
-    return adapters & sys.modules.keys()
+def _frameworks_of(modules: set[str]) -> set[str]:
+    """Return our modules for the frameworks among the modules: they are imported where a value is met."""
+    ours = {f"{_HEADRACE}.frameworks.{name.partition('.')[0]}" for name in modules}
+    return ours & sys.modules.keys()
 
 
 def _modules_in(module: ModuleType) -> set[str]:

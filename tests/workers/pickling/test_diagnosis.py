@@ -36,8 +36,8 @@ def test_the_culprit_is_named_with_its_holder_and_a_remedy(tmp_path: Path) -> No
         with pytest.raises(TypeError) as caught:  # whose words are Python's
             pickle.dumps(file)
     assert text == (
-        f"work._reader._dataset.file cannot be sent to a worker process: it is a _io.TextIOWrapper held by a {Lines.__module__}"
-        f'.Lines ("{caught.value}"); open it in __getitem__ when it is first needed, '
+        f"work._reader._dataset.file cannot be sent to a worker process: it is a _io.TextIOWrapper held by a "
+        f'{Lines.__module__}.Lines ("{caught.value}"); open it in __getitem__ when it is first needed, '
         'leave it out in __getstate__, or use backend="thread"'
     )
     batch = {"meta": [Holder(lock=threading.Lock())]}

@@ -58,6 +58,7 @@ class CachedDataset(StoredDataset[Any]):
             cached; or the folder holds samples of another dataset.
         ArgumentError: limit is negative, or key is given without a folder.
 
+    >>> from headrace import Dataset
     >>> class Slow(Dataset):
     ...     def __len__(self):
     ...         return 4

@@ -30,7 +30,7 @@ from headrace.errors import HeadraceError, HeadraceWarning
 from headrace.loader.bad_samples import BadSample
 from headrace.loader.dataloader import DataLoader
 from headrace.loader.stats import LoaderStats
-from headrace.rng.keys import default_rng, sample_rng
+from headrace.rng.draws import default_rng, sample_rng
 from headrace.transforms import (
     CenterCrop,
     ColorJitter,

@@ -37,7 +37,8 @@ from headrace import (
 from headrace.errors import ArgumentError, ArgumentTypeError, CacheError, OutOfRangeError, RaggedSamplesError
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.hints import blocks, counters, reads_ahead, will_need
-from headrace.rng.keys import draw, use_keys
+from headrace.rng.context import use_keys
+from headrace.rng.draws import draw
 from headrace.testing import check_dataset, check_same
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from headrace import (
 )
 from headrace.errors import ArgumentError, ArgumentTypeError, MixedSamplesError, OutOfRangeError, RaggedSamplesError
 from headrace.pipeline.compile import compile_dataset
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 from headrace.testing import check_dataset, check_same
 
 if TYPE_CHECKING:

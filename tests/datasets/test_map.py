@@ -27,7 +27,7 @@ from headrace import (
 from headrace.images import fuse
 from headrace.pipeline import read_plan
 from headrace.pipeline.compile import compile_dataset
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 from headrace.testing import check_same
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from headrace import kernels
 from headrace.errors import DecodeError
 from headrace.kernels import active, native, reference
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 from headrace.transforms import (
     CenterCrop,
     Compose,

@@ -12,7 +12,7 @@ from headrace import kernels
 from headrace.errors import DecodeError
 from headrace.images.codecs.decode import decode
 from headrace.kernels import native, reference
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 from headrace.transforms import CenterCrop, Compose, Decode, RandomCrop, RandomResizedCrop, Resize
 
 if TYPE_CHECKING:

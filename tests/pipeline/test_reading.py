@@ -12,7 +12,7 @@ from headrace import ConcatDataset, DataLoader, Dataset, MapDataset, StackDatase
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.reading import check_dataset, check_indices
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 from headrace.testing import check_same
 
 ORDER = np.array([2, 0, 2])

@@ -12,7 +12,9 @@ from scipy import stats
 
 from headrace import default_rng, sample_rng
 from headrace.errors import ArgumentError
-from headrace.rng.keys import check_seed, draw, each_sample, epoch_key, part, slot, use_keys
+from headrace.rng.context import each_sample, part, slot, use_keys
+from headrace.rng.draws import draw
+from headrace.rng.keys import check_seed, epoch_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

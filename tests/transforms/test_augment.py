@@ -10,7 +10,7 @@ import pytest
 
 from headrace import DataLoader, TensorDataset, TrivialAugmentWide
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 from headrace.transforms import augment, operations
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from headrace import (
 )
 from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 from headrace.transforms import ColorJitter, RandomApply, RandomChoice, RandomErasing, RandomGrayscale
 
 IMAGES = np.random.default_rng(0).random((24, 3, 8, 8), np.float32)

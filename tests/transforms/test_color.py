@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from headrace import DataLoader, TensorDataset
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.rng.keys import draw, use_keys
+from headrace.rng.context import use_keys
+from headrace.rng.draws import draw
 from headrace.transforms import ColorJitter, Grayscale, RandomGrayscale
 
 FROM_HWC = {"CHW": (2, 0, 1), "HWC": (0, 1, 2)}

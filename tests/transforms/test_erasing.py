@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headrace import DataLoader, TensorDataset
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 from headrace.transforms import RandomErasing
 
 SHAPES = {"HW": (24, 20), "CHW": (3, 24, 20), "HWC": (24, 20, 3)}

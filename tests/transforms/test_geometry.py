@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from headrace import CenterCrop, Pad, RandomCrop, RandomHorizontalFlip, RandomVerticalFlip
 from headrace.errors import ArgumentError
 from headrace.images.layout import Axes, image_axes
-from headrace.rng.keys import draw, use_keys
+from headrace.rng.context import use_keys
+from headrace.rng.draws import draw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

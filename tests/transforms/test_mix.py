@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headrace import DataLoader, TensorDataset, default_collate
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 from headrace.transforms import CutMix, MixUp
 
 BOTH: list[Any] = [MixUp, CutMix]

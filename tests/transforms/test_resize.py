@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from headrace import DataLoader, TensorDataset
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.rng.keys import draw, use_keys
+from headrace.rng.context import use_keys
+from headrace.rng.draws import draw
 from headrace.transforms import RandomResizedCrop, Resize
 from headrace.transforms.chance import CropBox, more_words, random_crop_boxes
 

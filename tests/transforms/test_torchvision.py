@@ -27,7 +27,8 @@ from headrace import (
     Resize,
     ToFloat,
 )
-from headrace.rng.keys import draw, sample_rng, use_keys
+from headrace.rng.context import use_keys
+from headrace.rng.draws import draw, sample_rng
 from headrace.transforms.chance import random_crop_boxes
 
 torch = pytest.importorskip("torch")

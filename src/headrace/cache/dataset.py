@@ -21,7 +21,7 @@ from headrace.pipeline.compile import ReadPlan, compile_dataset
 from headrace.pipeline.hints import will_need
 from headrace.pipeline.nodes import Cached, Node, describe
 from headrace.pipeline.reading import check_index, check_indices
-from headrace.rng.keys import no_draws
+from headrace.rng.context import no_draws
 from headrace.workers.shared_file import SharedCounts, SharedFile
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from headrace.datasets.base import Dataset
 from headrace.loader.cursor import Epoch
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.reading import check_index
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -27,7 +27,7 @@ from headrace.images.layout import Axes, entry_layouts, layout_after, run_step, 
 from headrace.images.program import Program, channels_last
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Scaling, Turn
-from headrace.rng.keys import each_sample, part, slot
+from headrace.rng.context import each_sample, part, slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -18,7 +18,8 @@ from headrace.errors import ArgumentError
 from headrace.images.layout import entry_layouts, image_axes, is_own, run_steps
 from headrace.images.program import Program, channels_last
 from headrace.kernels.cores import threads
-from headrace.rng.keys import part, present_place, slot
+from headrace.rng.context import part, slot
+from headrace.rng.draws import present_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

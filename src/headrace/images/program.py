@@ -14,7 +14,7 @@ from headrace.images.layout import Axes, image_axes
 from headrace.images.values import cached, changed, filled, unchanged
 from headrace.kernels.images import Pixels, Scaling, Turn
 from headrace.kernels.moves import KEY, Kind, Move, signed
-from headrace.rng.keys import Draw, next_draw
+from headrace.rng.draws import Draw, next_draw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

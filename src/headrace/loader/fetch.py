@@ -13,7 +13,8 @@ from headrace.errors.notes import text_of
 from headrace.loader.bad_samples import Failure
 from headrace.loader.tasks import Loaded
 from headrace.pipeline.compile import compile_dataset
-from headrace.rng.keys import replacement, slot, use_keys
+from headrace.rng.context import slot, use_keys
+from headrace.rng.draws import replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

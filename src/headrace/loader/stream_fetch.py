@@ -14,7 +14,7 @@ from headrace.errors.notes import add_note, without_frames
 from headrace.loader.bad_samples import Failure
 from headrace.loader.fetch import collate
 from headrace.loader.tasks import Loaded, name_step, naming_step
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,7 +24,7 @@ from headrace.images.fuse import ProgramWriter, apply_to_rows
 from headrace.images.layout import in_layout
 from headrace.pipeline.hugging_face import collate_columns, gives_columns
 from headrace.pipeline.reading import check_indices, read_each, read_many
-from headrace.rng.keys import Chain, notice_unnamed, part, slot
+from headrace.rng.context import Chain, notice_unnamed, part, slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

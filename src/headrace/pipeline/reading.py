@@ -10,7 +10,7 @@ import numpy as np
 
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.errors.notes import add_note, without_frames
-from headrace.rng.keys import each_sample, notice_unnamed
+from headrace.rng.context import each_sample, notice_unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -25,7 +25,7 @@ from headrace.batch.tree import children
 from headrace.errors import ArgumentTypeError
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.reading import check_dataset as check_methods
-from headrace.rng.keys import use_keys
+from headrace.rng.context import use_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

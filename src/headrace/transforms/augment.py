@@ -9,7 +9,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.images.interpolation import check_interpolation
-from headrace.rng.keys import draw
+from headrace.rng.draws import draw
 from headrace.transforms.base import RandomImageTransform, per_channel
 from headrace.transforms.color import as_planes, change_brightness, change_contrast, change_saturation, colour_channels
 from headrace.transforms.operations import (

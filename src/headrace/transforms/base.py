@@ -27,7 +27,7 @@ class Transform(ABC):
     """A function of one sample that can also be applied to a whole batch, with the same result.
 
     Any function of a sample may stand in a chain; one that is a Transform lets the loader work on
-    whole batches. Randomness comes from `headrace.sample_rng()`, or from `headrace.rng.keys.draw`.
+    whole batches. Randomness comes from `headrace.sample_rng()`, or from `headrace.rng.draws.draw`.
 
     >>> class Double(Transform):
     ...     def __call__(self, sample):

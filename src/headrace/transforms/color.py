@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.rng.keys import draw
+from headrace.rng.draws import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform
 from headrace.transforms.chance import check_probability, fractions, happens
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.rng.keys import draw
+from headrace.rng.draws import draw
 from headrace.transforms.base import RandomImageTransform, per_channel
 from headrace.transforms.chance import CropBox, check_probability, check_range, happens, more_words, random_crop_boxes
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
-from headrace.rng.keys import draw
+from headrace.rng.draws import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform, per_channel
 from headrace.transforms.chance import check_probability
 

@@ -12,7 +12,7 @@ from headrace import frameworks
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.images.layout import LAYOUTS, image_axes
-from headrace.rng.keys import sample_rng
+from headrace.rng.draws import sample_rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

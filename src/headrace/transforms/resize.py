@@ -14,7 +14,7 @@ from headrace.images.program import channels_last
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Pixels, Scaling
 from headrace.kernels.taps import Taps, taps
-from headrace.rng.keys import draw
+from headrace.rng.draws import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform
 from headrace.transforms.chance import CropBox, check_range, random_crop_boxes
 

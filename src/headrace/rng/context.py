@@ -1,0 +1,307 @@
+"""Samples being loaded, and the place in the chain of transforms that has been reached: what draws belong to.
+
+The loader says with `use_keys` which samples it is loading. Datasets and transforms that hold others open
+a `slot` for each of them, so that what one of them draws never shifts what another one draws.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Self
+
+from headrace.errors import CacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Chain",
+    "NoDraws",
+    "SampleKeys",
+    "each_sample",
+    "loading",
+    "no_draws",
+    "notice_unnamed",
+    "part",
+    "slot",
+    "use_keys",
+    "whole_batch",
+]
+
+_WORD = 2**32 - 1
+
+
+class SampleKeys:
+    """The samples being loaded, and the place in the chain of transforms that has been reached."""
+
+    __slots__ = ("batch", "count", "key", "path", "position", "unnamed")
+
+    def __init__(self, key: int, indices: NDArray[np.int64]) -> None:
+        self.key = key
+        self.batch = indices
+        self.position: int | None = None  # of the one sample in the batch that draws belong to; None for all
+        self.path = 0
+        self.count = 0
+        self.unnamed = 0  # draws for one sample of the batch that did not say which
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """The samples that draws belong to."""
+        return self.batch if self.position is None else self.batch[self.position : self.position + 1]
+
+    def next_stream(self) -> int:
+        """Return the stream of the next random step at this place."""
+        stream = _mix(self.path, self.count)
+        self.count += 1
+        return stream
+
+    def next_unnamed(self) -> int:
+        """Return a number for a draw of one sample where only the whole batch is known.
+
+        So it is in a `collate_fn`, and under a `__getitems__` of another library, whose samples all
+        come to the same place. They draw differently, in the order in which they are read.
+        """
+        self.unnamed += 1
+        return self.unnamed
+
+
+class NoDraws(SampleKeys):
+    """Samples that must not be random."""
+
+    __slots__ = ()
+
+    def next_stream(self) -> int:
+        """Refuse to draw."""
+        raise CacheError(
+            f"{_who_draws()} draws random numbers for a sample that is being cached, so all epochs would get the same "
+            "ones; put .cache(...) before what is random: dataset.cache(...).map(augment)"
+        )
+
+
+def _who_draws() -> str:
+    """Return the function, or the class of the transform, that has called into this package."""
+    frame = sys._getframe()  # noqa: SLF001 - the only way to know
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").rpartition(".")[0] == __package__:
+        frame = frame.f_back
+    owner = frame.f_locals.get("self")
+    return frame.f_code.co_qualname if owner is None else type(owner).__qualname__
+
+
+loading: ContextVar[SampleKeys | None] = ContextVar("headrace_sample_keys", default=None)
+
+
+def _mix(path: int, number: int) -> int:
+    """Return a 32-bit hash of a path and the number of a branch (the finaliser of MurmurHash3)."""
+    word = (path * 0x9E3779B1 + number + 1) & _WORD
+    word = ((word ^ (word >> 16)) * 0x85EBCA6B) & _WORD
+    word = ((word ^ (word >> 13)) * 0xC2B2AE35) & _WORD
+    return word ^ (word >> 16)
+
+
+class use_keys:  # noqa: N801 - a context manager reads like a function
+    """While this is open, draws belong to these samples.
+
+    Args:
+        key: the key of the epoch, below 2**64.
+        indices: the samples' indices, shape (n,), int64.
+    """
+
+    __slots__ = ("_keys", "_token")
+
+    def __init__(self, key: int, indices: NDArray[np.int64]) -> None:
+        self._keys = SampleKeys(key, indices)
+
+    def __enter__(self) -> None:
+        self._token = loading.set(self._keys)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        loading.reset(self._token)
+
+
+class no_draws(use_keys):  # noqa: N801 - a context manager reads like a function
+    """While this is open, these samples are read, and a draw for one of them is an error.
+
+    Args:
+        indices: the samples' indices, shape (n,), int64.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, indices: NDArray[np.int64]) -> None:
+        self._keys = NoDraws(0, indices)
+
+
+class slot:  # noqa: N801 - a context manager reads like a function
+    """While this is open, draws belong to branch `number` of the present place.
+
+    Whoever holds several sources of draws (a chain of transforms, a dataset and the function mapped
+    over it) opens one slot for each. Several numbers are as several slots, each inside of the one
+    before it. Does nothing outside a loader.
+    """
+
+    __slots__ = ("_keys", "_numbers", "_saved")
+
+    def __init__(self, *numbers: int) -> None:
+        self._keys = loading.get()
+        self._numbers = numbers
+
+    def __enter__(self) -> None:
+        keys = self._keys
+        if keys is not None:
+            self._saved = keys.path, keys.count
+            for number in self._numbers:
+                keys.path = _mix(keys.path, number)
+            keys.count = 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None:
+            self._keys.path, self._keys.count = self._saved
+
+
+class Chain:
+    """Functions that run one after the other, each of which draws in slots of its own.
+
+    Args:
+        steps: of each function the slots, one in the other, and the function; one with no slots draws where the
+            chain stands.
+
+    >>> Chain([((1,), str.strip), ((2,), str.upper)])(" a ")
+    'A'
+    """
+
+    __slots__ = ("_functions", "_hashed", "_slots")
+
+    def __init__(self, steps: Iterable[tuple[tuple[int, ...], Callable[[Any], Any]]]) -> None:
+        steps = list(steps)
+        self._slots = [slots for slots, _ in steps]
+        self._functions = [function for _, function in steps]
+        self._hashed: tuple[int, list[int]] = (-1, [])  # the path where the chain stood last, and those of its steps
+
+    def __call__(self, value: Any) -> Any:
+        """Return what the functions make of a value."""
+        keys = loading.get()
+        if keys is None:
+            for function in self._functions:
+                value = function(value)
+            return value
+        start, count = keys.path, keys.count
+        hashed, paths = self._hashed
+        if hashed != start:
+            paths = [reduce(_mix, slots, start) for slots in self._slots]
+            self._hashed = start, paths
+        try:
+            for path, slots, function in zip(paths, self._slots, self._functions, strict=True):
+                if slots:
+                    keys.path, keys.count = path, 0
+                value = function(value)
+        finally:
+            keys.path, keys.count = start, count
+        return value
+
+
+class part:  # noqa: N801 - a context manager reads like a function
+    """While this is open, draws belong to the samples at these positions of the batch.
+
+    Every part starts at the same place, whatever the one before it drew. Does nothing where not
+    `count` samples are being loaded: then they are not the batch's.
+
+    Args:
+        positions: where the samples stand among those being loaded, shape (m,), int64.
+        count: how many samples are being loaded, as far as the caller knows.
+    """
+
+    __slots__ = ("_keys", "_positions", "_saved")
+
+    def __init__(self, positions: NDArray[np.int64], count: int) -> None:
+        self._keys = whole_batch(count)
+        self._positions = positions
+
+    def __enter__(self) -> None:
+        if self._keys is not None:
+            self._saved = self._keys.batch, self._keys.count
+            self._keys.batch = self._keys.batch[self._positions]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None:
+            self._keys.batch, self._keys.count = self._saved
+
+
+class each_sample:  # noqa: N801 - a context manager reads like a function
+    """Go through the samples being loaded, so that draws belong to one of them at a time.
+
+    The context is a function: called with a position it moves on to the sample there. Every sample
+    starts at the same place, whatever the one before it drew. Where not `count` samples are being
+    loaded, the draws stay with whoever they belonged to.
+
+    Args:
+        count: how many samples will be gone through.
+    """
+
+    __slots__ = ("_keys", "_path", "_start")
+
+    def __init__(self, count: int) -> None:
+        self._keys = whole_batch(count)
+
+    def __enter__(self) -> Callable[[int], None]:
+        if self._keys is None:
+            return _stay
+        self._path, self._start = self._keys.path, self._keys.count
+        return self._move_to
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None:
+            self._keys.position, self._keys.path, self._keys.count = None, self._path, self._start
+
+    def _move_to(self, position: int) -> None:
+        keys = self._keys
+        assert keys is not None  # noqa: S101 - __enter__ hands this method out only then
+        keys.position, keys.path, keys.count = position, self._path, self._start
+
+
+class notice_unnamed:  # noqa: N801 - a context manager reads like a function
+    """Notice draws for one sample of the batch being loaded that do not say for which.
+
+    After the exit, `noticed` tells whether there were any; if so they are as good as not made.
+    """
+
+    __slots__ = ("_before", "_keys", "noticed")
+
+    def __init__(self) -> None:
+        self._keys = loading.get()
+        self.noticed = False
+
+    def __enter__(self) -> Self:
+        if self._keys is not None:
+            self._before = self._keys.count, self._keys.unnamed
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None and self._keys.unnamed != self._before[1]:
+            self.noticed = True
+            self._keys.count, self._keys.unnamed = self._before
+
+
+def whole_batch(count: int) -> SampleKeys | None:
+    """Return the samples being loaded, if they are a batch of `count` and draws belong to all of them."""
+    keys = loading.get()
+    return keys if keys is not None and keys.position is None and len(keys.batch) == count else None
+
+
+def _stay(position: int) -> None:
+    """Move nowhere: no samples are being loaded."""

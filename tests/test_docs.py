@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,13 @@ def test_the_index_of_how_tos_has_all_of_them() -> None:
     for page in sorted((_ROOT / "docs" / "how-to").glob("*.md")):
         for heading in re.findall(r"^## (.+)$", prose(page), re.MULTILINE):
             assert f"- [{heading}](how-to/{page.name}#" in index
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
+def test_paths_and_modules_exist(page: Path) -> None:
+    text = prose(page)
+    paths = re.findall(r"`((?:src|tests|benchmarks|examples|docs|native|\.ci)/[\w./]*)`", text)
+    assert [path for path in paths if "NAME" not in path and not (_ROOT / path).exists()] == []
+    for name in re.findall(r"`(headrace\.[a-z_.]*[a-z_]+)\b", text):
+        if name != "headrace.codecs":  # the group of entry points
+            pkgutil.resolve_name(name)  # or it raises

@@ -59,7 +59,7 @@ def test_numpy() -> None:
 
 def test_images() -> None:
     text = run("train_images.py")
-    assert text.startswith("packed 600 photos of leaning, lying, standing into ")
+    assert text.startswith("wrote 600 photos of leaning, lying, standing: ")
     assert accuracies(text)[-1] > 0.95
     assert re.search(r"batch 3 of epoch 1 is float32 \(30, 16, 16, 3\), of classes \[[012](, [012]){29}\]\n$", text)
 

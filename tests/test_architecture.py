@@ -30,7 +30,7 @@ LAYERS = [
     ["workers"],
     ["images"],
     ["transforms"],
-    ["pipeline", "formats.parts"],
+    ["pipeline", "formats.shard_bounds"],
     ["formats.arrow.columns"],
     ["formats.arrow.memory"],
     ["datasets"],

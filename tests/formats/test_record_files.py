@@ -27,7 +27,7 @@ def paths(tmp_path: Path) -> list[str]:
 
 def read(files: RecordFiles, indices: list[int]) -> list[bytes]:
     numbers = np.array(indices)
-    located = files.parts.locate(numbers)
+    located = files.bounds.locate(numbers)
     return split(files.read(located, files.rows("records", located), numbers))
 
 
@@ -64,7 +64,7 @@ def test_advice_waits_for_the_disk(paths: list[str], monkeypatch: pytest.MonkeyP
     for _ in range(64):
         read(files, [3])
     assert not files.reads_ahead()
-    located = files.parts.locate(np.array([3, 170]))
+    located = files.bounds.locate(np.array([3, 170]))
     files.will_need(located, files.rows("records", located))
 
 
@@ -100,5 +100,5 @@ def test_files_far_away(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> No
     assert files.reads_ahead()
     for indices in ([0], [3], [4, 3], np.random.default_rng(0).permutation(180).tolist()):
         assert read(files, indices) == expected(indices)
-    located = files.parts.locate(np.array([3]))
+    located = files.bounds.locate(np.array([3]))
     files.will_need(located, files.rows("records", located))

@@ -234,7 +234,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _add_reading(command: argparse.ArgumentParser) -> None:
-    """The options of commands that read a whole dataset."""
+    """Add the options of commands that read a whole dataset."""
     workers = os.cpu_count() or 1
     command.add_argument("--workers", type=int, default=workers, metavar="N", help="default: one a core, %(default)s")
     command.add_argument("--test", action="store_true", help="of MNIST and CIFAR the part to test with")

@@ -96,7 +96,7 @@ def layers_of(dataset: Any) -> Iterator[Any]:
 
 
 def functions_of(dataset: Any) -> Iterator[Any]:
-    """The functions that are mapped over the dataset, or are a `transform` in it, those of a Compose one by one."""
+    """Return the functions mapped over the dataset, or its `transform`s, those of a Compose one by one."""
     for layer in layers_of(dataset):
         for name in ("fn", "transform"):
             if callable(getattr(layer, name, None)):

@@ -162,7 +162,7 @@ def _before(loader: DataLoader[Any], step: int, epoch: int, after: Images) -> Im
 
 
 def _pictures(images: Images, dataset: Any) -> list[Image.Image]:
-    """Images as they look, each about as large as the others."""
+    """Return images as they look, each about as large as the others."""
     arrays = [channels_last(_without_normalisation(image, dataset), None) for image in images]
     low, high = shown_range(arrays)
     return [_fitted(picture(array, low, high, 1)) for array in arrays]

@@ -178,7 +178,7 @@ def _batch_column(value: Any, name: str) -> Column:
 
 
 def _column(values: list[Any]) -> Column:
-    """Numbers of one type, and arrays of one shape, as one array."""
+    """Return numbers of one type, and arrays of one shape, as one array."""
     kind = type(values[0])
     if not all(type(value) is kind for value in values) or issubclass(kind, str | bytes):
         return values

@@ -16,7 +16,7 @@ __all__ = ["with_png"]
 
 
 def with_png(columns: Columns) -> Columns:
-    """The columns, a field "image" of pixels among them as PNG: uint8 of shape (h, w), (h, w, 3) or (h, w, 4)."""
+    """Return the columns, a field "image" of pixels as PNG: uint8 of shape (h, w), (h, w, 3) or (h, w, 4)."""
     images = columns.get("image")
     if images is None:
         return columns

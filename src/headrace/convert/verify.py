@@ -113,7 +113,7 @@ def verify(
 
 
 def _open(path: str, *, train: bool) -> tuple[list[Dataset[Any]], list[Bad], list[int]]:
-    """The files at a path, each a dataset; those that could not be opened; and which datasets are of such a file."""
+    """Open the files at a path as datasets; return also those that failed, and the datasets that are theirs."""
     form, found = format_at(path)
     datasets, bad, damaged = [], [], []
     for each in found if form in formats() else [path]:
@@ -213,7 +213,7 @@ def _size(sample: Any) -> int:
 
 
 def _where(dataset: Any, row: int) -> str:
-    """In which file a sample lies, and where."""
+    """Return the file that a sample lies in, and its place there."""
     while isinstance(dataset, MapDataset):
         dataset = dataset.dataset
     if isinstance(dataset, ImageDataset):

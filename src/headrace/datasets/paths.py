@@ -93,7 +93,7 @@ def _absolute(path: Any) -> str:
 
 
 def check_endings(extensions: str | Sequence[str]) -> tuple[str, ...]:
-    """Endings of names, in small letters.
+    """Check the endings of names, and return them in small letters.
 
     Raises:
         ArgumentError: there are none, or one of them is empty.

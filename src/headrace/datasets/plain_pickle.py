@@ -128,7 +128,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> PickledArray:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Bytes, as Python 3 writes them for Python 2."""
+    """Return bytes from the text that Python 3 writes of them for Python 2."""
     if encoding not in ("latin1", b"latin1"):
         raise pickle.UnpicklingError("an encoding other than latin1")
     return text.encode("latin1")

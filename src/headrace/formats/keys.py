@@ -19,7 +19,7 @@ __all__ = ["concatenate", "find_keys", "pack_keys"]
 
 
 def pack_keys(keys: Iterable[bytes | str]) -> Packed:
-    """Keys end to end; read once.
+    """Pack keys end to end; they are read once.
 
     Args:
         keys: bytes, or strings, of which the UTF-8 is taken.
@@ -74,7 +74,7 @@ def find_keys(keys: Packed, among: Packed) -> NDArray[np.int64]:
 
 
 def _words(keys: Packed, longest: int) -> NDArray[np.uint64]:
-    """Keys as numbers, a row for each: of one length, filled with zeros, after how long each was."""
+    """Return keys as numbers, a row for each: of one length, filled with zeros, after how long each was."""
     lengths = np.diff(keys.bounds)
     count = len(lengths)
     width = 4 + longest + -(4 + longest) % 8

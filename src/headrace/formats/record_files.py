@@ -11,7 +11,7 @@ from headrace import kernels
 from headrace.batch.rows import gather_rows
 from headrace.errors import CorruptDataError
 from headrace.formats.index import Index, open_index, open_indexes
-from headrace.formats.parts import Parts
+from headrace.formats.shard_bounds import ShardBounds
 from headrace.io.disk import DiskWaits, open_files
 from headrace.io.ranges import Ranges
 from headrace.io.source import LocalSource, Packed, open_source, read_ranges
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.formats.index import IndexFormat
-    from headrace.formats.parts import Located
+    from headrace.formats.shard_bounds import Located
     from headrace.io.source import ByteSource
 
 __all__ = ["RecordFiles"]
@@ -77,7 +77,7 @@ class RecordFiles:
 
     Attributes:
         sources: the files.
-        parts: how many rows each has.
+        bounds: how many rows each has.
 
     Raises:
         FileNotFoundError: a file is not there.
@@ -97,15 +97,15 @@ class RecordFiles:
         self._is_local = all(isinstance(source, LocalSource) for source in self.sources)
         self._waits = DiskWaits()
         self._indexed = [_IndexedFile(source, index_format) for source in self.sources]
-        self.parts = Parts(self._count(index_format, counted, fewer, progress=progress))
+        self.bounds = ShardBounds(self._count(index_format, counted, fewer, progress=progress))
 
     def table(self, number: int, name: str) -> NDArray[Any]:
         """Return a table of the index of a file."""
         return self._indexed[number].table(name)
 
     def rows(self, name: str, located: Located) -> NDArray[Any]:
-        """Rows of the tables of several files, shape (n,)."""
-        tables = [self.table(part, name) for part in located.parts]
+        """Return rows of the tables of several files, shape (n,)."""
+        tables = [self.table(shard, name) for shard in located.shards]
         rows: NDArray[Any] = gather_rows(tables, located.which, located.rows)
         return rows
 
@@ -145,11 +145,11 @@ class RecordFiles:
                 self._check(ranges, located, records, indices)
             return kernels.active().slice_ranges(*ranges)
 
-    def read_one(self, part: int, row: int, index: int, *, verify: bool = True) -> bytes:
+    def read_one(self, shard: int, row: int, index: int, *, verify: bool = True) -> bytes:
         """Return the bytes of one record.
 
         Args:
-            part: the number of its file.
+            shard: the number of its file.
             row: which of that file's it is.
             index: of its sample, for the texts of errors.
             verify: whether to hold it against its CRC32C.
@@ -158,13 +158,13 @@ class RecordFiles:
             CorruptDataError: it is not what it was when the index was built.
             FileChangedError: the file has changed, or is gone.
         """
-        record = self.table(part, "records")[row]
+        record = self.table(shard, "records")[row]
         offset, length, crc, _ = record.item()
-        content = self.sources[part].read(offset, length)
+        content = self.sources[shard].read(offset, length)
         if verify:
             found = int(kernels.active().crc32c(content, np.zeros(1, np.int64), np.array([length]))[0])
             if found != crc:
-                raise self._error(part, record, index, found)
+                raise self._error(shard, record, index, found)
         return content.tobytes()
 
     def reads_ahead(self) -> bool:
@@ -173,22 +173,22 @@ class RecordFiles:
 
     def will_need(self, located: Located, records: NDArray[Any]) -> None:
         """Begin to fetch records that will be read soon."""
-        for place, part in enumerate(located.parts):
+        for place, shard in enumerate(located.shards):
             here = records[located.which == place]
-            self.sources[part].will_need(here["offset"], here["length"])
+            self.sources[shard].will_need(here["offset"], here["length"])
 
     def blocks(self) -> NDArray[np.int64]:
         """Return where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
         parts, start = [np.zeros(1, np.int64)], 0
-        for source, count in zip(self.sources, self.parts.lengths.tolist(), strict=True):
+        for source, count in zip(self.sources, self.bounds.lengths.tolist(), strict=True):
             pieces = min(max(source.identity.size // _BLOCK_BYTES, 1), count)
             parts.append(start + count * np.arange(1, pieces + 1) // max(pieces, 1))
             start += count
         return np.concatenate(parts)
 
-    def where(self, part: int, record: Any) -> str:
-        """In which file a record lies, and where in it."""
-        return f"{self.sources[part].path}, {record['length']} bytes at {record['offset']}"
+    def where(self, shard: int, record: Any) -> str:
+        """Return the file that a record lies in, and its place there."""
+        return f"{self.sources[shard].path}, {record['length']} bytes at {record['offset']}"
 
     def close(self) -> None:
         """Give up what is open; reading opens it again."""
@@ -215,25 +215,25 @@ class RecordFiles:
         wrong = sums != records["crc"]
         if wrong.any():
             bad = int(wrong.argmax())
-            part = located.parts[located.which[bad]]
-            raise self._error(part, records[bad], int(indices[bad]), int(sums[bad]))
+            shard = located.shards[located.which[bad]]
+            raise self._error(shard, records[bad], int(indices[bad]), int(sums[bad]))
 
     def _ranges(self, located: Located, records: NDArray[Any]) -> Ranges:
         """Return the ranges of the records, in arrays that hold those of each file."""
         offsets, lengths = records["offset"].copy(), records["length"].copy()  # end to end, not rows of a table
-        arrays = [self.sources[part].view() for part in located.parts]
+        arrays = [self.sources[shard].view() for shard in located.shards]
         far = [place for place, array in enumerate(arrays) if array is None]
         if far:
             rows = [np.flatnonzero(located.which == place) for place in far]
-            sources = [self.sources[located.parts[place]] for place in far]
+            sources = [self.sources[located.shards[place]] for place in far]
             with ThreadPoolExecutor(min(len(far), _AT_ONCE)) as pool:
                 found = pool.map(lambda source, here: source.read_many(offsets[here], lengths[here]), sources, rows)
                 for place, here, packed in zip(far, rows, list(found), strict=True):
                     arrays[place], offsets[here] = packed.buffer, packed.bounds[:-1]
         return Ranges([array for array in arrays if array is not None], located.which, offsets, lengths)
 
-    def _error(self, part: int, record: Any, index: int, found: int) -> CorruptDataError:
+    def _error(self, shard: int, record: Any, index: int, found: int) -> CorruptDataError:
         return CorruptDataError(
-            f"sample {index} is damaged: {self.where(part, record)}: their CRC32C is {found:#010x}, but "
+            f"sample {index} is damaged: {self.where(shard, record)}: their CRC32C is {found:#010x}, but "
             f"{record['crc']:#010x} was written; get the file anew, or pass verify=False to read it as it is"
         )

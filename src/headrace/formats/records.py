@@ -45,7 +45,7 @@ class RecordDataset(Dataset[Any]):
 
     @abstractmethod
     def where(self, index: int) -> str:
-        """In which file a record lies, and where in it, for the texts of errors."""
+        """Return the file that a record lies in, and its place there, for the texts of errors."""
 
     def read_record(self, index: int) -> bytes:
         """Return one record, of an index in [0, len(self))."""

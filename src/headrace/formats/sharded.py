@@ -1,4 +1,4 @@
-"""Datasets whose rows lie in parts: shards, row groups, record batches."""
+"""Datasets whose rows lie in shards: files, row groups, record batches."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headrace.formats.parts import Located, Parts
+    from headrace.formats.shard_bounds import Located, ShardBounds
 
-__all__ = ["Part", "PartedDataset"]
+__all__ = ["Shard", "ShardedDataset"]
 
 
-class Part(Protocol):
-    """Rows that are read together. All parts of a dataset are of one class."""
+class Shard(Protocol):
+    """Rows that are read together. All shards of a dataset are of one class."""
 
     def row(self, row: int) -> Any:
         """Return the sample in a row."""
 
     @classmethod
-    def gather(cls, parts: Sequence[Self], located: Located, indices: NDArray[np.int64]) -> Any:
+    def gather(cls, shards: Sequence[Self], located: Located, indices: NDArray[np.int64]) -> Any:
         """Return the batch of some rows.
 
         Args:
-            parts: those of `located`.
+            shards: those of `located`.
             located: the rows.
             indices: the indices of the rows in the dataset, for the texts of errors.
         """
 
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=Shard)
 
 
-class PartedDataset(Dataset[Any], Generic[P]):
+class ShardedDataset(Dataset[Any], Generic[P]):
     """The base of datasets whose rows lie in shards. A class that derives from it opens shards by their numbers."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, bounds: ShardBounds) -> None:
+        self._bounds = bounds
 
     def __len__(self) -> int:
-        return len(self._parts)
+        return len(self._bounds)
 
     def __getitem__(self, index: int, /) -> Any:
-        part, row = self._parts.find(check_index(index, len(self)))
-        (opened,) = self._open([part])
+        shard, row = self._bounds.find(check_index(index, len(self)))
+        (opened,) = self._open([shard])
         return opened.row(row)
 
     def releases_gil(self) -> bool:
@@ -60,10 +60,10 @@ class PartedDataset(Dataset[Any], Generic[P]):
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """Return the batch of the samples at the indices, shape (n,), int64."""
         indices = check_indices(indices, len(self))
-        located = self._parts.locate(indices)
-        parts = self._open(located.parts)
-        return type(parts[0]).gather(parts, located, indices)
+        located = self._bounds.locate(indices)
+        shards = self._open(located.shards)
+        return type(shards[0]).gather(shards, located, indices)
 
     @abstractmethod
-    def _open(self, parts: list[int]) -> Sequence[P]:
-        """Return the parts of these numbers."""
+    def _open(self, numbers: list[int]) -> Sequence[P]:
+        """Return the shards of these numbers."""

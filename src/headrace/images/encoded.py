@@ -276,7 +276,7 @@ class _Jpegs:
             kernels.active().scale(image, np.zeros(1, np.int64), upright, pixels.row(number), last[one])
 
     def _decode_otherwise(self, number: int, denominator: int, reason: str) -> NDArray[np.uint8]:
-        """An image that the kernel could not decode, upright, as (1, height, width, channels): reduced or whole."""
+        """Decode an image that the kernel could not, upright, as (1, height, width, channels): reduced or whole."""
         extent = self._extents[number]
         whole, reduced = tuple(extent.tolist()), tuple((-(-extent // denominator)).tolist())
         with self._work.noted(self._rows[number]):
@@ -295,7 +295,7 @@ def _as_it_is(extents: NDArray[np.int64]) -> Scaling:
 
 
 def _denominators(scaling: Scaling) -> NDArray[np.int32]:
-    """At which part of its size each image is decoded: the least that has a pixel for each of the scaled image."""
+    """Return the part of its size at which each image is decoded: the least with enough pixels."""
     found = np.ones(len(scaling.sizes), np.int32)
     # Without a filter against aliasing few pixels count, of those of the whole image.
     if scaling.antialias and scaling.interpolation != Interpolation.NEAREST:
@@ -308,7 +308,7 @@ def _denominators(scaling: Scaling) -> NDArray[np.int32]:
 def _reduced(
     boxes: NDArray[np.float64], extents: NDArray[np.int64], turns: NDArray[np.int32], denominators: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """The boxes in images of a part of the size, which is rounded up at the right and at the bottom as stored."""
+    """Return the boxes in images of a part of the size, which is rounded up at the right and at the bottom."""
     sizes = extents / denominators[:, np.newaxis]
     mirrored = np.stack([turns & Turn.ROWS_MIRRORED, turns & Turn.COLUMNS_MIRRORED], axis=1) != 0
     before = np.where(mirrored, np.ceil(sizes) - sizes, 0)  # where a mirrored image begins

@@ -228,7 +228,7 @@ class Program:
         self._move(Kind.MIRROR, int(along == self.axes.width), math.ceil(p * _WORDS), draws=True)
 
     def can_scale(self) -> bool:
-        """Whether the images may be scaled: once, before anything is put around them or becomes of their values."""
+        """Return whether the images may be scaled: once, and before padding or a change of their values."""
         return self._scaling is None and self._lines is None and self._values is unchanged(self.channels)
 
     def scale(self, sizes: Any, interpolation: Interpolation, antialias: bool) -> None:  # noqa: FBT001

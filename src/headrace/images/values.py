@@ -80,7 +80,7 @@ def changed(
     terms: tuple[Any, ...],
     has_channels: bool,  # noqa: FBT001
 ) -> Values | None:
-    """The values once images that have them all have been changed; None if the kernel cannot write what comes out."""
+    """Return the values of images that have all of them, once changed; None if the kernel cannot write the result."""
     axes = Axes(1, 2, 3 if has_channels else None)
 
     def change(numbers: NDArray[Any]) -> NDArray[Any]:

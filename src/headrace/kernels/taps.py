@@ -80,7 +80,7 @@ def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys, "Cubic convolution interpolation for digital image processing", 1981."""
+    """Return the weights of Keys, "Cubic convolution interpolation for digital image processing", 1981."""
     a = -0.5
     near, far = ((a + 2) * x - (a + 3)) * x * x + 1, (((x - 5) * x + 8) * x - 4) * a
     return np.where(x < 1, near, np.where(x < 2, far, 0))

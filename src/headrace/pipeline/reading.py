@@ -76,7 +76,7 @@ def _as_integer(index: Any) -> int:
 
 
 def check_indices(indices: ArrayLike, length: int) -> NDArray[np.int64]:
-    """Indices of samples as an int64 array, counted from the front.
+    """Return indices of samples as an int64 array, counted from the front.
 
     Args:
         indices: integers, shape (n,); negative ones count from the end.

@@ -52,7 +52,7 @@ def fractions(words: NDArray[np.uint32]) -> NDArray[np.float64]:
 
 
 def more_words(words: NDArray[np.uint32], number: int) -> NDArray[np.uint32]:
-    """Four further random words for each row of `words`, of its last two.
+    """Draw four further random words for each row of `words`, from its last two.
 
     So a decision that takes an unknown number of words still draws once, and nothing behind it
     depends on how many it took.

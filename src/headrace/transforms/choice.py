@@ -234,7 +234,7 @@ def _check_transforms(who: str, transforms: Any) -> list[Callable[[Any], Any]]:
 
 
 def _check_weights(p: Any, count: int) -> list[float]:
-    """Probabilities, whose sum is 1."""
+    """Return probabilities whose sum is 1."""
     if count == 0:
         raise ArgumentError("RandomChoice needs at least one transform, got none")
     try:

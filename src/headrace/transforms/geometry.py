@@ -164,7 +164,7 @@ class RandomCrop(RandomImageTransform):
         return True
 
     def _padding(self, extent: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom for images of that height and width."""
+        """Return left, top, right and bottom for images of that height and width."""
         left, top, right, bottom = self.padding
         if not self.pad_if_needed:
             return self.padding
@@ -175,7 +175,7 @@ class RandomCrop(RandomImageTransform):
     def _offsets(
         self, count: int, extent: tuple[int, int], padding: tuple[int, int, int, int]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Top and left of each crop in the padded image."""
+        """Return the top and left of each crop in the padded image."""
         height, width = _padded(extent, padding)
         _check_fits(self.size, height, width, "padded image")
         # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
@@ -219,7 +219,7 @@ class CenterCrop(ImageTransform):
         return True
 
     def _offset(self, height: int, width: int) -> tuple[int, int]:
-        """Top and left of the crop."""
+        """Return the top and left of the crop."""
         _check_fits(self.size, height, width, "image")
         # torchvision rounds half to even, so that its crops and these are the same
         return round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
@@ -360,7 +360,7 @@ def _crop_slices(axes: Axes, rows: Any, columns: Any) -> tuple[Any, ...]:
 
 
 def _padded(extent: tuple[int, int], padding: tuple[int, int, int, int]) -> tuple[int, int]:
-    """Height and width of a padded image."""
+    """Return the height and width of a padded image."""
     left, top, right, bottom = padding
     return extent[0] + top + bottom, extent[1] + left + right
 
@@ -384,7 +384,7 @@ def _check_mode(mode: Any) -> str:
 
 
 def _check_padding(padding: object) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom."""
+    """Check the padding, and return it as left, top, right and bottom."""
     numbers = _integers(padding if _is_sequence(padding) else (padding,))
     if len(numbers) not in (1, 2, 4) or min(numbers) < 0:
         raise ArgumentError(

@@ -250,7 +250,7 @@ def _scale_columns(strip: NDArray[Any], out: NDArray[Any], of: Taps) -> None:
 
 
 def _filter(lines: NDArray[Any], of: Taps, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Weighted sums of lines, shape (n, lines, pixels) to (n, size, pixels).
+    """Return weighted sums of lines, shape (n, lines, pixels) to (n, size, pixels).
 
     Sums of products in a given order, and no matrix product, whose order depends on the number of
     images and threads: so the bytes are the same for an image alone and in a batch.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.formats.parts import Located
+    from headrace.formats.shard_bounds import Located
 
 __all__ = ["DecodedColumn", "RecordBatch", "describe_type", "make_column"]
 
@@ -108,7 +108,7 @@ class FixedSizeColumn(DecodedColumn):
         return gather_rows([column.array for column in columns], wanted.which, wanted.rows)
 
 
-class ListColumn(DecodedColumn):
+class RaggedColumn(DecodedColumn):
     """Lists of any length, whose items are rows of an array: a row is an array."""
 
     def __init__(self, items: NDArray[Any], offsets: NDArray[Any]) -> None:
@@ -120,7 +120,7 @@ class ListColumn(DecodedColumn):
         return self.items[start:stop]
 
     @classmethod
-    def _gather(cls, columns: Sequence[ListColumn], wanted: Wanted) -> Any:
+    def _gather(cls, columns: Sequence[RaggedColumn], wanted: Wanted) -> Any:
         starts, lengths = _ranges([column.offsets for column in columns], wanted)
         if len(set(lengths.tolist())) > 1:
             return _collate(columns, wanted)
@@ -305,7 +305,7 @@ def _plain(array: pa.Array) -> pa.Array:
 
 
 def _in_order(views: pa.Array) -> pa.Array:
-    """Views of lists as lists that lie one after the other."""
+    """Return views of lists as lists that lie one after the other."""
     nulls = views.is_null()
     sizes = np.where(nulls.to_numpy(zero_copy_only=False), 0, views.sizes.to_numpy(zero_copy_only=False))
     offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int64())
@@ -338,12 +338,12 @@ def _make(array: pa.Array) -> DecodedColumn:
 def _make_lists(array: pa.Array) -> DecodedColumn:
     items = None if array.values.null_count else _values(array.values)
     if items is not None:
-        return ListColumn(items, _offsets(array))
+        return RaggedColumn(items, _offsets(array))
     inner = _plain(array.values)
     if inner.null_count or not (pa.types.is_list(inner.type) or pa.types.is_large_list(inner.type)):
         return ObjectColumn(array)
     column = _make_lists(inner)
-    if isinstance(column, ListColumn):
+    if isinstance(column, RaggedColumn):
         return NestedColumn(column, _offsets(array), np.empty((0, 0, *column.items.shape[1:]), column.items.dtype))
     if isinstance(column, NestedColumn):
         return NestedColumn(column, _offsets(array), np.empty((0, *column.empty.shape), column.empty.dtype))
@@ -351,7 +351,7 @@ def _make_lists(array: pa.Array) -> DecodedColumn:
 
 
 def _values(array: pa.Array) -> NDArray[Any] | None:
-    """The array's values as an array of as many rows, where they are of one size; anything where they are null."""
+    """Return the values as an array of as many rows, where they are of one size; anything where they are null."""
     kind = array.type
     if pa.types.is_fixed_size_list(kind):
         items = array.values[array.offset * kind.list_size : (array.offset + len(array)) * kind.list_size]

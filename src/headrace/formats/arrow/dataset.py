@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import ArgumentError, HeadraceWarning
-from headrace.formats.parts import Parts
-from headrace.formats.sharded import PartedDataset
+from headrace.formats.shard_bounds import ShardBounds
+from headrace.formats.sharded import ShardedDataset
 from headrace.io.lru import Recent
 from headrace.io.paths import find_paths
 
@@ -31,7 +31,7 @@ _CACHE = 1 << 30
 _WASTE, _ENOUGH = 100, 64
 
 
-class _TableDataset(PartedDataset["RecordBatch"]):
+class _TableDataset(ShardedDataset["RecordBatch"]):
     """Rows of tables, whose blocks are read when they are needed and kept as long as memory allows."""
 
     def __init__(self, tables: Sequence[Table], cache_bytes: int) -> None:
@@ -39,7 +39,7 @@ class _TableDataset(PartedDataset["RecordBatch"]):
             _check_alike(table, tables[0])
         self._tables = tables
         self._places = [(table, block) for table in tables for block in range(len(table.lengths))]
-        super().__init__(Parts(table.lengths[block] for table, block in self._places))
+        super().__init__(ShardBounds(table.lengths[block] for table, block in self._places))
         self._recent: Recent[RecordBatch] = Recent(_checked_size(cache_bytes))
 
     @property
@@ -47,13 +47,13 @@ class _TableDataset(PartedDataset["RecordBatch"]):
         """The keys of a sample."""
         return list(self._tables[0].types)
 
-    def _open(self, parts: list[int]) -> list[RecordBatch]:
-        for table in {self._places[part][0] for part in parts}:
+    def _open(self, numbers: list[int]) -> list[RecordBatch]:
+        for table in {self._places[number][0] for number in numbers}:
             table.check()
-        return [self._recent.get(part, partial(self._read, part)) for part in parts]
+        return [self._recent.get(number, partial(self._read, number)) for number in numbers]
 
-    def _read(self, part: int) -> tuple[RecordBatch, int]:
-        table, block = self._places[part]
+    def _read(self, shard: int) -> tuple[RecordBatch, int]:
+        table, block = self._places[shard]
         return table.read(block)
 
 
@@ -104,17 +104,17 @@ class ParquetDataset(_TableDataset):
 
     def blocks(self) -> NDArray[np.int64]:
         """Return where the row groups begin, and the last one ends, shape (groups + 1,), int64."""
-        lengths = [length for length in self._parts.lengths.tolist() if length]
+        lengths = [length for length in self._bounds.lengths.tolist() if length]
         return np.array([0, *accumulate(lengths)], np.int64)
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Ask the system to read the row groups of samples that will be read soon."""
-        parts = self._parts.locate(indices).parts
-        for part in parts:
-            if part not in self._advised:
-                table, block = self._places[part]
+        shards = self._bounds.locate(indices).shards
+        for shard in shards:
+            if shard not in self._advised:
+                table, block = self._places[shard]
                 table.will_need(block)
-        self._advised = parts
+        self._advised = shards
 
     def counters(self) -> dict[str, int]:
         """Return how many row groups were decoded so far in this process."""
@@ -128,7 +128,7 @@ class ParquetDataset(_TableDataset):
         return batch
 
     def _warn_of_waste(self) -> None:
-        decoded, groups = self._recent.made, len(self._parts.lengths)
+        decoded, groups = self._recent.made, len(self._bounds.lengths)
         if self._warned or decoded < _ENOUGH or decoded * len(self) < _WASTE * self._asked * groups:
             return
         self._warned = True

@@ -149,7 +149,7 @@ class ParquetFile:
         return any(path == name or path.startswith(f"{name}.") for name in self._choice.names)
 
     def _open(self) -> pq.ParquetFile:
-        """A reader of its own for each use, since one does not serve several threads; the footer is read once."""
+        """Open a reader of its own for each use, since one does not serve several threads; the footer is read once."""
         with _naming(self.name):
             file = pq.ParquetFile(
                 _reader(self._source, _map(self._source)),
@@ -350,7 +350,7 @@ def _is_local(source: ByteSource) -> bool:
 
 
 def _map(source: ByteSource) -> pa.Buffer | None:
-    """The bytes of a file of this machine, mapped by pyarrow, which keeps no descriptor for it; None for others."""
+    """Map the bytes of a file of this machine by pyarrow, which keeps no descriptor for it; None for others."""
     if not isinstance(source, LocalSource) or not _is_local(source):
         return None
     source.check()

@@ -74,7 +74,7 @@ def _array(column: Any) -> pa.Array:
 
 
 def _list(column: list[Any]) -> pa.Array:
-    """Bytes, texts, numbers and arrays of one axis; None where there is none."""
+    """Return values that may be None, of any length or size, as an array of Arrow."""
     found = [value for value in column if value is not None]
     if any(isinstance(value, np.ndarray) and value.ndim > 1 for value in found):
         raise TypeError("it holds arrays of different shapes")
@@ -127,7 +127,7 @@ class _TableWriter:
         self.samples += len(ends)
 
     def checkpoint(self) -> None:
-        """A Parquet file cannot be continued: what describes it stands at its end."""
+        """Do nothing: a Parquet file cannot be continued, since what describes it stands at its end."""
 
     def finish(self) -> int:
         """Complete the file on disk and give its size in bytes."""
@@ -162,7 +162,7 @@ class _TableWriter:
 
 
 def _repetitive(schema: pa.Schema) -> list[str]:
-    """The columns worth a dictionary: texts, and small integers, each of which would take four bytes without one."""
+    """Return the columns worth a dictionary: texts, and small integers, each of which would else take four bytes."""
     found = []
     for field in schema:
         kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type

@@ -72,29 +72,29 @@ class LMDBDataset(RecordDataset):
         self._rows = None if keys is None else self._find(pack_keys(keys))
 
     def __len__(self) -> int:
-        return len(self._files.parts if self._rows is None else self._rows)
+        return len(self._files.bounds if self._rows is None else self._rows)
 
     def key(self, index: int) -> bytes:
         """Return the key of a sample."""
-        part, row = self._files.parts.find(self._row(check_index(index, len(self))))
-        start, stop = self._files.table(part, "key_bounds")[row : row + 2].tolist()
-        return bytes(self._files.table(part, "keys")[start:stop])
+        shard, row = self._files.bounds.find(self._row(check_index(index, len(self))))
+        start, stop = self._files.table(shard, "key_bounds")[row : row + 2].tolist()
+        return bytes(self._files.table(shard, "keys")[start:stop])
 
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """Return the values at the indices, shape (n,), int64, each in [0, len(self))."""
-        located = self._files.parts.locate(self._rows_at(indices))
+        located = self._files.bounds.locate(self._rows_at(indices))
         records = self._files.rows("records", located)
         return self._files.read_each(located, records, indices, verify=self.verify)
 
     def where(self, index: int) -> str:
-        """In which file a value lies, where in it, and its key."""
-        part, row = self._files.parts.find(self._row(index))
-        return f"{self._files.where(part, self._files.table(part, 'records')[row])}, of key {self.key(index)!r}"
+        """Return the file that a value lies in, its place there, and its key."""
+        shard, row = self._files.bounds.find(self._row(index))
+        return f"{self._files.where(shard, self._files.table(shard, 'records')[row])}, of key {self.key(index)!r}"
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the values at the indices, shape (n,), int64, where files are not in memory."""
         if self._files.reads_ahead():
-            located = self._files.parts.locate(self._rows_at(indices))
+            located = self._files.bounds.locate(self._rows_at(indices))
             self._files.will_need(located, self._files.rows("records", located))
 
     def close(self) -> None:
@@ -110,8 +110,8 @@ class LMDBDataset(RecordDataset):
     def _find(self, keys: Packed) -> NDArray[np.int64]:
         """Return the positions of the keys among those of all files."""
         tables = [
-            Packed(self._files.table(part, "keys"), self._files.table(part, "key_bounds"))
-            for part in range(len(self.paths))
+            Packed(self._files.table(shard, "keys"), self._files.table(shard, "key_bounds"))
+            for shard in range(len(self.paths))
         ]
         rows = find_keys(keys, concatenate(tables))
         missing = np.flatnonzero(rows < 0)

@@ -154,7 +154,7 @@ class _Pages:
         self.refuse(numbers != pages, pages, "has the number of another page")
 
     def longs(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Numbers of 8 bytes at places that need not be aligned."""
+        """Return numbers of 8 bytes at places that need not be aligned."""
         lengths = np.full(len(places), 8)
         return read_ranges([self.content], np.zeros(len(places), np.int64), places, lengths).buffer.view("<i8")
 

@@ -61,7 +61,7 @@ def _lone(value: str | bytes) -> bytes:
 
 
 def _lone_records(first: int, values: list[bytes]) -> Records:
-    """Samples without fields, which a reader parses where they are dicts in MessagePack: all of them, or none."""
+    """Return samples without fields; a reader parses dicts in MessagePack, so that all are such dicts, or none."""
     kinds = {_is_dict(value) for value in values}
     if len(kinds) > 1:
         raise ArgumentError(
@@ -148,7 +148,7 @@ class _EnvironmentWriter:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Errors of the system as Python has them. A full disk may be an I/O error for LMDB."""
+    """Raise errors of the system as Python has them. A full disk may be an I/O error for LMDB."""
     try:
         yield
     except lmdb.Error as error:

@@ -9,8 +9,8 @@ import numpy as np
 
 from headrace.errors import ArgumentError
 from headrace.formats.npy.reader import NpyFile, gather
-from headrace.formats.parts import Parts
-from headrace.formats.sharded import PartedDataset
+from headrace.formats.shard_bounds import ShardBounds
+from headrace.formats.sharded import ShardedDataset
 from headrace.images.layout import find_layout
 from headrace.io.disk import DiskWaits
 from headrace.io.paths import find_paths
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.formats.parts import Located
+    from headrace.formats.shard_bounds import Located
 
 __all__ = ["NpyDataset", "open_files"]
 
 
-class NpyDataset(PartedDataset["_Shard"]):
+class NpyDataset(ShardedDataset["_NpyShard"]):
     """The rows of arrays in .npy files. The files are mapped, so they need not fit into memory.
 
     Args:
@@ -57,11 +57,11 @@ class NpyDataset(PartedDataset["_Shard"]):
     """
 
     def __init__(self, path: str | bytes | os.PathLike[Any] | Iterable[str | bytes | os.PathLike[Any]]) -> None:
-        self._shards = [_Shard(each) for each in find_paths(path)]
+        self._shards = [_NpyShard(each) for each in find_paths(path)]
         for shard in self._shards:
             _check_alike(shard, self._shards[0])
         self.fields = [field for field in self._shards[0].files if field]
-        super().__init__(Parts(map(len, self._shards)))
+        super().__init__(ShardBounds(map(len, self._shards)))
         self._waits = DiskWaits()
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
@@ -106,22 +106,22 @@ class NpyDataset(PartedDataset["_Shard"]):
         """Begin to read the rows at the indices, shape (n,), int64, where files are not in memory."""
         if self._shards[0].is_local and not self._waits.lately:
             return
-        located = self._parts.locate(indices)
-        for place, shard in enumerate(self._open(located.parts)):
+        located = self._bounds.locate(indices)
+        for place, shard in enumerate(self._open(located.shards)):
             rows = located.rows[located.which == place]
             for file in shard.files.values():
                 file.will_need(rows)
 
     def _gather(self, indices: NDArray[np.int64], fields: Iterable[str]) -> dict[str, Any]:
-        located = self._parts.locate(indices)
-        return _columns(self._open(located.parts), located, fields)
+        located = self._bounds.locate(indices)
+        return _columns(self._open(located.shards), located, fields)
 
-    def _open(self, parts: list[int]) -> list[_Shard]:
-        return [self._shards[part] for part in parts]
+    def _open(self, numbers: list[int]) -> list[_NpyShard]:
+        return [self._shards[number] for number in numbers]
 
 
-class _Shard:
-    """A file, or a folder of them, as one part of the dataset.
+class _NpyShard:
+    """A file, or a folder of them, as one shard of the dataset.
 
     Attributes:
         files: by field; the field of a lone file is "".
@@ -148,17 +148,17 @@ class _Shard:
         return _sample({field: file.row(row) for field, file in self.files.items()}, self)
 
     @classmethod
-    def gather(cls, parts: Sequence[_Shard], located: Located, _: NDArray[np.int64]) -> Any:
+    def gather(cls, shards: Sequence[_NpyShard], located: Located, _: NDArray[np.int64]) -> Any:
         """Return the batch of some rows."""
-        return _sample(_columns(parts, located, parts[0].files), parts[0])
+        return _sample(_columns(shards, located, shards[0].files), shards[0])
 
 
-def _columns(shards: Sequence[_Shard], located: Located, fields: Iterable[str]) -> dict[str, Any]:
+def _columns(shards: Sequence[_NpyShard], located: Located, fields: Iterable[str]) -> dict[str, Any]:
     """Return the batch of some rows, by field."""
     return {field: gather([shard.files[field] for shard in shards], located.which, located.rows) for field in fields}
 
 
-def _sample(columns: dict[str, Any], shard: _Shard) -> Any:
+def _sample(columns: dict[str, Any], shard: _NpyShard) -> Any:
     """Return the sample or batch of a shard: a lone column, or all of them in their order."""
     return columns[""] if "" in columns else {field: columns[field] for field in shard.files}
 
@@ -196,7 +196,7 @@ def _length(file: NpyFile) -> int:
     return file.header.shape[0]
 
 
-def _check_alike(shard: _Shard, first: _Shard) -> None:
+def _check_alike(shard: _NpyShard, first: _NpyShard) -> None:
     if list(shard.files) != list(first.files):
         raise ArgumentError(
             f"shards must have the same fields, but {first.path} has {list(first.files)} and {shard.path} has "

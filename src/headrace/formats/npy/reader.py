@@ -79,7 +79,7 @@ class NpyFile:
         return isinstance(self.source, LocalSource)
 
     def view(self) -> NDArray[Any] | None:
-        """The array, read-only, if it can be had without reading it: it takes no memory but what the system keeps.
+        """Return the array, read-only, if it can be had without reading it: it takes no memory but the system's cache.
 
         Raises:
             FileChangedError: the file is not what it was when it was opened first.

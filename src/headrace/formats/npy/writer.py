@@ -72,17 +72,17 @@ class _FolderWriter:
 
     def __init__(self, path: Path, state: State | None) -> None:
         self._path = path
-        self._columns: dict[str, _NpyFile] = {}
+        self._columns: dict[str, _GrowingNpyFile] = {}
         self.samples = 0 if state is None else int(state["samples"])
         path.mkdir(exist_ok=True)
         for name in [] if state is None else state["columns"]:
-            self._columns[name] = _NpyFile.reopen(path / f"{name}.npy", self.samples)
+            self._columns[name] = _GrowingNpyFile.reopen(path / f"{name}.npy", self.samples)
 
     def write(self, chunk: TableChunk) -> None:
         """Append the samples of a chunk."""
         if not self._columns:
             for name, column in chunk.columns.items():
-                self._columns[name] = _NpyFile(self._path / f"{name}.npy", column.dtype, column.shape[1:])
+                self._columns[name] = _GrowingNpyFile(self._path / f"{name}.npy", column.dtype, column.shape[1:])
         if self._columns.keys() != chunk.columns.keys():
             raise ArgumentError(
                 f"sample {chunk.first} has the fields {list(chunk.columns)}, those before it {list(self._columns)}; "
@@ -108,7 +108,7 @@ class _FolderWriter:
             column.close()
 
 
-class _NpyFile:
+class _GrowingNpyFile:
     """A `.npy` file whose length is known only in the end."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, rows: int | None = None) -> None:
@@ -122,7 +122,7 @@ class _NpyFile:
             self._file.seek(0, os.SEEK_END)
 
     @classmethod
-    def reopen(cls, path: Path, rows: int) -> _NpyFile:
+    def reopen(cls, path: Path, rows: int) -> _GrowingNpyFile:
         """Return the column as it was when it had so many rows."""
         with path.open("rb") as file:
             npy.read_magic(file)

@@ -142,7 +142,7 @@ def _note_end(path: str, state: TarScan) -> None:
 
 
 def build(source: ByteSource, advance: Callable[[int], None], *, up_to_damage: bool = False) -> dict[str, NDArray[Any]]:
-    """The tables of an archive: its members with their CRC32C, which of them make a sample, and the samples' keys.
+    """Build the tables of an archive: its members with their CRC32C, the members of each sample, and its key.
 
     A zero follows each key, which no name of a tar has in it. Where all keys are of one length, their room is theirs
     and the zero's.

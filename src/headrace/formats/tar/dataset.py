@@ -114,7 +114,7 @@ class TarDataset(Dataset[dict[str, Any]]):
         return self._decoders.samples(columns, positions, self._tars.where)
 
     def get_batch(self, indices: NDArray[np.int64]) -> dict[str, Any]:
-        """The batch of the samples at the indices, shape (n,), int64; fields stay lists of bytes without `decode`."""
+        """Return the batch at the indices, shape (n,), int64; fields stay lists of bytes without `decode`."""
         indices = check_indices(indices, len(self))
         columns = self._tars.read(indices, self.fields, verify=self.verify)
         return self._decoders.batch(columns, indices, self._tars.where)

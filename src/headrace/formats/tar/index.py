@@ -9,8 +9,8 @@ import numpy as np
 
 from headrace.batch.rows import gather_rows
 from headrace.errors import StorageError
-from headrace.formats.parts import Located
 from headrace.formats.record_files import RecordFiles
+from headrace.formats.shard_bounds import Located
 from headrace.formats.tar.archive import TAR
 from headrace.io.source import read_ranges
 
@@ -44,8 +44,8 @@ class Members(NamedTuple):
 
     def take(self, chosen: NDArray[np.int64]) -> Members:
         """Return some of the records."""
-        parts, which, rows = self.located
-        located = Located(parts, which[chosen], rows[chosen])
+        shards, which, rows = self.located
+        located = Located(shards, which[chosen], rows[chosen])
         return Members(located, self.records[chosen], self.samples[chosen], self.fields[chosen])
 
 
@@ -79,7 +79,7 @@ class TarFiles:
         self._patterns = [[found[field] for field in each] for found, each in zip(endings, patterns, strict=True)]
 
     def __len__(self) -> int:
-        return len(self.files.parts)
+        return len(self.files.bounds)
 
     def read(self, indices: NDArray[np.int64], fields: Sequence[str] | None, *, verify: bool) -> dict[str, list[Any]]:
         """Return the fields of samples, each as a list of bytes; of `KEY` as a list of strings.
@@ -93,9 +93,9 @@ class TarFiles:
             StorageError: a sample has other fields than these, or than the first one.
             CorruptDataError: a file is not what it was when the index was built.
         """
-        located = self.files.parts.locate(indices)
-        pattern = self._patterns[located.parts[0]]
-        is_regular = bool(pattern) and all(self._patterns[part] == pattern for part in located.parts)
+        located = self.files.bounds.locate(indices)
+        pattern = self._patterns[located.shards[0]]
+        is_regular = bool(pattern) and all(self._patterns[shard] == pattern for shard in located.shards)
         if is_regular and {*(fields or ())} <= {KEY, *pattern}:
             columns = self._read_regular(located, pattern, fields or pattern, indices, verify=verify)
         else:
@@ -104,25 +104,25 @@ class TarFiles:
 
     def where(self, index: int) -> str:
         """Describe a sample for the texts of errors: its index, its archive and its key."""
-        part, _ = self.files.parts.find(index)
-        key = self._keys(self.files.parts.locate(np.array([index])))[0]
-        return f"sample {index}: {self.files.sources[part].path}, key {key!r}"
+        shard, _ = self.files.bounds.find(index)
+        key = self._keys(self.files.bounds.locate(np.array([index])))[0]
+        return f"sample {index}: {self.files.sources[shard].path}, key {key!r}"
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to fetch the samples at the indices, shape (n,), int64, if that is worth it."""
         if self.files.reads_ahead():
-            members = self._members(self.files.parts.locate(indices))
+            members = self._members(self.files.bounds.locate(indices))
             self.files.will_need(members.located, members.records)
 
     def _read_regular(
         self, located: Located, pattern: list[str], fields: Sequence[str], indices: NDArray[np.int64], *, verify: bool
     ) -> dict[str, list[bytes]]:
-        """Of samples that all have the same fields in the same order, so that it is known which record is which."""
+        """Read samples that all have the same fields in the same order, so that it is known which record is which."""
         places = sorted(pattern.index(name) for name in fields if name != KEY)
         width = len(places)
         if len(pattern) > 1 or not places:  # else each sample is the record of its number
             rows = (located.rows[:, np.newaxis] * len(pattern) + places).ravel().astype(np.int64, copy=False)
-            located, indices = Located(located.parts, np.repeat(located.which, width), rows), np.repeat(indices, width)
+            located, indices = Located(located.shards, np.repeat(located.which, width), rows), np.repeat(indices, width)
         values = self.files.read_each(located, self.files.rows("records", located), indices, verify=verify)
         return {pattern[place]: values[first::width] for first, place in enumerate(places)}
 
@@ -145,18 +145,18 @@ class TarFiles:
         }
 
     def _members(self, located: Located) -> Members:
-        parts, which, rows = located
+        shards, which, rows = located
         firsts, counts = self._spans("samples", located)
         samples = np.repeat(np.arange(len(rows)), counts)
         before = np.cumsum(counts) - counts
-        inner = Located(parts, which[samples], np.arange(len(samples)) + (firsts - before)[samples])
+        inner = Located(shards, which[samples], np.arange(len(samples)) + (firsts - before)[samples])
         records = self.files.rows("records", inner)
-        return Members(inner, records, samples, self._numbers[np.array(parts)[inner.which], records["field"]])
+        return Members(inner, records, samples, self._numbers[np.array(shards)[inner.which], records["field"]])
 
     def _keys(self, located: Located) -> list[str]:
         """Return the keys of samples."""
-        texts = [self.files.table(part, "keys") for part in located.parts]
-        rooms = {self._key_rooms[part] for part in located.parts}
+        texts = [self.files.table(shard, "keys") for shard in located.shards]
+        rooms = {self._key_rooms[shard] for shard in located.shards}
         room = rooms.pop()
         if room and not rooms:
             buffer = gather_rows([text.reshape(-1, room) for text in texts], located.which, located.rows)

@@ -134,7 +134,7 @@ def _members(key: str, names: list[str], values: tuple[Any, ...], number: int) -
 
 
 def _distinct(named: list[tuple[str, str]], key: str, number: int) -> list[str]:
-    """The endings of the files of a sample, where those that say nothing of a field's name give way to others."""
+    """Return the endings of a sample's files, where those that say nothing of a field's name give way to others."""
     taken = Counter(_lower(ending) for name, ending in named if name not in _UNNAMED)
     endings = []
     for name, short in named:
@@ -290,5 +290,5 @@ def _repeated(chunk: Records) -> int:
 
 
 def _end(size: int) -> bytes:
-    """Two empty blocks, and as many more as make the archive a whole number of records."""
+    """Return two empty blocks, and as many more as make the archive a whole number of records."""
     return bytes(2 * _BLOCK + -(size + 2 * _BLOCK) % _RECORD)

@@ -102,7 +102,7 @@ class TFRecordDataset(RecordDataset):
         self._reader = self._make_reader(features, steps) if parses else None
 
     def __len__(self) -> int:
-        return len(self._files.parts)
+        return len(self._files.bounds)
 
     @property
     def has_examples(self) -> bool:
@@ -150,19 +150,19 @@ class TFRecordDataset(RecordDataset):
 
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """Return the records at the indices, shape (n,), int64, each in [0, len(self))."""
-        located = self._files.parts.locate(indices)
+        located = self._files.bounds.locate(indices)
         records = self._files.rows("records", located)
         return self._files.read_each(located, records, indices, verify=self.verify)
 
     def read_record(self, index: int) -> bytes:
         """Return one record, of an index in [0, len(self))."""
-        part, row = self._files.parts.find(index)
-        return self._files.read_one(part, row, index, verify=self.verify)
+        shard, row = self._files.bounds.find(index)
+        return self._files.read_one(shard, row, index, verify=self.verify)
 
     def where(self, index: int) -> str:
-        """In which file a record lies, and where in it."""
-        part, row = self._files.parts.find(index)
-        return self._files.where(part, self._files.table(part, "records")[row])
+        """Return the file that a record lies in, and its place there."""
+        shard, row = self._files.bounds.find(index)
+        return self._files.where(shard, self._files.table(shard, "records")[row])
 
     def blocks(self) -> NDArray[np.int64]:
         """Return where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
@@ -171,7 +171,7 @@ class TFRecordDataset(RecordDataset):
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the records at the indices, shape (n,), int64."""
         if self._files.reads_ahead():
-            located = self._files.parts.locate(indices)
+            located = self._files.bounds.locate(indices)
             self._files.will_need(located, self._files.rows("records", located))
 
     def close(self) -> None:
@@ -179,7 +179,7 @@ class TFRecordDataset(RecordDataset):
         self._files.close()
 
     def _parse(self, reader: ExampleReader, indices: NDArray[np.int64]) -> dict[str, Any]:
-        located = self._files.parts.locate(indices)
+        located = self._files.bounds.locate(indices)
         records = self._files.rows("records", located)
         packed = self._files.read(located, records, indices, verify=self.verify)
         return reader.read(packed, lambda place: self._describe(int(indices[place])))

@@ -34,7 +34,7 @@ _CUT, _WRONG_LENGTH_SUM = 1, 2
 
 
 def build(source: ByteSource, advance: Callable[[int], None], *, up_to_damage: bool = False) -> dict[str, NDArray[Any]]:
-    """The records of a file, with the sums that it has of them, and which features they have as tf.train.Example.
+    """Build the tables of a file: its records, their sums, and the features they have as tf.train.Example.
 
     Args:
         source: the file.

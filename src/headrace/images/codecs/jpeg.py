@@ -47,7 +47,7 @@ def is_jpeg(data: bytes) -> bool:
 
 
 def decode_reduced(data: bytes, mode: str | None, max_pixels: int, denominator: int, reason: str) -> Array:
-    """A JPEG that the native kernels did not decode, at a part of its size, or where none can be had at its size.
+    """Decode a JPEG that the native kernels did not, at a part of its size, or where none can be had at its size.
 
     Args:
         data: the encoded image.

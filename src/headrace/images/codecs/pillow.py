@@ -90,7 +90,7 @@ def _opened(data: bytes, form: str) -> Any:
 
 @contextmanager
 def _explained(data: bytes, form: str) -> Iterator[None]:
-    """Whatever goes wrong in Pillow, and that is any exception, is an image that is broken."""
+    """Raise whatever goes wrong in Pillow, and that is any exception, as an error of a broken image."""
     try:
         yield
     except (ImportError, MemoryError):
@@ -125,7 +125,7 @@ def _upper_byte(image: Any, form: str) -> Array:
 
 
 def _stored_size(image: Any) -> tuple[int, int]:
-    """Width and height. Pillow exchanges those of a TIFF image that it will turn, in newer versions."""
+    """Return width and height. Pillow exchanges those of a TIFF image that it will turn, in newer versions."""
     tags = getattr(image, "tag_v2", {})
     return int(tags.get(_WIDTH, image.size[0])), int(tags.get(_HEIGHT, image.size[1]))
 

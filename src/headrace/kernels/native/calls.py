@@ -37,7 +37,7 @@ class Library:
         return _declare(getattr(self._long, name), arguments, result)
 
     def brief(self, name: str, arguments: list[Any], result: Any = None) -> Any:
-        """A function that keeps the GIL: to get it back from other threads takes longer than little work does."""
+        """Return a function that keeps the GIL: to get it back takes longer than little work does."""
         return _declare(getattr(self._brief, name), arguments, result)
 
     def both(self, name: str, arguments: list[Any], result: Any = None) -> tuple[Any, Any]:

@@ -191,7 +191,7 @@ def _range_arrays(
     offsets: NDArray[np.int64],
     lengths: NDArray[np.int64],
 ) -> list[NDArray[Any]]:
-    """Ranges of sources as C reads them: where each source lies and how large it is, then the ranges."""
+    """Return ranges of sources as C reads them: where each source lies and how large it is, then the ranges."""
     addresses = np.array([address(source) for source in sources], np.uint64)
     sizes = np.array([len(source) for source in sources], np.int64)
     return [addresses, sizes, *map(np.ascontiguousarray, (which, offsets, lengths))]

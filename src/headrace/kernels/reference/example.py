@@ -222,7 +222,7 @@ def _entry(data: bytes, entry: MessageField) -> tuple[bytes, int, int]:
 
 
 def read_span(data: bytes, start: int, stop: int) -> tuple[int, int, int, int]:
-    """Of a feature where its list begins, its bytes, its kind, and how many values it has.
+    """Return where the list of a feature begins, its bytes, its kind, and how many values it has.
 
     Raises:
         ValueError: it is none.

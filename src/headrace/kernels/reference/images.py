@@ -135,7 +135,7 @@ def _scaled(
 
 
 def _filtered(lines: NDArray[np.uint8], taps: _FixedTaps) -> NDArray[np.uint8]:
-    """Weighted sums of lines, shape (lines, pixels, channels) to (size, pixels, channels)."""
+    """Return weighted sums of lines, shape (lines, pixels, channels) to (size, pixels, channels)."""
     out = np.empty((taps.places.shape[1], *lines.shape[1:]), np.uint8)
     at_once = max(1, _STRIP_BYTES // (4 * max(1, out[0].size)))
     for start in range(0, len(out), at_once):
@@ -172,7 +172,7 @@ def _header(data: bytes) -> list[int]:
 
 
 def _frame(data: bytes) -> list[int] | None:
-    """Height, width and components in the first frame before the pixels."""
+    """Return the height, width and components in the first frame before the pixels."""
     for marker, position, stop in segments(data):
         content = data[position + 4 : stop]
         if begins_frame(marker) and len(content) >= 6 and content[5]:

@@ -152,7 +152,7 @@ def crc32c_ranges(
 
 
 def _crc32c(data: NDArray[np.uint8]) -> int:
-    """Long data are cut into lanes of one length, which are summed side by side and then joined."""
+    """Compute the CRC32C. Long data are cut into lanes of one length, which are summed side by side and then joined."""
     table, rows = _table(), len(data) // _LANES
     crc = 0xFFFFFFFF
     if rows > 8:

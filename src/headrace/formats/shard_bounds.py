@@ -1,0 +1,73 @@
+"""Rows that lie in several shards: files, row groups, record batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from headrace.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+__all__ = ["Located", "ShardBounds"]
+
+
+class Located(NamedTuple):
+    """Rows by the shards that they lie in.
+
+    Attributes:
+        shards: the numbers of the shards, one at least.
+        which: the place of each row's shard among them, shape (n,), int64.
+        rows: which row of its shard it is, shape (n,), int64.
+    """
+
+    shards: list[int]
+    which: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+class ShardBounds:
+    """The bounds of shards, in rows of the whole dataset.
+
+    Args:
+        lengths: how many rows each has.
+
+    Raises:
+        StorageError: there are more than indices for them.
+
+    >>> bounds = ShardBounds([3, 0, 2])
+    >>> len(bounds), bounds.find(3)
+    (5, (2, 0))
+    >>> bounds.locate(np.array([4, 0, 3]))
+    Located(shards=[0, 2], which=array([1, 0, 1]), rows=array([1, 0, 0]))
+    """
+
+    def __init__(self, lengths: Iterable[int]) -> None:
+        counts = list(lengths)
+        if sum(counts) > np.iinfo(np.int64).max:
+            raise StorageError(f"there are {sum(counts)} rows, of which no index of 64 bits can tell one from another")
+        self.lengths = np.array(counts, np.int64)
+        self._stops = np.cumsum(self.lengths)
+        self._starts = self._stops - self.lengths
+
+    def __len__(self) -> int:
+        return int(self._stops[-1]) if len(self._stops) else 0
+
+    def find(self, index: int) -> tuple[int, int]:
+        """Return the shard, and the row in it, of an index in [0, len)."""
+        shard = int(np.searchsorted(self._stops, index, side="right"))
+        return shard, index - int(self._starts[shard])
+
+    def locate(self, indices: NDArray[np.int64]) -> Located:
+        """Return the shards, and the rows in them, of indices in [0, len), shape (n,), int64."""
+        if len(self.lengths) < 2 or not len(indices):
+            return Located([0], np.zeros(len(indices), np.int64), indices)
+        shards = np.searchsorted(self._stops, indices, side="right")
+        if shards[0] == shards[-1] and (shards == shards[0]).all():  # as in an order that is not shuffled
+            return Located([int(shards[0])], np.zeros(len(indices), np.int64), indices - self._starts[shards[0]])
+        numbers, which = np.unique(shards, return_inverse=True)
+        return Located(numbers.tolist(), which.astype(np.int64, copy=False), indices - self._starts[shards])

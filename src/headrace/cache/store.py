@@ -1,8 +1,8 @@
 """Stored samples: for each number the bytes that stand for it, in memory that many processes write to and read.
 
 There are two files. The table has a word for each sample: 0, or where its bytes begin in the data. Bytes are
-only ever appended to the data, first written and then entered into the table, so who finds an entry finds all of
-what it stands for, and whoever is killed leaves nothing but a gap.
+only ever appended to the data, first written and then entered into the table, so a process that finds an entry
+finds all of its bytes, and one that is killed leaves nothing but a gap.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class SampleStore:
         raise CacheError(f"a cache is damaged: what it has at {begin} is not in its {len(data)} bytes; delete it")
 
     def describe(self, text: str) -> str:
-        """Say what the rows are, if nobody has said it yet; what has been said first."""
+        """Store the layout of the rows, unless there is one, and return the one that is stored."""
         with self._lock:
             if not self.nbytes:
                 content = text.encode()

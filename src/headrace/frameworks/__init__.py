@@ -1,7 +1,7 @@
 """Adapters: how the arrays of each framework are recognised, read and made.
 
 One file a framework. A framework is never imported to find out whether a value is one of its own:
-whoever holds such a value has imported it already.
+a program that holds such a value has imported it already.
 """
 
 from headrace.frameworks.base import (

@@ -16,7 +16,7 @@ __all__ = ["when_imported"]
 
 
 def when_imported(name: str, then: Callable[[], None]) -> None:
-    """Call a function right after a module has been imported, before whoever imports it goes on.
+    """Call a function right after a module has been imported, before the import returns.
 
     Args:
         name: the full name of a module that has not been imported.

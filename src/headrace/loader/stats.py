@@ -26,7 +26,7 @@ class LoaderStats:
         bad_samples: samples that could not be read and were left out or replaced, each counted once (but
             again each time beyond the 10,000 that `DataLoader.bad_samples` lists).
         counters: what the dataset has counted in its method `counters()`, such as hits and misses of a
-            cache: in this process, whoever read there, and in the loader's worker processes.
+            cache: by any reader in this process, and in the loader's worker processes.
 
     >>> LoaderStats(batches=2, samples=64, bytes=512, wait_seconds=1.0, consumer_seconds=3.0).wait_share
     0.25

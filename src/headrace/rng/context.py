@@ -142,9 +142,9 @@ class no_draws(use_keys):  # noqa: N801 - a context manager reads like a functio
 class slot:  # noqa: N801 - a context manager reads like a function
     """While this is open, draws belong to branch `number` of the present place.
 
-    Whoever holds several sources of draws (a chain of transforms, a dataset and the function mapped
-    over it) opens one slot for each. Several numbers are as several slots, each inside of the one
-    before it. Does nothing outside a loader.
+    Code that holds several sources of draws (a chain of transforms, a dataset and the function mapped
+    over it) opens one slot for each. Several numbers are as several nested slots. Does nothing outside a
+    loader.
     """
 
     __slots__ = ("_keys", "_numbers", "_saved")
@@ -243,7 +243,7 @@ class each_sample:  # noqa: N801 - a context manager reads like a function
 
     The context is a function: called with a position it moves on to the sample there. Every sample
     starts at the same place, whatever the one before it drew. Where not `count` samples are being
-    loaded, the draws stay with whoever they belonged to.
+    loaded, the draws belong to the same samples as before.
 
     Args:
         count: how many samples will be gone through.

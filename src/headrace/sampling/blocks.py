@@ -1,8 +1,8 @@
 """Block shuffle: an order that reads storage in pieces, and is still computed and never stored.
 
 Blocks of consecutive samples come in random order. So many of them at a time are a window, and the
-samples of a window are shuffled among each other. Whoever reads in this order and keeps the blocks of
-one window reads each block once.
+samples of a window are shuffled among each other. A reader that keeps the blocks of one
+window in memory reads each block once.
 
 Any position of any epoch is found at once: its block's place in the order tells the window, the window
 has a permutation of its own, and that gives the sample. Blocks of equal size take no memory; the last,

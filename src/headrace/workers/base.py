@@ -61,7 +61,7 @@ class Results(Protocol[T_co, R_co]):
         """
 
     def close(self) -> None:
-        """End the run. Tasks that no worker has begun are given up; of the others nobody hears."""
+        """End the run. Tasks that no worker has begun are given up; results of the others are discarded."""
 
 
 class Pool(Protocol[T, R_co]):

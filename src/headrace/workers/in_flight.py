@@ -96,7 +96,7 @@ class InFlight(Generic[T, D]):
         return self._pending.pop(number), self._done.pop(number)
 
     def clear(self) -> list[D]:
-        """Give up all tasks; return the results that nobody will see."""
+        """Give up all tasks; return the results that were not handed out."""
         unseen = [result for result in self._done.values() if not isinstance(result, BaseException)]
         self._tasks = iter(())
         self._pending.clear()

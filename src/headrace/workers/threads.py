@@ -324,7 +324,7 @@ def _tell_to_end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) 
 # How long the end of a pool waits for tasks that have begun, in seconds: a thread that is stuck cannot
 # be stopped, and goes with the process.
 _PATIENCE = 5.0
-# How often whoever waits looks whether there still are threads, in seconds.
+# How often a thread that waits for a result looks whether there still are workers, in seconds.
 _LOOK = 0.5
 
 

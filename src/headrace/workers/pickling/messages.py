@@ -1,6 +1,6 @@
 """Messages between processes: the work to a worker, the results and the errors back.
 
-Everything travels as a pickle of protocol 5 whose large memory lies apart, so that whoever sends it
+Everything travels as a pickle of protocol 5 whose large memory lies apart, so that the sender
 puts each array where the other process reads it, and no array is copied into a pickle.
 
 - **Work** is a callable with all that it holds. What a clean interpreter cannot import (lambdas,

@@ -146,8 +146,8 @@ class SharedArena:
     def place(self, buffers: list[pickle.PickleBuffer]) -> list[SegmentRange | bytearray]:
         """Return the range in a segment where each buffer lies, or a copy of it if it is small.
 
-        The list of buffers is emptied; segments that they lie in are the consumer's from now on. What
-        somebody in this process still refers to is copied, since it must not change under his hands.
+        The list of buffers is emptied; segments that they lie in are the consumer's from now on. An
+        array that this process still refers to is copied, since it must not change there.
         """
         raw = [buffer.raw() for buffer in buffers]
         places = [self._place(part) for part in raw]
@@ -286,7 +286,7 @@ class MappedSegments:
         return bool(self._ended or self._inherited)
 
     def take_ended(self, spare: int) -> tuple[list[int], list[int]]:
-        """Return the segments that nobody refers to any more.
+        """Return the segments whose last views are gone.
 
         Args:
             spare: for how many batches the worker needs segments.

@@ -86,7 +86,7 @@ class _Server:
         self._arena = SharedArena()
 
     def serve(self, make: Callable[[], Callable[[Any], Any]] | None) -> None:
-        """Do tasks until there is nobody to do them for.
+        """Do tasks until the consumer has closed the connection.
 
         Args:
             make: makes the work; None asks the consumer for it.

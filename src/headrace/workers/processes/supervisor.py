@@ -177,7 +177,7 @@ class Supervisor:
             WorkerError: what came cannot be taken in.
         """
         for worker in self._workers:
-            worker.give_blocks_back(self._spare)
+            worker.return_segments(self._spare)
         self._send_backlog()
         deadline = None if self._timeout is None else monotonic() + self._timeout
         while True:
@@ -335,7 +335,7 @@ class Supervisor:
 def _context(context: Any) -> Any:
     if not isinstance(context, str):
         return context
-    import multiprocessing  # only whoever names a start method needs it
+    import multiprocessing  # only needed where a start method is named
 
     return multiprocessing.get_context(context)
 

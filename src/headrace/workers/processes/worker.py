@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 
 class Worker:
-    """One of the processes of a supervisor.
+    """One of the worker processes of a supervisor.
 
     Args:
         number: which of them.
@@ -128,8 +128,8 @@ class Worker:
             ) from error
         return None
 
-    def give_blocks_back(self, spare: int) -> None:
-        """Send those of its segments back that nobody refers to any more.
+    def return_segments(self, spare: int) -> None:
+        """Give segments back to the worker once their last views are gone.
 
         Args:
             spare: for how many batches it needs segments.

@@ -1,8 +1,8 @@
 """The memory of a batch's arrays, which is leased until its last view dies, then used again.
 
 Fresh memory is expensive: the kernel hands it out page by page at the first touch, which costs more
-than the copy that fills it. An arena keeps a few blocks warm. Each large array of a batch gets a
-block of its own, so that keeping the labels of a batch does not keep its images.
+than the copy that fills it. An arena keeps a few buffers warm. Each large array of a batch gets a
+buffer of its own, so that keeping the labels of a batch does not keep its images.
 
 A lease ends when the array and every view of it are gone, which Python's own reference counts tell
 through a weak reference. So a batch that the user keeps is never overwritten, whatever is kept of it.
@@ -28,7 +28,7 @@ __all__ = ["Arena", "Memory", "empty", "use_arena"]
 
 # Cache lines; JAX shares memory without a copy only from such addresses.
 _ALIGNMENT = 64
-# A spare block serves arrays down to half its size; smaller ones would waste it.
+# A spare buffer serves arrays down to half its size; smaller ones would waste it.
 _SLACK = 2
 
 
@@ -39,20 +39,20 @@ class Memory(Protocol):
 
     @property
     def leased(self) -> int:
-        """The number of blocks in use."""
+        """The number of buffers in use."""
 
     def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
-        """Return an uninitialised array of `nbytes` bytes in a block of its own."""
+        """Return an uninitialised array of `nbytes` bytes in a buffer of its own."""
 
-    def keep_at_least(self, blocks: int) -> None:
-        """Keep at least that many free blocks from now on."""
+    def keep_at_least(self, buffers: int) -> None:
+        """Keep at least that many free buffers from now on."""
 
 
 class Arena:
-    """A few warm blocks of memory for the large arrays of batches.
+    """A few warm buffers of memory for the large arrays of batches.
 
     Args:
-        spare: how many blocks that nobody uses are kept at least; a batch of more large arrays
+        spare: how many buffers that nobody uses are kept at least; a batch of more large arrays
             raises it to their number.
 
     >>> arena = Arena()
@@ -74,36 +74,36 @@ class Arena:
 
     @property
     def leased(self) -> int:
-        """The number of blocks in use."""
+        """The number of buffers in use."""
         return len(self._leases)
 
     @property
     def free(self) -> int:
-        """The number of blocks that are kept for the next batches."""
+        """The number of buffers that are kept for the next batches."""
         return len(self._free)
 
     def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
-        """Return an uninitialised array of `nbytes` bytes in a block of its own."""
-        block = self._take(nbytes)
-        # Every view refers to `lease`, not to the block, since NumPy follows the chain of bases only
+        """Return an uninitialised array of `nbytes` bytes in a buffer of its own."""
+        buffer = self._take(nbytes)
+        # Every view refers to `lease`, not to the buffer, since NumPy follows the chain of bases only
         # through arrays and `frombuffer` keeps the memoryview between the two.
-        lease = np.frombuffer(block.data, dtype, nbytes // dtype.itemsize)
-        reference = weakref.ref(lease, lambda reference: self._end(reference, block))
+        lease = np.frombuffer(buffer.data, dtype, nbytes // dtype.itemsize)
+        reference = weakref.ref(lease, lambda reference: self._end(reference, buffer))
         self._leases[id(reference)] = reference
         return lease.reshape(shape)
 
-    def keep_at_least(self, blocks: int) -> None:
-        """Keep at least that many free blocks from now on."""
-        self._spare = max(self._spare, blocks)
+    def keep_at_least(self, buffers: int) -> None:
+        """Keep at least that many free buffers from now on."""
+        self._spare = max(self._spare, buffers)
 
     def clear(self) -> None:
-        """Give up the free blocks. Leased ones are freed when their views are gone."""
+        """Give up the free buffers. Leased ones are freed when their views are gone."""
         self._spare = 0
         self._free.clear()
 
-    def _end(self, reference: weakref.ref[NDArray[Any]], block: NDArray[np.uint8]) -> None:
+    def _end(self, reference: weakref.ref[NDArray[Any]], buffer: NDArray[np.uint8]) -> None:
         del self._leases[id(reference)]
-        self._free.append(block)
+        self._free.append(buffer)
         if len(self._free) > self._spare:
             with suppress(IndexError):  # another thread was quicker
                 self._free.popleft()
@@ -111,13 +111,13 @@ class Arena:
     def _take(self, nbytes: int) -> NDArray[np.uint8]:
         for _ in range(len(self._free)):
             try:
-                block = self._free.pop()  # the one used last, which may still be in the cache
+                buffer = self._free.pop()  # the one used last, which may still be in the cache
             except IndexError:  # another thread was quicker
                 break
-            if nbytes <= block.nbytes <= _SLACK * nbytes:
-                return block
-            self._free.appendleft(block)
-        return _new_block(nbytes)
+            if nbytes <= buffer.nbytes <= _SLACK * nbytes:
+                return buffer
+            self._free.appendleft(buffer)
+        return _new_buffer(nbytes)
 
 
 _arena: ContextVar[Memory | None] = ContextVar("headrace_arena", default=None)
@@ -164,7 +164,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return arena.lease(shape, dtype, nbytes)
 
 
-def _new_block(nbytes: int) -> NDArray[np.uint8]:
+def _new_buffer(nbytes: int) -> NDArray[np.uint8]:
     memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
     start = -memory.__array_interface__["data"][0] % _ALIGNMENT
     return memory[start : start + nbytes]

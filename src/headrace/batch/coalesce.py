@@ -17,7 +17,7 @@ from headrace.batch.tree import count_bytes, fields, map_fields
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LARGE", "batches_together", "split"]
+__all__ = ["LARGE", "batches_to_coalesce", "split"]
 
 # What goes together has no more bytes than this, so that little more is in flight than the batches of the window,
 # and who keeps one batch keeps little more than that.
@@ -25,7 +25,7 @@ LARGE = 1 << 22
 _MOST = 32  # batches
 
 
-def batches_together(batch: Any, samples: int, limit: int) -> int:
+def batches_to_coalesce(batch: Any, samples: int, limit: int) -> int:
     """Return how many batches like this one should be loaded as one.
 
     Args:
@@ -33,9 +33,9 @@ def batches_together(batch: Any, samples: int, limit: int) -> int:
         samples: how many samples it has.
         limit: bytes that they may have together.
 
-    >>> batches_together((np.zeros((64, 1000)), np.zeros(64)), 64, limit=2_100_000)
+    >>> batches_to_coalesce((np.zeros((64, 1000)), np.zeros(64)), 64, limit=2_100_000)
     4
-    >>> batches_together(["text"] * 64, 64, limit=2_100_000)
+    >>> batches_to_coalesce(["text"] * 64, 64, limit=2_100_000)
     1
     """
     if not all(_has_rows(leaf, samples) for leaf in fields(batch)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.batch.coalesce import batches_together
+from headrace.batch.coalesce import batches_to_coalesce
 from headrace.errors import DatasetChangedError, TooManyErrorsError
 from headrace.errors.notes import clear_own_frames, without_frames
 from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, naming_step
@@ -112,7 +112,7 @@ class SampledBatches:
             self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
             return self._waiting.popleft()
         if self._coalesce_bytes and not isinstance(found, Loaded):
-            self._tasks.coalesced = batches_together(found, len(task.selection), self._coalesce_bytes)
+            self._tasks.coalesced = batches_to_coalesce(found, len(task.selection), self._coalesce_bytes)
             self._coalesce_bytes = 0  # it is known
         return found, task.step, len(task.selection)
 

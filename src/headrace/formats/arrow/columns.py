@@ -54,7 +54,7 @@ class Wanted:
 
 
 class DecodedColumn(ABC):
-    """One column of a block of rows.
+    """One column of a record batch.
 
     Attributes:
         nulls: which rows are null, shape (n,), bool; None where none is.
@@ -251,13 +251,13 @@ class RecordBatch:
         return {name: column.row(row) for name, column in self.columns.items()}
 
     @classmethod
-    def gather(cls, blocks: Sequence[RecordBatch], located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
+    def gather(cls, batches: Sequence[RecordBatch], located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
         """Return the batch of some rows."""
         return {
             name: DecodedColumn.gather(
-                [block.columns[name] for block in blocks], Wanted(name, located.which, located.rows, indices)
+                [batch.columns[name] for batch in batches], Wanted(name, located.which, located.rows, indices)
             )
-            for name in blocks[0].columns
+            for name in batches[0].columns
         }
 
 

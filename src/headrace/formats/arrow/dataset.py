@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 __all__ = ["ArrowDataset", "ParquetDataset", "open_files", "open_parquet"]
 
 _CACHE = 1 << 30
-# Decoded rows for each row that was asked for, and decoded blocks, from which on something must be wrong.
+# Decoded rows for each row that was asked for, and decoded record batches, from which on something must be wrong.
 _WASTE, _ENOUGH = 100, 64
 
 
 class _TableDataset(ShardedDataset["RecordBatch"]):
-    """Rows of tables, whose blocks are read when they are needed and kept as long as memory allows."""
+    """Rows of tables, whose record batches are read when they are needed and kept as long as memory allows."""
 
     def __init__(self, tables: Sequence[Table], cache_bytes: int) -> None:
         for table in tables:
             _check_alike(table, tables[0])
         self._tables = tables
-        self._places = [(table, block) for table in tables for block in range(len(table.lengths))]
-        super().__init__(ShardBounds(table.lengths[block] for table, block in self._places))
+        self._places = [(table, number) for table in tables for number in range(len(table.lengths))]
+        super().__init__(ShardBounds(table.lengths[number] for table, number in self._places))
         self._recent: Recent[RecordBatch] = Recent(_checked_size(cache_bytes))
 
     @property
@@ -53,8 +53,8 @@ class _TableDataset(ShardedDataset["RecordBatch"]):
         return [self._recent.get(number, partial(self._read, number)) for number in numbers]
 
     def _read(self, shard: int) -> tuple[RecordBatch, int]:
-        table, block = self._places[shard]
-        return table.read(block)
+        table, number = self._places[shard]
+        return table.read(number)
 
 
 class ParquetDataset(_TableDataset):
@@ -112,8 +112,8 @@ class ParquetDataset(_TableDataset):
         shards = self._bounds.locate(indices).shards
         for shard in shards:
             if shard not in self._advised:
-                table, block = self._places[shard]
-                table.will_need(block)
+                table, number = self._places[shard]
+                table.will_need(number)
         self._advised = shards
 
     def counters(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Tables of Arrow and Parquet as blocks of rows: what their files hold, and how a block of one is read."""
+"""Tables of Arrow and Parquet as record batches: the content of their files, and the reading of one batch."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _SPACE = {".csv": ",", ".tsv": "\t"}  # what stands between the values of a line
 
 
 class Table(Protocol):
-    """Rows in blocks."""
+    """Rows in record batches."""
 
     name: str  # of the file, for the texts of errors
-    lengths: list[int]  # how many rows each block has; there is one at least
+    lengths: list[int]  # how many rows each of them has; there is one at least
     types: dict[str, str]  # of the fields, alike where samples are alike
 
-    def read(self, block: int) -> tuple[RecordBatch, int]:
-        """Return a block of rows, and how much memory it takes."""
+    def read(self, number: int) -> tuple[RecordBatch, int]:
+        """Return a record batch, and how much memory it takes."""
 
     def check(self) -> None:
         """Raise FileChangedError if what was read does not stay valid."""
 
-    def will_need(self, block: int) -> None:
-        """Begin to fetch a block that will be read soon."""
+    def will_need(self, number: int) -> None:
+        """Begin to fetch a record batch that will be read soon."""
 
 
 class _Choice:
@@ -77,7 +77,7 @@ class _Choice:
         """The columns of the table that have the fields in them."""
         return list(dict.fromkeys(path[0] for path in self._paths))
 
-    def block(self, batch: pa.RecordBatch | pa.Table) -> RecordBatch:
+    def decode(self, batch: pa.RecordBatch | pa.Table) -> RecordBatch:
         """Return the chosen columns of rows."""
         return RecordBatch(
             {
@@ -88,7 +88,7 @@ class _Choice:
 
 
 class ParquetFile:
-    """A Parquet file, whose blocks are its row groups.
+    """A Parquet file, whose row groups are read as record batches.
 
     Args:
         path: of the file.
@@ -113,29 +113,29 @@ class ParquetFile:
             self._choice = _Choice(file.schema_arrow, columns, self.name)
         self.types = self._choice.types
 
-    def read(self, block: int) -> tuple[RecordBatch, int]:
+    def read(self, number: int) -> tuple[RecordBatch, int]:
         """Return the rows of a row group, and how much memory they take."""
-        with _naming(f"{self.name}, row group {block}"):
+        with _naming(f"{self.name}, row group {number}"):
             file = self._open()
             table = (
-                file.read_row_group(block, self._choice.names, use_threads=False)
+                file.read_row_group(number, self._choice.names, use_threads=False)
                 if file.num_row_groups
                 else file.schema_arrow.empty_table()
             )
-        if len(table) != self.lengths[block]:
+        if len(table) != self.lengths[number]:
             raise CorruptDataError(
-                f"{self.name}, row group {block} has {len(table)} rows, but the footer tells of {self.lengths[block]}"
+                f"{self.name}, row group {number} has {len(table)} rows, but the footer tells of {self.lengths[number]}"
             )
         self._source.close()  # of thousands of files, few are open
-        return self._choice.block(table), table.nbytes
+        return self._choice.decode(table), table.nbytes
 
     def check(self) -> None:
         """Nothing: what was decoded does not depend on the file any more."""
 
-    def will_need(self, block: int) -> None:
+    def will_need(self, number: int) -> None:
         """Ask the system to read the chosen columns of a row group."""
         with suppress(StorageError):  # who reads it will hear of that
-            group = (self._metadata or self._open().metadata).row_group(block)
+            group = (self._metadata or self._open().metadata).row_group(number)
             chunks = [group.column(number) for number in range(group.num_columns)]
             chosen = [chunk for chunk in chunks if self._is_read(chunk.path_in_schema)]
             starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chosen]
@@ -162,7 +162,7 @@ class ParquetFile:
 
 
 class ArrowFile:
-    """A file in Arrow's IPC format (Feather's too), as file or as stream, whose blocks are its record batches.
+    """A file in Arrow's IPC format (Feather's too), as file or as stream, read by its record batches.
 
     What is not compressed is not read, but mapped.
 
@@ -185,13 +185,13 @@ class ArrowFile:
             self.lengths = batches.lengths()
         self.types = self._choice.types
 
-    def read(self, block: int) -> tuple[RecordBatch, int]:
+    def read(self, number: int) -> tuple[RecordBatch, int]:
         """Return the rows of a record batch, and how much memory they take."""
-        with _naming(f"{self.name}, record batch {block}"):
+        with _naming(f"{self.name}, record batch {number}"):
             batches = self._open()
-            batch = batches.read(block)
+            batch = batches.read(number)
             batch.validate()
-            made = self._choice.block(batch)
+            made = self._choice.decode(batch)
         return made, 0 if batches.maps(batch) else batch.nbytes
 
     def check(self) -> None:
@@ -199,7 +199,7 @@ class ArrowFile:
         if isinstance(self._source, LocalSource):
             self._source.check()
 
-    def will_need(self, block: int) -> None:
+    def will_need(self, number: int) -> None:
         """Nothing: the system reads what is mapped."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -273,14 +273,14 @@ class MemoryTable:
         self.lengths = [len(batch) for batch in self._batches]
         self.types = self._choice.types
 
-    def read(self, block: int) -> tuple[RecordBatch, int]:
+    def read(self, number: int) -> tuple[RecordBatch, int]:
         """Return some rows, which take no memory of their own."""
-        return self._choice.block(self._batches[block]), 0
+        return self._choice.decode(self._batches[number]), 0
 
     def check(self) -> None:
         """Nothing: memory does not change."""
 
-    def will_need(self, block: int) -> None:
+    def will_need(self, number: int) -> None:
         """Nothing: it is in memory."""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -215,3 +217,28 @@ def test_the_reader_of_imports_reads() -> None:
         ("headrace", True, False),
         ("headrace.datasets", True, False),
     ]
+
+
+def definitions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]:
+    for name, path in sources().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield name, node
+
+
+def test_no_class_name_occurs_twice() -> None:
+    """A reader who meets a name knows which class is meant; an underscore makes no other name."""
+    found = Counter(node.name.lstrip("_") for _, node in definitions() if isinstance(node, ast.ClassDef))
+    assert [name for name, count in found.items() if count > 1] == []
+
+
+def test_docstrings_ask_nothing() -> None:
+    """They say what is done, or name the thing."""
+    question = re.compile(r"(What|Where|Which|How|Who|Whoever)\b")
+    asking = [f"{name}, {node.name}" for name, node in definitions() if question.match(ast.get_docstring(node) or "")]
+    modules = [
+        name
+        for name, path in sources().items()
+        if question.match(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+    ]
+    assert asking + modules == []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from headrace.frameworks import Adapter
 
-__all__ = ["ArrayColumn", "DatasetColumn", "DatasetOfColumns", "ObjectColumn"]
+__all__ = ["ArrayColumn", "DatasetColumn", "DatasetOfColumns", "SequenceColumn"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -223,7 +223,7 @@ class ArrayColumn:
         return self.wrap(np.moveaxis(out, -1, 1) if self._channels_last else out)
 
 
-class ObjectColumn:
+class SequenceColumn:
     """Values of any kind, such as strings, in a list.
 
     Args:

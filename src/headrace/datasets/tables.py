@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from headrace import frameworks
-from headrace.datasets.columns import ArrayColumn, DatasetColumn, DatasetOfColumns, ObjectColumn
+from headrace.datasets.columns import ArrayColumn, DatasetColumn, DatasetOfColumns, SequenceColumn
 from headrace.datasets.frames import as_numbers, as_values, frame_columns, is_frame, is_series
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.pipeline.reading import check_dataset
@@ -177,4 +177,4 @@ def _column(values: Any, title: str, name: Any = None) -> DatasetColumn:
         from headrace.formats.arrow.memory import ArrowColumn
 
         return ArrowColumn(values, title if name is None else name)
-    return ObjectColumn(values, title if name is None else name)
+    return SequenceColumn(values, title if name is None else name)

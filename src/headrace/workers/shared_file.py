@@ -155,7 +155,7 @@ class FileLock:
         self._threads: dict[int, threading.Lock] = {}
 
     def acquire(self) -> None:
-        """Wait until no other process holds the lock."""
+        """Wait until no other process or thread holds the lock."""
         lock = self._threads.setdefault(os.getpid(), threading.Lock())  # one call, so that all threads get the same
         lock.acquire()
         try:

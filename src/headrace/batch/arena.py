@@ -52,7 +52,7 @@ class Arena:
     """A few warm buffers of memory for the large arrays of batches.
 
     Args:
-        spare: how many buffers that nobody uses are kept at least; a batch of more large arrays
+        spare: how many unused buffers are kept at least; a batch of more large arrays
             raises it to their number.
 
     >>> arena = Arena()

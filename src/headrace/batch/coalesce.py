@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGE", "batches_to_coalesce", "split"]
 
-# What goes together has no more bytes than this, so that little more is in flight than the batches of the window,
-# and who keeps one batch keeps little more than that.
+# What is coalesced has no more bytes than this, so that little more is in flight than the batches of the prefetch,
+# and a batch that is kept keeps little more than itself.
 LARGE = 1 << 22
 _MOST = 32  # batches
 

@@ -1,4 +1,4 @@
-"""An error as one line, for people who called a command."""
+"""An error as one line, for users of the command."""
 
 from __future__ import annotations
 

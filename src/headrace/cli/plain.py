@@ -14,7 +14,7 @@ __all__ = ["draws", "functions_of", "layers_of", "without_random"]
 
 
 class draws:  # noqa: N801 - a context manager reads like a function
-    """Notice whether anything is drawn at random while this is open, and undo it for those who draw next.
+    """Notice whether anything is drawn at random while this is open, and undo it for later draws.
 
     Outside of a loader all of headrace's own draws come from Python's `random`, so three global
     generators tell of everything.

@@ -47,7 +47,7 @@ class Subset(ComposedDataset[Any]):
 
     def __init__(self, dataset: Indexable[Any], indices: ArrayLike) -> None:
         self.dataset = as_dataset(dataset)
-        self.indices = np.array(check_indices(indices, len(self.dataset)))  # a copy, which nobody else changes
+        self.indices = np.array(check_indices(indices, len(self.dataset)))  # a copy, which the caller cannot change
 
     def __len__(self) -> int:
         return len(self.indices)

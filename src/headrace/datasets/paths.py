@@ -20,7 +20,7 @@ __all__ = ["PackedPaths", "check_endings", "pack_paths", "walk"]
 
 
 class PackedPaths(Sequence[str]):
-    """Paths as one block of bytes, from which each string is made when it is asked for.
+    """Paths as one buffer of bytes, from which each string is made when it is asked for.
 
     A list of a million paths of 60 characters takes 120 MB, in a million objects whose reference
     counts every worker process writes to; this takes 68 MB in two arrays, which workers share.

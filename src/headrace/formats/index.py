@@ -173,7 +173,7 @@ def _build_all(sources: list[ByteSource], index_format: IndexFormat, *, progress
                     task.result()
                 show()
         finally:
-            stopped.set()  # nobody waits for the rest, if anything failed
+            stopped.set()  # the rest is not waited for, if anything failed
             pool.shutdown(cancel_futures=True)
     return [task.result() for task in tasks]
 
@@ -293,7 +293,7 @@ def _read(path: Path, source: ByteSource, index_format: IndexFormat) -> Tables:
 
 
 def _check_place(path: Path, source: str) -> None:
-    """Refuse an index that somebody else may have put there than whom the file is from."""
+    """Refuse an index that may have been put there by another user than the owner of the file."""
     if path.parent == cache_folder("index"):
         check_owner(path.parent)
     elif is_planted(path, path.parent, Path(source).stat().st_uid):

@@ -58,7 +58,7 @@ class _IndexedFile:
         open_files.use(self)
 
     def close(self) -> None:
-        """Close both. Who reads from them goes on: what is mapped stays so until nobody looks at it."""
+        """Close both. Existing memory maps stay valid until their last view is garbage-collected."""
         self._source.close()
         index = self._index
         if index is not None and index.path and sum(table.nbytes for table in index.tables.values()) > _LITTLE:

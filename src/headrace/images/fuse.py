@@ -195,7 +195,7 @@ def _begin(images: NDArray[Any], count: int, first: Any, layout: str | None) -> 
 
 @lru_cache(16)
 def _extents(count: int, height: int, width: int) -> NDArray[np.int64]:
-    """Return the same height and width for each of `count` images; nobody writes to it."""
+    """Return the same height and width for each of `count` images; it must not be written to."""
     return np.tile(np.array([height, width], np.int64), (count, 1))
 
 

@@ -1,7 +1,7 @@
 """The layout of images, and how it is tracked through a chain of transforms.
 
-What decodes images, or a user who gives a layout, decides it for all that follows: each step of a chain says what
-becomes of it. Only where nobody has said so is a layout taken from the shape, and only where that leaves no doubt.
+A decoder, or a layout that the user gives, decides it for all that follows: each step of a chain says what becomes of
+it. Only where none is given is a layout taken from the shape, and only where that leaves no doubt.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def image_axes(
         shape: the shape of one image.
         layout: "HW", "CHW", "HWC", or None for what is known, or else can be told from the shape.
         known: "CHW" or "HWC": where the channels are if the image has three dimensions.
-        who: which transform asks, for the text of the error.
+        who: the transform that asks, for the text of the error.
 
     Raises:
         ArgumentError: the shape does not fit the layout, leaves doubts, or is no image's.

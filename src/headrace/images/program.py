@@ -33,7 +33,7 @@ class Program:
     Transforms write themselves into it, one after the other, and one kernel then makes all images of a
     batch from where they lie. Since the table is made by the transforms themselves, every value comes
     out as it would have, to the last bit. Where each image comes from is written down as moves, which a
-    kernel makes, and draws for, as soon as somebody asks for the places that they lead to.
+    kernel makes, and draws for, as soon as the places that they lead to are needed.
 
     Args:
         extents: the height and width of each image that makes up the batch, shape (n, 2), int64.

@@ -31,7 +31,7 @@ class Values:
         noted: by what has been divided, what subtracted, and by what divided to come to the table.
 
     Attributes:
-        around: the fill, or what nobody will see.
+        around: the fill, or a value that is never shown.
         terms: the numbers from which a kernel may compute the table, shape (3, channels); None if it cannot.
     """
 

@@ -1,4 +1,4 @@
-"""Compiling: a dataset's nodes become the plan by which it is read, once for whoever reads it."""
+"""Compiling: a dataset's nodes become the plan by which it is read, once for each fetcher."""
 
 from __future__ import annotations
 

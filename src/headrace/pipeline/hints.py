@@ -50,7 +50,7 @@ def blocks(dataset: Any) -> int | NDArray[np.int64] | None:
 
     Returns:
         What its method `blocks()` says: the number of samples a block; or where blocks of different
-        sizes begin, and the last one ends, shape (blocks + 1,), int64; None where nobody says.
+        sizes begin, and the last one ends, shape (blocks + 1,), int64; None where unknown.
 
     Raises:
         ArgumentError: it says something else.

@@ -134,7 +134,7 @@ class ParquetFile:
 
     def will_need(self, number: int) -> None:
         """Ask the system to read the chosen columns of a row group."""
-        with suppress(StorageError):  # who reads it will hear of that
+        with suppress(StorageError):  # a read will raise it
             group = (self._metadata or self._open().metadata).row_group(number)
             chunks = [group.column(number) for number in range(group.num_columns)]
             chosen = [chunk for chunk in chunks if self._is_read(chunk.path_in_schema)]

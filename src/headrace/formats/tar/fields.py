@@ -1,4 +1,4 @@
-"""Endings of names in a tar, and what values they stand for: one table for those who write and those who read."""
+"""Endings of names in a tar and the values they stand for: one table for the writer and the reader."""
 
 from __future__ import annotations
 

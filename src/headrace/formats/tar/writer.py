@@ -178,7 +178,7 @@ def _last(name: str) -> str:
 
 
 def _lower(text: str) -> str:
-    """Return the text as readers compare it, who know nothing of letters beyond ASCII."""
+    """Return the text as readers compare it, which lower-case letters of ASCII only."""
     return (
         text if text.islower() else text.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
     )

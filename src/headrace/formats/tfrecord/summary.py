@@ -148,7 +148,7 @@ class Summary:
                 f"feature {name!r} is {' and '.join(_WORDS[kind] for kind in several)}, each in some of the records; "
                 "give the features to read by name, without this one, or write the files anew"
             )
-        kind = several[0] if several else FLOATS  # of one that is empty in all records nobody knows
+        kind = several[0] if several else FLOATS  # the kind of a feature that is empty in all records is unknown
         dtypes: dict[int, np.dtype[Any]] = {FLOATS: np.dtype(np.float32), INTEGERS: np.dtype(np.int64)}
         dtype, is_everywhere = dtypes.get(kind), records == self._records
         if least == most == 1:

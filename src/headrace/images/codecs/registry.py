@@ -70,7 +70,7 @@ def codecs() -> dict[str, Codec]:
 def find_codec(data: bytes) -> Codec | None:
     """Return the codec of an encoded image; None where none knows how it begins.
 
-    Pillow's own search is not used: it asks formats that nobody trains on, among them one that starts another
+    Pillow's own search is not used: it asks formats that are not trained on, among them one that starts another
     program, and it has a limit of pixels for the whole process.
     """
     return next((codec for codec in codecs().values() if codec.matches(data)), None)

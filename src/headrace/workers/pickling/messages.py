@@ -23,23 +23,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import NotPicklableError
 from headrace.workers.pickling.by_value import CACHING, RENAMED_MAIN, main_by_value, value_pickler
 from headrace.workers.pickling.class_registry import Delivery
-from headrace.workers.pickling.diagnosis import diagnose
 from headrace.workers.pickling.picklers import ByReference, dump, keep_large
-from headrace.workers.pickling.refusals import FROM_A_WORKER, TO_A_WORKER, MessageTrial, explain
 from headrace.workers.pickling.values import dump_error, load_error, reduce
 from headrace.workers.processes.channel import MOST_FILES
 from headrace.workers.processes.mapped_arrays import MappedFile, mapped_root, reduce_view
 from headrace.workers.shared_file import SharedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from typing_extensions import Buffer
 
-    from headrace.workers.pickling.picklers import Kind
+    from headrace.errors import NotPicklableError
+    from headrace.workers.pickling.picklers import Kind, Reduce
 
 __all__ = ["PickledMessage", "dump_error", "dump_result", "dump_work", "load", "load_error"]
 
@@ -92,8 +90,7 @@ def dump_work(work: object, name: str = "work") -> PickledMessage:
             with nullcontext() if kind is ByReference else main_by_value():
                 pickler.dump(Delivery(work, pickler.classes, pickler.sources))
         except Exception as error:
-            trial = MessageTrial(kind, lambda: _WorkReducer(kind))
-            raise NotPicklableError(explain(diagnose(work, name, error, trial), TO_A_WORKER)) from error
+            raise _refusal(work, name, error, kind, lambda: _WorkReducer(kind), to_worker=True) from error
         return PickledMessage(file.getvalue(), buffers, reducer.shared, frozenset(reducer.modules))
 
 
@@ -119,11 +116,11 @@ def dump_result(result: object, name: str = "batch") -> PickledMessage:
     except Exception as error:
         kind = value_pickler()
         if kind is None:
-            raise _refusal(result, name, error, ByReference) from error
+            raise _refusal(result, name, error, ByReference, lambda: reduce) from error
     try:
         return _dump_apart(result, kind)
     except Exception as error:
-        raise _refusal(result, name, error, kind) from error
+        raise _refusal(result, name, error, kind, lambda: reduce) from error
 
 
 def _dump_apart(result: object, kind: Kind) -> PickledMessage:
@@ -131,9 +128,19 @@ def _dump_apart(result: object, kind: Kind) -> PickledMessage:
     return PickledMessage(dump(result, kind, reduce, keep_large(buffers)), buffers)
 
 
-def _refusal(result: object, name: str, error: Exception, kind: Kind) -> NotPicklableError:
-    diagnosis = diagnose(result, name, error, MessageTrial(kind, lambda: reduce))
-    return NotPicklableError(explain(diagnosis, FROM_A_WORKER))
+def _refusal(
+    value: object,
+    name: str,
+    error: Exception,
+    kind: Kind,
+    make_reduce: Callable[[], Reduce],
+    *,
+    to_worker: bool = False,
+) -> NotPicklableError:
+    from headrace.workers.pickling import refusals  # needed on failure alone
+
+    journey = refusals.TO_A_WORKER if to_worker else refusals.FROM_A_WORKER
+    return refusals.refuse(value, name, error, refusals.MessageTrial(kind, make_reduce), journey)
 
 
 def load(payload: Buffer, buffers: Iterable[Buffer], files: Sequence[int] = ()) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from headrace.errors import NotPicklableError
 from headrace.workers.pickling.by_value import CACHING, value_pickler
-from headrace.workers.pickling.diagnosis import Diagnosis, parts_of
+from headrace.workers.pickling.diagnosis import Diagnosis, diagnose, parts_of
 from headrace.workers.pickling.picklers import ByReference, dump
 from headrace.workers.pickling.values import name_of
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from headrace.workers.pickling.picklers import Kind, Reduce
 
-__all__ = ["FROM_A_WORKER", "MessageTrial", "TO_A_WORKER", "explain"]  # noqa: RUF022 - in plain order
+__all__ = ["FROM_A_WORKER", "MessageTrial", "TO_A_WORKER", "refuse"]  # noqa: RUF022 - in plain order
 
 
 class Journey(NamedTuple):
@@ -59,6 +60,19 @@ class MessageTrial:
 
 
 _stub = (list, ())
+
+
+def refuse(value: object, name: str, error: Exception, trial: MessageTrial, journey: Journey) -> NotPicklableError:
+    """Return the error that says where in a value it cannot be pickled, and what helps.
+
+    Args:
+        value: an object that could not be pickled.
+        name: what the error calls it.
+        error: what pickling it raised.
+        trial: tries to pickle parts of it.
+        journey: which way it was to go.
+    """
+    return NotPicklableError(explain(diagnose(value, name, error, trial), journey))
 
 
 def explain(diagnosis: Diagnosis, journey: Journey) -> str:

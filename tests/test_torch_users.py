@@ -233,10 +233,12 @@ def test_a_torch_generator_decides() -> None:
     assert run(1)[:8] != run(1)[8:16]
 
 
-def test_torchs_own_randomness_is_left_alone() -> None:
+def test_torchs_generator_is_left_alone_where_it_gives_no_seed() -> None:
+    """It gives one where samples are torch's and no seed is passed."""
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    list(DataLoader(TensorDataset(*tensors()), 3, shuffle=True))
+    list(DataLoader(TensorDataset(*tensors()), 3, shuffle=True, seed=5))
+    list(DataLoader(TensorDataset(*[tensor.numpy() for tensor in tensors()]), 3, shuffle=True))
     assert torch.equal(torch.get_rng_state(), state)
 
 

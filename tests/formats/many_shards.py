@@ -1,6 +1,6 @@
 """Read datasets of many shards while few files may be open.
 
-    python tests/storage/many_shards.py [--shards 1000] [--descriptors 64] [FORMAT ...]
+    python tests/formats/many_shards.py [--shards 1000] [--descriptors 64] [FORMAT ...]
 
 Shards of each format are written, and read in one batch of all, in shuffled batches of some, and one by one, all of
 the samples being kept. Whatever is wrong ends the program with an error.

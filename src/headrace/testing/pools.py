@@ -159,7 +159,9 @@ def _check_given_up(pool: Pool[Any, Any]) -> None:
 def _check_any_order(make_pool: Callable[..., Pool[Any, Any]]) -> None:
     pool = make_pool(make_checked_work, workers=2, window=4, in_order=False, turns=False)
     try:
-        _values(pool.run(iter([("sleep", 0.1), ("sleep", 0.1)])))  # both workers have started
+        for _ in range(100):  # until both workers have started
+            if len({result["worker"] for result in pool.run(iter([("sleep", 0.1)] * 2))}) == 2:
+                break
         found = _values(pool.run(iter([("sleep", 0.5), *(("value", number) for number in range(9))])))
         _require(sorted(found) == sorted([0.5, *range(9)]), f"results were lost or doubled: {found}")
         _require(found[0] != 0.5, "a slow task held up the others")

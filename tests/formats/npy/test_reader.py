@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.recfunctions import repack_fields
 
 from headrace.errors import CorruptDataError, FileChangedError, StorageError
 from headrace.formats.npy.reader import NpyFile, parse_array
@@ -196,7 +197,10 @@ def test_shapes_that_no_array_has(tmp_path: Path, shape: tuple[int, ...]) -> Non
 @pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
 def test_arrays_of_bytes_in_memory(array: Any) -> None:
     found = parse_array(saved(array), "a.npy")
-    assert (found.dtype, found.shape, found.tobytes()) == (array.dtype, array.shape, array.tobytes())
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    # without padding, in which NumPy writes whatever was there
+    found_packed, packed = (repack_fields(each, recurse=True) for each in (found, array))
+    assert found_packed.tobytes() == packed.tobytes()
     assert found.flags.writeable
     with pytest.raises(StorageError):
         parse_array(saved(array)[:-1], "a.npy")

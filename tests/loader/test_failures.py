@@ -202,7 +202,7 @@ def test_an_index_out_of_range() -> None:
         (
             [{"x": 0}, {"x": 0}, {"x": 0}, {"y": 0}],
             MixedSamplesError,
-            "the sample differs in keys: sample 2 has ['x'], sample 3 has ['y'] (only one of them has 'x', 'y'); give all",
+            "the sample differs in keys: sample 2 has ['x'], sample 3 has ['y'] (only one of them has 'x', 'y'); give",
         ),
         (
             [(0,), (0,), (0,), (0, 0)],

@@ -32,9 +32,8 @@ NUMBERS = st.one_of(
     st.builds(np.int8, st.integers(-128, 127)),
     st.builds(np.datetime64, st.integers(-1000, 1000), st.just("us")),
 )
-TEXTS = st.one_of(
-    st.text(max_size=5), st.binary(max_size=5), st.just("\udc80"), st.builds(np.str_, st.text(max_size=3))
-)
+_TEXTS_OF_NUMPY = st.text(max_size=3).map(lambda text: text.rstrip("\0"))  # NumPy cuts zeros off a text
+TEXTS = st.one_of(st.text(max_size=5), st.binary(max_size=5), st.just("\udc80"), st.builds(np.str_, _TEXTS_OF_NUMPY))
 LEAVES = st.one_of(ARRAYS, NUMBERS, TEXTS, st.none())
 SAMPLES = st.recursive(
     LEAVES,

@@ -23,7 +23,7 @@ def check_seed(seed: object) -> int:
     return int(seed)
 
 
-@lru_cache(256)  # it is asked for every batch of an epoch
+@lru_cache(8)  # it is asked for with every batch of an epoch
 def epoch_key(seed: int, epoch: int, purpose: str) -> int:
     """Return the 64-bit key of one epoch, independent between seeds, epochs and purposes.
 

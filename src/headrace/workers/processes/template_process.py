@@ -73,10 +73,10 @@ def _exit_after(serve: Callable[[], None]) -> NoReturn:
     be_worker_process(None)  # what this replaces, and who waits for an import to tell it, knows of the dataset
     sys.meta_path.clear()
     gc.collect()  # what a dataset has open may be held in circles
-    for found in gc.get_objects():  # the standard streams are among them
-        if issubclass(type(found), io.IOBase):
-            with suppress(Exception):  # closed, or nobody reads it
-                found.flush()
+    files = [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]
+    for file in (*files, sys.stdout, sys.stderr):  # the standard streams are of before the fork, and not always listed
+        with suppress(Exception):  # closed, or nobody reads it
+            file.flush()
     os._exit(code if isinstance(code, int) else code is not None)
 
 

@@ -69,6 +69,7 @@ def test_filters_of_warnings(pool: dict[str, Any]) -> None:
         warnings.filterwarnings("ignore", category=OwnWarning)
         assert in_worker(warn, pool) == "['of the user']"
         warnings.simplefilter("error", RuntimeWarning)
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)  # by JAX, where it is there
         assert in_worker(warn_of_an_error, pool) == "raised of the runtime"
 
 

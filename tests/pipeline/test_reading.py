@@ -248,3 +248,11 @@ def test_samples_below_a_foreign_getitems_draw_as_if_read_alone(dataset: Dataset
     with use_keys(1, np.arange(4)):
         found = compile_dataset(torch.utils.data.Subset(dataset, range(4))).samples(np.arange(4))
     check_same(found, expected)
+
+
+def test_a_function_that_is_replaced_in_an_epoch_is_heard() -> None:
+    dataset: Any = TensorDataset(np.arange(8)).map(np.negative, field=0)
+    batches = iter(DataLoader(dataset.subset(range(8)), batch_size=2))
+    assert next(batches)[0].tolist() == [0, -1]
+    dataset.fn = np.square
+    assert next(batches)[0].tolist() == [4, 9]

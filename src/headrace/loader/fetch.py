@@ -56,9 +56,12 @@ class BatchReader:
         self._single = single
         self._on_error = on_error
         self._from_batch = from_batch
-        self._plan = compile_dataset(dataset)
-        self._reads_batches = collate_fn is None and not single and self._plan.reads_batches
-        self._reads_many = not single and self._plan.reads_many
+        self._compile()
+
+    def _compile(self) -> None:
+        self._plan = compile_dataset(self._dataset)
+        self._reads_batches = self._collate_fn is None and not self._single and self._plan.reads_batches
+        self._reads_many = not self._single and self._plan.reads_many
 
     def __call__(self, selection: Selection, key: int, step: int) -> Any:
         """Return the batch of the selection, or a Loaded where samples failed and were passed over.
@@ -68,6 +71,8 @@ class BatchReader:
             key: the key of the samples' draws.
             step: the number of the batch, which tells apart samples that have no index.
         """
+        if not self._plan.is_current():  # a dataset that is changed in the midst of an epoch is heard
+            self._compile()
         numbers = selection if isinstance(selection, np.ndarray) else _numbers(step, len(selection))
         read: Callable[[Any], Any] | None = self._read_many if self._reads_many else None
         if self._reads_batches and isinstance(selection, np.ndarray):

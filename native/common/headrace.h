@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 14
+#define HEADRACE_ABI 15
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -51,9 +51,16 @@ HEADRACE_API void headrace_fisher_yates(uint64_t key, int64_t length, int64_t *o
 /* out: stop - start values; 2 <= length <= 2^63 and start <= stop <= length. */
 HEADRACE_API void headrace_feistel(uint64_t key, uint64_t length, uint64_t start, uint64_t stop, uint64_t *out);
 
-/* Returns the place of the first index outside [0, rows), in which case nothing is written, or -1. */
-HEADRACE_API int64_t headrace_gather(const char *source, int64_t row_stride, int64_t row_bytes, int64_t rows,
-                                     const int64_t *indices, int64_t count, char *out);
+/* Rows of an array: where the first one lies, how far they are apart, and the bytes of each. */
+typedef struct {
+    const char *source;
+    int64_t stride, bytes;
+} headrace_rows;
+
+/* Copies the rows at the indices, of each of `width` arrays of `rows` rows, to the array's place in out. Returns the place
+ * of the first index outside [0, rows), in which case nothing is written, or -1. */
+HEADRACE_API int64_t headrace_gather(const headrace_rows *columns, int64_t width, int64_t rows, const int64_t *indices,
+                                     int64_t count, char *const *out);
 
 /* Range i is lengths[i] bytes at offsets[i] of source which[i]; out: all of them, end to end. Each which[i] is the place of a
  * source. Returns the place of the first range outside of its source, in which case nothing is written, or -1. */

@@ -1,17 +1,13 @@
 #include "headrace.h"
 
+#include "prefetch.h"
+
 #include <string.h>
 
-#if defined(__GNUC__)
-#define PREFETCH(address) __builtin_prefetch(address)
-#else
-#define PREFETCH(address) ((void)(address))
-#endif
+enum { LINE = 64, AHEAD = 32 };
 
-enum { LINE = 64, AHEAD = 8, AHEAD_SMALL = 32 };
-
-/* Beyond this many bytes of a row the processor's own prefetcher has caught on. */
-static const int64_t PREFETCH_BYTES = 1024;
+/* Beyond this many lines of a row the processor's own prefetcher has caught on. */
+enum { PREFETCH_LINES = 16 };
 
 static int64_t first_outside(int64_t rows, const int64_t *indices, int64_t count) {
     uint64_t largest = 0;
@@ -25,18 +21,27 @@ static int64_t first_outside(int64_t rows, const int64_t *indices, int64_t count
     return i;
 }
 
-/* Rows of a few bytes: the copy is a move or two, where the compiler knows row_bytes. */
-static inline void gather_small(const char *source, int64_t row_stride, int64_t row_bytes, const int64_t *indices,
-                                int64_t count, char *out) {
-    for (int64_t i = 0; i < count; i++) {
-        if (i + AHEAD_SMALL < count) PREFETCH(source + indices[i + AHEAD_SMALL] * row_stride);
-        memcpy(out + i * row_bytes, source + indices[i] * row_stride, (size_t)row_bytes);
-    }
+INLINED void prefetch_row(headrace_rows from, int64_t lines, int64_t index) {
+    const char *row = from.source + index * from.stride;
+    for (int64_t line = 0; line < lines; line++) PREFETCH(row + line * LINE);
 }
 
-static void prefetch_row(const char *row, int64_t row_bytes) {
-    const int64_t bytes = row_bytes < PREFETCH_BYTES ? row_bytes : PREFETCH_BYTES;
-    for (int64_t offset = 0; offset < bytes; offset += LINE) PREFETCH(row + offset);
+/* How many rows are on their way at a time: as many lines as a core can wait for, whatever the size of a row. */
+INLINED int64_t rows_ahead(int64_t lines, int64_t count) {
+    const int64_t ahead = AHEAD / lines > 2 ? AHEAD / lines : 2;
+    return ahead < count ? ahead : count;
+}
+
+/* Rows of a few bytes: the copy is a move or two, where the compiler knows their size. */
+INLINED void gather_small(headrace_rows from, int64_t bytes, const int64_t *indices, int64_t count, char *out) {
+    const int64_t lines = (bytes + LINE - 1) / LINE, ahead = rows_ahead(lines, count);
+    for (int64_t i = 0; i < ahead; i++) prefetch_row(from, lines, indices[i]);
+    int64_t i = 0;
+    for (; i < count - ahead; i++) {
+        prefetch_row(from, lines, indices[i + ahead]);
+        memcpy(out + i * bytes, from.source + indices[i] * from.stride, (size_t)bytes);
+    }
+    for (; i < count; i++) memcpy(out + i * bytes, from.source + indices[i] * from.stride, (size_t)bytes);
 }
 
 /* The number of rows from place i on that lie one behind the other in the source. */
@@ -46,25 +51,26 @@ static int64_t run_length(const int64_t *indices, int64_t i, int64_t count) {
     return run;
 }
 
-static void gather_rows(const char *source, int64_t row_stride, int64_t row_bytes, const int64_t *indices,
-                        int64_t count, char *out) {
-    const int adjacent = row_stride == row_bytes;
+static void gather_any(headrace_rows from, const int64_t *indices, int64_t count, char *out) {
+    const int adjacent = from.stride == from.bytes;
+    const int64_t all_lines = (from.bytes + LINE - 1) / LINE;
+    const int64_t lines = all_lines < PREFETCH_LINES ? all_lines : PREFETCH_LINES, ahead = rows_ahead(lines, count);
+    for (int64_t i = 0; i < ahead; i++) prefetch_row(from, lines, indices[i]);
     for (int64_t i = 0; i < count;) {
         const int64_t run = adjacent ? run_length(indices, i, count) : 1;
-        if (i + AHEAD < count) prefetch_row(source + indices[i + AHEAD] * row_stride, row_bytes);
-        memcpy(out + i * row_bytes, source + indices[i] * row_stride, (size_t)(run * row_bytes));
+        if (i + ahead < count) prefetch_row(from, lines, indices[i + ahead]);
+        memcpy(out + i * from.bytes, from.source + indices[i] * from.stride, (size_t)(run * from.bytes));
         i += run;
     }
 }
 
-int64_t headrace_gather(const char *source, int64_t row_stride, int64_t row_bytes, int64_t rows,
-                        const int64_t *indices, int64_t count, char *out) {
-    const int64_t outside = first_outside(rows, indices, count);
-    if (outside >= 0 || row_bytes == 0) return outside;
-    switch (row_bytes) {
+static void gather(headrace_rows from, const int64_t *indices, int64_t count, char *out) {
+    switch (from.bytes) {
+    case 0:
+        break;
 #define SMALL(bytes) \
     case bytes: \
-        gather_small(source, row_stride, bytes, indices, count, out); \
+        gather_small(from, bytes, indices, count, out); \
         break;
         SMALL(1)
         SMALL(2)
@@ -74,9 +80,21 @@ int64_t headrace_gather(const char *source, int64_t row_stride, int64_t row_byte
         SMALL(16)
         SMALL(24)
         SMALL(32)
+        SMALL(48)
+        SMALL(64)
+        SMALL(96)
+        SMALL(128)
+        SMALL(256)
 #undef SMALL
     default:
-        gather_rows(source, row_stride, row_bytes, indices, count, out);
+        gather_any(from, indices, count, out);
     }
+}
+
+int64_t headrace_gather(const headrace_rows *columns, int64_t width, int64_t rows, const int64_t *indices, int64_t count,
+                        char *const *out) {
+    const int64_t outside = first_outside(rows, indices, count);
+    if (outside >= 0) return outside;
+    for (int64_t i = 0; i < width; i++) gather(columns[i], indices, count, out[i]);
     return -1;
 }

@@ -2,16 +2,9 @@
 #ifndef HEADRACE_RANGES_H
 #define HEADRACE_RANGES_H
 
-#include <stdint.h>
+#include "prefetch.h"
 
-#if defined(__GNUC__)
-#define PREFETCH(address) __builtin_prefetch(address)
-/* gcc takes a function that does nothing else for one without effect, and leaves out calls of it. */
-#define INLINED static inline __attribute__((always_inline))
-#else
-#define PREFETCH(address) ((void)(address))
-#define INLINED static inline
-#endif
+#include <stdint.h>
 
 enum { LINE = 64, AHEAD = 6 };
 

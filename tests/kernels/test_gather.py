@@ -108,7 +108,7 @@ def test_like_fancy_indexing(dtype: str, shape: tuple[int, ...], layout: str, da
             np.testing.assert_array_equal(gathered(kernels, source, indices), expected)
 
 
-@pytest.mark.parametrize("row_bytes", [*range(1, 70), 511, 1024, 5000])
+@pytest.mark.parametrize("row_bytes", [*range(1, 70), 96, 128, 256, 511, 1024, 5000])
 def test_rows_of_any_size(kernels: Kernels, row_bytes: int) -> None:
     source = np.random.default_rng(0).integers(0, 256, (200, row_bytes), dtype=np.uint8)
     indices = np.concatenate([np.random.default_rng(1).integers(0, 200, 100), np.arange(50, 90), np.arange(9, 0, -1)])
@@ -215,3 +215,46 @@ def test_threads(kernels: Kernels) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(check, range(400)))
+
+
+COLUMNS = [np.arange(60.0).reshape(20, 3), np.arange(20), np.arange(20)[::-1], filled("u1,f8", (20, 2))]
+
+
+@pytest.mark.parametrize("columns", [COLUMNS[:1], COLUMNS, [COLUMNS[0][:, 1:], COLUMNS[1]], [filled("O", (20, 2))]])
+def test_all_columns_at_once(kernels: Kernels, columns: list[NDArray[Any]]) -> None:
+    made: list[tuple[int, ...]] = []
+
+    def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        made.append(shape)
+        return np.empty(shape, dtype)
+
+    gather_all = kernels.prepare_gather(columns, empty)
+    for indices in (np.array([19, 0, 0, 7]), np.arange(20)[::-3], np.empty(0, np.int64), np.arange(20)):
+        made.clear()
+        batch = gather_all(indices)
+        assert made == [(len(indices), *column.shape[1:]) for column in columns]
+        for column, found in zip(columns, batch, strict=True):
+            np.testing.assert_array_equal(found, column[indices], strict=True)
+
+
+def test_a_prepared_gather_refuses_what_gather_does(kernels: Kernels) -> None:
+    gather_all = kernels.prepare_gather(COLUMNS, np.empty)
+    for bad in (-1, 20):
+        with pytest.raises(OutOfRangeError, match=rf"^Index {bad} out of range for dataset of size 20$"):
+            gather_all(np.array([3, bad]))
+    with pytest.raises(ArgumentTypeError, match="int64 is needed"):
+        gather_all(np.array([3], np.int32))
+    with pytest.raises(ArgumentError, match="one dimension is needed"):
+        gather_all(np.array([[3]]))
+    with pytest.raises(ArgumentError, match=r"^sources have \[19, 20\] rows, but all must have as many$"):
+        kernels.prepare_gather([*COLUMNS, np.arange(19)], np.empty)
+    for sources in ([], [np.array(3)]):
+        with pytest.raises(ArgumentError, match="but one or more"):
+            kernels.prepare_gather(sources, np.empty)
+
+
+def test_a_prepared_gather_keeps_its_arrays(kernels: Kernels) -> None:
+    gather_all = kernels.prepare_gather([np.full((1000, 100), 7.0)], np.empty)
+    other = [np.zeros((1000, 100)) for _ in range(5)]  # where memory that was freed would be used again
+    assert gather_all(np.arange(0, 1000, 7))[0].min() == 7.0
+    assert not any(map(np.any, other))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from headrace.kernels.checks import Empty, Gather
     from headrace.kernels.images import Pixels, Scaling
     from headrace.kernels.scans import FeatureScan, TarScan
 
@@ -43,6 +44,9 @@ class Kernels(Protocol):
 
     def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy the rows of `source` at `indices` into `out`."""
+
+    def prepare_gather(self, sources: Sequence[NDArray[Any]], empty: Empty) -> Gather:
+        """Return a function that gathers the rows at indices of all arrays at once."""
 
     def gather_ranges(
         self,

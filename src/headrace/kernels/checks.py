@@ -9,12 +9,23 @@ import numpy as np
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["MAX_FEISTEL_LENGTH", "MAX_SHUFFLE_LENGTH", "check_cut", "check_cut_values", "check_feistel", "check_gather"]
-__all__ += [
+    # Makes an array, of a shape and dtype, whose values mean nothing yet.
+    Empty = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+    # Returns the rows at indices, int64 of shape (n,), of some arrays.
+    Gather = Callable[[NDArray[np.int64]], list[NDArray[Any]]]
+
+__all__ = [
+    "MAX_FEISTEL_LENGTH",
+    "MAX_SHUFFLE_LENGTH",
+    "check_columns",
+    "check_cut",
+    "check_cut_values",
+    "check_feistel",
+    "check_gather",
     "check_indices",
     "check_lines",
     "check_ranges",
@@ -69,6 +80,17 @@ def check_gather(source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[
         raise ArgumentError(f"out has strides {out.strides}, but a C-contiguous array is needed")
     if not flags.writeable:
         raise ArgumentError("out is read-only, but rows are to be written to it")
+
+
+def check_columns(sources: Sequence[NDArray[Any]]) -> None:
+    """Raise unless there are arrays, and all have rows, as many in each."""
+    if not sources or not all(source.ndim for source in sources):
+        raise ArgumentError(
+            f"sources are {len(sources)} arrays, but one or more, each of one dimension or more, are needed"
+        )
+    lengths = {len(source) for source in sources}
+    if len(lengths) > 1:
+        raise ArgumentError(f"sources have {sorted(lengths)} rows, but all must have as many")
 
 
 def check_ranges(

@@ -12,17 +12,18 @@ from headrace.kernels.native.calls import Library
 from headrace.kernels.native.images import ImageKernels
 from headrace.kernels.native.order import OrderKernels
 from headrace.kernels.native.records import RecordKernels
+from headrace.kernels.native.rows import RowKernels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 14
+ABI = 15
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
-class NativeKernels(OrderKernels, RecordKernels, ImageKernels):
+class NativeKernels(OrderKernels, RowKernels, RecordKernels, ImageKernels):
     """The kernels of one loaded library; `headrace.kernels.reference` documents each function."""
 
     name = "native"
@@ -34,6 +35,7 @@ class NativeKernels(OrderKernels, RecordKernels, ImageKernels):
         if version != ABI:
             raise OSError(f"it has ABI {version}, but {ABI} is needed")
         OrderKernels.__init__(self, library)
+        RowKernels.__init__(self, library)
         RecordKernels.__init__(self, library)
         ImageKernels.__init__(self, library)
 

@@ -1,15 +1,14 @@
-"""The kernels that order and gather samples, in C."""
+"""The kernels that order samples, in C."""
 
 from __future__ import annotations
 
 from ctypes import c_int64, c_uint32, c_uint64, c_void_p
 from operator import index as as_int
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headrace.kernels import reference
-from headrace.kernels.checks import check_feistel, check_gather, check_indices, check_shuffle_length, index_error
+from headrace.kernels.checks import check_feistel, check_indices, check_shuffle_length
 from headrace.kernels.native.calls import LITTLE, address
 
 if TYPE_CHECKING:
@@ -21,14 +20,12 @@ __all__ = ["OrderKernels"]
 
 
 class OrderKernels:
-    """Draws, shuffles and rows; `headrace.kernels.reference` documents each function."""
+    """Draws and shuffles; `headrace.kernels.reference` documents each function."""
 
     def __init__(self, library: Library) -> None:
         self._philox = library.both("headrace_philox", [c_uint64, c_void_p, c_int64, c_uint32, c_uint32, c_void_p])
         self._fisher_yates = library.both("headrace_fisher_yates", [c_uint64, c_int64, c_void_p])
         self._feistel = library.both("headrace_feistel", [c_uint64, c_uint64, c_uint64, c_uint64, c_void_p])
-        gather = [c_void_p, c_int64, c_int64, c_int64, c_void_p, c_int64, c_void_p]
-        self._gather = library.both("headrace_gather", gather, c_int64)
 
     def philox(self, key: int, indices: NDArray[np.int64], stream: int, block: int = 0) -> NDArray[np.uint32]:
         """Return four random 32-bit words for each index."""
@@ -54,23 +51,3 @@ class OrderKernels:
         out = np.empty(stop - start, dtype=np.int64)
         self._feistel[out.nbytes > LITTLE](as_int(key), length, start, stop, address(out))
         return out
-
-    def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Copy the rows of `source` at `indices` into `out`."""
-        check_gather(source, indices, out)
-        if source.dtype.hasobject or not source[:1].flags.c_contiguous:  # the rows themselves may lie apart
-            reference.gather(source, indices, out)
-            return
-        indices = np.ascontiguousarray(indices)
-        row_bytes = out.nbytes // (len(out) or 1)
-        bad = self._gather[out.nbytes > LITTLE](
-            address(source),
-            source.strides[0],
-            row_bytes,
-            len(source),
-            address(indices),
-            len(indices),
-            address(out),
-        )
-        if bad >= 0:
-            raise index_error(int(indices[bad]), len(source))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.kernels.checks import (
+    check_columns,
     check_cut,
     check_cut_values,
     check_feistel,
@@ -24,7 +25,11 @@ from headrace.kernels.reference.tar import scan_tar
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from headrace.kernels.checks import Empty, Gather
 
 __all__ = [
     "FEISTEL_ROUNDS",
@@ -46,6 +51,7 @@ __all__ = [
     "name",
     "note_features",
     "philox",
+    "prepare_gather",
     "read_features",
     "scale",
     "scan_tar",
@@ -221,6 +227,39 @@ def gather(source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) 
         source.take(indices, 0, out, "clip")  # "raise" would fill a second array first
     else:
         out[...] = source[indices]  # take would copy the whole source to make it contiguous
+
+
+def prepare_gather(sources: Sequence[NDArray[Any]], empty: Empty) -> Gather:
+    """Return a function that gathers the rows at indices of all arrays at once.
+
+    What a kernel needs to know of the arrays is found here, so that many small batches cost little.
+
+    Args:
+        sources: Arrays of shape (n, ...), any dtypes, one at least. They may not be resized.
+        empty: Makes the arrays that the function returns, of a shape and dtype, such as `numpy.empty`.
+
+    Returns:
+        A function of indices, int64 of shape (m,), each in [0, n). It returns a list of arrays of shape (m, ...), one
+        for each of the sources, and raises what `gather` does. It cannot be pickled.
+
+    Raises:
+        ArgumentError: There are no arrays, or they have not as many rows.
+
+    >>> gather_all = prepare_gather([np.arange(12).reshape(4, 3), np.arange(4) / 2], np.empty)
+    >>> gather_all(np.array([3, 0]))
+    [array([[ 9, 10, 11],
+           [ 0,  1,  2]]), array([1.5, 0. ])]
+    """
+    check_columns(sources)
+
+    def gather_all(indices: NDArray[np.int64]) -> list[NDArray[Any]]:
+        check_indices(indices)
+        found = [empty((len(indices), *source.shape[1:]), source.dtype) for source in sources]
+        for source, out in zip(sources, found, strict=True):
+            gather(source, indices, out)
+        return found
+
+    return gather_all
 
 
 def cut(

@@ -51,7 +51,7 @@ ROOMS = {
     "ctypes": {"headrace.kernels.native", "headrace.workers.processes.orphans"},
     "torch": {"headrace.frameworks.torch"},
     "jax": {"headrace.frameworks.jax"},
-    "PIL": {"headrace.cli", "headrace.images.codecs.pillow", "headrace.convert.png"},
+    "PIL": {"headrace.cli", "headrace.frameworks.pillow", "headrace.images.codecs.pillow", "headrace.convert.png"},
     "simplejpeg": {"headrace.images.codecs.jpeg"},
     "ml_dtypes": {"headrace.transforms.pixels"},
     "rich": {"headrace.cli"},

@@ -208,7 +208,7 @@ class _Top(CenterCrop):
     def __init__(self, height: int) -> None:
         super().__init__((height, 64))
 
-    def _offset(self, height: int, width: int) -> tuple[int, int]:
+    def _offset(self, extent: tuple[int, int]) -> tuple[int, int]:
         return 0, 0
 
 

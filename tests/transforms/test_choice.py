@@ -24,7 +24,8 @@ from headrace import (
 from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.rng.context import use_keys
-from headrace.transforms import ColorJitter, RandomApply, RandomChoice, RandomErasing, RandomGrayscale
+from headrace.transforms import ColorJitter, RandomApply, RandomChoice, RandomErasing, RandomGrayscale, RandomOrder
+from headrace.transforms import RandomInvert as Invert
 
 IMAGES = np.random.default_rng(0).random((24, 3, 8, 8), np.float32)
 
@@ -42,6 +43,10 @@ BATCHED: list[Any] = [
     RandomChoice([Compose([RandomErasing(), RandomVerticalFlip()]), RandomApply([RandomErasing(1)])], p=[3, 1]),
     Compose([RandomChoice([RandomErasing(), RandomErasing()]), RandomApply([RandomErasing()]), RandomCrop(6)]),
     RandomApply([], 0.5),
+    RandomOrder(
+        [RandomHorizontalFlip(), RandomErasing(1), ColorJitter(0.4), RandomApply([RandomErasing(1)]), Invert()]
+    ),
+    RandomOrder([]),
 ]
 
 
@@ -54,7 +59,7 @@ def test_a_sample_alone_becomes_what_it_does_in_a_batch(transform: Any, batch_si
     assert (before == IMAGES).all()
 
 
-@pytest.mark.parametrize("transform", BATCHED[:-1], ids=str)
+@pytest.mark.parametrize("transform", BATCHED[:-2], ids=str)
 def test_the_batch_path_is_the_path_of_functions_that_know_no_batches(transform: Any) -> None:
     by_sample = Compose([transform, lambda image: image])
     in_chain = Compose([transform])
@@ -223,3 +228,34 @@ def test_the_gil_is_left_to_others_if_every_transform_does() -> None:
     assert RandomApply([RandomHorizontalFlip()]).releases_gil
     assert not RandomChoice([RandomHorizontalFlip(), Holding()]).releases_gil
     assert not RandomChoice([RandomHorizontalFlip(), str]).releases_gil
+
+
+# ---------------------------------------------------------------- RandomOrder
+
+
+def test_all_orders_are_equally_likely() -> None:
+    def append(letter: str) -> Any:
+        return lambda text: text + letter
+
+    texts = headrace.MapDataset([""] * 2400, RandomOrder([append(letter) for letter in "abc"]))
+    found = [text for batch in DataLoader(texts, 100, seed=0) for text in batch]
+    counts = np.unique(found, return_counts=True)
+    assert counts[0].tolist() == ["abc", "acb", "bac", "bca", "cab", "cba"]
+    assert ((counts[1] - 400) ** 2 / 400).sum() < 20.5  # chi squared of 5, one in a thousand
+
+
+def test_more_transforms_than_a_draw_has_words() -> None:
+    def append(number: int) -> Any:
+        return lambda numbers: [*numbers, number]
+
+    order = RandomOrder([append(number) for number in range(11)])
+    found = {tuple(order([])) for _ in range(20)}
+    assert len(found) > 15
+    assert all(sorted(numbers) == list(range(11)) for numbers in found)
+
+
+def test_an_order_keeps_the_layout_that_all_keep() -> None:
+    assert RandomOrder([RandomHorizontalFlip(), RandomErasing()]).layout_after("HWC") == "HWC"
+    assert RandomOrder([RandomHorizontalFlip(), headrace.ToCHW()]).layout_after("HWC") is None
+    with pytest.raises(ArgumentTypeError, match="transform 1 of RandomOrder cannot be called"):
+        RandomOrder([str, 3])  # type: ignore[list-item]

@@ -134,7 +134,7 @@ def test_any_number_may_be_a_probability(p: Any) -> None:
 
 @pytest.mark.parametrize(("p", "word"), [(0, 0), (1, 2**32 - 1)])
 def test_never_and_always_hold_for_the_most_extreme_draws(monkeypatch: pytest.MonkeyPatch, p: float, word: int) -> None:
-    monkeypatch.setattr("headrace.transforms.geometry.draw", lambda count: np.full((count, 4), word, np.uint32))
+    monkeypatch.setattr("headrace.transforms.flips.draw", lambda count: np.full((count, 4), word, np.uint32))
     assert RandomHorizontalFlip(p)(np.array([[1, 2]])).tolist() == ([[2, 1]] if p else [[1, 2]])
 
 
@@ -266,9 +266,16 @@ def test_the_center_is_torchvisions(data: st.DataObject, case: tuple[Any, str]) 
         assert same(cut, window(image, layout, top, left, size))
 
 
-def test_a_center_larger_than_the_image_is_refused() -> None:
-    with pytest.raises(ArgumentError, match=r"crop size \(5, 2\) is larger than the image \(4, 4\); crop less, or pad"):
-        CenterCrop((5, 2))(np.zeros((3, 4, 4)))
+@given(st.data(), batches())
+def test_a_smaller_image_is_padded_before_its_center_is_cut(data: st.DataObject, case: tuple[Any, str]) -> None:
+    images, layout = case
+    size = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
+    extent = [images.shape[1 + axis] for axis in AXES[layout]]
+    down, right = (max(0, wanted - there) for wanted, there in zip(size, extent, strict=True))
+    padding = right // 2, down // 2, right - right // 2, down - down // 2
+    found = CenterCrop(size, layout=layout).apply_batch(images)
+    expected = CenterCrop(size, layout=layout).apply_batch(Pad(padding, layout=layout).apply_batch(images))
+    assert same(found, np.ascontiguousarray(expected))
 
 
 # ---------------------------------------------------------------- Pad
@@ -339,6 +346,7 @@ def test_an_unknown_padding_mode_is_refused(mode: Any) -> None:
         ([2, 3], (2, 3)),
         ((np.int64(2), 3), (2, 3)),
         (np.array([2, 3]), (2, 3)),
+        ((3,), (3, 3)),
     ],
 )
 def test_sizes(transform: Any, size: Any, expected: tuple[int, int]) -> None:
@@ -352,7 +360,7 @@ def test_sizes(transform: Any, size: Any, expected: tuple[int, int]) -> None:
     "size",
     [
         *(0, -1, True, 3.0, "3", "33", None, {3, 4}, np.True_, np.float64(3), np.array(3)),
-        *((), (3,), (1, 2, 3), (0, 3), (3, -1), (3, 2.5), (True, 3), np.array([[1, 2]])),
+        *((), (1, 2, 3), (0, 3), (3, -1), (3, 2.5), (True, 3), np.array([[1, 2]])),
     ],
 )
 def test_a_size_must_be_positive_integers(transform: Any, size: Any) -> None:
@@ -379,10 +387,24 @@ def test_paddings(transform: Any, padding: Any, expected: tuple[int, int, int, i
 
 
 @pytest.mark.parametrize("transform", [lambda padding: RandomCrop(3, padding), Pad])
-@pytest.mark.parametrize("padding", [-1, True, 1.0, "1", (), (1, 2, 3), (1,) * 5, (1, -1), (1, 2, 3, 0.5)])
-def test_a_padding_must_be_integers_from_zero(transform: Any, padding: Any) -> None:
-    with pytest.raises(ArgumentError, match=r"padding must be a non-negative integer, \(left-right, top-bottom\) or"):
+@pytest.mark.parametrize("padding", [True, 1.0, "1", (), (1, 2, 3), (1,) * 5, (1, 2, 3, 0.5)])
+def test_a_padding_must_be_integers(transform: Any, padding: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"padding must be an? .*integer, \(left-right, top-bottom\) or"):
         transform(padding)
+
+
+@pytest.mark.parametrize("padding", [-1, (1, -1)])
+def test_a_crop_is_not_cut_before(padding: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"padding must be a non-negative integer"):
+        RandomCrop(3, padding)
+
+
+def test_padding_cuts_off_where_it_is_negative() -> None:
+    image = np.arange(20).reshape(4, 5)
+    assert Pad((-1, 0, 1, -2))(image).tolist() == [[1, 2, 3, 4, 0], [6, 7, 8, 9, 0]]
+    assert Pad(-1)(image).tolist() == image[1:-1, 1:-1].tolist()
+    with pytest.raises(ArgumentError, match=r"padding=\(-3, 0, -2, 0\) cuts off all of an image of 4 x 5"):
+        Pad((-3, 0, -2, 0))(image)
 
 
 def test_the_default_is_the_augmentation_of_cifar() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import headrace
 from headrace import (
     CenterCrop,
     ColorJitter,
@@ -120,7 +121,31 @@ def test_crops(v2: Any, size: Any, padding: Any, needed: bool, mode: str, dtype:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [1, 6, (7, 9), (2, 5), (7, 4)])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("padding", [-1, (-2, 1), (1, -2, -3, 0), (-1, 2, 2, -3)])
+def test_negative_padding(v2: Any, padding: Any, mode: str, dtype: str) -> None:
+    images = noise(2, 3, 7, 9, dtype=dtype)
+    given = list(padding) if isinstance(padding, tuple) else padding
+    expected = v2.functional.pad(torch.from_numpy(images), given, 1 if mode == "constant" else 0, mode)
+    assert_same(Pad(padding, 1, mode, layout="CHW").apply_batch(images), expected)
+
+
+@pytest.mark.parametrize("name", ["FiveCrop", "TenCrop"])
+@pytest.mark.parametrize("size", [3, (7, 9), (2, 5), (6, 4)])
+def test_several_crops(v2: Any, size: Any, name: str) -> None:
+    images = noise(2, 3, 7, 9)
+    expected = getattr(v2, name)(size)(torch.from_numpy(images))
+    found = getattr(headrace, name)(size, layout="CHW").apply_batch(images)
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_same(ours, theirs)
+    vertical = headrace.TenCrop(size, vertical_flip=True, layout="CHW")(images)
+    for ours, theirs in zip(vertical, v2.TenCrop(size, vertical_flip=True)(torch.from_numpy(images)), strict=True):
+        assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 6, (7, 9), (2, 5), (7, 4), 10, (8, 3), (3, 12), (15, 16)])
 def test_the_center(v2: Any, size: Any, dtype: str) -> None:
     images = noise(2, 3, 7, 9, dtype=dtype)
     expected = v2.functional.center_crop(torch.from_numpy(images), [size] if isinstance(size, int) else list(size))

@@ -2,15 +2,29 @@
 
 from headrace.transforms.augment import TrivialAugmentWide
 from headrace.transforms.base import ImageTransform, Transform
-from headrace.transforms.choice import RandomApply, RandomChoice
+from headrace.transforms.blur import GaussianBlur
+from headrace.transforms.choice import RandomApply, RandomChoice, RandomOrder
 from headrace.transforms.color import ColorJitter, Grayscale, RandomGrayscale
 from headrace.transforms.compose import Compose
+from headrace.transforms.conversions import PILToTensor, ToDtype, ToImage, ToTensor
+from headrace.transforms.crops import CenterCrop, RandomCrop
 from headrace.transforms.decode import Decode, read_header
 from headrace.transforms.erasing import RandomErasing
-from headrace.transforms.geometry import CenterCrop, Pad, RandomCrop, RandomHorizontalFlip, RandomVerticalFlip
+from headrace.transforms.flips import RandomHorizontalFlip, RandomVerticalFlip
+from headrace.transforms.function import Lambda
 from headrace.transforms.mix import CutMix, MixUp
+from headrace.transforms.multi_crop import FiveCrop, TenCrop
+from headrace.transforms.pad import Pad
 from headrace.transforms.pixels import Normalize, ToCHW, ToFloat
 from headrace.transforms.resize import RandomResizedCrop, Resize
+from headrace.transforms.tone import (
+    RandomAdjustSharpness,
+    RandomAutocontrast,
+    RandomEqualize,
+    RandomInvert,
+    RandomPosterize,
+    RandomSolarize,
+)
 
 __all__ = [
     "CenterCrop",
@@ -18,22 +32,37 @@ __all__ = [
     "Compose",
     "CutMix",
     "Decode",
+    "FiveCrop",
+    "GaussianBlur",
     "Grayscale",
     "ImageTransform",
+    "Lambda",
     "MixUp",
     "Normalize",
+    "PILToTensor",
     "Pad",
+    "RandomAdjustSharpness",
     "RandomApply",
+    "RandomAutocontrast",
     "RandomChoice",
     "RandomCrop",
+    "RandomEqualize",
     "RandomErasing",
     "RandomGrayscale",
     "RandomHorizontalFlip",
+    "RandomInvert",
+    "RandomOrder",
+    "RandomPosterize",
     "RandomResizedCrop",
+    "RandomSolarize",
     "RandomVerticalFlip",
     "Resize",
+    "TenCrop",
     "ToCHW",
+    "ToDtype",
     "ToFloat",
+    "ToImage",
+    "ToTensor",
     "Transform",
     "TrivialAugmentWide",
     "read_header",

@@ -79,7 +79,7 @@ _OPERATIONS = {
     "Contrast": _Operation(_changed(change_contrast), 0, 0.99, signed=True),
     "Sharpness": _Operation(lambda image, by, _: sharpen(image, 1 + by), 0, 0.99, signed=True),
     "Posterize": _Operation(lambda image, by, _: posterize(image, round(by)), 8, 2),
-    "Solarize": _Operation(lambda image, by, _: solarize(image, by), 1, 0),
+    "Solarize": _Operation(lambda image, by, _: solarize(image, (255 if image.dtype == np.uint8 else 1) * by), 1, 0),
     "AutoContrast": _Operation(lambda image, _, __: autocontrast(image)),
     "Equalize": _Operation(lambda image, _, __: equalize(image)),
 }
@@ -123,6 +123,11 @@ class TrivialAugmentWide(RandomImageTransform):
         self.num_magnitude_bins = _check_bins(num_magnitude_bins)
         self.interpolation = check_interpolation(interpolation, ("nearest", "bilinear"))
         self.fill = fill
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether images keep shape and dtype: they do."""
+        return True
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the images, each after its operation."""

@@ -11,6 +11,7 @@ from headrace import frameworks
 from headrace.batch.arena import empty
 from headrace.batch.capabilities import capability
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.frameworks import pillow
 from headrace.images.layout import LAYOUTS, find_layout, image_axes, is_own
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class Transform(ABC):
         """Whether the result depends on draws, so that it must not be cached."""
         return False
 
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether images keep shape and dtype, so that changed ones fit into a batch with others; if in doubt, no."""
+        return False
+
     @abstractmethod
     def __call__(self, sample: Any) -> Any:
         """Return what the sample becomes."""
@@ -92,9 +98,10 @@ def per_channel(name: str, values: float | Sequence[float], images: NDArray[Any]
 class ImageTransform(Transform):
     """A transform of images as arrays, one at a time or a batch of them.
 
-    Derive from it and write `transform`. It takes ndarrays, torch tensors, JAX arrays and boxed
-    tensors, and returns the same kind. Called with one dimension more than an image has (four, where
-    no layout is given), it takes the first one for the batch.
+    Derive from it and write `transform`. It takes ndarrays, torch tensors, JAX arrays, boxed tensors and
+    images of Pillow, and returns the same kind; of an image of Pillow an ndarray, where Pillow has none
+    for the result. Called with one dimension more than an image has (four, where no layout is given), it
+    takes the first one for the batch.
 
     Without a layout it takes that of the chain: what `Decode` makes is HWC, what has come through `ToCHW` is CHW, and
     a layout given to one transform holds for those behind it, up to a function that is none of headrace's. Where
@@ -165,6 +172,8 @@ class ImageTransform(Transform):
             layout: where its channels are, as far as the chain knows.
             batched: whether it is surely a batch.
         """
+        if pillow.owns(value):
+            return self._apply_to_pillow(value)
         images, adapter = _as_array(value)
         if not batched and images.ndim > (3 if self.layout is None else len(self.layout)):
             method = capability(self, "apply_in_layout")
@@ -175,6 +184,14 @@ class ImageTransform(Transform):
         if out is images:
             return value
         return adapter.from_numpy(_contiguous(out) if batched else out[0], value)
+
+    def _apply_to_pillow(self, image: Any) -> Any:
+        pixels = pillow.to_numpy(image)[np.newaxis]
+        axes = image_axes(pixels.shape[1:], "HWC" if pixels.ndim == 4 else "HW")
+        out = self.transform(pixels, axes)
+        if out is pixels:
+            return image
+        return _contiguous(out[0]) if self.layout_after("HWC") == "CHW" else pillow.from_numpy(out[0], image)
 
     def layout_after(self, layout: str | None) -> str | None:
         """Return where the channels of what comes out are: as before, but for classes that are not headrace's."""
@@ -201,8 +218,9 @@ def _as_array(value: Any) -> tuple[NDArray[Any], frameworks.Adapter]:
     array = None if adapter is None else adapter.to_numpy(value)
     if adapter is None or array is None:
         raise ArgumentTypeError(
-            f"an image transform takes an ndarray, a torch or JAX array on the host, or an object with an ndarray in "
-            f".data, but got a {type(value).__module__}.{type(value).__qualname__}; convert it with numpy.asarray"
+            f"an image transform takes an ndarray, a torch or JAX array on the host, an image of Pillow, or an object "
+            f"with an ndarray in .data, but got a {type(value).__module__}.{type(value).__qualname__}; "
+            "convert it with numpy.asarray"
         )
     return array, adapter
 

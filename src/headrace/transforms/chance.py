@@ -13,7 +13,16 @@ from headrace.errors import ArgumentError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CropBox", "check_probability", "check_range", "fractions", "happens", "more_words", "random_crop_boxes"]
+__all__ = [
+    "CropBox",
+    "check_probability",
+    "check_range",
+    "fractions",
+    "happens",
+    "is_number",
+    "more_words",
+    "random_crop_boxes",
+]
 
 _WORDS = 2.0**32
 _ATTEMPTS = 10  # as in torchvision
@@ -126,7 +135,7 @@ def check_probability(p: Any) -> float:
     Raises:
         ArgumentError: it is none.
     """
-    if not _is_number(p) or not 0 <= p <= 1:
+    if not is_number(p) or not 0 <= p <= 1:
         raise ArgumentError(f"p must be a probability in [0, 1], but got p={p!r}")
     return float(p)
 
@@ -144,7 +153,7 @@ def check_range(name: str, value: Any, least: float, most: float = math.inf) -> 
         ArgumentError: it is no range, or not in these limits.
     """
     ends = tuple(value) if isinstance(value, list | tuple | np.ndarray) else ()
-    if len(ends) == 2 and all(map(_is_number, ends)):
+    if len(ends) == 2 and all(map(is_number, ends)):
         low, high = map(float, ends)
         if least <= low <= high <= most and low != 0 and math.isfinite(high):
             return low, high
@@ -152,5 +161,6 @@ def check_range(name: str, value: Any, least: float, most: float = math.inf) -> 
     raise ArgumentError(f"{name} must be (low, high) with 0 < low <= high{upper}, but got {name}={value!r}")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether it is a real number, and no truth value."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

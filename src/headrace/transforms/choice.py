@@ -14,36 +14,22 @@ from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.images.layout import entry_layouts, layout_after, run_step
 from headrace.rng.context import part, slot
 from headrace.rng.draws import draw
-from headrace.transforms.augment import TrivialAugmentWide
 from headrace.transforms.base import Transform
 from headrace.transforms.chance import check_probability, fractions, happens
-from headrace.transforms.color import ColorJitter, RandomGrayscale
 from headrace.transforms.compose import Compose
-from headrace.transforms.erasing import RandomErasing
-from headrace.transforms.geometry import RandomHorizontalFlip, RandomVerticalFlip
-from headrace.transforms.pixels import Normalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["RandomApply", "RandomChoice"]
+__all__ = ["RandomApply", "RandomChoice", "RandomOrder"]
 
-# What keeps shape and dtype, so that changed and unchanged images fit into one batch.
-_KEEPING = (
-    ColorJitter,
-    Normalize,
-    RandomErasing,
-    RandomGrayscale,
-    RandomHorizontalFlip,
-    RandomVerticalFlip,
-    TrivialAugmentWide,
-)
+_WORDS_A_DRAW = 4
 
 
-class _Choosing(Transform):
-    """Gives each sample to one of several branches, or to none.
+class _Holding(Transform):
+    """Holds transforms, and decides for each sample what becomes of it by them.
 
     Whole batches are possible where every branch keeps the shape and the dtype of the images. Other
     branches take single samples: the batch would be none before the samples are alike again.
@@ -55,7 +41,12 @@ class _Choosing(Transform):
     @property
     def batched(self) -> bool:
         """Whether each of the transforms can be applied to a batch and is known to keep shape and dtype."""
-        return all(map(_keeps_shape, self.transforms))
+        return self.keeps_shape and all(batch_function(transform) is not None for transform in self.transforms)
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether each of the transforms keeps shape and dtype of images."""
+        return all(getattr(transform, "keeps_shape", False) for transform in self.transforms)
 
     @property
     def releases_gil(self) -> bool:
@@ -67,18 +58,6 @@ class _Choosing(Transform):
         """Whether the result depends on draws: it does."""
         return True
 
-    @abstractmethod
-    def _choose(self, count: int) -> NDArray[np.int64]:
-        """Return the number of each sample's branch, -1 for none, shape (count,)."""
-
-    @abstractmethod
-    def _branch(self, number: int) -> Transform:
-        """Return the branch of a number."""
-
-    @abstractmethod
-    def layout_after(self, layout: str | None) -> str | None:
-        """Return where the channels of images are then; None where that depends on the draw."""
-
     def __call__(self, sample: Any) -> Any:
         """Return what the sample becomes; `sample` itself if no transform is chosen for it."""
         return self.apply_in_layout(sample, None, batched=False)
@@ -86,6 +65,10 @@ class _Choosing(Transform):
     def apply_batch(self, batch: Any) -> Any:
         """Return what the images become; `batch` itself if no transform is chosen for any."""
         return self.apply_in_layout(batch, None, batched=True)
+
+    @abstractmethod
+    def layout_after(self, layout: str | None) -> str | None:
+        """Return where the channels of images are then; None where that depends on the draw."""
 
     def apply_in_layout(self, value: Any, layout: str | None, *, batched: bool) -> Any:
         """Return what the sample, or the images of a batch, become.
@@ -95,27 +78,41 @@ class _Choosing(Transform):
             layout: where the channels of images are, as far as the chain before knows.
             batched: whether it is a batch.
         """
-        if batched:
-            return self._apply_to_batch(value, layout)
-        number = int(self._choose(1)[0])
-        return value if number < 0 else run_step(self._branch(number), value, layout, batched=False)
-
-    def _apply_to_batch(self, batch: Any, layout: str | None) -> Any:
-        adapter = frameworks.find(batch)
-        images = None if adapter is None else adapter.to_numpy(batch)
+        if not batched:
+            return self._apply_to_sample(value, layout)
+        adapter = frameworks.find(value)
+        images = None if adapter is None else adapter.to_numpy(value)
         if adapter is None or images is None or not self.batched:
             raise ArgumentTypeError(f"{self!r} takes single samples here; apply it to each of them instead")
-        choice = self._choose(len(images))
-        if (choice < 0).all():
-            return batch
-        out = empty(images.shape, images.dtype)
-        np.copyto(out, images)
-        for number in np.unique(choice[choice >= 0]).tolist():
-            rows = np.flatnonzero(choice == number)
-            with part(rows, len(images)):
-                changed = run_step(self._branch(number), images[rows], layout, batched=True)
-                out[rows] = _checked(changed, images)
-        return adapter.from_numpy(out, batch)
+        out = self._apply_to_images(images, layout)
+        return value if out is images else adapter.from_numpy(out, value)
+
+    @abstractmethod
+    def _apply_to_sample(self, sample: Any, layout: str | None) -> Any:
+        """Return what a sample becomes."""
+
+    @abstractmethod
+    def _apply_to_images(self, images: NDArray[Any], layout: str | None) -> NDArray[Any]:
+        """Return what the images become, or `images` itself where none of them is changed."""
+
+
+class _Choosing(_Holding):
+    """Gives each sample to one of several branches, or to none."""
+
+    @abstractmethod
+    def _choose(self, count: int) -> NDArray[np.int64]:
+        """Return the number of each sample's branch, -1 for none, shape (count,)."""
+
+    @abstractmethod
+    def _branch(self, number: int) -> Transform:
+        """Return the branch of a number."""
+
+    def _apply_to_sample(self, sample: Any, layout: str | None) -> Any:
+        number = int(self._choose(1)[0])
+        return sample if number < 0 else run_step(self._branch(number), sample, layout, batched=False)
+
+    def _apply_to_images(self, images: NDArray[Any], layout: str | None) -> NDArray[Any]:
+        return _in_branches(images, self._choose(len(images)), self._branch, layout)
 
 
 class RandomApply(_Choosing):
@@ -186,6 +183,47 @@ class RandomChoice(_Choosing):
         return _Numbered(self.transforms[number], number)
 
 
+class RandomOrder(_Holding):
+    """Apply all transforms, in random order.
+
+    Args:
+        transforms: functions of one sample.
+
+    Raises:
+        ArgumentTypeError: one of the transforms cannot be called.
+
+    Named as torchvision.transforms.v2.RandomOrder. One order is drawn for each sample of a loader, and one for each
+    call outside of it.
+
+    >>> RandomOrder([lambda x: x + 1, lambda x: x * 2])(3) in (7, 8)
+    True
+    """
+
+    def layout_after(self, layout: str | None) -> str | None:
+        """Return where the channels of images are then: as before, unless one of the transforms moves them."""
+        return layout if all(layout_after(transform, layout) == layout for transform in self.transforms) else None
+
+    def _apply_to_sample(self, sample: Any, layout: str | None) -> Any:
+        for number in self._orders(1)[0].tolist():
+            sample = run_step(self._branch(number), sample, layout, batched=False)
+            layout = self.layout_after(layout)
+        return sample
+
+    def _apply_to_images(self, images: NDArray[Any], layout: str | None) -> NDArray[Any]:
+        for choice in self._orders(len(images)).T:
+            images = _in_branches(images, choice, self._branch, layout)
+        return images
+
+    def _orders(self, count: int) -> NDArray[np.int64]:
+        """Return the numbers of the transforms in each sample's order, shape (count, transforms)."""
+        draws = [draw(count) for _ in range(0, len(self.transforms), _WORDS_A_DRAW)]
+        words = np.hstack(draws)[:, : len(self.transforms)] if draws else np.empty((count, 0))
+        return np.argsort(words, axis=1, kind="stable")
+
+    def _branch(self, number: int) -> Transform:
+        return _Numbered(self.transforms[number], number)
+
+
 class _Numbered(Transform):
     """One of several transforms, at its own place: what it draws depends on no other one."""
 
@@ -204,12 +242,19 @@ class _Numbered(Transform):
             return run_step(self.transform, value, layout, batched=batched)
 
 
-def _keeps_shape(transform: Callable[[Any], Any]) -> bool:
-    if batch_function(transform) is None:
-        return False
-    if isinstance(transform, Compose):
-        return all(map(_keeps_shape, transform.transforms))
-    return isinstance(transform, (_Choosing, *_KEEPING))
+def _in_branches(
+    images: NDArray[Any], choice: NDArray[np.int64], branch: Callable[[int], Transform], layout: str | None
+) -> NDArray[Any]:
+    """Return what the images become, each by the branch of its number; `images` itself where all have none, -1."""
+    if (choice < 0).all():
+        return images
+    out = empty(images.shape, images.dtype)
+    np.copyto(out, images)
+    for number in np.unique(choice[choice >= 0]).tolist():
+        rows = np.flatnonzero(choice == number)
+        with part(rows, len(images)):
+            out[rows] = _checked(run_step(branch(number), images[rows], layout, batched=True), images)
+    return out
 
 
 def _checked(changed: Any, images: NDArray[Any]) -> NDArray[Any]:

@@ -73,6 +73,11 @@ class ColorJitter(RandomImageTransform):
         self.saturation = _check_factors("saturation", saturation)
         self.hue = _check_hue(hue)
 
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether images keep shape and dtype: they do."""
+        return True
+
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the changed images; `images` itself if there is nothing to change."""
         ranges = (self.brightness, self.contrast, self.saturation, self.hue)
@@ -154,6 +159,11 @@ class RandomGrayscale(RandomImageTransform):
     def __init__(self, p: float = 0.1, *, layout: str | None = None) -> None:
         super().__init__(layout)
         self.p = check_probability(p)
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether images keep shape and dtype: they do."""
+        return True
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the images, each grey or not; `images` itself if none of them becomes grey."""

@@ -57,6 +57,11 @@ class Compose(Transform):
         """Whether one of the transforms is."""
         return any(getattr(transform, "is_random", False) for transform in self.transforms)
 
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether each of the transforms keeps shape and dtype of images."""
+        return all(getattr(transform, "keeps_shape", False) for transform in self.transforms)
+
     def steps(self) -> list[Callable[[Any], Any]]:
         """Return the transforms, each of which draws in the slot of its position."""
         return self.transforms

@@ -65,6 +65,11 @@ class RandomErasing(RandomImageTransform):
             raise ArgumentError(f"value must be a number, one a channel, or 'random', but got value={value!r}")
         self.value = value
 
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether images keep shape and dtype: they do."""
+        return True
+
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the images, each with a rectangle erased or not; `images` itself if nothing is."""
         words = draw(len(images))

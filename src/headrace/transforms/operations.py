@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
     Planes = NDArray[Any]
 
-__all__ = ["Sampling", "autocontrast", "equalize", "posterize", "rotate", "sharpen", "shear", "solarize", "translate"]
+__all__ = [
+    "Sampling",
+    "autocontrast",
+    "equalize",
+    "invert",
+    "posterize",
+    "rotate",
+    "sharpen",
+    "shear",
+    "solarize",
+    "translate",
+]
 
 _LARGEST = 255
 _CENTRE, _AROUND = np.float32(5 / 13), np.float32(1 / 13)  # of the smoothing filter of Pillow's Sharpness
@@ -92,6 +103,13 @@ def _between(image: Planes, fill: Planes, rows: NDArray[np.float64], columns: ND
     return (np.rint(total) if image.dtype == np.uint8 else total).astype(image.dtype)
 
 
+def invert(image: Planes) -> Planes:
+    """Subtract each value from the largest."""
+    largest = _LARGEST if image.dtype == np.uint8 else 1
+    result: Planes = image.dtype.type(largest) - image
+    return result
+
+
 def posterize(image: Planes, bits: int) -> Planes:
     """Keep the highest bits of each value, 0 ... 8 of them."""
     if image.dtype == np.uint8:
@@ -102,9 +120,9 @@ def posterize(image: Planes, bits: int) -> Planes:
 
 
 def solarize(image: Planes, threshold: float) -> Planes:
-    """Invert the values from the threshold on, which is a part of the largest value."""
-    largest = _LARGEST if image.dtype == np.uint8 else 1
-    return np.where(image >= np.float32(largest * threshold), image.dtype.type(largest) - image, image)
+    """Invert the values from the threshold on."""
+    least = np.result_type(image.dtype, np.float32).type(threshold)
+    return np.where(image >= least, invert(image), image)
 
 
 def autocontrast(image: Planes) -> Planes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from headrace.images.program import Program
 
-__all__ = ["Normalize", "ToCHW", "ToFloat"]
+__all__ = ["Normalize", "ToCHW", "ToFloat", "find_dtype", "is_float"]
 
 _LARGEST_BYTE = 255
 
@@ -55,13 +55,18 @@ class Normalize(ImageTransform):
         self.std = std
 
     @property
+    def keeps_shape(self) -> bool:
+        """Whether images keep shape and dtype: they do."""
+        return True
+
+    @property
     def uses_layout(self) -> bool:
         """Whether there is a number for each channel."""
         return not isinstance(self.mean, int | float) and np.asarray(self.mean).size > 1
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the normalised images, in the same floating-point type."""
-        if not _is_float(images.dtype):
+        if not is_float(images.dtype):
             raise ArgumentTypeError(
                 f"Normalize takes floating-point images, but got {images.dtype}; put ToFloat() before it"
             )
@@ -72,7 +77,7 @@ class Normalize(ImageTransform):
 
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""
-        if not _is_float(program.dtype):
+        if not is_float(program.dtype):
             return False
         mean, std = _hashable(self.mean), _hashable(self.std)
         return program.change(self.transform, (mean, std), mean, std)
@@ -161,11 +166,23 @@ def _numbers(name: str, values: object) -> NDArray[np.float64]:
         raise ArgumentError(f"{name} must be a number, or one a channel, but got {name}={values!r}") from None
 
 
+def find_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return a type of NumPy's, for its name or torch's type of that name; bfloat16 is that of ml_dtypes.
+
+    Raises:
+        ArgumentError: there is no such type.
+    """
+    name = str(dtype).removeprefix("torch.") if type(dtype).__module__ == "torch" else dtype
+    try:
+        found: np.dtype[Any] = np.dtype(_bfloat16() if name == "bfloat16" else name)
+    except TypeError as error:
+        raise ArgumentError(f"dtype must be a type that NumPy knows, but got dtype={dtype!r}") from error
+    return found
+
+
 def _float_type(dtype: Any) -> np.dtype[Any]:
-    if dtype == "bfloat16":
-        dtype = _bfloat16()
-    found: np.dtype[Any] = np.dtype(dtype)
-    if not _is_float(found):
+    found = find_dtype(dtype)
+    if not is_float(found):
         raise ArgumentError(f"dtype must be a floating-point type, but got dtype={dtype!r}")
     return found
 
@@ -180,7 +197,7 @@ def _bfloat16() -> Any:
     return ml_dtypes.bfloat16
 
 
-def _is_float(dtype: np.dtype[Any]) -> bool:
+def is_float(dtype: np.dtype[Any]) -> bool:
     """Return whether it is a floating-point type, of NumPy or of ml_dtypes; that one registers those of kind V."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
 

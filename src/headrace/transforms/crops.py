@@ -1,8 +1,7 @@
-"""Transforms that move pixels: flips, crops and padding."""
+"""Transforms that cut a part out of images: anywhere in it, or in the middle."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.rng.draws import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform, per_channel
-from headrace.transforms.chance import check_probability
+from headrace.transforms.sizes import check_fits, check_mode, check_padding, check_size, padded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,86 +20,7 @@ if TYPE_CHECKING:
     from headrace.images.layout import Axes
     from headrace.images.program import Program
 
-__all__ = ["CenterCrop", "Pad", "RandomCrop", "RandomHorizontalFlip", "RandomVerticalFlip"]
-
-_WORDS = 2.0**32
-_PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
-
-
-class _RandomFlip(RandomImageTransform):
-    """Flips each image along one axis with a probability."""
-
-    def __init__(self, p: float = 0.5, *, layout: str | None = None) -> None:
-        super().__init__(layout)
-        self.p = check_probability(p)
-
-    @staticmethod
-    @abstractmethod
-    def axis(axes: Axes) -> int:
-        """Return the axis to flip along."""
-
-    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """Return the images, each flipped or not; `images` itself if none of them is flipped."""
-        flipped = (draw(len(images))[:, 0] < self.p * _WORDS).tolist()
-        if not any(flipped):
-            return images
-        mirror = (*(slice(None),) * (self.axis(axes) - 1), slice(None, None, -1))
-        out = empty(images.shape, images.dtype)
-        for image, copy, flip in zip(images, out, flipped, strict=True):
-            copy[...] = image[mirror] if flip else image
-        return out
-
-    def lower(self, program: Program) -> bool:
-        """Write what the images become into a program; whether it can express that."""
-        program.random_mirror(self.p, along=self.axis(program.axes))
-        return True
-
-
-class RandomHorizontalFlip(_RandomFlip):
-    """Flip left and right with probability p.
-
-    Args:
-        p: the probability, 0 ... 1.
-        layout: "HW", "CHW", "HWC", or None to infer it from each image.
-
-    Raises:
-        ArgumentError: p is no probability (also a ValueError).
-
-    Named as torchvision.transforms.RandomHorizontalFlip. An image that is not flipped is returned
-    itself.
-
-    >>> RandomHorizontalFlip(p=1.0)(np.array([[1, 2, 3]]))
-    array([[3, 2, 1]])
-    """
-
-    @staticmethod
-    def axis(axes: Axes) -> int:
-        """Return the width."""
-        return axes.width
-
-
-class RandomVerticalFlip(_RandomFlip):
-    """Flip top and bottom with probability p.
-
-    Args:
-        p: the probability, 0 ... 1.
-        layout: "HW", "CHW", "HWC", or None to infer it from each image.
-
-    Raises:
-        ArgumentError: p is no probability (also a ValueError).
-
-    Named as torchvision.transforms.RandomVerticalFlip. An image that is not flipped is returned
-    itself.
-
-    >>> RandomVerticalFlip(p=1.0)(np.array([[1], [2]]))
-    array([[2],
-           [1]])
-    """
-
-    @staticmethod
-    def axis(axes: Axes) -> int:
-        """Return the height."""
-        return axes.height
+__all__ = ["CenterCrop", "RandomCrop"]
 
 
 class RandomCrop(RandomImageTransform):
@@ -137,11 +57,11 @@ class RandomCrop(RandomImageTransform):
         layout: str | None = None,
     ) -> None:
         super().__init__(layout)
-        self.size = _check_size(size)
-        self.padding = _check_padding(0 if padding is None else padding)
+        self.size = check_size(size)
+        self.padding = check_padding(0 if padding is None else padding)
         self.pad_if_needed = bool(pad_if_needed)
         self.fill = fill
-        self.padding_mode = _check_mode(padding_mode)
+        self.padding_mode = check_mode(padding_mode)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the crops, one of each image."""
@@ -159,7 +79,7 @@ class RandomCrop(RandomImageTransform):
         padding = self._padding(extent)
         if any(padding) and not program.pad(padding, self.fill, self.padding_mode):
             return False
-        _check_fits(self.size, *_padded(extent, padding), "padded image")
+        check_fits(self.size, *padded(extent, padding), "padded image")
         program.random_crop(self.size)
         return True
 
@@ -176,8 +96,8 @@ class RandomCrop(RandomImageTransform):
         self, count: int, extent: tuple[int, int], padding: tuple[int, int, int, int]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the top and left of each crop in the padded image."""
-        height, width = _padded(extent, padding)
-        _check_fits(self.size, height, width, "padded image")
+        height, width = padded(extent, padding)
+        check_fits(self.size, height, width, "padded image")
         # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
         places = draw(count)[:, :2] * np.array([height - self.size[0] + 1, width - self.size[1] + 1]) >> 32
         top, left = places.astype(np.int32).T
@@ -192,11 +112,10 @@ class CenterCrop(ImageTransform):
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
-        ArgumentError: a size is not allowed; when called, the crop is larger than the image (also
-            a ValueError).
+        ArgumentError: a size is not allowed (also a ValueError).
 
-    Named as torchvision.transforms.CenterCrop, which pads smaller images silently; put Pad before
-    it for that.
+    Named as torchvision.transforms.v2.CenterCrop. An image that is smaller is padded with zeros first, in equal
+    parts; of an odd number of pixels the right or lower side gets one more.
 
     >>> CenterCrop(1)(np.arange(9).reshape(3, 3))
     array([[4]])
@@ -204,79 +123,37 @@ class CenterCrop(ImageTransform):
 
     def __init__(self, size: int | Sequence[int], *, layout: str | None = None) -> None:
         super().__init__(layout)
-        self.size = _check_size(size)
+        self.size = check_size(size)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """Return the crops, as a view."""
-        top, left = self._offset(images.shape[axes.height], images.shape[axes.width])
+        """Return the crops, as a view where the images are large enough."""
+        extent = images.shape[axes.height], images.shape[axes.width]
+        padding = self._padding(extent)
+        top, left = self._offset(padded(extent, padding))
+        if any(padding):
+            offsets = np.full(len(images), top - padding[1]), np.full(len(images), left - padding[0])
+            return _cut(images, axes, self.size, offsets, np.zeros((), images.dtype))
         rows, columns = slice(top, top + self.size[0]), slice(left, left + self.size[1])
         crop: NDArray[Any] = images[_crop_slices(axes, rows, columns)]
         return crop
 
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""
-        program.crop(*self._offset(*program.size), self.size)
+        padding = self._padding(program.size)
+        if any(padding) and not program.pad(padding, 0, "constant"):
+            return False
+        program.crop(*self._offset(program.size), self.size)
         return True
 
-    def _offset(self, height: int, width: int) -> tuple[int, int]:
-        """Return the top and left of the crop."""
-        _check_fits(self.size, height, width, "image")
+    def _padding(self, extent: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return the left, top, right and bottom that images of that height and width lack."""
+        rows, columns = (max(0, wanted - there) for wanted, there in zip(self.size, extent, strict=True))
+        return columns // 2, rows // 2, columns - columns // 2, rows - rows // 2
+
+    def _offset(self, extent: tuple[int, int]) -> tuple[int, int]:
+        """Return the top and left of the crop in a padded image."""
         # torchvision rounds half to even, so that its crops and these are the same
-        return round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
-
-
-class Pad(ImageTransform):
-    """Add pixels on each side of the image.
-
-    Args:
-        padding: pixels: one integer, (left-right, top-bottom), or (left, top, right, bottom).
-        fill: the value of the new pixels in mode "constant": one number, or one a channel.
-        padding_mode: "constant", "edge", "reflect" or "symmetric", as in numpy.pad.
-        layout: "HW", "CHW", "HWC", or None to infer it from each image.
-
-    Raises:
-        ArgumentError: a padding or mode is not allowed; when called, fill does not fit the channels.
-
-    Named as torchvision.transforms.Pad.
-
-    >>> Pad(1)(np.ones((1, 1), np.uint8))
-    array([[0, 0, 0],
-           [0, 1, 0],
-           [0, 0, 0]], dtype=uint8)
-    """
-
-    def __init__(
-        self,
-        padding: int | Sequence[int],
-        fill: float | Sequence[float] = 0,
-        padding_mode: str = "constant",
-        *,
-        layout: str | None = None,
-    ) -> None:
-        super().__init__(layout)
-        self.padding = _check_padding(padding)
-        self.fill = fill
-        self.padding_mode = _check_mode(padding_mode)
-
-    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """Return the padded images."""
-        left, top, right, bottom = self.padding
-        if not any(self.padding):
-            return images
-        widths = [(0, 0)] * images.ndim
-        widths[axes.height], widths[axes.width] = (top, bottom), (left, right)
-        if self.padding_mode != "constant":
-            return np.pad(images, widths, self.padding_mode)  # type: ignore[call-overload, no-any-return]
-        rows, columns = slice(top, top + images.shape[axes.height]), slice(left, left + images.shape[axes.width])
-        shape = tuple(size + sum(width) for size, width in zip(images.shape, widths, strict=True))
-        out = empty(shape, images.dtype)
-        out[...] = per_channel("fill", self.fill, images, axes)
-        out[_crop_slices(axes, rows, columns)] = images
-        return out
-
-    def lower(self, program: Program) -> bool:
-        """Write what the images become into a program; whether it can express that."""
-        return not any(self.padding) or program.pad(self.padding, self.fill, self.padding_mode)
+        return round((extent[0] - self.size[0]) / 2), round((extent[1] - self.size[1]) / 2)
 
 
 def _cut(
@@ -357,50 +234,3 @@ def _overlap(start: int, extent: int, limit: int) -> tuple[slice, slice]:
 def _crop_slices(axes: Axes, rows: Any, columns: Any) -> tuple[Any, ...]:
     """Return the index of rows and columns in one image, or in a batch of them."""
     return (..., rows, columns, slice(None)) if axes.channels == 3 else (..., rows, columns)
-
-
-def _padded(extent: tuple[int, int], padding: tuple[int, int, int, int]) -> tuple[int, int]:
-    """Return the height and width of a padded image."""
-    left, top, right, bottom = padding
-    return extent[0] + top + bottom, extent[1] + left + right
-
-
-def _check_fits(size: tuple[int, int], height: int, width: int, what: str) -> None:
-    if size[0] > height or size[1] > width:
-        raise ArgumentError(f"crop size {size} is larger than the {what} ({height}, {width}); crop less, or pad more")
-
-
-def _check_size(size: object) -> tuple[int, int]:
-    numbers = _integers(size if _is_sequence(size) else (size, size))
-    if len(numbers) != 2 or min(numbers) < 1:
-        raise ArgumentError(f"size must be a positive integer or (height, width), but got size={size!r}")
-    return numbers[0], numbers[1]
-
-
-def _check_mode(mode: Any) -> str:
-    if mode not in _PADDING_MODES:
-        raise ArgumentError(f"padding_mode must be one of {', '.join(_PADDING_MODES)}, but got {mode!r}")
-    return str(mode)
-
-
-def _check_padding(padding: object) -> tuple[int, int, int, int]:
-    """Check the padding, and return it as left, top, right and bottom."""
-    numbers = _integers(padding if _is_sequence(padding) else (padding,))
-    if len(numbers) not in (1, 2, 4) or min(numbers) < 0:
-        raise ArgumentError(
-            "padding must be a non-negative integer, (left-right, top-bottom) or (left, top, right, bottom), "
-            f"but got padding={padding!r}"
-        )
-    left, top, right, bottom = numbers * (4 // len(numbers))
-    return left, top, right, bottom
-
-
-def _is_sequence(value: object) -> bool:
-    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def _integers(values: Any) -> tuple[int, ...]:
-    """Return the values as integers; (-1,), which nothing allows, if one of them is none."""
-    if any(isinstance(value, bool) or not isinstance(value, int | np.integer) for value in values):
-        return (-1,)
-    return tuple(map(int, values))

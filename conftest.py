@@ -45,6 +45,7 @@ _FRAMEWORKS = re.compile(r'torch|jax|importorskip\("(?:datasets|pandas|polars|we
 # The one file that knows a framework cannot be imported, nor its examples run, where that is missing.
 _MISSING = [name for name in ("torch", "jax") if find_spec(name) is None]
 collect_ignore = [f"src/headrace/frameworks/{name}.py" for name in _MISSING]
+collect_ignore += [f"src/headrace/{name}" for name in _MISSING]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

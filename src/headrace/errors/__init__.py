@@ -125,7 +125,17 @@ class WorkerError(HeadraceError, RuntimeError):
 
 
 class WorkerDiedError(WorkerError):
-    """A worker process ended without being asked to."""
+    """A worker ended without being asked to.
+
+    Attributes:
+        pid: the number of its process; None for a thread.
+        code: that one's exit code, or minus the signal that killed it; None where it is not known.
+    """
+
+    def __init__(self, text: str = "", pid: int | None = None, code: int | None = None) -> None:
+        super().__init__(text)
+        self.pid = pid
+        self.code = code
 
 
 class WorkerTimeoutError(WorkerError, TimeoutError):

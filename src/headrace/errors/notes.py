@@ -75,8 +75,8 @@ def notes_of(error: BaseException) -> list[str]:
     return [note for note in notes if type(note) is str] if isinstance(notes, list) else []
 
 
-def set_cause(error: BaseException, cause: BaseException) -> None:
-    """Let an error say what caused it."""
+def set_cause(error: BaseException, cause: BaseException | None) -> None:
+    """Let an error say what caused it; None for nothing."""
     BaseException.__setattr__(error, "__cause__", cause)
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from headrace.loader.config import Backend, OnError, OnWorkerDeath, Shuffle
+    from headrace.sampling.samplers import GivenSampling
     from headrace.workers import Pool
 
 __all__ = ["DataLoader"]
@@ -213,14 +214,21 @@ class DataLoader(Generic[B_co]):
         max_errors: int | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
-        dataset = rows_of_table(dataset, sampler, batch_sampler)
-        self._streams = is_stream(dataset)
-        check_kind(dataset, streams=self._streams, needs_length=sampler is None and batch_sampler is None)
-        self.dataset = dataset
+        self.dataset = self._open(dataset, sampler, batch_sampler)
         self._iterated = False
         self._configure(given)
-        self._epochs = Epochs(self.seed, generator, of_torch=is_of_torch(dataset))
+        self._epochs = self._make_epochs()
         self._make_resources()
+
+    def _open(self, dataset: Any, *samplers: Iterable[Any] | None) -> Any:
+        """Return the dataset whose samples are read, and take note whether it is a stream."""
+        dataset = rows_of_table(dataset, *samplers)
+        self._streams = is_stream(dataset)
+        check_kind(dataset, streams=self._streams, needs_length=all(sampler is None for sampler in samplers))
+        return dataset
+
+    def _make_epochs(self) -> Epochs:
+        return Epochs(self.seed, self.generator, of_torch=is_of_torch(self.dataset))
 
     def _configure(self, given: dict[str, Any]) -> None:
         """Check all arguments together and take them.
@@ -246,7 +254,10 @@ class DataLoader(Generic[B_co]):
             taken[name] = None if given[name] is None else int(given[name])
         self.__dict__.update(taken, _given=given)
         self._order = SampleOrder(self.dataset, **{name: taken[name] for name in _ORDER})
-        self._given_sampling = self._order.given()
+        self._given_sampling = self._make_sampling()
+
+    def _make_sampling(self) -> GivenSampling | None:
+        return self._order.given()
 
     def _make_resources(self) -> None:
         self._arena = Arena()
@@ -529,9 +540,11 @@ class DataLoader(Generic[B_co]):
 
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
         """Make the workers for an iterator that begins with this epoch."""
+        return make_pool(self, self._maker_for(epoch), self._arena, turns=self._readers() is not None)
+
+    def _maker_for(self, epoch: Epoch) -> WorkMaker:
         shields = not self.num_workers and self.seed is not None and self._runs_foreign_code()
-        maker = replace(self._maker(), seed=epoch.key("workers"), settings=ProgramSettings.now(), shields=shields)
-        return make_pool(self, maker, self._arena, turns=self._readers() is not None)
+        return replace(self._maker(), seed=epoch.key("workers"), settings=ProgramSettings.now(), shields=shields)
 
     def _maker(self) -> WorkMaker:
         return WorkMaker(

@@ -16,10 +16,12 @@ class StreamHistory:
 
     Args:
         stream: the dataset.
+        trusts_length: whether its length is to be compared with the samples that come.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, *, trusts_length: bool = True) -> None:
         self.stream = stream
+        self.trusts_length = trusts_length
         self.gave_samples = False  # in any epoch so far
 
     def begin(self, readers: int, *, drops: int, whole: bool) -> StreamCheck:
@@ -44,7 +46,7 @@ class StreamCheck:
         self._whole = whole
         self._samples = 0
         self._lost = False  # an error may stand for a sample
-        self._length = _length(history.stream) if whole else None
+        self._length = _length(history.stream) if whole and history.trusts_length else None
         self._sums: dict[int, int] = {}  # of the samples before a batch, by its number, until they are compared
         self._differ = False
 

@@ -95,18 +95,25 @@ class WorkMaker:
     def _begin_worker(self, worker: int) -> None:
         if self.settings is not None:
             self.settings.apply(own_process=self.own_process)
-        seed = epoch_key(self.seed, worker, "worker")
+        seed = self._worker_seed(worker)
         # Code that asks where one stream is dealt out would leave out samples that are dealt out already.
         deals = self.shard or self.dealt is not None
         info = None if deals else WorkerInfo(worker, self.num_workers, seed, self.dataset)
         if self.own_process:
             share_cores(self.num_workers)
-            frameworks.seed_globals(seed)
+            self._seed_process(seed, worker)
             be_worker_process(info)
         else:
             be_worker_thread(info)
         if self.worker_init_fn is not None:
             self._call_init_fn(self.worker_init_fn, worker, deals=deals)
+
+    def _worker_seed(self, worker: int) -> int:
+        return epoch_key(self.seed, worker, "worker")
+
+    def _seed_process(self, seed: int, worker: int) -> None:  # noqa: ARG002 - who seeds otherwise asks for it
+        """Seed the global generators of a worker's own process."""
+        frameworks.seed_globals(seed)
 
     def _call_init_fn(self, init_fn: Callable[[int], None], worker: int, *, deals: bool) -> None:
         try:

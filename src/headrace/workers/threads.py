@@ -123,6 +123,11 @@ class ThreadPool(Generic[T, R]):
         """Whether it has no threads: they have ended, or belong to a process that this one was forked from."""
         return not self._end.alive or os.getpid() != self._home
 
+    @property
+    def threads(self) -> list[Thread]:
+        """Its threads."""
+        return list(self._threads)
+
     def wait_for_workers(self) -> None:
         """Wait until `make_work` has been called in all threads.
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from headrace.workers.base import MakeWork
     from headrace.workers.in_flight import InFlight
+    from headrace.workers.processes.start import WorkerProcess
     from headrace.workers.processes.worker import Answer
     from headrace.workers.shared_file import SharedFile
 
@@ -132,6 +133,11 @@ class Supervisor:
         now = monotonic()
         ready = min((at for worker in self._workers if (at := worker.report.ready_at)), default=now)
         return ready - self._started_at, now - self._started_at
+
+    @property
+    def processes(self) -> list[WorkerProcess]:
+        """The processes that have been started, by the numbers of their workers."""
+        return [worker.process for worker in self._workers if worker.is_started]
 
     # ------------------------------------------------------------------ tasks and results
 
@@ -263,7 +269,7 @@ class Supervisor:
             return
         if self._restart:
             text += f"; so did {_MOST_DEATHS} in a row, so it is not started again"
-        self._ending = partial(WorkerDiedError, text)
+        self._ending = partial(WorkerDiedError, text, worker.process.pid, code)
         self.end()
         raise self._ending()
 

@@ -1,0 +1,54 @@
+"""The DataLoader of PyTorch with another import: `torch.utils.data`'s names, with headrace behind them.
+
+>>> import torch
+>>> from headrace.torch import DataLoader, TensorDataset
+>>> images, labels = torch.zeros(100, 3, 32, 32), torch.arange(100)
+>>> x, y = next(iter(DataLoader(TensorDataset(images, labels), batch_size=16, shuffle=True)))
+>>> x.shape, y.dtype
+(torch.Size([16, 3, 32, 32]), torch.int64)
+"""
+
+from torch.utils.data import (
+    BatchSampler,
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    StackDataset,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+    default_convert,
+    get_worker_info,
+    random_split,
+)
+
+from headrace.torch.dataloader import DataLoader
+
+__all__ = [
+    "BatchSampler",
+    "ChainDataset",
+    "ConcatDataset",
+    "DataLoader",
+    "Dataset",
+    "DistributedSampler",
+    "IterableDataset",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "StackDataset",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "WeightedRandomSampler",
+    "default_collate",
+    "default_convert",
+    "get_worker_info",
+    "random_split",
+]

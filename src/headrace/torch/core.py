@@ -1,0 +1,122 @@
+"""The core loader as it stands behind the face: torch's seeds, order and collation, given to it as objects."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data._utils import pin_memory as torch_pinning
+
+from headrace.loader.cursor import Cursor, Epochs
+from headrace.loader.dataloader import DataLoader as CoreDataLoader
+from headrace.loader.pools import make_pool
+from headrace.loader.stream_checks import StreamHistory
+from headrace.pipeline.reading import check_dataset
+from headrace.torch.collate import registered
+from headrace.torch.work import TorchWorkMaker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from headrace.loader.cursor import Epoch
+    from headrace.loader.order import SampleOrder
+    from headrace.loader.work import WorkMaker
+    from headrace.workers import Pool
+
+__all__ = ["CoreLoader", "TorchEpochs"]
+
+
+class TorchEpochs(Epochs):
+    """Epochs as torch has them: each iterator has a seed of its own, and none is a mere look.
+
+    Attributes:
+        base_seed: the seed of the epoch that begins next; None to draw it then.
+    """
+
+    base_seed: int | None = None
+
+    def drop(self, cursor: Cursor, *, look: bool) -> None:  # noqa: ARG002 - torch knows no looks
+        """Take note that an iterator is gone, at whatever moment that is."""
+        super().drop(cursor, look=False)
+
+    def _draw(self) -> int:
+        seed, self.base_seed = self.base_seed, None
+        return super()._draw() if seed is None else seed
+
+
+class CoreLoader(CoreDataLoader[Any]):
+    """A core loader that a face stands before.
+
+    Args:
+        dataset: a stream, or any object that gives samples for indices or other keys.
+        streams: whether it is a stream.
+        arguments: those of the core loader.
+    """
+
+    _newest_pool: Any = None
+
+    def __init__(self, dataset: Any, *, streams: bool, arguments: dict[str, Any]) -> None:
+        self._streams = streams
+        self._pin_device: str | None = None
+        super().__init__(dataset, **arguments)
+
+    @property
+    def is_torchs(self) -> bool:
+        """Whether seeds and order are torch's; else they are headrace's own."""
+        return self.seed is None
+
+    @property
+    def epochs(self) -> Epochs:
+        """The loader's epochs."""
+        return self._epochs
+
+    @property
+    def order(self) -> SampleOrder:
+        """The order of its samples."""
+        return self._order
+
+    def go_on_from(self, other: CoreLoader) -> None:
+        """Stand where another loader of the same order stands, of which something else has been changed."""
+        if self.is_torchs == other.is_torchs:
+            self._epochs = other.epochs
+            self._epochs.draw_from(self.seed, self.generator)
+
+    @property
+    def pool(self) -> Any:
+        """The workers that were made last; None before there are any."""
+        return self._newest_pool
+
+    def _open(self, dataset: Any, *samplers: Iterable[Any] | None) -> Any:  # noqa: ARG002 - torch reads any as it is
+        if not self._streams and not hasattr(type(dataset), "__getitem__") and not hasattr(dataset, "__getitems__"):
+            check_dataset(dataset)
+        return dataset
+
+    def _make_epochs(self) -> Epochs:
+        return TorchEpochs(None, self.generator, of_torch=True) if self.is_torchs else super()._make_epochs()
+
+    def _make_resources(self) -> None:
+        super()._make_resources()
+        self._stream_history = StreamHistory(self.dataset, trusts_length=False)  # the face has torch's warning
+
+    def _maker(self) -> WorkMaker:
+        plain = super()._maker()
+        of_core = {each.name: getattr(plain, each.name) for each in fields(plain)}
+        return TorchWorkMaker(**of_core, collate_functions=registered())
+
+    def _maker_for(self, epoch: Epoch) -> WorkMaker:
+        maker = super()._maker_for(epoch)
+        return replace(maker, base_seed=epoch.seed) if self.is_torchs else maker  # type: ignore[call-arg]
+
+    def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
+        # Each worker draws from generators of its own, so which of them loads a batch is part of what is drawn.
+        turns = self.is_torchs or self._readers() is not None
+        pool = make_pool(self, self._maker_for(epoch), self._arena, turns=turns)
+        self._newest_pool = pool
+        return pool
+
+    def _deliver(self, batch: Any) -> Any:
+        if not (self.pin_memory and torch.accelerator.is_available()):
+            return batch
+        accelerator = torch.accelerator.current_accelerator()
+        return torch_pinning.pin_memory(batch, None if accelerator is None else accelerator.type)

@@ -290,6 +290,59 @@ KINDS: list[dict[str, Any]] = [{}, {"num_workers": 2, "backend": "thread"}]
 
 
 @pytest.mark.parametrize("workers", KINDS)
+def test_an_iterator_that_is_asked_for_nothing_draws_and_starts_nothing(workers: dict[str, Any]) -> None:
+    draws: list[int] = []
+
+    class Counted(random.Random):
+        def getrandbits(self, bits: int, /) -> int:
+            draws.append(bits)
+            return super().getrandbits(bits)
+
+    sampler = iter(range(12))
+    for arguments in ({"shuffle": True}, {"sampler": sampler}):
+        loader = DataLoader(range(12), 3, generator=Counted(0), **arguments, **workers)
+        before = threading.active_count()
+        spare = iter(loader)
+        assert (len(draws), threading.active_count()) == (0, before)
+        del spare
+        draws.clear()
+    assert next(sampler) == 0
+
+
+@pytest.mark.parametrize("workers", KINDS)
+def test_what_is_said_between_iter_and_the_first_batch_counts(workers: dict[str, Any]) -> None:
+    loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0, **workers)
+    expected = epochs(loader, 3)
+    batches = iter(loader)
+    loader.set_epoch(2)
+    np.testing.assert_equal(list(batches), expected[2])
+    other = DataLoader(Noisy(12), 3, shuffle=True, seed=0)
+    walk = iter(other)
+    next(walk)
+    batches = iter(loader)
+    loader.load_state_dict(other.state_dict())
+    assert len(batches) == 4
+    np.testing.assert_equal(list(batches), expected[0][1:])
+
+
+def test_an_epoch_whose_workers_cannot_start_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = DataLoader(Noisy(12), 3, shuffle=True, num_workers=1, backend="thread")
+    batches = iter(loader)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _refuse)
+        with pytest.raises(RuntimeError, match="no more threads"):
+            next(batches)
+    state = loader.state_dict()
+    assert (state["epoch"], state["step"]) == (0, 0)
+    assert len(list(batches)) == 4
+    assert stands(loader) == (1, 0)
+
+
+def _refuse(thread: threading.Thread) -> None:
+    raise RuntimeError("no more threads")
+
+
+@pytest.mark.parametrize("workers", KINDS)
 def test_an_iterator_alone_begins_no_epoch(workers: dict[str, Any]) -> None:
     loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0, **workers)
     expected = epochs(loader, 3)

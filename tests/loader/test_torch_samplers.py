@@ -188,7 +188,7 @@ def test_a_generator_of_batches_serves_one_epoch() -> None:
     assert len(list(loader)) == 4
     text = r"^the batch_sampler is an iterator \(generator\) and has been gone through once; pass a list or"
     with pytest.raises(ArgumentError, match=text):
-        iter(loader)
+        next(iter(loader))
     loader = DataLoader(DATASET, sampler=iter(range(4)))
     assert len(list(loader)) == 4
     with pytest.raises(ArgumentError, match=r"^the sampler is an iterator \(range_iterator\) and has been gone"):

@@ -96,7 +96,7 @@ def test_an_interpreter_that_cannot_start_others(monkeypatch: pytest.MonkeyPatch
     """One that is part of another program."""
     monkeypatch.setattr(sys, "executable", "")
     with pytest.raises(WorkerError, match=r"sys\.executable is empty\), so it cannot start worker processes"):
-        iter(DataLoader(range(4), num_workers=2, backend="process"))
+        next(iter(DataLoader(range(4), num_workers=2, backend="process")))
     before.check_is_back()
 
 

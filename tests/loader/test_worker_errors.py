@@ -156,7 +156,7 @@ def test_what_cannot_be_sent_is_named(context: str | None) -> None:
     loader = DataLoader(Locked(), num_workers=1, backend="process", multiprocessing_context=context)
     before = count_descriptors()
     with pytest.raises(NotPicklableError, match=r"loader\.dataset\.guards\['first'\] cannot be sent to a worker"):
-        iter(loader)
+        next(iter(loader))
     assert count_descriptors() == before
 
 

@@ -113,7 +113,7 @@ def test_a_thread_that_does_not_come_back_from_it() -> None:
     loader = DataLoader(range(4), num_workers=1, timeout=0.2, worker_init_fn=begin, backend="thread")
     threading.Timer(1, done.set).start()
     with pytest.raises(WorkerTimeoutError, match=r"timeout=0\.2"):
-        iter(loader)
+        next(iter(loader))
     assert done.is_set(), "the thread has ended"
 
 

@@ -133,6 +133,7 @@ def test_no_descriptor_is_left_for_a_batch(run_script: RunScript) -> None:
 def test_a_closed_pool_is_not_asked() -> None:
     loader = DataLoader(range(8), 2, num_workers=1, backend="process")
     batches = iter(loader)
+    next(batches)
     (pool,) = loader._pools._open
     pool.close()
     with pytest.raises(WorkerError, match=r"^the workers have ended; begin a new iterator$"):

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import ArgumentError, HeadraceWarning
+from headrace.errors.notes import level_of_user
 from headrace.frameworks import draw_seed, preview_seed
 from headrace.rng.keys import epoch_key
 
@@ -123,10 +124,10 @@ class Cursor:
 class Epochs:
     """The epochs of a loader, one after the other, and the iterators that go through them.
 
-    An iterator reserves an epoch when it is made, and begins it with its first batch: `iter()` alone begins none. One
-    that is dropped by the very call that asked for its first batch, as `next(iter(loader))` is, was a look at the
-    data, and leaves the epoch to the next one. The loader stands where the iterator stands that was asked for a batch
-    last; a first batch does not count while another one goes through its epoch.
+    An iterator begins an epoch with its first batch: `iter()` alone begins none. One that is dropped by the very call
+    that asked for its first batch, as `next(iter(loader))` is, was a look at the data, and leaves the epoch to the next
+    one. The loader stands where the iterator stands that was asked for a batch last; a first batch does not count while
+    another one goes through its epoch.
 
     Args:
         seed: the seed of all epochs; None lets each draw its own when it is needed first.
@@ -143,7 +144,6 @@ class Epochs:
 
     def _empty(self) -> None:
         self._lock = Lock()  # threads may each begin or look at the next epoch
-        self._reserved: list[Cursor] = []  # of iterators that were asked for no batch yet
         self._running: list[Cursor] = []  # of those that go through an epoch, by when they were asked last
         self._front: Cursor | None = None  # the last of these, once it is more than a look
         self._left: Cursor | None = None  # of an iterator that was dropped in the midst of its epoch
@@ -174,41 +174,33 @@ class Epochs:
 
     # ------------------------------------------------------------------ iterators
 
-    def reserve(self, length: int | None) -> Cursor:
-        """Return a cursor for an iterator: at the next epoch, if the ones reserved before it begin first.
+    def begin(self, length: int | None) -> Cursor:
+        """Begin the next epoch.
 
         Args:
             length: the present number of samples, if that decides on the order.
-        """
-        with self._lock:
-            self._settle()
-            waiting = len(self._reserved)
-            start = self._fresh(self._next.number + waiting) if waiting else self._next
-            seed = self._draw() if start.seed is None else start.seed
-            cursor = _cursor(start, seed, length)
-            self._reserved.append(cursor)
-        return cursor
-
-    def begin(self, cursor: Cursor) -> Cursor:
-        """Begin an epoch with a cursor that was reserved.
 
         Returns:
-            The cursor, or another one where it is another epoch's turn.
+            A cursor for the iterator that goes through it.
         """
         self._warn_of_looks()
         with self._lock:
             self._settle()
-            if cursor in self._reserved:
-                self._reserved.remove(cursor)
             start = self._next
-            if not _fits(cursor, start):
-                seed = cursor.epoch.seed if start.seed is None else start.seed
-                cursor = _cursor(start, seed, cursor.length)
-            cursor.start = start
+            cursor = _cursor(start, self._draw() if start.seed is None else start.seed, length)
             cursor._previous, self._last = self._last, cursor  # noqa: SLF001 - known to this file only
             self._running.append(cursor)
             self._next = self._fresh(start.number + 1)
         return cursor
+
+    def give_up(self, cursor: Cursor) -> None:
+        """Let an epoch that was begun begin anew, since nothing could be loaded."""
+        with self._lock:
+            self._running.remove(cursor)
+            if cursor.sampler is not None:
+                cursor.sampler.undo()
+            if cursor is self._last:
+                self._next, self._last = replace(cursor.start, seed=cursor.epoch.seed), cursor._previous  # noqa: SLF001
 
     def ask(self, cursor: Cursor) -> None:
         """Take note that one more batch is asked for."""
@@ -261,13 +253,15 @@ class Epochs:
             current = self._current()
             if current is not None:
                 return current.reached()
-            first = self._reserved[0] if self._reserved else None
-            if first is not None and _fits(first, self._next):
-                self._next = first.start = replace(self._next, seed=first.epoch.seed)
-                return replace(self._next, sampler=first.reached().sampler)
             if self._next.seed is None:
                 self._next = replace(self._next, seed=self._draw())
             return self._next
+
+    def upcoming_length(self, length: int | None) -> int | None:
+        """Return how many samples the next epoch has, where `length` is the number of those that are there."""
+        with self._lock:
+            self._settle()
+            return length if self._next.length is None else self._next.length
 
     def find(self, number: int | None, length: int | None) -> Cursor:
         """Return the epoch of a number without beginning it; None is the present one, the one begun last, or the next.
@@ -290,7 +284,7 @@ class Epochs:
             if number in (None, start.number):
                 seed = start.seed
                 if seed is None:  # as it would be now; what is only looked at draws nothing
-                    seed = self._seed_reserved() or preview_seed(self._generator, of_torch=self._of_torch)
+                    seed = preview_seed(self._generator, of_torch=self._of_torch)
                 return _cursor(start, seed, length)
             if self._seed is not None:
                 return _cursor(self._fresh(number), self._seed, length)
@@ -311,11 +305,6 @@ class Epochs:
     def _draw(self) -> int:
         return draw_seed(self._generator, of_torch=self._of_torch)
 
-    def _seed_reserved(self) -> int | None:
-        """Return the seed of the next epoch, where an iterator has drawn it."""
-        first = self._reserved[0] if self._reserved else None
-        return first.epoch.seed if first is not None and first.start.seed is None else None
-
     def _current(self) -> Cursor | None:
         """Return the cursor that says where the loader stands."""
         self._settle()
@@ -332,10 +321,6 @@ class Epochs:
         """Draw the consequences of the iterators that are gone."""
         while self._dropped:
             cursor, look = self._dropped.popleft()
-            if cursor in self._reserved:
-                self._reserved.remove(cursor)
-                if cursor.sampler is not None:
-                    cursor.sampler.undo()
             if cursor not in self._running:
                 continue
             if look and not cursor.trained and self._looks < _MOST_LOOKS:
@@ -362,14 +347,17 @@ class Epochs:
         cursor._previous = None  # noqa: SLF001
 
     def _warn_of_looks(self) -> None:
-        if self._looks == _MOST_LOOKS:
-            self._looks += 1
+        with self._lock:
+            self._settle()
+            are_many = self._looks == _MOST_LOOKS
+            self._looks += are_many
+        if are_many:
             warnings.warn(
                 f"next(iter(loader)) has given the first batch of epoch {self._next.number} {_MOST_LOOKS} times in a "
                 "row; from now on each begins the next epoch. To train, keep one iterator and go through it; to look "
                 "at a batch use loader.batch(step)",
                 HeadraceWarning,
-                stacklevel=4,
+                stacklevel=level_of_user(),
             )
 
 
@@ -377,9 +365,3 @@ def _cursor(start: StartPoint, seed: int, length: int | None) -> Cursor:
     epoch = Epoch(start.number, seed, start.numbered)
     length = length if start.length is None else start.length
     return Cursor(epoch, start, start.step, set(start.ahead), length)
-
-
-def _fits(cursor: Cursor, start: StartPoint) -> bool:
-    """Return whether a cursor that was reserved begins at the start."""
-    drawn = cursor.epoch.seed
-    return replace(cursor.start, seed=drawn) == replace(start, seed=drawn if start.seed is None else start.seed)

@@ -318,8 +318,9 @@ class DataLoader(Generic[B_co]):
     def __iter__(self) -> BatchIterator[B_co]:
         """Return an iterator over the next epoch, or over the rest of the one of a loaded state.
 
-        The epoch begins with the iterator's first batch. `next(iter(loader))` is a look at the data: it gives the
-        first batch, and the next iterator begins the same epoch.
+        The epoch begins with the iterator's first batch; until then nothing is drawn, started or moved.
+        `next(iter(loader))` is a look at the data: it gives the first batch, and the next iterator begins the same
+        epoch.
         """
         self._check_open()
         self._iterated = True
@@ -429,11 +430,13 @@ class DataLoader(Generic[B_co]):
         """Let the next iterator go on where the state was taken.
 
         A computed order is entered at once; a sampler is gone through again, and a stream is read
-        again, up to there.
+        again, up to there. An empty dict, which stands for no state in some frameworks, changes nothing.
 
         Raises:
             StateError: it is not the state of a loader with this dataset length, seed and batch size.
         """
+        if isinstance(state, dict) and not state:
+            return
         saved = LoaderState.from_dict(state)
         saved.check_belongs_to(self._identity())
         length = saved.length if saved.epoch_length is None else saved.epoch_length

@@ -53,42 +53,17 @@ class BatchIterator(Iterator[B_co]):
     def __init__(self, loader: IterableLoader) -> None:
         self._loader = loader
         self._lock = RLock()  # what is loaded in the consumer's thread may come back here, which must not hang
-        self._begun = False
         self._handed_out_at: float | None = None
+        self._cursor: Cursor | None = None  # until the first batch is asked for: `iter` alone begins nothing
+        self._asked = False
+        self._batches: SampledBatches | StreamedBatches
         self._end: weakref.finalize[..., BatchIterator[B_co]]
-        if loader._given_sampling is not None:
-            loader._given_sampling.check()
-        cursor = loader._epochs.reserve(loader._length())
-        self._started = loader._given_sampling is None or loader.num_workers > 0
-        if self._started:
-            self._start(cursor)
-        else:  # nothing is drawn from a user's sampler before it is needed
-            self._cursor = cursor
-            self._end = weakref.finalize(self, _forget, loader._epochs, cursor)
-
-    def _start(self, cursor: Cursor) -> None:
-        """Let the loader's workers load from the cursor on."""
-        loader, self._cursor = self._loader, cursor
-        self._call_site = _CallSite()
-        epoch = cursor.epoch
-        try:
-            pool = loader._pools.take(lambda: loader._make_pool(epoch))
-            try:
-                self._batches = loader._batches(pool, cursor)
-            except BaseException:
-                pool.close()
-                raise
-        except BaseException:
-            loader._epochs.drop(cursor, look=False)
-            raise
-        # An iterator that is dropped half-way leaves no worker behind.
-        self._end = weakref.finalize(
-            self, _end, loader._pools, pool, self._batches, loader._epochs, cursor, self._call_site
-        )
 
     def __len__(self) -> int:
         """Return the number of batches in its epoch."""
-        return self._loader._steps(self._cursor.length)
+        loader = self._loader
+        length = loader._epochs.upcoming_length(loader._length()) if self._cursor is None else self._cursor.length
+        return loader._steps(length)
 
     def __next__(self) -> B_co:
         """Load the next batch.
@@ -99,23 +74,25 @@ class BatchIterator(Iterator[B_co]):
                 epoch. Iteration can go on after it.
         """
         with self._lock:
-            loader = self._loader
-            first = not self._begun
+            loader, cursor = self._loader, self._cursor
+            if cursor is None:
+                cursor = self._begin()
+            first = not self._asked
             if first:
-                self._begin()
+                self._asked = True
             else:
-                loader._epochs.ask(self._cursor)
+                loader._epochs.ask(cursor)
             began = perf_counter()
             if self._handed_out_at is not None:
                 loader._meter.consumed(began - self._handed_out_at)
                 self._handed_out_at = None
             loader._check_open()
-            if self._cursor.finished:
+            if cursor.finished:
                 raise StopIteration
             try:
                 read, samples = self._batches.read()
             except StopIteration:
-                loader._epochs.finish(self._cursor)
+                loader._epochs.finish(cursor)
                 self._end()
                 raise
             batch: B_co = loader._deliver(read)
@@ -125,32 +102,36 @@ class BatchIterator(Iterator[B_co]):
                 self._call_site.asked = _call_site(sys._getframe(1))
             return batch
 
-    def _begin(self) -> None:
-        """Begin the epoch, perhaps another one than was expected when the iterator was made."""
-        expected, self._cursor = self._cursor, self._loader._epochs.begin(self._cursor)
-        self._begun = True
-        if self._cursor is expected and self._started:
-            return
-        if self._cursor is expected:
-            self._end.detach()
-        elif expected.sampler is not None:
-            expected.sampler.undo()
-        self._end()
+    def _begin(self) -> Cursor:
+        """Begin the epoch whose turn it is, and let workers load; where they cannot, nothing has begun."""
+        loader = self._loader
+        loader._check_open()
+        if loader._given_sampling is not None:
+            loader._given_sampling.check()
+        cursor = loader._epochs.begin(loader._length())
         try:
-            self._start(self._cursor)
+            pool = loader._pools.take(lambda: loader._make_pool(cursor.epoch))
+            try:
+                self._batches = loader._batches(pool, cursor)
+            except BaseException:
+                pool.close()
+                raise
         except BaseException:
-            self._cursor.finished = True
+            loader._epochs.give_up(cursor)
             raise
+        self._cursor, self._call_site = cursor, _CallSite()
+        # An iterator that is dropped half-way leaves no worker behind.
+        self._end = weakref.finalize(
+            self, _end, loader._pools, pool, self._batches, loader._epochs, cursor, self._call_site
+        )
+        return cursor
 
     def state_dict(self) -> dict[str, Any]:
         """Return where this iterator stands, for `DataLoader.load_state_dict`. It begins an epoch if it has none."""
         loader = self._loader
-        if not self._begun:
-            with self._lock:
-                if not self._begun:
-                    self._begin()
-        at = loader._epochs.position() if self._cursor.finished else self._cursor.reached()
-        return loader._state(at).to_dict()
+        with self._lock:
+            cursor = self._begin() if self._cursor is None else self._cursor
+        return loader._state(loader._epochs.position() if cursor.finished else cursor.reached()).to_dict()
 
 
 class _CallSite:
@@ -165,10 +146,6 @@ class _CallSite:
 def _call_site(frame: FrameType) -> tuple[int, int]:
     """Return a frame and the instruction that it is at, without keeping the frame."""
     return id(frame), frame.f_lasti
-
-
-def _forget(epochs: Epochs, cursor: Cursor) -> None:
-    epochs.drop(cursor, look=False)
 
 
 def _end(

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from headrace.frameworks import adapter_modules
+
 # Tests run beside each other. A framework that takes all cores for each of them, and waits for its threads in a
 # loop, takes ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -43,8 +45,8 @@ _QUICK_FILES = [Path(__file__).parent / "tests" / f"{name}.py" for name in _QUIC
 _FRAMEWORKS = re.compile(r'torch|jax|importorskip\("(?:datasets|pandas|polars|webdataset)"')
 
 # The one file that knows a framework cannot be imported, nor its examples run, where that is missing.
-_MISSING = [name for name in ("torch", "jax") if find_spec(name) is None]
-collect_ignore = [f"src/headrace/frameworks/{name}.py" for name in _MISSING]
+_MISSING = [name for name in adapter_modules() if find_spec(name) is None]
+collect_ignore = [f"src/{adapter_modules()[name].replace('.', '/')}.py" for name in _MISSING]
 collect_ignore += [f"src/headrace/{name}" for name in _MISSING]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import headrace
+from headrace.frameworks import adapter_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +50,6 @@ LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts}
 # Who may know of what is foreign; anything else needs a line here and a word in the design.
 ROOMS = {
     "ctypes": {"headrace.kernels.native", "headrace.workers.processes.orphans"},
-    "torch": {"headrace.frameworks.torch", "headrace.torch"},
-    "jax": {"headrace.frameworks.jax"},
     "PIL": {"headrace.cli", "headrace.frameworks.pillow", "headrace.images.codecs.pillow", "headrace.convert.png"},
     "simplejpeg": {"headrace.images.codecs.jpeg"},
     "ml_dtypes": {"headrace.transforms.pixels"},
@@ -70,7 +69,7 @@ ROOMS = {
     "msgpack": {"headrace.formats.lmdb.msgpack"},
     "mmap": {"headrace.workers", "headrace.io", "headrace.cache.folder"},
     "socket": {"headrace.workers"},
-}
+} | {library: {adapter, f"headrace.{library}"} for library, adapter in adapter_modules().items()}
 
 
 class Import(NamedTuple):
@@ -181,7 +180,7 @@ def test_frameworks_are_imported_late() -> None:
         if part_of(found.importer) == "torch":
             continue
         assert part_of(found.imported) != "torch", f"{found.importer}, line {found.line}"
-        if found.imported in ("headrace.frameworks.torch", "headrace.frameworks.jax"):
+        if found.imported in adapter_modules().values():
             assert found.late, f"{found.importer}, line {found.line}"
 
 

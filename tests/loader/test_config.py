@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, Dataset, IterableDataset
-from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceError, NotYetError
+from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ ON_WORKER_DEATH = "on_worker_death must be one of 'raise', 'restart', but got on
 CONTEXT = "multiprocessing_context must be one of 'fork', 'forkserver', 'spawn', but got multiprocessing_context="
 SEED = "seed must be a non-negative integer or None, but got seed="
 GENERATOR = "generator must be a numpy.random.Generator, a random.Random, a torch.Generator or None, got "
-BACKEND = "backend must be one of 'auto', 'thread', 'process', 'ray', but got backend="
+BACKEND = "backend must be one of 'auto', 'thread', 'process', but got backend="
 ON_ERROR = "on_error must be one of 'raise', 'skip', 'replace', but got on_error="
 MAX_ERRORS = "max_errors must be a non-negative integer or None, but got max_errors="
 BATCH_SAMPLER = (
@@ -56,7 +56,7 @@ VALUES = [
     *[({"on_worker_death": bad}, f"{ON_WORKER_DEATH}{bad!r}") for bad in ("skip", None)],
     *[({"num_workers": 1, "multiprocessing_context": bad}, f"{CONTEXT}{bad!r}") for bad in ("threads", "")],
     *[({"seed": bad}, f"{SEED}{bad!r}") for bad in (-1, True, 1.0, "0", np.True_)],
-    *[({"backend": bad}, f"{BACKEND}{bad!r}") for bad in ("gpu", None, 1)],
+    *[({"backend": bad}, f"{BACKEND}{bad!r}") for bad in ("gpu", "ray", None, 1)],
     *[({"on_error": bad}, f"{ON_ERROR}{bad!r}") for bad in ("ignore", None, True)],
     *[
         (
@@ -122,7 +122,7 @@ EXCLUSIVE = [
     ),
     (
         {"num_workers": 1, "multiprocessing_context": "fork", "backend": "thread"},
-        "multiprocessing_context starts processes, but got multiprocessing_context='fork' with backend='thread'",
+        "multiprocessing_context is for backend='process', but got multiprocessing_context='fork' with backend=",
     ),
     ({"shard": True}, "shard=True deals out an IterableDataset; the samples of other datasets are dealt out always"),
     ({"rank": 0}, "rank and world_size go together, but got rank=0, world_size=None"),
@@ -165,12 +165,6 @@ STREAM = [
         "world_size cannot divide an IterableDataset; let its __iter__ pick the rank's samples",
     ),
 ]
-NOT_YET = [
-    (
-        {"num_workers": 2, "backend": "ray"},
-        "backend='ray' is not there yet; this release has backend='thread' and 'process'",
-    ),
-]
 
 
 @pytest.mark.parametrize(("given", "text"), VALUES + EXCLUSIVE)
@@ -189,13 +183,6 @@ def test_wrong_kinds(given: dict[str, Any], text: str) -> None:
 def test_what_a_stream_excludes(given: dict[str, Any], text: str) -> None:
     with pytest.raises(ArgumentError, match=f"^{re.escape(text)}$"):
         DataLoader(Stream(), **given)
-
-
-@pytest.mark.parametrize(("given", "text"), NOT_YET)
-def test_not_yet_is_said_and_never_ignored(given: dict[str, Any], text: str) -> None:
-    with pytest.raises(NotYetError, match=f"^{re.escape(text)}$") as caught:
-        DataLoader(range(10), **given)
-    assert isinstance(caught.value, NotImplementedError)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_processes_of_multiprocessing(context: str) -> None:
 
 def test_a_context_itself() -> None:
     context = multiprocessing.get_context(START_METHODS[0])
-    pool: ProcessPool[int, int] = ProcessPool(lambda worker: abs, 1, window=1, context=context)
+    pool: ProcessPool[int, int] = ProcessPool(lambda worker: abs, 1, in_flight=1, context=context)
     assert list(pool.run(iter([-1, -2]))) == [1, 2]
     pool.close()
 
@@ -47,7 +47,7 @@ class Lagging:
 
     def __init__(self, *args: Any, fault: str, **kwargs: Any) -> None:
         if fault == "eager":
-            kwargs["window"] *= 3
+            kwargs["in_flight"] *= 3
         if fault == "waiting":
             kwargs["in_order"] = True
         if fault in ("in_order", "turns"):
@@ -95,7 +95,7 @@ class Losing:
 
 
 FAULTS = {
-    "eager": "tasks were drawn, the window is",
+    "eager": "tasks were drawn, . may be in flight",
     "in_order": "in another order",
     "turns": "every n-th task",
     "waiting": "a slow task held up the others",

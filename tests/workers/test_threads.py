@@ -31,7 +31,7 @@ def make_slow_work(worker: int) -> Callable[[float], float]:
 
 @pytest.fixture
 def pool() -> Iterator[ThreadPool[float, float]]:
-    made: ThreadPool[float, float] = ThreadPool(make_slow_work, 2, window=4)
+    made: ThreadPool[float, float] = ThreadPool(make_slow_work, 2, in_flight=4)
     yield made
     made.close()
 
@@ -90,7 +90,7 @@ def test_nothing_of_a_result_is_outside_of_its_task() -> None:
         def nbytes(self) -> int:
             raise SystemExit("not known")
 
-    pool: ThreadPool[Any, Any] = ThreadPool(lambda worker: lambda task: Unsized(), 1, window=1)
+    pool: ThreadPool[Any, Any] = ThreadPool(lambda worker: lambda task: Unsized(), 1, in_flight=1)
     results = pool.run(iter([0, 1]))
     for _ in range(2):
         try:
@@ -112,7 +112,7 @@ def test_threads_that_cannot_be_started_leave_none(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(threading.Thread, "start", refuse_the_third)
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        ThreadPool(make_slow_work, 4, window=4)
+        ThreadPool(make_slow_work, 4, in_flight=4)
     assert threading.active_count() == before
 
 

@@ -31,7 +31,7 @@ __all__ = ["Container", "Field", "Layout", "decode", "encode"]
 _CONTAINERS: dict[str, type] = {"tuple": tuple, "list": list, "dict": dict}
 _NUMBERS: dict[type, str] = {bool: "|b1", int: "<i8", float: "<f8", complex: "<c16"}
 _NUMBER_CODES = {kind.__name__: code for kind, code in _NUMBERS.items()}
-_ARRAYS = ("array", "scalar", "torch", "jax")  # kinds of fields that may be of any dtype
+_ARRAYS = ("array", "scalar")  # kinds of fields that may be of any dtype, beside the names of frameworks
 _LARGEST = 1 << 47  # bytes, of which no process can see so many
 _LENGTH = struct.Struct("<I")
 _ALIGNMENT = 16
@@ -223,7 +223,8 @@ def _check_field(kind: str, dtype: np.dtype[Any], code: Any, shape: Any) -> None
         good = code == "|u1" and len(shape) == 1
     else:
         # A dtype with objects would take the bytes of the file for addresses.
-        good = kind in _ARRAYS and dtype.str == code and _is_plain(dtype) and (kind != "scalar" or shape == [])
+        known = kind in _ARRAYS or kind in frameworks.adapter_modules()
+        good = known and dtype.str == code and _is_plain(dtype) and (kind != "scalar" or shape == [])
     if not good or not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
         raise ValueError(f"no field is {kind!r} of dtype {code!r} and shape {shape!r}")
     if math.prod(length or 1 for length in shape) * dtype.itemsize >= _LARGEST:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.loader.config import Backend
 
 __all__ = ["Bad", "Verified", "verify"]
 
@@ -74,7 +73,7 @@ def verify(
     *,
     train: bool = True,
     workers: int = 0,
-    backend: Backend = "auto",
+    backend: str = "auto",
     progress: Callable[[int, int, int], None] | None = None,
 ) -> Verified:
     """Read all samples at a path: hold them against their checksums, parse their fields, decode their images.

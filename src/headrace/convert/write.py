@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.formats.writer import OutputFormat
-    from headrace.loader.config import Backend
     from headrace.pipeline.reading import Indexable
 
 __all__ = ["Written", "write_dataset"]
@@ -65,7 +64,7 @@ def write_dataset(
     shard_size: int | str | None = None,
     shard_samples: int | None = None,
     workers: int = 0,
-    backend: Backend = "auto",
+    backend: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,

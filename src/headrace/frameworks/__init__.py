@@ -1,27 +1,17 @@
 """Adapters: how the arrays of each framework are recognised, read and made.
 
-One file a framework. A framework is never imported to find out whether a value is one of its own:
+One file a framework, listed in `registry`. A framework is never imported to find out whether a value is one of its own:
 a program that holds such a value has imported it already.
 """
 
 from headrace.frameworks.base import (
-    Adapter,
-    can_pin,
     common_framework,
-    enter_worker,
     explain,
     find,
     framework_in_use,
     framework_of,
-    is_channels_last,
-    is_iterable_dataset,
-    is_torch_data,
-    pin,
     rebuild,
     reduce,
-    settings,
-    use_settings,
-    worker_info,
 )
 from headrace.frameworks.global_rng import (
     check_generator,
@@ -36,9 +26,22 @@ from headrace.frameworks.global_rng import (
     restore_globals,
     seed_globals,
 )
+from headrace.frameworks.registry import Adapter, Framework, adapter_modules, register
+from headrace.frameworks.settings import settings, use_settings
+from headrace.frameworks.torch_late import (
+    can_pin,
+    enter_worker,
+    is_channels_last,
+    is_iterable_dataset,
+    is_torch_data,
+    pin,
+    worker_info,
+)
 
 __all__ = [
     "Adapter",
+    "Framework",
+    "adapter_modules",
     "can_pin",
     "check_generator",
     "common_framework",
@@ -60,6 +63,7 @@ __all__ = [
     "private_globals",
     "rebuild",
     "reduce",
+    "register",
     "restore_generator",
     "restore_globals",
     "seed_globals",

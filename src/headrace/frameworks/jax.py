@@ -19,6 +19,7 @@ __all__ = [
     "explain",
     "from_numbers",
     "from_numpy",
+    "memory",
     "own_all",
     "owns",
     "rebuild",
@@ -86,10 +87,16 @@ def from_numbers(array: NDArray[Any]) -> Any:
     return jax.device_put(array.astype(dtype, copy=False), may_alias=True)
 
 
+def memory(value: jax.Array) -> NDArray[Any] | None:
+    """Return the memory of an array that nothing but that makes up; None for others."""
+    array = to_numpy(value)
+    return None if array is None or value.weak_type else array
+
+
 def reduce(value: jax.Array) -> tuple[Any, ...] | None:
     """Return a reduction of the array for pickle, whose memory may be sent apart; None for JAX's own way."""
-    array = to_numpy(value)
-    return None if array is None or value.weak_type else (rebuild, (array,))
+    array = memory(value)
+    return None if array is None else (rebuild, (array,))
 
 
 def rebuild(array: NDArray[Any]) -> jax.Array:

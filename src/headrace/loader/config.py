@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Hashable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -11,16 +10,16 @@ import numpy as np
 from headrace import frameworks
 from headrace.datasets.base import IterableDataset
 from headrace.datasets.tables import open_table
-from headrace.errors import ArgumentError, ArgumentTypeError, NotYetError
+from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.pipeline.hugging_face import gives_samples
 from headrace.pipeline.reading import check_dataset
 from headrace.rng.keys import check_seed
+from headrace.workers.backends import check_backend, default_backend, own_backends, requested_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "Backend",
     "OnError",
     "OnWorkerDeath",
     "Shuffle",
@@ -33,13 +32,10 @@ __all__ = [
 ]
 
 # What some arguments may be; the checks below take the same.
-Backend: TypeAlias = Literal["auto", "thread", "process", "ray"]
 OnError: TypeAlias = Literal["raise", "skip", "replace"]
 OnWorkerDeath: TypeAlias = Literal["raise", "restart"]
 Shuffle: TypeAlias = bool | Literal["block"]
 
-_BACKENDS = get_args(Backend)
-_CONTEXTS = ("fork", "forkserver", "spawn")
 _ON_WORKER_DEATH = get_args(OnWorkerDeath)
 _ON_ERROR = get_args(OnError)
 
@@ -70,7 +66,6 @@ def check_arguments(given: Mapping[str, Any], *, stream: bool) -> None:
         )
     _check_seeds(given)
     _check_ranks(given)
-    _check_choice("backend", given["backend"], _BACKENDS)
     _check_choice("on_worker_death", given["on_worker_death"], _ON_WORKER_DEATH)
     _check_errors(given, stream=stream)
 
@@ -113,31 +108,11 @@ def _check_workers(given: Mapping[str, Any]) -> None:
         if given[name] is not None and not _is_integer(given[name], at_least=1):
             raise ArgumentError(f"{name} must be a positive integer or None, but got {name}={given[name]!r}")
     if num_workers == 0:
-        for name in ("timeout", "prefetch_factor", "prefetch_bytes", "persistent_workers", "multiprocessing_context"):
+        options = [name for backend in own_backends().values() for name in backend.options]
+        for name in ("timeout", "prefetch_factor", "prefetch_bytes", "persistent_workers", *options):
             if given[name] not in (None, False, 0):
                 raise ArgumentError(f"{name} needs num_workers > 0, but got {name}={given[name]!r} with num_workers=0")
-    if given["backend"] == "ray":
-        raise NotYetError("backend='ray' is not there yet; this release has backend='thread' and 'process'")
-    if os.name != "posix" and (given["backend"] == "process" or given["multiprocessing_context"] is not None):
-        raise NotYetError("worker processes are not there yet on this system; use backend='thread'")
-    _check_context(given["multiprocessing_context"], given["backend"])
-
-
-def _check_context(context: object, backend: object) -> None:
-    if context is None:
-        return
-    if backend == "thread":
-        raise ArgumentError(
-            f"multiprocessing_context starts processes, but got multiprocessing_context={context!r} with "
-            "backend='thread'; leave one of them out"
-        )
-    if isinstance(context, str):
-        _check_choice("multiprocessing_context", context, _CONTEXTS)
-    elif not hasattr(context, "Process"):
-        raise ArgumentTypeError(
-            f"multiprocessing_context must be {', '.join(map(repr, _CONTEXTS))}, a context of multiprocessing or None, "
-            f"but got {context!r}"
-        )
+    check_backend(given)
 
 
 def _check_shuffle(given: Mapping[str, Any]) -> None:
@@ -297,7 +272,8 @@ def check_divides(dataset: object, given: Mapping[str, Any]) -> None:
     Raises:
         ArgumentError: each of the processes would give all of its samples.
     """
-    alone = given["num_workers"] < 2 or given["shard"] or given["backend"] == "thread" or os.name != "posix"
+    backend = requested_backend(given) or default_backend(separate=True)
+    alone = given["num_workers"] < 2 or given["shard"] or not backend.separate
     if not alone and gives_samples(dataset) and not frameworks.is_iterable_dataset(dataset):
         raise ArgumentError(
             "a stream of Hugging Face divides itself among worker processes where torch is installed, and here it "

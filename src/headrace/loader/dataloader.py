@@ -30,7 +30,7 @@ from headrace.loader.cursor import Cursor, Epoch, Epochs, StartPoint
 from headrace.loader.epoch import SampledBatches, StreamedBatches
 from headrace.loader.iterator import BatchIterator
 from headrace.loader.order import SampleOrder
-from headrace.loader.pools import PoolKeeper, make_pool, uses_threads
+from headrace.loader.pools import PoolKeeper, choose_backend, make_pool
 from headrace.loader.stats import LoaderStats, Meter
 from headrace.loader.stream_checks import StreamHistory
 from headrace.loader.tasks import Loaded, naming_step, seed_globals
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
-    from headrace.loader.config import Backend, OnError, OnWorkerDeath, Shuffle
+    from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
     from headrace.sampling.samplers import GivenSampling
     from headrace.workers import Pool
 
@@ -170,7 +170,7 @@ class DataLoader(Generic[B_co]):
     pin_memory_device: str
     in_order: bool
     seed: int | None
-    backend: Backend
+    backend: str
     rank: int
     world_size: int
     on_error: OnError
@@ -202,7 +202,7 @@ class DataLoader(Generic[B_co]):
         pin_memory_device: str = "",
         in_order: bool = True,
         seed: int | None = None,
-        backend: Backend = "auto",
+        backend: str = "auto",
         rank: int | None = None,
         world_size: int | None = None,
         on_error: OnError = "raise",
@@ -537,7 +537,7 @@ class DataLoader(Generic[B_co]):
 
     def _readers(self) -> int | None:
         """Return how many workers read a stream in turns; None where the number makes no difference."""
-        if not self._streams or self.num_workers < 2 or self.shard or uses_threads(self, streams=True):
+        if not self._streams or self.num_workers < 2 or self.shard or not choose_backend(self, streams=True).separate:
             return None
         return self.num_workers
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 import weakref
@@ -10,11 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from headrace import frameworks
 from headrace.errors import HeadraceWarning
 from headrace.errors.notes import level_of_user
 from headrace.pipeline.compile import compile_dataset
-from headrace.workers import InlinePool, PoolOptions, ThreadPool
+from headrace.workers import InlinePool, PoolOptions
+from headrace.workers.backends import default_backend, requested_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +21,15 @@ if TYPE_CHECKING:
     from headrace.batch.arena import Arena
     from headrace.loader.work import WorkMaker
     from headrace.workers import Pool
+    from headrace.workers.backends import Backend
 
-__all__ = ["PoolKeeper", "make_pool", "uses_threads"]
+__all__ = ["PoolKeeper", "choose_backend", "make_pool"]
 
 
 class WorkerSettings(Protocol):
     """The arguments of a loader that say what its workers are; see DataLoader."""
 
+    _given: dict[str, Any]
     dataset: Any
     num_workers: int
     prefetch_factor: int | None
@@ -37,9 +38,6 @@ class WorkerSettings(Protocol):
     timeout: float
     worker_init_fn: Any
     collate_fn: Any
-    backend: Any
-    multiprocessing_context: Any
-    on_worker_death: Any
 
 
 def make_pool(loader: WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
@@ -56,53 +54,33 @@ def make_pool(loader: WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: 
         return InlinePool(replace(maker, arena=arena))
     options = PoolOptions(
         workers=loader.num_workers,
-        window=loader.num_workers * (loader.prefetch_factor or 1),
+        in_flight=loader.num_workers * (loader.prefetch_factor or 1),
         max_bytes=loader.prefetch_bytes,
         in_order=loader.in_order,
         timeout=loader.timeout,
         turns=turns or loader.worker_init_fn is not None,  # a generator that it makes gives the same in each run
     )
-    if uses_threads(loader, streams=maker.streams):
-        return _make_threads(maker.in_threads(arena), options)
-    from headrace.workers.processes.pool import ProcessPool  # what it needs is imported with it
-
-    restart = loader.on_worker_death == "restart"
-    maker = replace(maker, own_process=True)
-    return ProcessPool(maker, **options, context=loader.multiprocessing_context, restart=restart)
+    backend = choose_backend(loader, streams=maker.streams)
+    maker = replace(maker, own_process=True) if backend.separate else maker.in_threads(arena)
+    return backend.make_pool(maker, options, loader._given)
 
 
-def _make_threads(maker: WorkMaker, options: PoolOptions) -> ThreadPool[Any, Any]:
-    """Make threads, and put the program's generators back after a `worker_init_fn` that seeds those of a process."""
-    if maker.worker_init_fn is None:
-        return ThreadPool(maker, **options)
-    states = frameworks.global_states()
-    pool: ThreadPool[Any, Any] = ThreadPool(maker, **options)
-    try:
-        pool.wait_for_workers()
-    except BaseException:
-        pool.close()
-        raise
-    finally:
-        frameworks.restore_globals(states)
-    return pool
-
-
-def uses_threads(loader: WorkerSettings, *, streams: bool) -> bool:
-    """Return whether the workers of a loader are threads.
+def choose_backend(loader: WorkerSettings, *, streams: bool) -> Backend:
+    """Return what the workers of a loader are.
 
     Args:
-        loader: says what they are.
+        loader: says it, or leaves it open.
         streams: whether its dataset is a stream. Threads have one stream together, so where it is left to headrace
             it has processes, if there are any, for its share of it is the same in every interpreter.
     """
-    if loader.backend != "auto" or loader.multiprocessing_context is not None:
-        return bool(loader.backend == "thread")
-    if os.name != "posix":
-        return True  # there are no processes
-    if streams:
-        return False
+    requested = requested_backend(loader._given)
+    return requested or default_backend(separate=streams or not _threads_serve(loader))
+
+
+def _threads_serve(loader: WorkerSettings) -> bool:
+    """Return whether threads would load at the same time."""
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return True  # there is no need of processes
+        return True
     return loader.collate_fn is None and bool(compile_dataset(loader.dataset).releases_gil)
 
 

@@ -20,11 +20,11 @@ def check_pool(make_pool: Callable[..., Pool[Any, Any]], *, ahead: bool = True) 
     """Raise unless a pool of workers keeps the rules that a loader relies on.
 
     Results come in the order of the tasks, or all of them in any order; tasks are drawn no further
-    ahead than the window; an error comes in the place of the result and loses no other; whichever
+    ahead than is asked for; an error comes in the place of the result and loses no other; whichever
     worker is free goes on; runs follow one another; a run that is given up is heard of no more.
 
     Args:
-        make_pool: called with `make_work` and the keywords `workers`, `window`, `in_order` and
+        make_pool: called with `make_work` and the keywords `workers`, `in_flight`, `in_order` and
             `turns`, as the pools in `headrace.workers` are.
         ahead: whether there are workers that load ahead; if not, what only they can do is left out.
 
@@ -34,10 +34,10 @@ def check_pool(make_pool: Callable[..., Pool[Any, Any]], *, ahead: bool = True) 
     >>> from headrace.workers import ThreadPool
     >>> check_pool(ThreadPool)
     """
-    for workers, window in ((1, 1), (2, 4), (3, 3)):
-        pool = make_pool(make_checked_work, workers=workers, window=window, in_order=True, turns=False)
+    for workers, in_flight in ((1, 1), (2, 4), (3, 3)):
+        pool = make_pool(make_checked_work, workers=workers, in_flight=in_flight, in_order=True, turns=False)
         try:
-            _check_window(pool, window)
+            _check_in_flight(pool, in_flight)
             for check in (_check_order, _check_errors, _check_drawing, _check_given_up, _check_order):
                 check(pool)
         finally:
@@ -111,12 +111,12 @@ def _check_order(pool: Pool[Any, Any]) -> None:
     _require(_values(pool.run(iter([]))) == [], "a run without tasks had results")
 
 
-def _check_window(pool: Pool[Any, Any], window: int) -> None:
+def _check_in_flight(pool: Pool[Any, Any], in_flight: int) -> None:
     tasks = _Counted(("value", number) for number in count())
     results = pool.run(tasks)
     for number in range(10):
         _require(next(results)["value"] == number, "results came in another order than the tasks")
-        _require(tasks.drawn <= number + 1 + window, f"{tasks.drawn} tasks were drawn, the window is {window}")
+        _require(tasks.drawn <= number + 1 + in_flight, f"{tasks.drawn} tasks were drawn, {in_flight} may be in flight")
     results.close()
     _require(next(results, None) is None, "a run that had been closed went on")
 
@@ -157,7 +157,7 @@ def _check_given_up(pool: Pool[Any, Any]) -> None:
 
 
 def _check_any_order(make_pool: Callable[..., Pool[Any, Any]]) -> None:
-    pool = make_pool(make_checked_work, workers=2, window=4, in_order=False, turns=False)
+    pool = make_pool(make_checked_work, workers=2, in_flight=4, in_order=False, turns=False)
     try:
         for _ in range(100):  # until both workers have started
             if len({result["worker"] for result in pool.run(iter([("sleep", 0.1)] * 2))}) == 2:
@@ -170,7 +170,7 @@ def _check_any_order(make_pool: Callable[..., Pool[Any, Any]]) -> None:
 
 
 def _check_turns(make_pool: Callable[..., Pool[Any, Any]]) -> None:
-    pool = make_pool(make_checked_work, workers=3, window=6, in_order=True, turns=True)
+    pool = make_pool(make_checked_work, workers=3, in_flight=6, in_order=True, turns=True)
     try:
         for done in (1, 5):
             found = [(result["worker"], result["done"]) for result in pool.run(("value", i) for i in range(12))]
@@ -181,7 +181,7 @@ def _check_turns(make_pool: Callable[..., Pool[Any, Any]]) -> None:
 
 
 def _check_failing_start(make_pool: Callable[..., Pool[Any, Any]]) -> None:
-    pool = make_pool(_fail_to_make, workers=2, window=2, in_order=True, turns=False)
+    pool = make_pool(_fail_to_make, workers=2, in_flight=2, in_order=True, turns=False)
     try:
         results = pool.run(iter([("value", 0)]))
         try:

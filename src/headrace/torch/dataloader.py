@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from headrace.loader.bad_samples import BadSample
-    from headrace.loader.config import Backend, OnError, OnWorkerDeath, Shuffle
+    from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
     from headrace.loader.stats import LoaderStats
 
 __all__ = ["DataLoader"]
@@ -137,7 +137,7 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         pin_memory_device: str = "",
         in_order: bool = True,
         seed: int | None = None,
-        backend: Backend = "auto",
+        backend: str = "auto",
         rank: int | None = None,
         world_size: int | None = None,
         on_error: OnError = "raise",
@@ -291,7 +291,7 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
             return {**arguments, "batch_size": None, "sampler": self.sampler}
         return {**arguments, "batch_sampler": self.batch_sampler}
 
-    def _choose_backend(self, collate_fn: object) -> Backend:
+    def _choose_backend(self, collate_fn: object) -> str:
         """Return what workers are: threads where they are faster and no code but headrace's runs in them."""
         if self.backend != "auto" or not self.num_workers or self._streams():
             return self.backend

@@ -25,7 +25,7 @@ class PoolOptions(TypedDict):
 
     Attributes:
         workers: how many workers.
-        window: how many tasks may be begun or done before the consumer asks for their results.
+        in_flight: how many tasks may be begun or done before the consumer asks for their results.
         max_bytes: how large their results may be together, in bytes; None for no bound.
         in_order: give the results in the order of the tasks, else as they come.
         timeout: how long to wait for a result, in seconds; 0 waits for ever.
@@ -33,7 +33,7 @@ class PoolOptions(TypedDict):
     """
 
     workers: int
-    window: int
+    in_flight: int
     max_bytes: int | None
     in_order: bool
     timeout: float

@@ -17,20 +17,22 @@ from threading import Thread, current_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from headrace import frameworks
 from headrace.batch.tree import count_bytes
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.errors.notes import set_cause, text_of
+from headrace.workers.backends import Backend
 from headrace.workers.base import check_home, have_ended, interrupted
 from headrace.workers.in_flight import InFlight
 from headrace.workers.processes.interrupts import end_surely
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
-    from headrace.workers.base import MakeWork
+    from headrace.workers.base import MakeWork, PoolOptions
 
-__all__ = ["ThreadPool"]
+__all__ = ["BACKEND", "ThreadPool"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,13 +71,13 @@ class ThreadPool(Generic[T, R]):
     Args:
         make_work: called in each thread with its number; what it returns does the tasks there.
         workers: how many threads.
-        window: how many tasks may be begun or done before the consumer asks for their results.
+        in_flight: how many tasks may be begun or done before the consumer asks for their results.
         max_bytes: how large their results may be together, in bytes; None for no bound.
         in_order: give the results in the order of the tasks, else as they come.
         timeout: how long to wait for a result, in seconds; 0 waits for ever.
         turns: give task i to worker i mod `workers`, for workers that go on from task to task.
 
-    >>> with_two = ThreadPool(lambda worker: abs, workers=2, window=4)
+    >>> with_two = ThreadPool(lambda worker: abs, workers=2, in_flight=4)
     >>> list(with_two.run(iter(range(-3, 0))))
     [3, 2, 1]
     >>> with_two.close()
@@ -86,13 +88,13 @@ class ThreadPool(Generic[T, R]):
         make_work: MakeWork[T, R],
         workers: int,
         *,
-        window: int,
+        in_flight: int,
         max_bytes: int | None = None,
         in_order: bool = True,
         timeout: float = 0,
         turns: bool = False,
     ) -> None:
-        self._window = window
+        self._size = in_flight
         self._max_bytes = max_bytes
         self._in_order = in_order
         self._timeout = timeout or None
@@ -142,9 +144,7 @@ class ThreadPool(Generic[T, R]):
 
     def run(self, tasks: Iterator[T]) -> _ThreadResults[T, R]:
         """Begin to do the tasks."""
-        in_flight: InFlight[T, _Result] = InFlight(
-            tasks, self._window, self._max_bytes, in_order=self._in_order, first=0
-        )
+        in_flight: InFlight[T, _Result] = InFlight(tasks, self._size, self._max_bytes, in_order=self._in_order, first=0)
         self._reports.results = SimpleQueue()  # a run's own: late results of another are not mixed in
         return _ThreadResults(self, in_flight, self._reports.results)
 
@@ -350,3 +350,30 @@ def _stacks(threads: list[Thread]) -> str:
 
 def _stack(frame: FrameType | None) -> str:
     return "".join(traceback.format_stack(frame)) if frame else "  (it has ended)\n"
+
+
+class _Threads(Backend):
+    """Threads of this process."""
+
+    name = "thread"
+    separate = False
+
+    def make_pool(
+        self, make_work: MakeWork[Any, Any], options: PoolOptions, given: Mapping[str, Any]
+    ) -> ThreadPool[Any, Any]:
+        if given["worker_init_fn"] is None:
+            return ThreadPool(make_work, **options)
+        states = frameworks.global_states()
+        pool: ThreadPool[Any, Any] = ThreadPool(make_work, **options)
+        try:
+            pool.wait_for_workers()
+        except BaseException:
+            pool.close()
+            raise
+        finally:
+            # A worker_init_fn seeds those of a process, and here they are the program's.
+            frameworks.restore_globals(states)
+        return pool
+
+
+BACKEND = _Threads()

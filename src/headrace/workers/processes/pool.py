@@ -33,7 +33,7 @@ class ProcessPool(Generic[T, R]):
     Args:
         make_work: called in each process with its number; what it returns does the tasks there.
         workers: how many processes.
-        window: how many tasks may be begun or done before the consumer asks for their results.
+        in_flight: how many tasks may be begun or done before the consumer asks for their results.
         max_bytes: how large their results may be together, in bytes; None for no bound.
         in_order: give the results in the order of the tasks, else as they come.
         timeout: how long to wait for a result, in seconds; 0 waits for ever.
@@ -44,7 +44,7 @@ class ProcessPool(Generic[T, R]):
     Raises:
         NotPicklableError: the work cannot be sent to a process.
 
-    >>> with_one = ProcessPool(lambda worker: abs, workers=1, window=2)
+    >>> with_one = ProcessPool(lambda worker: abs, workers=1, in_flight=2)
     >>> list(with_one.run(iter(range(-3, 0))))
     [3, 2, 1]
     >>> with_one.close()
@@ -55,7 +55,7 @@ class ProcessPool(Generic[T, R]):
         make_work: MakeWork[T, R],
         workers: int,
         *,
-        window: int,
+        in_flight: int,
         max_bytes: int | None = None,
         in_order: bool = True,
         timeout: float = 0,
@@ -63,13 +63,13 @@ class ProcessPool(Generic[T, R]):
         context: Any = None,
         restart: bool = False,
     ) -> None:
-        self._window = window
+        self._size = in_flight
         self._max_bytes = max_bytes
         self._in_order = in_order
         self._next = 0  # the number of the first task of the next run: no two runs have one in common
         # For its share of the tasks in flight, the batch it writes, and two more: it may be ahead of the others, and
         # segments take their time to come back. New ones cost more than batches do, since the system clears each page.
-        spare = -(-window // workers) + 3
+        spare = -(-in_flight // workers) + 3
         self.supervisor = Supervisor(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
         self._end = weakref.finalize(self, self.supervisor.end)
         try:
@@ -86,7 +86,7 @@ class ProcessPool(Generic[T, R]):
     def run(self, tasks: Iterator[T]) -> _ProcessResults[T, R]:
         """Begin to do the tasks."""
         in_flight: InFlight[T, Answer] = InFlight(
-            tasks, self._window, self._max_bytes, in_order=self._in_order, first=self._next
+            tasks, self._size, self._max_bytes, in_order=self._in_order, first=self._next
         )
         return _ProcessResults(self, in_flight)
 

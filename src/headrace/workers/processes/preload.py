@@ -7,6 +7,8 @@ import sysconfig
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
+from headrace import frameworks
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -55,9 +57,10 @@ def _is_installed(module: ModuleType) -> bool:
 
 
 def _frameworks_of(modules: set[str]) -> set[str]:
-    """Return our modules for the frameworks among the modules: they are imported where a value is met."""
-    ours = {f"{_HEADRACE}.frameworks.{name.partition('.')[0]}" for name in modules}
-    return ours & sys.modules.keys()
+    """Return the adapters of the frameworks among the modules: they are imported where a value is met."""
+    roots = {name.partition(".")[0] for name in modules}
+    ours = {adapter for library, adapter in frameworks.adapter_modules().items() if library in roots}
+    return {name for name in ours & sys.modules.keys() if _is_installed(sys.modules[name])}
 
 
 def _modules_in(module: ModuleType) -> set[str]:

@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 15
+#define HEADRACE_ABI 16
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -50,6 +50,14 @@ HEADRACE_API void headrace_fisher_yates(uint64_t key, int64_t length, int64_t *o
 
 /* out: stop - start values; 2 <= length <= 2^63 and start <= stop <= length. */
 HEADRACE_API void headrace_feistel(uint64_t key, uint64_t length, uint64_t start, uint64_t stop, uint64_t *out);
+
+/* How many positions of the van der Corput sequence before each have a value below the bound, both at most 2^62. */
+HEADRACE_API void headrace_radical_count(const int64_t *positions, const uint64_t *bounds, int64_t count,
+                                         int64_t *out);
+
+/* The position whose value is, in order of position, the one of this rank (from 0) among those in [low, high). */
+HEADRACE_API void headrace_radical_find(const uint64_t *lows, const uint64_t *highs, const int64_t *ranks,
+                                        int64_t count, int64_t *out);
 
 /* Rows of an array: where the first one lies, how far they are apart, and the bytes of each. */
 typedef struct {

@@ -23,6 +23,7 @@ from headrace.datasets import (
     StackDataset,
     Subset,
     TensorDataset,
+    mix,
     random_split,
 )
 from headrace.datasets.stats import CacheStats
@@ -162,6 +163,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "default_rng",
     "empty",
     "get_worker_info",
+    "mix",
     "open_dataset",
     "random_split",
     "sample_rng",

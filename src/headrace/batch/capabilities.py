@@ -33,6 +33,7 @@ _STANDS_FOR = {
     "image_layout": _READING,
     "reads_together": _READING,
     "releases_gil": _READING[:1],
+    "lengths": _READING,
     "will_need": (),
     "blocks": (),
     "counters": (),

@@ -7,6 +7,7 @@ they are used.
 from headrace.datasets.base import Dataset, IterableDataset
 from headrace.datasets.compose import ConcatDataset, StackDataset, Subset
 from headrace.datasets.map import MapDataset
+from headrace.datasets.mix import MixedDataset, mix
 from headrace.datasets.split import random_split
 from headrace.datasets.tables import ColumnDataset
 from headrace.datasets.tensor import TensorDataset
@@ -17,8 +18,10 @@ __all__ = [
     "Dataset",
     "IterableDataset",
     "MapDataset",
+    "MixedDataset",
     "StackDataset",
     "Subset",
     "TensorDataset",
+    "mix",
     "random_split",
 ]

@@ -42,6 +42,14 @@ class Kernels(Protocol):
     def feistel(self, key: int, length: int, start: int, stop: int) -> NDArray[np.int64]:
         """Return positions [start, stop) of a pseudo-random permutation of range(length)."""
 
+    def radical_count(self, positions: NDArray[np.int64], bounds: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Count the earlier positions of the van der Corput sequence with a value below a bound."""
+
+    def radical_find(
+        self, lows: NDArray[np.uint64], highs: NDArray[np.uint64], ranks: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return positions of the van der Corput sequence by their rank among those with a value in a range."""
+
     def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy the rows of `source` at `indices` into `out`."""
 

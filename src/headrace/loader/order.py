@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import StateError
-from headrace.pipeline.hints import blocks
+from headrace.pipeline.hints import blocks, mixed_node
+from headrace.pipeline.nodes import describe
+from headrace.sampling.blend import LARGEST
 from headrace.sampling.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
+from headrace.sampling.mixture import MixedOrder, Repeated
 from headrace.sampling.permutation import Sequential, Shuffled
 from headrace.sampling.plan import Order, Plan
 from headrace.sampling.samplers import BatchSampling, GivenSampling, PlanSampling, SingleSampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from headrace.pipeline.nodes import Mixed
 
 __all__ = ["SampleOrder"]
 
@@ -64,21 +69,45 @@ class SampleOrder:
 
     def sampling(self, length: int) -> PlanSampling:
         """Return the batches of so many samples, as the plan has it."""
-        order = self._order(length)
+        mixed = mixed_node(describe(self.dataset))
+        order: Order
+        if mixed is None:
+            order = self._order(self.dataset, length)
+        else:
+            order = self._mixed_order(mixed)
+            length = order.length
         return PlanSampling(Plan(length, self.batch_size or 1, order, self.drop_last, self.rank, self.world_size))
 
     def blocks_identity(self) -> int | None:
         """Return a number that stands for the blocks of the dataset's present samples; None where there are none."""
-        return None if self.window is None else self._blocks(len(self.dataset)).identity
+        return None if self.window is None else self._blocks(self.dataset, len(self.dataset)).identity
 
-    def _order(self, length: int) -> Order:
+    def _order(self, dataset: Any, length: int) -> Order:
         if self.window is not None:
-            return BlockShuffled(self._blocks(length), self.window)
+            return BlockShuffled(self._blocks(dataset, length), self.window)
         return Shuffled(length) if self.shuffle else Sequential()
 
-    def _blocks(self, length: int) -> Blocks:
+    def _mixed_order(self, node: Mixed) -> MixedOrder:
+        """Return the order of a mixture, whose shares a shuffle leaves as they are."""
+        layout, length = node.mixture.layout((self.batch_size or 1) * self.world_size)
+        return MixedOrder(node.mixture.pattern, layout, self._source_orders(node), length)
+
+    def _source_orders(self, node: Mixed) -> list[Order]:
+        """Return the orders of the sources of a mixture, none of which ends."""
+        orders: list[Order] = []
+        for source in node.inputs:
+            inner = mixed_node(source)
+            if inner is None:
+                length = len(source.dataset)
+                orders.append(Repeated(self._order(source.dataset, length), length))
+            else:
+                pattern = inner.mixture.pattern
+                orders.append(MixedOrder(pattern, pattern, self._source_orders(inner), LARGEST))
+        return orders
+
+    def _blocks(self, dataset: Any, length: int) -> Blocks:
         """Return the blocks that the samples lie in, for a block shuffle."""
-        found = blocks(self.dataset) if self.block_size is None else int(self.block_size)
+        found = blocks(dataset) if self.block_size is None else int(self.block_size)
         if not isinstance(found, np.ndarray):
             return EqualBlocks(length, _BLOCK_SIZE if found is None else found)
         if length not in found:

@@ -1,4 +1,4 @@
-"""The blocks and counters of datasets: checked, and put together for several of them."""
+"""The blocks, lengths and counters of datasets: checked, and put together for several of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["add_counters", "checked_blocks", "concat_blocks"]
+__all__ = ["add_counters", "checked_blocks", "checked_lengths", "concat_blocks"]
 
 
 def checked_blocks(dataset: Any, found: Any) -> int | NDArray[np.int64] | None:
@@ -43,6 +43,28 @@ def checked_blocks(dataset: Any, found: Any) -> int | NDArray[np.int64] | None:
         f"{type(dataset).__name__}.blocks() returned {found!r:.100}; it must be a number of samples, or the bounds of "
         "the blocks: integers that rise from 0 to the dataset's length"
     )
+
+
+def checked_lengths(dataset: Any, found: Any) -> NDArray[np.int64]:
+    """Return what a dataset says of the lengths of its samples.
+
+    Args:
+        dataset: the dataset.
+        found: what its method `lengths()` returned.
+
+    Returns:
+        Shape (n,), int64.
+
+    Raises:
+        ArgumentError: it is something else than one non-negative integer for each sample.
+    """
+    array = np.asarray(found)
+    if array.shape != (len(dataset),) or array.dtype.kind not in "iu" or (len(array) and array.min() < 0):
+        raise ArgumentError(
+            f"{type(dataset).__name__}.lengths() returned {found!r:.100}; it must be an array of {len(dataset)} "
+            "integers that are not negative, one for each sample"
+        )
+    return array.astype(np.int64, copy=False)
 
 
 def concat_blocks(found: Iterable[int | NDArray[np.int64] | None], lengths: Iterable[int]) -> NDArray[np.int64] | None:

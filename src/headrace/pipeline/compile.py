@@ -11,8 +11,9 @@ from headrace.batch.collate import join_numbers
 from headrace.images.encoded import begins_encoded
 from headrace.images.fuse import flat_steps
 from headrace.images.layout import is_own
+from headrace.pipeline.hints import mixed_node
 from headrace.pipeline.layouts import are_apart, with_layouts
-from headrace.pipeline.nodes import Cached, Concat, Map, Node, Select, Source, Zip, describe
+from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Select, Source, Zip, describe
 from headrace.pipeline.read_plan import (
     ConcatPlan,
     EncodedPlan,
@@ -57,6 +58,7 @@ class ReadPlan:
         self._composed = not isinstance(self._plan, SourcePlan)
         self._getitems = capability(dataset, "__getitems__")
         self._made_of = list(_made_of(node))
+        self._goes_on = mixed_node(node) is not None  # beyond its length
         self.reads_batches = self._plan.reads_batches
         self.gets_batches = self.reads_batches and (self._composed or capability(dataset, "get_batch") is not None)
         self.reads_many = self._getitems is not None
@@ -70,7 +72,9 @@ class ReadPlan:
 
     def sample(self, index: Any) -> Any:
         """Read the sample at an index; negative ones count from the end."""
-        return self._plan.sample(check_index(index, len(self._dataset)) if self._composed else index)
+        if self._composed and not (self._goes_on and index >= 0):
+            index = check_index(index, len(self._dataset))
+        return self._plan.sample(index)
 
     def batch(self, indices: NDArray[np.int64]) -> Any:
         """Read the batch of the samples at the indices, shape (n,), int64; numbers beside tensors are tensors."""
@@ -134,7 +138,7 @@ def _made_of(node: Node) -> list[tuple[dict[str, Any], str, Any]]:
             continue
         attributes = vars(each.dataset)
         found += [(attributes, name, attributes[name]) for name in type(each.dataset).made_of]  # type: ignore[attr-defined]
-        waiting += each.inputs if isinstance(each, Concat | Zip) else [each.input]
+        waiting += each.inputs if isinstance(each, Concat | Mixed | Zip) else [each.input]
     return found
 
 
@@ -161,9 +165,9 @@ def _compile(node: Node, slots: tuple[int, ...], above: list[Mapped]) -> PlanNod
     return SelectPlan(plan, selected) if selected else plan
 
 
-def _apply(node: Source | Concat | Zip | Cached, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode:
+def _apply(node: Source | Concat | Mixed | Zip | Cached, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode:
     """Return the plan of functions applied to what no function or selection is the top of."""
-    if isinstance(node, Concat):
+    if isinstance(node, Concat | Mixed):
         return _apply_to_parts(node, slots, steps)
     if isinstance(node, Zip):
         inputs = [_compile(each, (*slots, number), []) for number, each in enumerate(node.inputs)]
@@ -172,12 +176,12 @@ def _apply(node: Source | Concat | Zip | Cached, slots: tuple[int, ...], steps: 
     return _group(SourcePlan(node.dataset, slots if draws else ()), steps)
 
 
-def _apply_to_parts(node: Concat, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode:
+def _apply_to_parts(node: Concat | Mixed, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode:
     name = type(node.dataset).__name__
 
     def concat(inner: list[Mapped]) -> ConcatPlan:
         inputs = [_compile(each, (*slots, number), inner) for number, each in enumerate(node.inputs)]
-        return ConcatPlan(name, inputs, node.stops)
+        return ConcatPlan(name, inputs, node)
 
     if not steps:
         return concat([])
@@ -185,18 +189,18 @@ def _apply_to_parts(node: Concat, slots: tuple[int, ...], steps: list[Mapped]) -
     return PartsPlan(concat(steps), lambda: MapPlan(concat([]), steps)) if together is None else together
 
 
-def _decode_together(node: Concat, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode | None:
+def _decode_together(node: Concat | Mixed, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode | None:
     """Return the plan of datasets end to end whose images are decoded alike, in one pass; None if they are not."""
     field, functions, files = _decoded_alike(node) or (None, [], list(node.inputs))
     own = [Mapped(slots, function, field) for function in functions]
     if not any(begins_encoded([step.step]) for step in (*own, *steps)):
         return None
     inputs = [_compile(each, (*slots, number), []) for number, each in enumerate(files)]
-    plan = _group(ConcatPlan(type(node.dataset).__name__, inputs, node.stops), [*own, *steps])
+    plan = _group(ConcatPlan(type(node.dataset).__name__, inputs, node), [*own, *steps])
     return plan if plan.decodes else None
 
 
-def _decoded_alike(node: Concat) -> tuple[int | str | None, list[Any], list[Node]] | None:
+def _decoded_alike(node: Concat | Mixed) -> tuple[int | str | None, list[Any], list[Node]] | None:
     """Return how the images of all datasets are decoded, if that is alike and all that is done to them.
 
     Returns:
@@ -309,7 +313,7 @@ def _releases_gil(node: Node, whole: bool) -> bool:  # noqa: FBT001 - handed dow
             return whole and bool(getattr(node.fn, "releases_gil", False)) and _releases_gil(node.input, whole)
         case Select():
             return _releases_gil(node.input, whole)
-        case Concat() | Zip():
+        case Concat() | Mixed() | Zip():
             return all(_releases_gil(each, whole) for each in node.inputs)
     return False
 
@@ -322,7 +326,7 @@ def _reads_together(node: Node) -> bool:
             return ours and _reads_together(node.input)
         case Select():
             return _reads_together(node.input)
-        case Concat() | Zip():
+        case Concat() | Mixed() | Zip():
             return all(map(_reads_together, node.inputs))
     says = capability(node.dataset, "reads_together")
     return says is not None and bool(says())

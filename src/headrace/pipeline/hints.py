@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.batch.capabilities import capability
-from headrace.pipeline.blocks import add_counters, checked_blocks, concat_blocks
-from headrace.pipeline.nodes import Cached, Concat, Map, Node, Select, Source, Zip
+from headrace.pipeline.blocks import add_counters, checked_blocks, checked_lengths, concat_blocks
+from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Select, Source, Zip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["blocks", "counters", "has_counters", "reads_ahead", "will_need"]
+__all__ = ["blocks", "counters", "has_counters", "lengths", "mixed_node", "reads_ahead", "will_need"]
+
+
+_MOST_LENGTHS = 2**36  # samples of a mixture; one that never ends has more
 
 
 def _hinted(dataset: Any) -> Node:
@@ -58,6 +61,25 @@ def blocks(dataset: Any) -> int | NDArray[np.int64] | None:
     return _blocks(_hinted(dataset))
 
 
+def lengths(dataset: Any) -> NDArray[np.int64] | None:
+    """Return how many items the sequence of each sample has, as far as that is known without reading it.
+
+    Returns:
+        What its method `lengths()` says, shape (n,), int64; None where it has none.
+
+    Raises:
+        ArgumentError: it says something else.
+    """
+    return _lengths(_hinted(dataset))
+
+
+def mixed_node(node: Node) -> Mixed | None:
+    """Return the mixture that a dataset is, with functions applied to it or not; None if it is none."""
+    while isinstance(node, Map | Cached):
+        node = node.input
+    return node if isinstance(node, Mixed) else None
+
+
 def has_counters(dataset: Any) -> bool:
     """Return whether the dataset, or one of those that it is made of, counts anything."""
     return _has_counters(_hinted(dataset))
@@ -76,7 +98,7 @@ def _reads_ahead(node: Node) -> bool:
     match node:
         case Map() | Select() | Cached():
             return _reads_ahead(node.input)
-        case Concat() | Zip():
+        case Concat() | Mixed() | Zip():
             return any(map(_reads_ahead, node.inputs))
     return capability(node.dataset, "will_need") is not None
 
@@ -94,11 +116,10 @@ def _will_need(node: Node, indices: NDArray[np.int64]) -> None:
         case Zip():
             for each in node.inputs:
                 _will_need(each, indices)
-        case Concat():
-            which = np.searchsorted(node.stops, indices, side="right")
+        case Concat() | Mixed():
+            which, inner = node.find(indices)
             for number in np.unique(which).tolist():
-                start = int(node.stops[number - 1]) if number else 0
-                _will_need(node.inputs[number], indices[which == number] - start)
+                _will_need(node.inputs[number], inner[which == number])
 
 
 def _blocks(node: Node) -> int | NDArray[np.int64] | None:
@@ -115,12 +136,39 @@ def _blocks(node: Node) -> int | NDArray[np.int64] | None:
     return None
 
 
+def _lengths(node: Node) -> NDArray[np.int64] | None:
+    says = capability(node.dataset, "lengths")
+    if says is not None:
+        return checked_lengths(node.dataset, says())
+    match node:
+        case Select():
+            found = _lengths(node.input)
+            return None if found is None else found[node.indices]
+        case Cached():
+            return _lengths(node.input)
+        case Concat() | Mixed() if len(node.dataset) <= _MOST_LENGTHS:
+            return _lengths_of_parts(node)
+    return None
+
+
+def _lengths_of_parts(node: Concat | Mixed) -> NDArray[np.int64] | None:
+    which, inner = node.find(np.arange(len(node.dataset)))
+    found = np.empty(len(which), np.int64)
+    for number, each in enumerate(node.inputs):
+        known = _lengths(each)
+        if known is None:
+            return None
+        here = which == number
+        found[here] = known[inner[here]]
+    return found
+
+
 def _has_counters(node: Node) -> bool:
     own = capability(node.dataset, "counters") is not None
     match node:
         case Map() | Select():
             return own or _has_counters(node.input)
-        case Concat() | Zip():
+        case Concat() | Mixed() | Zip():
             return own or any(map(_has_counters, node.inputs))
     return own
 
@@ -133,6 +181,6 @@ def _counters(node: Node) -> dict[str, int]:
             return add_counters([own, _counters(node.input)])
         case Map() | Select() if asks is None:
             return _counters(node.input)
-        case Concat() | Zip() if asks is None:
+        case Concat() | Mixed() | Zip() if asks is None:
             return add_counters(map(_counters, node.inputs))
     return own

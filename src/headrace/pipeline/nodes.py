@@ -6,20 +6,24 @@ read nothing. `headrace.pipeline.compile` makes the plan of them by which sample
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headrace.batch.capabilities import capability
+from headrace.pipeline.reading import check_indices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from headrace.pipeline.reading import Indexable
+    from headrace.sampling.mixture import Mixture
 
-__all__ = ["Cached", "Concat", "Map", "Node", "Select", "Source", "Zip", "describe"]
+__all__ = ["Cached", "Concat", "Map", "Mixed", "Node", "Select", "Source", "Zip", "describe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,48 @@ class Concat:
     dataset: Indexable[Any]
     inputs: tuple[Node, ...]
     stops: NDArray[np.int64]
+    _starts: NDArray[np.int64] = field(init=False)
+    _edges: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_starts", np.append(0, self.stops[:-1]))
+        object.__setattr__(self, "_edges", self.stops.tolist())
+
+    def find(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which dataset each sample is of, and its index there."""
+        indices = check_indices(indices, int(self.stops[-1]))
+        which = np.searchsorted(self.stops, indices, side="right")
+        return which, indices - self._starts[which]
+
+    def find_one(self, index: int) -> tuple[int, int]:
+        """Return which dataset a sample is of, and its index there."""
+        which = bisect_right(self._edges, index)
+        return which, index - (self._edges[which - 1] if which else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Several datasets mixed; each draws in the slot of its number.
+
+    Attributes:
+        dataset: the dataset that is described.
+        inputs: the datasets.
+        mixture: which sample of which of them each index is.
+    """
+
+    dataset: Indexable[Any]
+    inputs: tuple[Node, ...]
+    mixture: Mixture
+
+    def find(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which dataset each sample is of, and its index there; they go on beyond the end of an epoch."""
+        if len(indices) and indices.min() < 0:
+            indices = np.where(indices < 0, indices + self.mixture.length, indices)
+        return self.mixture.find(indices)
+
+    def find_one(self, index: int) -> tuple[int, int]:
+        """Return which dataset a sample is of, and its index there."""
+        return self.mixture.find_one(index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +160,7 @@ class Cached:
     input: Node
 
 
-Node = Source | Map | Select | Concat | Zip | Cached
+Node = Source | Map | Select | Concat | Mixed | Zip | Cached
 
 
 def describe(dataset: Any) -> Node:

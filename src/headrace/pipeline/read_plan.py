@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -331,6 +331,16 @@ class EncodedPlan(PlanNode):
         return files, default_collate([replace_field(sample, self._field, b"") for sample in samples], indices)
 
 
+class Places(Protocol):
+    """The datasets that samples lie in."""
+
+    def find(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which dataset each sample is of, and its index there."""
+
+    def find_one(self, index: int) -> tuple[int, int]:
+        """Return which dataset a sample is of, and its index there."""
+
+
 class _InputRows(NamedTuple):
     """Some of the samples of a batch, which lie in one of several datasets.
 
@@ -346,37 +356,35 @@ class _InputRows(NamedTuple):
 
 
 class ConcatPlan(PlanNode):
-    """Reads datasets that stand end to end, each of them at once.
+    """Reads several datasets that stand end to end, or are mixed, each of them at once.
 
     Args:
         name: of the class that holds them.
         inputs: their plans.
-        stops: where each ends, shape (len(inputs),), int64.
+        places: where each sample lies.
     """
 
-    def __init__(self, name: str, inputs: Sequence[PlanNode], stops: NDArray[np.int64]) -> None:
+    def __init__(self, name: str, inputs: Sequence[PlanNode], places: Places) -> None:
         self.name = name
         self.inputs = list(inputs)
-        self.stops = stops
-        self._starts = [0, *stops[:-1].tolist()]
+        self._places = places
         self.reads_batches = any(each.reads_batches for each in inputs)
         self.decodes = any(each.decodes for each in inputs)
 
     def sample(self, index: Any) -> Any:
-        number = int(np.searchsorted(self.stops, index, side="right"))
-        return self.inputs[number].sample(index - self._starts[number])
+        number, inner = self._places.find_one(index)
+        return self.inputs[number].sample(inner)
 
     def batch(self, indices: NDArray[np.int64]) -> Any:
         return self.read(self.locate(indices))
 
     def locate(self, indices: NDArray[np.int64]) -> list[_InputRows]:
         """Return the samples by the dataset that they lie in; none of them lie in the first one."""
-        indices = check_indices(indices, int(self.stops[-1]))
-        which = np.searchsorted(self.stops, indices, side="right")
+        which, inner = self._places.find(indices)
         located = []
         for number in np.unique(which).tolist() or [0]:
             rows = np.flatnonzero(which == number)
-            located.append(_InputRows(number, rows, indices[rows] - self._starts[number]))
+            located.append(_InputRows(number, rows, inner[rows]))
         return located
 
     def read(self, located: list[_InputRows]) -> Any:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from headrace import kernels
-from headrace.sampling.permutation import Pieces, Shuffled, permuted
+from headrace.sampling.permutation import Pieces, Shuffled, draw_key, permuted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +69,7 @@ class EqualBlocks:
     def arrange(self, key: int) -> Arrangement:
         """Their order in the epoch of a key: that of the full ones, and the place of the last one between them."""
         shorter = self.count - self.length // self._size
-        last = _draw(key, 0, _LAST_BLOCK) * self.count >> 64 if shorter else self.count
+        last = draw_key(key, 0, _LAST_BLOCK) * self.count >> 64 if shorter else self.count
         return _EqualArrangement(self._order, key, self._size, self.length, last)
 
 
@@ -185,13 +184,7 @@ class BlockShuffled:
         starts, sizes = arrangement.blocks(first, min(first + self._window, self._blocks.count))
         ends = np.cumsum(sizes)
         begin, length = arrangement.begin(first), int(ends[-1])
-        offsets = permuted(_draw(key, window, _WINDOWS), length, start - begin, min(stop - begin, length))
+        offsets = permuted(draw_key(key, window, _WINDOWS), length, start - begin, min(stop - begin, length))
         block = np.searchsorted(ends, offsets, side="right")
         samples: NDArray[np.int64] = offsets + (starts - ends + sizes)[block]
         return samples
-
-
-def _draw(key: int, number: int, purpose: int) -> int:
-    """Return a 64-bit number of an epoch."""
-    words = kernels.active().philox(key, np.array([number]), purpose)[0]
-    return int(words[0]) | int(words[1]) << 32

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     _Compute = Callable[[int, int, int], tuple[int, NDArray[np.int64]]]
 
-__all__ = ["Pieces", "Sequential", "Shuffled", "permuted"]
+__all__ = ["Pieces", "Sequential", "Shuffled", "draw_key", "permuted"]
 
 # Below this a Feistel cipher is measurably not random, and a permutation costs next to nothing.
 _EXACT_BELOW = 4096
@@ -106,3 +106,9 @@ def permuted(key: int, length: int, start: int, stop: int) -> NDArray[np.int64]:
     if length < _EXACT_BELOW:
         return kernels.active().fisher_yates(key, length)[start:stop]
     return kernels.active().feistel(key, length, start, stop)
+
+
+def draw_key(key: int, number: int, purpose: int) -> int:
+    """Return a 64-bit number of an epoch, another one for each number and purpose."""
+    words = kernels.active().philox(key, np.array([number]), purpose)[0]
+    return int(words[0]) | int(words[1]) << 32

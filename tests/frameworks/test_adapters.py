@@ -231,6 +231,17 @@ def test_what_later_samples_would_lose_is_named() -> None:
         default_collate(samples, [7, 8, 9])
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("shape", (7,)), ("shape", [2]), ("size", 7), ("requires_grad", True), ("note", "added later")]
+)
+def test_a_later_box_that_is_none_is_named(name: str, wrong: Any) -> None:
+    boxes = [Tensor([1, 2]), Tensor([3, 4]), Tensor([5, 6])]
+    assert default_collate(boxes).data.tolist() == [[1, 2], [3, 4], [5, 6]]
+    setattr(boxes[2], name, wrong)
+    with pytest.raises(MixedSamplesError, match="Tensor in sample 2, which has no batch"):
+        default_collate(boxes)
+
+
 def test_a_subclass_of_str_is_a_text() -> None:
     assert default_collate([_text()]) == ["text"]
 

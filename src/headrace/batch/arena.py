@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Arena", "Memory", "empty", "use_arena"]
+__all__ = ["Arena", "Memory", "empty", "lease", "use_arena"]
 
 # Cache lines; JAX shares memory without a copy only from such addresses.
 _ALIGNMENT = 64
@@ -162,6 +162,21 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     if arena is None or nbytes < arena.leased_from or dtype.hasobject:
         return np.empty(shape, dtype)
     return arena.lease(shape, dtype, nbytes)
+
+
+def lease(nbytes: int) -> NDArray[np.uint8] | None:
+    """Return uninitialised bytes where the batch being loaded will be read; None where any memory is as good.
+
+    Args:
+        nbytes: how many.
+
+    >>> lease(100) is None
+    True
+    """
+    arena = _arena.get()
+    if arena is None or nbytes < arena.leased_from:
+        return None
+    return arena.lease((nbytes,), np.dtype(np.uint8), nbytes)
 
 
 def _new_buffer(nbytes: int) -> NDArray[np.uint8]:

@@ -149,6 +149,10 @@ class _Collation:
         types = set(map(type, values))
         if types == {np.ndarray}:
             return self._ndarrays(values, path)
+        stack_plain = getattr(adapter, "stack_plain", None) if len(types) == 1 else None
+        batch = None if stack_plain is None else stack_plain(values)
+        if batch is not None:
+            return batch
         if not adapter.own_all(values):
             self._check_same(values, type, "type", path)
             position = next(number for number, value in enumerate(values) if not adapter.owns(value))

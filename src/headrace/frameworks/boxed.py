@@ -9,17 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from itertools import repeat
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["explain", "from_numbers", "from_numpy", "own_all", "owns", "rebuilds", "row", "stack", "take", "to_numpy"]
+__all__ = [
+    "explain",
+    "from_numbers",
+    "from_numpy",
+    "own_all",
+    "owns",
+    "rebuilds",
+    "row",
+    "stack",
+    "take",
+    "to_numpy",
+]
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that a program has made
 _NOTHING = object()
@@ -48,8 +60,7 @@ def owns(value: object) -> bool:
 
 def own_all(values: Sequence[object]) -> bool:
     """Return whether each of the values is a box; the first one is."""
-    is_alike = _comparison(values[0])
-    return all(is_alike(value) or owns(value) for value in values[1:])
+    return _are_alike(values) or all(map(owns, values[1:]))
 
 
 def explain(value: object) -> str:
@@ -111,33 +122,42 @@ def _boxed_array(value: object) -> NDArray[Any] | None:
     return data if fits else None
 
 
-def _comparison(box: Any) -> Callable[[Any], bool]:
-    """Return a quick test of other objects of the class: what is true of one box is true of those like it.
+def _are_alike(boxes: Sequence[Any]) -> bool:
+    """Return whether it is quickly told that what is true of the first of some boxes is true of all of them.
 
-    Like it is one whose attributes that tell nothing of its array equal those of the box. Where that is not so, it may
-    still be a box; and that of a class with slots, or with a property in place of `.data`, is not told so quickly.
+    Those of its class are like it whose attributes that tell nothing of their arrays equal its own. Where that is not
+    so, they may still be boxes; and those of a class with slots, or with a property in place of `.data`, are not told
+    so quickly.
     """
-    array: NDArray[Any] = box.data
-    state = _state(box)
-    if state != getattr(box, "__dict__", None) or state.get("data") is not array:
-        return lambda value: False  # noqa: ARG005
-    telling = [name for name, item in state.items() if name != "data" and _tells_of(array, name, item)]
-    others = [(name, item) for name, item in state.items() if name != "data" and name not in telling]
+    first = boxes[0]
+    array: NDArray[Any] = first.data
+    state = _state(first)
+    if set(map(type, boxes)) != {type(first)} or state != getattr(first, "__dict__", None):
+        return False
+    states = [box.__dict__ for box in boxes]
+    if set(map(len, states)) != {len(state)} or state.get("data") is not array:
+        return False
+    try:
+        columns = {name: [found[name] for found in states] for name in state}  # of all boxes, an attribute at a time
+    except KeyError:
+        return False
+    arrays = columns.pop("data")
+    if set(map(type, arrays)) != {type(array)} or len({each.dtype for each in arrays}) > 1:
+        return False
+    return all(
+        _all_tell_of(arrays, name, items) if _tells_of(array, name, items[0]) else _all_equal(items)
+        for name, items in columns.items()
+    )
 
-    def is_alike(value: Any) -> bool:
-        if type(value) is not type(box):
-            return False
-        found = value.__dict__
-        own: Any = found.get("data")
-        if not isinstance(own, np.ndarray) or type(own) is not type(array) or own.dtype != array.dtype:
-            return False
-        return (
-            len(found) == len(state)
-            and all(name in found and _tells_of(own, name, found[name]) for name in telling)
-            and all(_are_equal(found.get(name, _NOTHING), item) for name, item in others)
-        )
 
-    return is_alike
+def _all_tell_of(arrays: list[NDArray[Any]], name: str, items: list[Any]) -> bool:
+    if name in _OF_ARRAYS and len(set(map(type, items))) == 1:
+        return items == [getattr(array, name) for array in arrays]
+    return all(map(_tells_of, arrays, repeat(name), items))
+
+
+def _all_equal(items: list[Any]) -> bool:
+    return len(set(map(id, items))) == 1 or all(map(_are_equal, items, repeat(items[0])))
 
 
 def _is_rebuilt(value: object, array: NDArray[Any]) -> bool:

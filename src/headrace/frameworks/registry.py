@@ -31,7 +31,11 @@ __all__ = [
 
 
 class Adapter(Protocol):
-    """The operations that headrace needs for arrays of a kind, which have a `shape` or, in `.data`, an ndarray."""
+    """The operations that headrace needs for arrays of a kind, which have a `shape` or, in `.data`, an ndarray.
+
+    It may have one more, `stack_plain(values)`: values of one class, stacked by the framework itself as collation would
+    stack them, but quicker; None where that is in doubt.
+    """
 
     def owns(self, value: object) -> bool:
         """Return whether the value is an array of this framework."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from headrace.batch.arena import lease
 from headrace.errors import NotPicklableError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "seed",
     "settings",
     "stack",
+    "stack_plain",
     "take",
     "tell_worker",
     "to_numpy",
@@ -176,6 +178,26 @@ def rebuild_in_order(array: NDArray[Any], order: list[int]) -> torch.Tensor:
 def stack(values: list[torch.Tensor]) -> torch.Tensor:
     """Return the tensors along a new first dimension."""
     return torch.stack(values)
+
+
+def stack_plain(values: list[torch.Tensor]) -> torch.Tensor | None:
+    """Return dense tensors on the host along a new first dimension, large ones in memory for batches.
+
+    Torch refuses those of several shapes, devices or layouts, and promotes those of several dtypes.
+    """
+    first = values[0]
+    plain = type(first) is torch.Tensor and first.layout is torch.strided and first.device.type == "cpu"
+    if not plain or first.ndim > 3 or first.is_nested:  # images may be channels_last, and batches of them would be
+        return None
+    try:
+        memory = lease(len(values) * first.nbytes)
+        if memory is None:
+            return torch.stack(values)
+        if len({value.dtype for value in values}) > 1 or first.is_quantized:
+            return None
+        return torch.stack(values, out=torch.from_numpy(memory).view(first.dtype).view(len(values), *first.shape))
+    except (RuntimeError, TypeError):  # TypeError of values that are none of its own
+        return None
 
 
 def row(value: torch.Tensor, index: int) -> torch.Tensor:

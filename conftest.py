@@ -44,7 +44,7 @@ _QUICK_FILES = [Path(__file__).parent / "tests" / f"{name}.py" for name in _QUIC
 # What `--frameworks` looks for in a file: the frameworks and the libraries whose datasets and tables are read.
 _FRAMEWORKS = re.compile(r'torch|jax|importorskip\("(?:datasets|pandas|polars|webdataset)"')
 
-# The one file that knows a framework cannot be imported, nor its examples run, where that is missing.
+# The files that know a framework cannot be imported, nor their examples run, where that is missing.
 _MISSING = [name for name in adapter_modules() if find_spec(name) is None]
 collect_ignore = [f"src/{adapter_modules()[name].replace('.', '/')}.py" for name in _MISSING]
 collect_ignore += [f"src/headrace/{name}" for name in _MISSING]

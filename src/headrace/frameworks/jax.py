@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "explain",
+    "fit",
     "from_numbers",
     "from_numpy",
     "memory",
@@ -74,17 +75,29 @@ def from_numbers(array: NDArray[Any]) -> Any:
     Raises:
         MixedSamplesError: integers do not fit into 32 bits.
     """
-    if array.dtype.kind not in "biufc" or array.dtype.itemsize > _WIDEST[array.dtype.kind]:
-        return array
-    dtype = np.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
+    fitting = fit(array)
+    return array if fitting is None else jax.device_put(fitting, may_alias=True)
+
+
+def fit(array: NDArray[Any]) -> NDArray[Any] | None:
+    """Return the array in the dtype that JAX has for it, itself if it has that; None for what JAX has no dtype for.
+
+    Raises:
+        MixedSamplesError: integers do not fit into 32 bits, which JAX would cut off without a word.
+    """
+    if array.dtype.kind not in "biufc":
+        return array if array.dtype.kind == "V" and jnp.issubdtype(array.dtype, np.number) else None  # of ml_dtypes
+    if array.dtype.itemsize > _WIDEST[array.dtype.kind]:
+        return None
+    dtype = np.dtype(jax.dtypes.canonicalize_dtype(array.dtype)).newbyteorder("=")
     if dtype != array.dtype and dtype.kind in "iu" and array.size:
         limits = np.iinfo(dtype)
         if array.min() < limits.min or array.max() > limits.max:
             raise MixedSamplesError(
-                f"integers up to {np.abs(array).max()} do not fit into JAX's {dtype}; set jax_enable_x64, or return "
-                "them as ndarrays of shape (1,) or as strings"
+                f"integers up to {max(-int(array.min()), int(array.max()))} do not fit into JAX's {dtype}; set "
+                "jax_enable_x64, or return them as strings"
             )
-    return jax.device_put(array.astype(dtype, copy=False), may_alias=True)
+    return array.astype(dtype, copy=False)
 
 
 def memory(value: jax.Array) -> NDArray[Any] | None:

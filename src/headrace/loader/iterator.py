@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from headrace.batch.tree import count_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from headrace.loader.checkpoint import LoaderState
@@ -132,6 +133,11 @@ class BatchIterator(Iterator[B_co]):
         with self._lock:
             cursor = self._begin() if self._cursor is None else self._cursor
         return loader._state(loader._epochs.position() if cursor.finished else cursor.reached()).to_dict()
+
+    def state_later(self) -> Callable[[], dict[str, Any]]:
+        """Return a function that gives the state of this moment, which costs next to nothing where it is not called."""
+        loader, at = self._loader, self._cursor.reached()
+        return lambda: loader._state(at).to_dict()
 
 
 class _CallSite:

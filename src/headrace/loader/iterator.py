@@ -136,7 +136,8 @@ class BatchIterator(Iterator[B_co]):
 
     def state_later(self) -> Callable[[], dict[str, Any]]:
         """Return a function that gives the state of this moment, which costs next to nothing where it is not called."""
-        loader, at = self._loader, self._cursor.reached()
+        loader, cursor = self._loader, self._cursor
+        at = loader._epochs.position() if cursor is None else cursor.reached()
         return lambda: loader._state(at).to_dict()
 
 

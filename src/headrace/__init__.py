@@ -87,7 +87,7 @@ if typing.TYPE_CHECKING:
     from headrace.formats.tar.dataset import TarDataset
     from headrace.formats.tar.stream import TarStream
     from headrace.formats.tfrecord.dataset import TFRecordDataset
-    from headrace.io.remote import RemoteOptions
+    from headrace.io.remote_options import RemoteOptions
 
 __all__ = [  # noqa: RUF022 - in plain order
     "ArrowDataset",
@@ -179,7 +179,7 @@ _LATE = {
     "FilesDataset": "headrace.formats.files",
     "LMDBDataset": "headrace.formats.lmdb.dataset",
     "NpyDataset": "headrace.formats.npy.dataset",
-    "RemoteOptions": "headrace.io.remote",
+    "RemoteOptions": "headrace.io.remote_options",
     "TFRecordDataset": "headrace.formats.tfrecord.dataset",
     "TarDataset": "headrace.formats.tar.dataset",
     "TarStream": "headrace.formats.tar.stream",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import struct
 import sys
 from functools import lru_cache
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from headrace import frameworks
+from headrace.cache.flexible_fields import as_bytes, from_bytes
 from headrace.errors import CacheError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Field(NamedTuple):
     @property
     def is_array(self) -> bool:
         """Whether one sample has an array there, NumPy's or a framework's."""
-        return self.kind not in _NUMBER_CODES and self.kind not in ("scalar", *_FROM_BYTES)
+        return self.kind not in _NUMBER_CODES and self.kind not in ("scalar", *from_bytes)
 
     @property
     def end(self) -> int:
@@ -70,8 +70,8 @@ class Field(NamedTuple):
         """Return the field of one sample; an array has the row's own memory."""
         array = np.ndarray(self.shape, self.dtype, row, self.offset)
         _check_characters(array)
-        if self.kind in _FROM_BYTES:
-            return _FROM_BYTES[self.kind](array.tobytes())
+        if self.kind in from_bytes:
+            return from_bytes[self.kind](array.tobytes())
         if self.kind == "scalar":
             return array[()]
         return array.item() if self.kind in _NUMBER_CODES else self.wrap(array)
@@ -219,7 +219,7 @@ def _check_field(kind: str, dtype: np.dtype[Any], code: Any, shape: Any) -> None
     """Raise ValueError unless a field of this kind may be such an array."""
     if kind in _NUMBER_CODES:
         good = code == _NUMBER_CODES[kind] and shape == []
-    elif kind in _FROM_BYTES:
+    elif kind in from_bytes:
         good = code == "|u1" and len(shape) == 1
     else:
         # A dtype with objects would take the bytes of the file for addresses.
@@ -293,7 +293,7 @@ def _describe(value: Any, contents: list[NDArray[Any]] | None = None, *, pickles
     if found is None:
         if contents is None:
             return ["rest"]
-        found = _as_bytes(value, pickles=pickles)
+        found = as_bytes(value, pickles=pickles)
     name, array = found
     if contents is not None:
         contents.append(array)
@@ -329,48 +329,6 @@ def _as_array(value: Any) -> tuple[str, NDArray[Any]] | None:
 def _is_plain(dtype: np.dtype[Any]) -> bool:
     """Return whether a short text says all of the dtype, and its values are their bytes."""
     return not dtype.hasobject and dtype.itemsize > 0 and np.dtype(dtype.str) == dtype
-
-
-def _as_bytes(value: Any, *, pickles: bool) -> tuple[str, NDArray[np.uint8]]:
-    """Return the kind of a field that may differ in size, and its bytes."""
-    if type(value) is str:
-        return "str", np.frombuffer(value.encode("utf-8", "surrogatepass"), np.uint8)
-    if type(value) is bytes:
-        return "bytes", np.frombuffer(value, np.uint8)
-    what = f"a {type(value).__module__}.{type(value).__qualname__}"
-    if not pickles:
-        raise CacheError(
-            f"a sample holds {what}, which would have to be pickled, and a file that is read must not run code; "
-            'turn it into arrays, numbers or strings with .map(...) before .cache(...), or cache in "ram"'
-        )
-    try:
-        return "pickle", np.frombuffer(_pickled(value), np.uint8)
-    except Exception as error:
-        raise CacheError(
-            f"a sample holds {what}, which cannot be pickled ({error}); turn it into arrays, numbers or strings with "
-            ".map(...) before .cache(...)"
-        ) from error
-
-
-def _pickled(value: Any) -> bytes:
-    """Pickle it as a batch would travel from a worker, so that classes that the worker was sent find their way back."""
-    from headrace.workers.pickling.messages import dump_result
-
-    travels = dump_result(value)
-    return pickle.dumps((travels.payload, [bytearray(buffer.raw()) for buffer in travels.buffers]))
-
-
-def _unpickled(content: bytes) -> Any:
-    from headrace.workers.pickling.messages import load
-
-    return load(*pickle.loads(content))  # noqa: S301 - from memory that only this program's processes share
-
-
-_FROM_BYTES: dict[str, Callable[[bytes], Any]] = {
-    "str": lambda content: content.decode("utf-8", "surrogatepass"),
-    "bytes": bytes,
-    "pickle": _unpickled,
-}
 
 
 def _collect(part: Any, value: Any, contents: list[NDArray[Any]], rest: list[Any]) -> bool:

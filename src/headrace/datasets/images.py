@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.io.remote import RemoteOptions
+    from headrace.io.remote_options import RemoteOptions
     from headrace.pipeline.reading import Indexable
 
 __all__ = ["EXTENSIONS", "ImageDataset", "ImageFolder"]

@@ -13,7 +13,7 @@ from headrace.io.safe_open import open_regular
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.io.remote import RemoteOptions
+    from headrace.io.remote_options import RemoteOptions
 
 __all__ = ["read_files"]
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import random
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from threading import Lock
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,15 +21,17 @@ from headrace.io.braces import expand_braces
 from headrace.io.chunks import CHUNK, ChunkCache
 from headrace.io.memory import total_memory
 from headrace.io.ranges import Identity, Packed, read_ranges
+from headrace.io.remote_connection import connect
+from headrace.io.remote_options import RemoteOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["RemoteOptions", "RemoteSource", "find_remote", "is_remote", "is_remote_folder", "list_remote"]
-__all__ += ["read_remote"]
+    from headrace.io.remote_connection import Connection
+
+__all__ = ["RemoteSource", "find_remote", "is_remote", "is_remote_folder", "list_remote", "read_remote"]
 
 _GAP = 1 << 16  # ranges that lie so near to each other are asked for together, in bytes
 _LARGEST = 1 << 23  # a request asks for no more
@@ -43,66 +41,6 @@ _LOOK = 30.0  # how often to see whether a file is still the same, in seconds
 _FINAL = (ArgumentError, FileNotFoundError, PermissionError, FileChangedError, ImportError, NotImplementedError)
 _TIMES = ("mtime", "LastModified", "last_modified", "Last-Modified", "updated", "modified", "created")
 _TAGS = ("ETag", "etag", "md5Hash", "Content-MD5", "Digest", "checksum", "sha256")
-
-
-@dataclass(frozen=True, eq=False)
-class RemoteOptions:
-    """Options for reading files at addresses such as `s3://bucket/name`.
-
-    They count for the datasets that are made while the context is open, and travel with them.
-
-    Args:
-        storage_options: what fsspec is given for the file system: credentials, endpoints and the like.
-        retries: how often a request that failed is made again, after pauses that grow and are random.
-        timeout: how long reading may take with all of its retries, in seconds.
-        concurrency: how many requests are made at the same time.
-        cache_dir: a folder of this machine for what was read, shared by all processes; None for none.
-        cache_limit: how large that may become, in bytes; what was used least recently is deleted.
-
-    Raises:
-        ArgumentError: a number is negative, or there is a cache_limit and no cache_dir.
-
-    >>> with RemoteOptions(retries=2, timeout=20):
-    ...     RemoteOptions.current().retries
-    2
-    """
-
-    storage_options: Mapping[str, Any] = field(default_factory=dict)
-    retries: int = 5
-    timeout: float = 60.0
-    concurrency: int = 8
-    cache_dir: str | None = None
-    cache_limit: int | None = None
-
-    _open: ClassVar[ContextVar[tuple[RemoteOptions, ...]]] = ContextVar("headrace_remote_options", default=())
-
-    def __post_init__(self) -> None:
-        for name, least in (("retries", 0), ("timeout", 0), ("concurrency", 1), ("cache_limit", 0)):
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ArgumentError(f"{name} must be at least {least}, but got {name}={value!r}")
-        if self.cache_dir is not None:
-            absolute = os.path.abspath(self.cache_dir)  # noqa: PTH100 - no link is to be resolved
-            object.__setattr__(self, "cache_dir", absolute)
-        if self.cache_limit is not None and self.cache_dir is None:
-            raise ArgumentError("cache_limit bounds a cache_dir, but there is none; give both or neither")
-
-    @staticmethod
-    def current() -> RemoteOptions:
-        """Return the options of the innermost context, or the default."""
-        return (RemoteOptions._open.get() or (_DEFAULT,))[-1]
-
-    def __enter__(self) -> Self:
-        self._open.set((*self._open.get(), self))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.set(self._open.get()[:-1])
-
-
-_DEFAULT = RemoteOptions()
 
 
 def is_remote(path: object) -> bool:
@@ -167,7 +105,7 @@ def read_remote(paths: Sequence[str], options: RemoteOptions | None) -> list[byt
 
 def _system(path: str) -> Any:
     """Return the file system of an address."""
-    return _connect(RemoteOptions.current(), path.partition("://")[0], os.getpid()).system
+    return connect(RemoteOptions.current(), path.partition("://")[0], os.getpid()).system
 
 
 class RemoteSource:
@@ -303,7 +241,7 @@ class RemoteSource:
         return b"".join(chunks)[begin : begin + stop - start]
 
     def _fetch(self, start: int, stop: int, deadline: float) -> bytes:
-        def attempt(connection: _Connection, left: float) -> bytes:
+        def attempt(connection: Connection, left: float) -> bytes:
             content = connection.read(self.path, start, stop, self._tag, left)
             if len(content) != stop - start:
                 self._looked = 0.0
@@ -316,10 +254,10 @@ class RemoteSource:
     # ------------------------------------------------------------------ trouble
 
     @property
-    def _connection(self) -> _Connection:
-        return _connect(self._options, self.path.partition("://")[0], os.getpid())
+    def _connection(self) -> Connection:
+        return connect(self._options, self.path.partition("://")[0], os.getpid())
 
-    def _again(self, attempt: Callable[[_Connection, float], Any], deadline: float) -> Any:
+    def _again(self, attempt: Callable[[Connection, float], Any], deadline: float) -> Any:
         """Return the result of an attempt, which is made again while there is time and hope."""
         for number in range(self._options.retries + 1):
             left = deadline - monotonic()
@@ -387,72 +325,6 @@ def _joined(offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[tupl
         else:
             spans.append((start, stop))
     return spans
-
-
-class _Connection:
-    """A file system, and the threads that ask it."""
-
-    def __init__(self, options: RemoteOptions, scheme: str) -> None:
-        try:
-            import fsspec
-        except ImportError as error:
-            raise ImportError(f"{scheme}:// needs fsspec: pip install 'headrace[remote]'") from error
-        try:
-            self.system = fsspec.filesystem(scheme, **options.storage_options)
-        except ValueError as error:
-            raise ArgumentError(f"fsspec knows no {scheme}://: {error}") from error
-        self.pool = ThreadPoolExecutor(options.concurrency, "headrace remote")
-        self._is_http = scheme in ("http", "https")
-
-    def read(self, path: str, start: int, stop: int, tag: str, timeout: float) -> bytes:
-        """Return the bytes of a span."""
-        if self._is_http:
-            headers = {"If-Match": tag} if tag.startswith('"') else {}
-            found: bytes = self._wait(self._read_http(path, start, stop, headers), timeout)
-            return found
-        content: bytes = self._call("cat_file", timeout, path, start=start, end=stop)
-        return content
-
-    async def _read_http(self, path: str, start: int, stop: int, headers: dict[str, str]) -> bytes:
-        """Return the bytes of a span, of a server that may send more than it was asked for, or something else."""
-        system = self.system
-        given = {**system.kwargs, "headers": {**system.kwargs.get("headers", {}), **headers}}
-        given["headers"] |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        session = await system.set_session()
-        async with session.get(system.encode_url(path), **given) as answer:
-            system._raise_not_found_for_status(answer, path)  # noqa: SLF001 - as fsspec tells what is not there
-            encoding = answer.headers.get("Content-Encoding", "identity")
-            if encoding != "identity":
-                answer.close()
-                raise StorageError(f"the server sent the bytes compressed ({encoding}), which nobody asked for")
-            content = bytearray()
-            async for part in answer.content.iter_any():
-                content += part
-                if len(content) > stop - start:
-                    answer.close()  # there may be no end of it
-                    raise StorageError(f"more bytes came than the {stop - start} at {start} that were asked for")
-        return bytes(content)
-
-    def info(self, path: str, timeout: float) -> dict[str, Any]:
-        """Return what the file system says of a file."""
-        self.system.invalidate_cache()
-        found: dict[str, Any] = self._call("info", timeout, path)
-        return found
-
-    def _call(self, name: str, timeout: float, path: str, **arguments: Any) -> Any:
-        if not getattr(self.system, "async_impl", False):
-            return getattr(self.system, name)(path, **arguments)
-        stripped = self.system._strip_protocol(path)  # noqa: SLF001 - fsspec's own face for file systems
-        return self._wait(getattr(self.system, f"_{name}")(stripped, **arguments), timeout)
-
-    def _wait(self, work: Coroutine[Any, Any, Any], timeout: float) -> Any:
-        """Run a coroutine in the file system's own thread and return its result."""
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self.system.loop).result()
-
-
-@lru_cache(16)
-def _connect(options: RemoteOptions, scheme: str, process: int) -> _Connection:  # noqa: ARG001 - a fork needs its own
-    return _Connection(options, scheme)
 
 
 def _is_final(error: BaseException) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.io.remote import RemoteOptions
+    from headrace.io.remote_options import RemoteOptions
 
 __all__ = ["ByteSource", "Identity", "LocalSource", "Packed", "open_source", "options_for", "read_ranges", "split"]
 
@@ -49,7 +49,7 @@ def options_for(*, needed: bool) -> RemoteOptions | None:
     """Return the options that are open, for a dataset that opens files far away later; None if it needs none."""
     if not needed:
         return None
-    from headrace.io.remote import RemoteOptions  # for these alone
+    from headrace.io.remote_options import RemoteOptions  # for these alone
 
     return RemoteOptions.current()
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace import frameworks
-from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceWarning, OutOfRangeError
+from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceWarning
+from headrace.sampling.sampler_iterators import exhaust, first, lazily, length_of, refilled
 from headrace.sampling.sampler_memory import SamplerMemory
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class GivenSampling(ABC):
             ArgumentError: it is one.
         """
         if self._started and isinstance(self._sampler, Iterator):
-            self._sampler = _refilled(self._sampler, self.name)
+            self._sampler = refilled(self._sampler, self.name)
 
     def start(self, key: int, step: int, saved: dict[str, Any] | None = None) -> Pass:
         """Begin a pass at a step.
@@ -150,7 +151,7 @@ class GivenSampling(ABC):
             if found.digest(step) == saved["prefix"]:
                 return found
             if left:
-                _exhaust(found)
+                exhaust(found)
         self._warn(
             "gives other samples than before the state was taken, so some come twice in this epoch, others never"
         )
@@ -160,7 +161,7 @@ class GivenSampling(ABC):
         """Go through the sampler until it has given the epoch before the one that begins."""
         for _ in range(saved["passes"]):
             found = self._begin(key, saved, 1)
-            _exhaust(found)
+            exhaust(found)
             if found.digest(1) == saved["before"]:
                 return
         self._warn("gives other samples than in the epoch before the state was taken")
@@ -188,14 +189,14 @@ class GivenSampling(ABC):
             )
         saved, outside = (begun.saved, begun.outside) if isinstance(begun, Pass) else (begun, None)
         if self._plain:
-            return _first(Pass(self._gather(iter(self._sampler)), saved, step), step)
+            return first(Pass(self._gather(iter(self._sampler)), saved, step), step)
         present = self._memory.take()
         with frameworks.private_globals(states=outside):
             try:
                 if saved is not None:
                     self._memory.put(saved)
-                found = Pass(self._gather(_lazily(self._sampler)), saved, step, self._private(key))
-                selection = _first(found, step)
+                found = Pass(self._gather(lazily(self._sampler)), saved, step, self._private(key))
+                selection = first(found, step)
             finally:
                 self._memory.put(present)
         if isinstance(begun, Pass) and begun.digest(step + 1) not in (None, found.digest(step + 1)):
@@ -211,7 +212,7 @@ class GivenSampling(ABC):
         self._started = True
         private = self._private(key)
         outside = frameworks.global_states() if private is None and self._draws_outside else None
-        self._latest = Pass(self._gather(_lazily(self._sampler)), saved, step, private, outside, self)
+        self._latest = Pass(self._gather(lazily(self._sampler)), saved, step, private, outside, self)
         return self._latest
 
     def _private(self, key: int) -> frameworks.private_globals | None:
@@ -292,7 +293,7 @@ class BatchSampling(GivenSampling):
 
     def steps(self) -> int:
         """Return the number of batches, as the batch_sampler says."""
-        return _length(self._sampler, self.name)
+        return length_of(self._sampler, self.name)
 
     def _gather(self, items: Iterator[Any]) -> Iterator[Selection]:
         return map(as_selection, items)
@@ -319,7 +320,7 @@ class SingleSampling(GivenSampling):
 
     def steps(self) -> int:
         """Return the number of batches that the sampler's length makes."""
-        length, size = _length(self._sampler, self.name), self._batch_size or 1
+        length, size = length_of(self._sampler, self.name), self._batch_size or 1
         return length // size if self._drop_last else -(-length // size)
 
     def _gather(self, items: Iterator[Any]) -> Iterator[Selection]:
@@ -377,42 +378,3 @@ def looking_ahead(
         yield following.popleft(), np.concatenate(later) if later else None
         later = list(islice(selections, 1))
         following.extend(later)
-
-
-def _length(sampler: object, name: str) -> int:
-    try:
-        return len(sampler)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"the loader has no length, because its {name} ({type(sampler).__name__}) has none") from None
-
-
-def _lazily(sampler: Iterable[Any]) -> Iterator[Any]:
-    """Go through a sampler, and ask for its iterator when that is needed first: there it may draw."""
-    yield from sampler
-
-
-def _refilled(items: Iterator[Any], name: str) -> Iterator[Any]:
-    """Return the iterator if there is anything left in it."""
-    try:
-        first = next(items)
-    except StopIteration:
-        raise ArgumentError(
-            f"the {name} is an iterator ({type(items).__name__}) and has been gone through once; pass a list or "
-            "an object whose __iter__ starts anew"
-        ) from None
-    return _chain(first, items)
-
-
-def _exhaust(batches: Iterator[Any]) -> None:
-    deque(batches, maxlen=0)
-
-
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
-
-
-def _first(batches: Iterator[Selection], step: int) -> Selection:
-    for batch in batches:
-        return batch
-    raise OutOfRangeError(f"there is no step {step}: the sampler ends before it")

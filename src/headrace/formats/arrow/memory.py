@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.formats.arrow.columns import DecodedColumn, Wanted, make_column
+from headrace.formats.arrow.columns import DecodedColumn, Wanted
+from headrace.formats.arrow.conversion import make_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -12,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError, StorageError
-from headrace.formats.arrow.columns import RecordBatch, describe_type, make_column
+from headrace.errors import CorruptDataError, StorageError
+from headrace.formats.arrow.choice import ColumnChoice
 from headrace.formats.arrow.stream import check_rest, check_stream
 from headrace.io.compression import Unpacked, compression, most_unpacked
 from headrace.io.disk import open_files
@@ -25,9 +23,10 @@ from headrace.io.source import LocalSource, open_source
 from headrace.io.source_file import SourceFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
+    from headrace.formats.arrow.columns import RecordBatch
     from headrace.io.source import ByteSource
 
 __all__ = ["ArrowFile", "MemoryTable", "ParquetFile", "Table", "is_table", "open_table"]
@@ -53,40 +52,6 @@ class Table(Protocol):
         """Begin to fetch a record batch that will be read soon."""
 
 
-class _Choice:
-    """The columns of a table that are read, and the names of their fields.
-
-    Args:
-        schema: of the table.
-        columns: their names; "a.b" is the field b of a column a of structs. None for all.
-        name: of the table, for the texts of errors.
-
-    Attributes:
-        names: of the fields.
-    """
-
-    def __init__(self, schema: pa.Schema, columns: Sequence[str] | None, name: str) -> None:
-        self.names = _checked(schema.names if columns is None else columns, name)
-        self._paths = [_path(schema, column, name) for column in self.names]
-        self.types = {
-            column: describe_type(_type(schema, path)) for column, path in zip(self.names, self._paths, strict=True)
-        }
-
-    @property
-    def tops(self) -> list[str]:
-        """The columns of the table that have the fields in them."""
-        return list(dict.fromkeys(path[0] for path in self._paths))
-
-    def decode(self, batch: pa.RecordBatch | pa.Table) -> RecordBatch:
-        """Return the chosen columns of rows."""
-        return RecordBatch(
-            {
-                name: make_column(_nested(_whole(batch.column(path[0])), path[1:]))
-                for name, path in zip(self.names, self._paths, strict=True)
-            }
-        )
-
-
 class ParquetFile:
     """A Parquet file, whose row groups are read as record batches.
 
@@ -110,7 +75,7 @@ class ParquetFile:
             raise CorruptDataError(f"{self.name} has a damaged footer, which tells of {min(self.lengths)} rows")
         self._source.close()
         with _naming(self.name):
-            self._choice = _Choice(file.schema_arrow, columns, self.name)
+            self._choice = ColumnChoice(file.schema_arrow, columns, self.name)
         self.types = self._choice.types
 
     def read(self, number: int) -> tuple[RecordBatch, int]:
@@ -181,7 +146,7 @@ class ArrowFile:
         self._opened: tuple[int, _Batches] | None = None
         batches = self._open()
         with _naming(self.name):
-            self._choice = _Choice(batches.schema, columns, self.name)
+            self._choice = ColumnChoice(batches.schema, columns, self.name)
             self.lengths = batches.lengths()
         self.types = self._choice.types
 
@@ -267,7 +232,7 @@ class MemoryTable:
     def __init__(self, table: Any, columns: Sequence[str] | None = None, name: str = "the table") -> None:
         whole = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
         self.name = name
-        self._choice = _Choice(whole.schema, columns, name)
+        self._choice = ColumnChoice(whole.schema, columns, name)
         chosen = whole.select(self._choice.tops)  # the others need not go to workers
         self._batches = chosen.to_batches() or [_empty(chosen.schema)]
         self.lengths = [len(batch) for batch in self._batches]
@@ -371,56 +336,3 @@ def _reader(source: ByteSource, mapped: pa.Buffer | None) -> pa.NativeFile:
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], kind) for kind in schema.types], schema=schema)
-
-
-def _checked(columns: Any, name: str) -> list[str]:
-    if isinstance(columns, str) or not all(isinstance(column, str) for column in columns):
-        raise ArgumentTypeError(f"columns must be a list of names, or None for all, but got {columns!r}")
-    twice = [column for column, count in Counter(columns).items() if count > 1]
-    if twice:
-        raise ArgumentError(f"{name}: the columns {twice} are there twice; a sample has each field once")
-    if not columns:
-        raise ArgumentError(f"{name}: at least one column is needed, got none")
-    return list(columns)
-
-
-def _path(schema: pa.Schema, column: str, name: str) -> list[str]:
-    """Return the path to a column: its own name, after those of the structs around it."""
-    if column in schema.names:
-        return [column]
-    path = column.split(".")
-    if path[0] in schema.names and _type(schema, path) is not None:
-        return path
-    raise ArgumentError(f"{name} has no column {column!r}; it has {schema.names}")
-
-
-def _type(schema: pa.Schema, path: Iterable[str]) -> pa.DataType | None:
-    found: Any = schema
-    for name in path:
-        if isinstance(found, pa.DataType) and not pa.types.is_struct(found):
-            return None
-        number = found.get_field_index(name)
-        if number < 0:
-            return None
-        found = found.field(number).type
-    return found
-
-
-def _whole(column: Any) -> pa.Array:
-    """Return a column that may lie in several pieces as one array."""
-    if isinstance(column, pa.Array):
-        return column
-    if column.num_chunks == 1:
-        return column.chunk(0)
-    wide = {"string": pa.large_string(), "binary": pa.large_binary()}.get(str(column.type))
-    return (
-        pa.concat_arrays((column if wide is None else column.cast(wide)).chunks)
-        if column.num_chunks
-        else pa.array([], column.type)
-    )
-
-
-def _nested(array: pa.Array, path: Sequence[str]) -> pa.Array:
-    for name in path:
-        array = pc.struct_field(array, name)
-    return array

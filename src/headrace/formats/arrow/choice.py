@@ -1,0 +1,105 @@
+"""The columns of a table that are read, of all that it has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.formats.arrow.columns import RecordBatch
+from headrace.formats.arrow.conversion import describe_type, make_column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["ColumnChoice"]
+
+
+class ColumnChoice:
+    """The columns of a table that are read, and the names of their fields.
+
+    Args:
+        schema: of the table.
+        columns: their names; "a.b" is the field b of a column a of structs. None for all.
+        name: of the table, for the texts of errors.
+
+    Attributes:
+        names: of the fields.
+    """
+
+    def __init__(self, schema: pa.Schema, columns: Sequence[str] | None, name: str) -> None:
+        self.names = _checked(schema.names if columns is None else columns, name)
+        self._paths = [_path(schema, column, name) for column in self.names]
+        self.types = {
+            column: describe_type(_type(schema, path)) for column, path in zip(self.names, self._paths, strict=True)
+        }
+
+    @property
+    def tops(self) -> list[str]:
+        """The columns of the table that have the fields in them."""
+        return list(dict.fromkeys(path[0] for path in self._paths))
+
+    def decode(self, batch: pa.RecordBatch | pa.Table) -> RecordBatch:
+        """Return the chosen columns of rows."""
+        return RecordBatch(
+            {
+                name: make_column(_nested(_whole(batch.column(path[0])), path[1:]))
+                for name, path in zip(self.names, self._paths, strict=True)
+            }
+        )
+
+
+def _checked(columns: Any, name: str) -> list[str]:
+    if isinstance(columns, str) or not all(isinstance(column, str) for column in columns):
+        raise ArgumentTypeError(f"columns must be a list of names, or None for all, but got {columns!r}")
+    twice = [column for column, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise ArgumentError(f"{name}: the columns {twice} are there twice; a sample has each field once")
+    if not columns:
+        raise ArgumentError(f"{name}: at least one column is needed, got none")
+    return list(columns)
+
+
+def _path(schema: pa.Schema, column: str, name: str) -> list[str]:
+    """Return the path to a column: its own name, after those of the structs around it."""
+    if column in schema.names:
+        return [column]
+    path = column.split(".")
+    if path[0] in schema.names and _type(schema, path) is not None:
+        return path
+    raise ArgumentError(f"{name} has no column {column!r}; it has {schema.names}")
+
+
+def _type(schema: pa.Schema, path: Iterable[str]) -> pa.DataType | None:
+    found: Any = schema
+    for name in path:
+        if isinstance(found, pa.DataType) and not pa.types.is_struct(found):
+            return None
+        number = found.get_field_index(name)
+        if number < 0:
+            return None
+        found = found.field(number).type
+    return found
+
+
+def _whole(column: Any) -> pa.Array:
+    """Return a column that may lie in several pieces as one array."""
+    if isinstance(column, pa.Array):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    wide = {"string": pa.large_string(), "binary": pa.large_binary()}.get(str(column.type))
+    return (
+        pa.concat_arrays((column if wide is None else column.cast(wide)).chunks)
+        if column.num_chunks
+        else pa.array([], column.type)
+    )
+
+
+def _nested(array: pa.Array, path: Sequence[str]) -> pa.Array:
+    for name in path:
+        array = pc.struct_field(array, name)
+    return array

@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 16
+#define HEADRACE_ABI 17
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -75,18 +75,6 @@ HEADRACE_API int64_t headrace_gather(const headrace_rows *columns, int64_t width
 HEADRACE_API int64_t headrace_gather_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
                                             const int64_t *offsets, const int64_t *lengths, int64_t count, char *out);
 
-/* Reads each page of the ranges, so that it need not be waited for after that. Returns as headrace_gather_ranges. */
-HEADRACE_API int64_t headrace_touch_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
-                                           const int64_t *offsets, const int64_t *lengths, int64_t count);
-
-/* Puts a bytes object of each of the ranges in a Python list of count items, with PyBytes_FromStringAndSize and
- * PyList_SetItem, so the GIL must be held. Returns as headrace_gather_ranges; where Python raises an error it is -1. */
-typedef void *(*headrace_make_bytes)(const char *start, ptrdiff_t length);
-typedef int (*headrace_set_item)(void *list, ptrdiff_t place, void *item);
-HEADRACE_API int64_t headrace_slice_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
-                                           const int64_t *offsets, const int64_t *lengths, int64_t count,
-                                           headrace_make_bytes make, headrace_set_item set_item, void *list);
-
 /* out: the CRC32C of each of the ranges. Returns as headrace_gather_ranges. */
 HEADRACE_API int64_t headrace_crc32c(const char *const *sources, const int64_t *sizes, const int64_t *which,
                                      const int64_t *offsets, const int64_t *lengths, int64_t count, uint32_t *out);
@@ -96,6 +84,49 @@ typedef struct {
     int64_t offset, length;
     uint32_t crc, field;
 } headrace_record;
+
+/* PyBytes_FromStringAndSize, PyBytes_AsString and PyList_SetItem. */
+typedef struct {
+    void *(*make)(const char *start, ptrdiff_t length);
+    char *(*content)(void *bytes);
+    int (*set_item)(void *list, ptrdiff_t place, void *item);
+} headrace_python;
+
+/* The copy that an object waits for, and the CRC32C that it should have. */
+typedef struct {
+    const char *from;
+    char *to;
+    int64_t length;
+    uint32_t crc;
+} headrace_copy;
+
+/* Puts a bytes object for each of the ranges in a Python list of count items, whose content is still to come, and says in
+ * copies what it is. The GIL must be held. Returns as headrace_gather_ranges; where Python raises an error it is -1. */
+HEADRACE_API int64_t headrace_begin_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
+                                           const int64_t *offsets, const int64_t *lengths, int64_t count,
+                                           headrace_copy *copies, const headrace_python *python, void *list);
+
+/* A file of records: its bytes, and where in them its records are. */
+typedef struct {
+    const char *data;
+    int64_t size;
+    const headrace_record *records;
+    int64_t count;
+} headrace_file;
+
+typedef struct {
+    const headrace_file *all;
+    int64_t count;
+} headrace_files;
+
+/* As headrace_begin_ranges, for records rows[i] of files which[i]. Returns the place of the first one that there is not, or
+ * that lies outside of its file, or -1. */
+HEADRACE_API int64_t headrace_begin_records(const headrace_files *files, const int64_t *which, const int64_t *rows,
+                                            int64_t count, headrace_copy *copies, const headrace_python *python,
+                                            void *list);
+
+/* Makes the copies. With verify returns the place of the first one with another CRC32C, which is then in its copy; else -1. */
+HEADRACE_API int64_t headrace_fill_bytes(headrace_copy *copies, int64_t count, int verify);
 
 /* Lists the records of a TFRecord file from *position on, at most capacity of them, and moves *position behind the last.
  * *problem says what is wrong there: 0 nothing, 1 the data end within the record, 2 its length has another sum. */

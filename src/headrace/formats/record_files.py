@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from headrace.formats.index import Index, open_index, open_indexes
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.io.disk import DiskWaits, open_files
 from headrace.io.ranges import Ranges
-from headrace.io.source import LocalSource, Packed, open_source, read_ranges
+from headrace.io.source import LocalSource, Packed, open_source, read_ranges, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from headrace.formats.index import IndexFormat
     from headrace.formats.shard_bounds import Located
     from headrace.io.source import ByteSource
+    from headrace.kernels.scans import SliceRecords
 
 __all__ = ["RecordFiles"]
 
@@ -65,6 +67,29 @@ class _IndexedFile:
             self._index = None
 
 
+class _LastSlices:
+    """The function that returned records of the last batch, which serves the next one of the same files."""
+
+    def __init__(self) -> None:
+        self._last: tuple[list[NDArray[Any]], SliceRecords] | None = None
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _LastSlices, ()  # other processes map the files anew
+
+    def find(self, views: list[Any], tables: list[NDArray[Any]]) -> SliceRecords:
+        """Return the function for these files."""
+        arrays, last = views + tables, self._last
+        if last is None or len(last[0]) != len(arrays) or not all(map(operator.is_, last[0], arrays)):
+            last = arrays, kernels.active().prepare_slices(views, tables)
+            # What is kept is open: of many files there may be more than descriptors.
+            self._last = last if len(arrays) <= open_files.limit // 4 else None
+        return last[1]
+
+    def close(self) -> None:
+        """Give up the files."""
+        self._last = None
+
+
 class RecordFiles:
     """Files and their indexes. They are opened when they are first read, in each process anew.
 
@@ -96,6 +121,7 @@ class RecordFiles:
         self.sources: list[ByteSource] = [open_source(path) for path in paths]
         self._is_local = all(isinstance(source, LocalSource) for source in self.sources)
         self._waits = DiskWaits()
+        self._slices = _LastSlices()
         self._indexed = [_IndexedFile(source, index_format) for source in self.sources]
         self.bounds = ShardBounds(self._count(index_format, counted, fewer, progress=progress))
 
@@ -135,15 +161,19 @@ class RecordFiles:
             )
         return packed
 
-    def read_each(
-        self, located: Located, records: NDArray[Any], indices: NDArray[np.int64], *, verify: bool = True
-    ) -> list[bytes]:
-        """Return the bytes of each record, without a copy of all before; for the arguments and errors see `read`."""
+    def read_each(self, located: Located, indices: NDArray[np.int64], *, verify: bool = True) -> list[bytes]:
+        """Return the bytes of each record, whose rows are those of the table "records"; for the rest see `read`."""
         with self._waits.reading():
-            ranges = self._ranges(located, records)
-            if verify:
-                self._check(ranges, located, records, indices)
-            return kernels.active().slice_ranges(*ranges)
+            arrays = [self.sources[shard].view() for shard in located.shards]
+            if any(array is None for array in arrays):
+                return split(self.read(located, self.rows("records", located), indices, verify=verify))
+            slice_records = self._slices.find(arrays, [self.table(shard, "records") for shard in located.shards])
+            found, wrong, crc = slice_records(located.which, located.rows, verify=verify)
+        if wrong >= 0:
+            shard = located.shards[located.which[wrong]]
+            record = self.table(shard, "records")[located.rows[wrong]]
+            raise self._error(shard, record, int(indices[wrong]), crc)
+        return found
 
     def read_one(self, shard: int, row: int, index: int, *, verify: bool = True) -> bytes:
         """Return the bytes of one record.
@@ -192,6 +222,7 @@ class RecordFiles:
 
     def close(self) -> None:
         """Give up what is open; reading opens it again."""
+        self._slices.close()
         for file in self._indexed:
             file.close()
 

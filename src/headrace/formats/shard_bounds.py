@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Located", "ShardBounds"]
 
+# Shards for each row of a batch, from which on sorting the rows takes less time than a look at all shards.
+_SORTED_FROM = 16
+
 
 class Located(NamedTuple):
     """Rows by the shards that they lie in.
@@ -69,5 +72,15 @@ class ShardBounds:
         shards = np.searchsorted(self._stops, indices, side="right")
         if shards[0] == shards[-1] and (shards == shards[0]).all():  # as in an order that is not shuffled
             return Located([int(shards[0])], np.zeros(len(indices), np.int64), indices - self._starts[shards[0]])
+        numbers, which = _unique(shards, len(self.lengths))
+        return Located(numbers.tolist(), which, indices - self._starts[shards])
+
+
+def _unique(shards: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the different shards, of so many that there are, and the place of each shard among them."""
+    if count > _SORTED_FROM * len(shards):
         numbers, which = np.unique(shards, return_inverse=True)
-        return Located(numbers.tolist(), which.astype(np.int64, copy=False), indices - self._starts[shards])
+        return numbers, which.astype(np.int64, copy=False)
+    occurs = np.zeros(count, np.int64)
+    occurs[shards] = 1
+    return occurs.nonzero()[0], (occurs.cumsum() - 1)[shards]

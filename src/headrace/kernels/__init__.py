@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from headrace.kernels.checks import Empty, Gather
     from headrace.kernels.images import Pixels, Scaling
-    from headrace.kernels.scans import FeatureScan, TarScan
+    from headrace.kernels.scans import FeatureScan, SliceRecords, TarScan
 
 __all__ = ["Kernels", "active", "why_not_native"]
 
@@ -74,6 +74,9 @@ class Kernels(Protocol):
         lengths: NDArray[np.int64],
     ) -> list[bytes]:
         """Return ranges of bytes of several sources, each as an object of its own."""
+
+    def prepare_slices(self, sources: Sequence[NDArray[np.uint8]], tables: Sequence[NDArray[Any]]) -> SliceRecords:
+        """Return a function that returns records of files, each as an object of its own."""
 
     def crc32c(
         self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from headrace.errors import ArgumentError
-from headrace.kernels.checks import check_indices
+from headrace.kernels.checks import check_indices, index_error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["FeatureScan"]
-__all__ += ["RECORD", "TarMembers", "TarScan"]
-__all__ += ["VALUE_DTYPES", "check_bounds", "check_crc32c", "check_data", "check_spans"]
+__all__ += ["RECORD", "SliceRecords", "TarMembers", "TarScan"]
+__all__ += ["VALUE_DTYPES", "check_bounds", "check_crc32c", "check_data", "check_files", "check_places", "check_rows"]
+__all__ += ["check_spans", "record_error"]
 
 # One record of a file: where its bytes are, their CRC32C, and in a tar the number of its field.
 RECORD = np.dtype([("offset", "<i8"), ("length", "<i8"), ("crc", "<u4"), ("field", "<u4")])
@@ -27,6 +30,28 @@ VALUE_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype(np.int64), 2: np.dtype(np.
 
 _FIELDS = 4096  # more endings of names than this are no fields
 _FIELD_ROOM = 1 << 17
+
+
+class SliceRecords(Protocol):
+    """A function that returns records of some files."""
+
+    def __call__(
+        self, which: NDArray[np.int64], rows: NDArray[np.int64], *, verify: bool = True
+    ) -> tuple[list[bytes], int, int]:
+        """Return records, each as an object of its own.
+
+        Args:
+            which: int64 of shape (n,): the place of each record's file.
+            rows: int64 of shape (n,): which record of its file it is.
+            verify: whether to hold each against its CRC32C.
+
+        Returns:
+            The records; the place of the first one that has another CRC32C, or -1; and what that is.
+
+        Raises:
+            ArgumentError: A record lies outside of its file, or a shape does not match.
+            OutOfRangeError: There is no such file, or record.
+        """
 
 
 class TarMembers(NamedTuple):
@@ -188,3 +213,48 @@ def check_spans(data: NDArray[np.uint8], spans: NDArray[np.int64], kind: int) ->
         raise ArgumentError(f"a span lies outside of data, which has {size} bytes")
     if ((counts < 0) | (counts > lengths) | ((kinds != kind) & (counts > 0))).any():
         raise ArgumentError(f"a span has other values than those of kind {kind}, or more than there are bytes")
+
+
+def check_files(sources: Sequence[NDArray[np.uint8]], tables: Sequence[NDArray[Any]]) -> None:
+    """Raise unless these are files, and one or more tables of records, one for each."""
+    if not tables or len(sources) != len(tables):
+        raise ArgumentError(f"there are {len(sources)} sources and {len(tables)} tables, but one each a file is needed")
+    for source, table in zip(sources, tables, strict=True):
+        check_data(source, 0)
+        if table.dtype != RECORD or table.ndim != 1:
+            raise ArgumentError(f"a table is {table.dtype} of shape {table.shape}, but RECORD of shape (n,) is needed")
+
+
+def check_places(which: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    """Raise unless the arrays fit one another; what they say is not looked at."""
+    check_indices(which)
+    check_indices(rows)
+    if len(which) != len(rows):
+        raise ArgumentError(f"which and rows have {len(which)} and {len(rows)} items, but one each a record is needed")
+
+
+def check_rows(tables: Sequence[NDArray[Any]], which: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    """Raise unless each row is one of its table."""
+    if not len(rows):
+        return
+    if which.min() < 0 or which.max() >= len(tables):
+        raise index_error(int(which[((which < 0) | (which >= len(tables))).argmax()]), len(tables))
+    lengths = np.array([len(table) for table in tables])[which] if len(tables) > 1 else len(tables[0])
+    outside = (rows < 0) | (rows >= lengths)
+    if outside.any():
+        bad = int(outside.argmax())
+        raise index_error(int(rows[bad]), len(tables[which[bad]]))
+
+
+def record_error(
+    sources: Sequence[NDArray[np.uint8]],
+    tables: Sequence[NDArray[Any]],
+    which: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    bad: int,
+) -> ArgumentError:
+    """Return the error for a record outside of its file."""
+    record, size = tables[which[bad]][rows[bad]], len(sources[which[bad]])
+    return ArgumentError(
+        f"record {bad} is {record['length']} bytes at {record['offset']}, but its file has {size} bytes"
+    )

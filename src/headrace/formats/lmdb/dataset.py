@@ -83,8 +83,7 @@ class LMDBDataset(RecordDataset):
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """Return the values at the indices, shape (n,), int64, each in [0, len(self))."""
         located = self._files.bounds.locate(self._rows_at(indices))
-        records = self._files.rows("records", located)
-        return self._files.read_each(located, records, indices, verify=self.verify)
+        return self._files.read_each(located, indices, verify=self.verify)
 
     def where(self, index: int) -> str:
         """Return the file that a value lies in, its place there, and its key."""

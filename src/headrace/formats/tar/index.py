@@ -123,7 +123,7 @@ class TarFiles:
         if len(pattern) > 1 or not places:  # else each sample is the record of its number
             rows = (located.rows[:, np.newaxis] * len(pattern) + places).ravel().astype(np.int64, copy=False)
             located, indices = Located(located.shards, np.repeat(located.which, width), rows), np.repeat(indices, width)
-        values = self.files.read_each(located, self.files.rows("records", located), indices, verify=verify)
+        values = self.files.read_each(located, indices, verify=verify)
         return {pattern[place]: values[first::width] for first, place in enumerate(places)}
 
     def _read_any(
@@ -138,7 +138,7 @@ class TarFiles:
             raise self._differ(members, {*names}, indices, exactly=fields is None)
         order = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))  # files of a sample lie side by side
         members = members.take(order)
-        values = self.files.read_each(members.located, members.records, indices[members.samples], verify=verify)
+        values = self.files.read_each(members.located, indices[members.samples], verify=verify)
         return {
             name: list(map(values.__getitem__, np.searchsorted(order, places).tolist()))
             for name, places in zip(names, chosen, strict=True)

@@ -151,8 +151,7 @@ class TFRecordDataset(RecordDataset):
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """Return the records at the indices, shape (n,), int64, each in [0, len(self))."""
         located = self._files.bounds.locate(indices)
-        records = self._files.rows("records", located)
-        return self._files.read_each(located, records, indices, verify=self.verify)
+        return self._files.read_each(located, indices, verify=self.verify)
 
     def read_record(self, index: int) -> bytes:
         """Return one record, of an index in [0, len(self))."""

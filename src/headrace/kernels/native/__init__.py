@@ -14,17 +14,18 @@ from headrace.kernels.native.order import OrderKernels
 from headrace.kernels.native.records import RecordKernels
 from headrace.kernels.native.rows import RowKernels
 from headrace.kernels.native.sequences import SequenceKernels
+from headrace.kernels.native.slices import SliceKernels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["ABI", "LIBRARY", "NativeKernels", "find_library", "load"]
 
-ABI = 16
+ABI = 17
 LIBRARY = "headrace_kernels" + {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
-class NativeKernels(OrderKernels, RowKernels, RecordKernels, ImageKernels, SequenceKernels):
+class NativeKernels(OrderKernels, RowKernels, RecordKernels, SliceKernels, ImageKernels, SequenceKernels):
     """The kernels of one loaded library; `headrace.kernels.reference` documents each function."""
 
     name = "native"
@@ -38,6 +39,7 @@ class NativeKernels(OrderKernels, RowKernels, RecordKernels, ImageKernels, Seque
         OrderKernels.__init__(self, library)
         RowKernels.__init__(self, library)
         RecordKernels.__init__(self, library)
+        SliceKernels.__init__(self, library)
         ImageKernels.__init__(self, library)
         SequenceKernels.__init__(self, library)
 

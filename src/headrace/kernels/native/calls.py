@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["LITTLE", "Library", "address"]
+__all__ = ["LITTLE", "Library", "address", "range_arrays"]
 
 # Bytes that a kernel makes in the time that it takes to hand the GIL over and back.
 LITTLE = 1 << 14
@@ -66,3 +67,15 @@ def address(array: NDArray[Any]) -> int:
         array = array.view((np.void, array.itemsize))
     start: int = array.__array_interface__["data"][0]
     return start
+
+
+def range_arrays(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> list[NDArray[Any]]:
+    """Return ranges of sources as C reads them: where each source lies and how large it is, then the ranges."""
+    addresses = np.array([address(source) for source in sources], np.uint64)
+    sizes = np.array([len(source) for source in sources], np.int64)
+    return [addresses, sizes, *map(np.ascontiguousarray, (which, offsets, lengths))]

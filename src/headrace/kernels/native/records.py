@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import byref, c_int64, c_void_p, cast, py_object, pythonapi
+from ctypes import byref, c_int64, c_void_p
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.kernels.checks import check_ranges, check_room, range_error
-from headrace.kernels.native.calls import LITTLE, address
+from headrace.kernels.native.calls import LITTLE, address, range_arrays
 from headrace.kernels.scans import RECORD, VALUE_DTYPES, check_bounds, check_crc32c, check_data, check_spans
 
 if TYPE_CHECKING:
@@ -53,10 +53,6 @@ class RecordKernels:
         ranges = [*[c_void_p] * 5, c_int64]
         self._gather_ranges = library.both("headrace_gather_ranges", [*ranges, c_void_p], c_int64)
         self._crc32c = library.both("headrace_crc32c", [*ranges, c_void_p], c_int64)
-        self._touch_ranges = library.long("headrace_touch_ranges", ranges, c_int64)
-        self._slice_ranges = library.brief("headrace_slice_ranges", [*ranges, c_void_p, c_void_p, py_object], c_int64)
-        makers = pythonapi.PyBytes_FromStringAndSize, pythonapi.PyList_SetItem
-        self._makers = [cast(function, c_void_p) for function in makers]
         tfrecord = [c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
         self._scan_tfrecord = library.long("headrace_scan_tfrecord", tfrecord, c_int64)
         self._scan_tar = library.long("headrace_scan_tar", [c_void_p, c_int64, c_void_p], c_int64)
@@ -78,30 +74,10 @@ class RecordKernels:
         """Copy ranges of bytes of several sources into `out`, end to end."""
         check_ranges(sources, which, offsets, lengths)
         check_room(lengths, out)
-        arrays = _range_arrays(sources, which, offsets, lengths)
+        arrays = range_arrays(sources, which, offsets, lengths)
         bad = self._gather_ranges[out.nbytes > LITTLE](*map(address, arrays), len(which), address(out))
         if bad >= 0:
             raise range_error(sources, which, offsets, lengths, bad)
-
-    def slice_ranges(
-        self,
-        sources: Sequence[NDArray[np.uint8]],
-        which: NDArray[np.int64],
-        offsets: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-    ) -> list[bytes]:
-        """Return ranges of bytes of several sources, each as an object of its own."""
-        check_ranges(sources, which, offsets, lengths)
-        arrays = _range_arrays(sources, which, offsets, lengths)
-        out: list[Any] = [None] * len(which)
-        addresses = [*map(address, arrays), len(which)]
-        # Objects are made under the GIL, under which nobody should wait for pages from a disk.
-        bad = self._touch_ranges(*addresses) if int(lengths.sum()) > LITTLE else -1
-        if bad < 0:
-            bad = self._slice_ranges(*addresses, *self._makers, out)
-        if bad >= 0:
-            raise range_error(sources, which, offsets, lengths, bad)
-        return out
 
     def crc32c(
         self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]
@@ -119,7 +95,7 @@ class RecordKernels:
     ) -> NDArray[np.uint32]:
         """Return the CRC32C of ranges of bytes of several sources."""
         check_ranges(sources, which, offsets, lengths)
-        arrays = _range_arrays(sources, which, offsets, lengths)
+        arrays = range_arrays(sources, which, offsets, lengths)
         out = np.empty(len(which), np.uint32)
         crc32c = self._crc32c[int(lengths.sum()) > LITTLE]
         bad = crc32c(*map(address, arrays), len(which), address(out))
@@ -183,15 +159,3 @@ class RecordKernels:
         stride, width = spans.strides[0] // spans.itemsize, out.itemsize * (2 if kind == 1 else 1)
         bad = read(address(data), address(spans), stride, len(spans), kind, width, address(out))
         return out, int(bad)
-
-
-def _range_arrays(
-    sources: Sequence[NDArray[np.uint8]],
-    which: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-) -> list[NDArray[Any]]:
-    """Return ranges of sources as C reads them: where each source lies and how large it is, then the ranges."""
-    addresses = np.array([address(source) for source in sources], np.uint64)
-    sizes = np.array([len(source) for source in sources], np.int64)
-    return [addresses, sizes, *map(np.ascontiguousarray, (which, offsets, lengths))]

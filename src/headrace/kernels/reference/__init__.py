@@ -21,7 +21,14 @@ from headrace.kernels.moves import Kind, check_move
 from headrace.kernels.reference.example import find_features, note_features, read_features
 from headrace.kernels.reference.images import decode, decodes, has_libjpeg, jpeg_headers, scale, show
 from headrace.kernels.reference.radical import radical_count, radical_find
-from headrace.kernels.reference.records import crc32c, crc32c_ranges, gather_ranges, scan_tfrecord, slice_ranges
+from headrace.kernels.reference.records import (
+    crc32c,
+    crc32c_ranges,
+    gather_ranges,
+    prepare_slices,
+    scan_tfrecord,
+    slice_ranges,
+)
 from headrace.kernels.reference.tar import scan_tar
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
 
@@ -53,6 +60,7 @@ __all__ = [
     "note_features",
     "philox",
     "prepare_gather",
+    "prepare_slices",
     "radical_count",
     "radical_find",
     "read_features",

@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.kernels.checks import check_ranges, check_room, range_error
-from headrace.kernels.scans import RECORD, check_crc32c, check_data
+from headrace.kernels.scans import (
+    RECORD,
+    check_crc32c,
+    check_data,
+    check_files,
+    check_places,
+    check_rows,
+    record_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["crc32c", "crc32c_ranges", "gather_ranges", "scan_tfrecord", "slice_ranges"]
+    from headrace.kernels.scans import SliceRecords
+
+__all__ = ["crc32c", "crc32c_ranges", "gather_ranges", "prepare_slices", "scan_tfrecord", "slice_ranges"]
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, the bits reflected
 _LANES = 1 << 9
@@ -81,6 +91,53 @@ def slice_ranges(
     """
     check_ranges(sources, which, offsets, lengths)
     return [values.tobytes() for values in _ranges(sources, which, offsets, lengths)]
+
+
+def prepare_slices(sources: Sequence[NDArray[np.uint8]], tables: Sequence[NDArray[Any]]) -> SliceRecords:
+    """Return a function that returns records of files, each as an object of its own.
+
+    What a kernel needs to know of the files is found here, so that many small batches cost little.
+
+    Args:
+        sources: The files' bytes, each uint8 of shape (n,).
+        tables: Where in them their records are, each RECORD of shape (m,).
+
+    Returns:
+        The function, which says what it takes and returns. It cannot be pickled.
+
+    Raises:
+        ArgumentError: A dtype or a shape does not match.
+
+    >>> text, table = np.frombuffer(b"headrace", np.uint8), np.zeros(2, RECORD)
+    >>> table["offset"], table["length"] = [0, 4], 4
+    >>> prepare_slices([text], [table])(np.array([0]), np.array([1]))
+    ([b'race'], 0, 30110021)
+    """
+    check_files(sources, tables)
+
+    def slice_records(
+        which: NDArray[np.int64], rows: NDArray[np.int64], *, verify: bool = True
+    ) -> tuple[list[bytes], int, int]:
+        check_places(which, rows)
+        check_rows(tables, which, rows)
+        records = np.empty(len(rows), RECORD)
+        for number, table in enumerate(tables):
+            here = which == number
+            records[here] = table[rows[here]]
+        offsets, lengths = records["offset"].copy(), records["length"].copy()
+        sizes = np.array([len(source) for source in sources], np.int64)[which]
+        outside = (offsets < 0) | (lengths < 0) | (lengths > sizes) | (offsets > sizes - lengths)
+        if outside.any():
+            raise record_error(sources, tables, which, rows, int(outside.argmax()))
+        found = slice_ranges(sources, which, offsets, lengths)
+        if verify:
+            sums = crc32c_ranges(sources, which, offsets, lengths)
+            wrong = sums != records["crc"]
+            if wrong.any():
+                return found, int(wrong.argmax()), int(sums[wrong.argmax()])
+        return found, -1, 0
+
+    return slice_records
 
 
 def _ranges(

@@ -42,7 +42,7 @@ def test_every_error_is_listed() -> None:
 
 
 @pytest.mark.parametrize(("name", "built_in"), BUILT_IN.items())
-def test_one_tree_under_what_users_catch_already(name: str, built_in: type[Exception]) -> None:
+def test_errors_derive_from_headrace_error_and_a_builtin(name: str, built_in: type[Exception]) -> None:
     kind = getattr(errors, name)
     root = errors.HeadraceWarning if name.endswith("Warning") else errors.HeadraceError
     assert issubclass(kind, root)

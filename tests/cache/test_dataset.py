@@ -135,7 +135,7 @@ def test_stats() -> None:
     assert CacheStats().hit_share == 0
 
 
-def test_what_there_is_no_room_for_is_read_each_time() -> None:
+def test_samples_over_the_limit_are_read_each_time() -> None:
     dataset = Counting(image)
     room = 7 * 256
     cached = dataset.cache(limit=room)
@@ -468,12 +468,12 @@ UNNAMED_RANDOM = ("ColorJitter", "TrivialAugmentWide")
 
 
 @pytest.mark.parametrize("name", [name for name in headrace.__all__ if "Random" in name or name in UNNAMED_RANDOM])
-def test_all_random_transforms_say_so(name: str) -> None:
+def test_every_random_transform_is_recognised(name: str) -> None:
     kind = getattr(headrace, name)
     assert kind.is_random.fget(None) is True
 
 
-def test_others_are_not_taken_for_random() -> None:
+def test_deterministic_transforms_may_be_cached() -> None:
     calm: list[Callable[[Any], Any]] = [ToFloat(), Compose([ToCHW(), _negative]), RandomInNameOnly(), _negative]
     for transform in calm:
         DATASET.map(transform, field=0).cache()
@@ -487,7 +487,7 @@ DRAWING: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("how", DRAWING)
-def test_who_draws_while_being_cached_is_named(how: str) -> None:
+def test_random_draw_while_caching_names_the_transform(how: str) -> None:
     transform, name = DRAWING[how]
     cached = TensorDataset(np.zeros((4, 3), np.uint8)).map(transform, field=0).cache()
     error = (

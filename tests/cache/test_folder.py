@@ -59,7 +59,7 @@ def test_a_dataset_like_any_other(tmp_path: Path) -> None:
     check_dataset(Counting().cache(tmp_path / "a"), negative=True, picklable=True)
 
 
-def test_it_survives_a_restart(tmp_path: Path) -> None:
+def test_cache_survives_a_restart(tmp_path: Path) -> None:
     first = Counting().cache(tmp_path / "new" / "cache")
     check_same(first.get_batch(np.arange(10)), batch(*range(10)))
     again = Counting().cache(str(tmp_path / "new" / "cache"))
@@ -69,7 +69,7 @@ def test_it_survives_a_restart(tmp_path: Path) -> None:
     assert (again.stats().hits, again.stats().misses, again.stats().samples) == (11, 5, 15)
 
 
-def test_two_at_once(tmp_path: Path) -> None:
+def test_two_datasets_share_one_folder(tmp_path: Path) -> None:
     one, two = Counting().cache(tmp_path), Counting().cache(tmp_path)
     for start in range(0, LENGTH, 2):
         one.get_batch(np.array([start]))
@@ -90,7 +90,7 @@ def test_numpy_reads_its_files(tmp_path: Path) -> None:
     assert (content[start : start + 1200] == 7).all()
 
 
-def test_the_limit(tmp_path: Path) -> None:
+def test_limit_is_kept(tmp_path: Path) -> None:
     for _ in range(2):  # it counts what is there already
         cached = Counting().cache(tmp_path, limit=5000)
         check_same(cached.get_batch(np.arange(LENGTH)), batch(*range(LENGTH)))
@@ -160,7 +160,7 @@ def test_damage_beyond_repair_is_told(tmp_path: Path) -> None:
         Counting().cache(tmp_path / "b")
 
 
-def test_a_folder_that_was_half_made(tmp_path: Path) -> None:
+def test_half_made_folder_is_completed(tmp_path: Path) -> None:
     cached = Counting().cache(tmp_path)
     cached.get_batch(np.arange(5))
     (tmp_path / "about.json").unlink()
@@ -227,7 +227,7 @@ def test_rows_longer_than_the_file(text: str, tmp_path: Path) -> None:
         cached[3]
 
 
-def test_a_head_that_says_too_much(tmp_path: Path) -> None:
+def test_header_with_too_large_numbers(tmp_path: Path) -> None:
     with_layout(tmp_path, "[]")
     for nbytes in (1 << 40, -1):
         with (tmp_path / "samples.npy").open("r+b") as file:
@@ -348,7 +348,7 @@ def test_another_dataset_is_refused(what: str, tmp_path: Path) -> None:
         other().cache(tmp_path)
 
 
-def test_a_key_says_whose_they_are(tmp_path: Path) -> None:
+def test_key_identifies_the_dataset(tmp_path: Path) -> None:
     TensorDataset(np.arange(9)).cache(tmp_path, key="v1")
     TensorDataset(np.arange(9) * 2).cache(tmp_path, key="v1")
     for key in ("v2", None):
@@ -382,7 +382,7 @@ def test_large_arrays_at_both_ends() -> None:
     assert fingerprint(large) == before
 
 
-def test_what_holds_itself() -> None:
+def test_samples_that_hold_themselves() -> None:
     circle: list[Any] = []
     circle.append(circle)
     assert fingerprint(circle) == fingerprint(circle)
@@ -449,7 +449,7 @@ def test_killed_in_the_midst(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "cache")
 
 
-def test_about(tmp_path: Path) -> None:
+def test_about_describes_the_cache(tmp_path: Path) -> None:
     Counting().cache(tmp_path, key="mine")
     about = json.loads((tmp_path / "about.json").read_text())
     assert about["dataset"].endswith("Counting")

@@ -123,7 +123,7 @@ def test_fields_lie_aligned() -> None:
     assert layout.nbytes == 48
 
 
-def test_texts_and_strangers_are_the_rest() -> None:
+def test_strings_and_objects_have_no_place_in_the_row() -> None:
     layout = Layout(Layout.describe((1, "a", {"b": b"x", "c": Point(1, 2)})))
     assert layout.rests == 3
     assert layout.take_apart((2, "bc", {"b": b"", "c": Record(1)})) is not None

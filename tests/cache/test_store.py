@@ -75,7 +75,7 @@ def test_the_limit_is_kept() -> None:
     assert add(store(limit=0), _0=b"") == ([0], 0)
 
 
-def test_what_is_said_first_counts() -> None:
+def test_first_description_counts() -> None:
     one = store()
     assert one.describe("first") == one.describe("second") == "first"
     assert add(one, _0=b"x")[0] == [10]

@@ -32,11 +32,11 @@ def default(tmp_path_factory: pytest.TempPathFactory) -> tuple[demo.DemoResult, 
     return _run(tmp_path_factory.mktemp("demo"))
 
 
-def test_it_learns(default: tuple[demo.DemoResult, str]) -> None:
+def test_demo_model_learns(default: tuple[demo.DemoResult, str]) -> None:
     assert default[0].accuracy >= 0.95
 
 
-def test_figures_are_sound(default: tuple[demo.DemoResult, str]) -> None:
+def test_figures_are_plausible(default: tuple[demo.DemoResult, str]) -> None:
     result, _ = default
     assert result.images_per_second > 1000
     assert 0 < result.loading_share < 1

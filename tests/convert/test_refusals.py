@@ -66,7 +66,7 @@ def test_parquet_takes_no_empty_arrays_of_several_axes(shape: tuple[int, ...], t
         ([{"a": ["x\0", "y"]}], "which no format stores"),  # NumPy would cut the first one
     ],
 )
-def test_samples_that_no_format_gives_back(form: str, samples: list[Any], text: str, tmp_path: Path) -> None:
+def test_values_that_no_format_can_return_are_refused(form: str, samples: list[Any], text: str, tmp_path: Path) -> None:
     _refused(samples, tmp_path / NAMES[form], text)
 
 

@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_opened_hides_no_other(tmp_path: Path) -> None:
     assert "cut short" in found.bad[0].reason
 
 
-def test_nothing_good(tmp_path: Path) -> None:
+def test_file_without_good_records(tmp_path: Path) -> None:
     (tmp_path / "a.tfrecord").write_bytes(b"nothing of the kind")
     found = verify(str(tmp_path / "a.tfrecord"))
     assert (found.samples, found.good, len(found.bad)) == (0, None, 1)

@@ -220,7 +220,7 @@ def test_fewer_shards_leave_no_old_ones(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == written.paths
 
 
-def test_what_is_there_is_not_lost(form: str, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(form: str, tmp_path: Path) -> None:
     path = tmp_path / NAMES[form]
     write_dataset(digits(), path)
     before = fingerprints(path)
@@ -255,7 +255,7 @@ def test_arguments_that_are_wrong(arguments: dict[str, Any], message: str, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_ending_that_says_nothing(tmp_path: Path) -> None:
+def test_unknown_extension_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"but a\.zip ends in none of \.tar, .*; give format="):
         write_dataset(digits(), tmp_path / "a.zip")
 

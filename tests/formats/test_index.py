@@ -134,7 +134,7 @@ def test_a_damaged_one_is_built_anew(text: Path, build: Counting) -> None:
 
 
 @pytest.mark.parametrize("about", ["5", "[]", '"x"', "{}", '{"tables": 3}', '{"tables": {"bytes": 1}}', "[" * 50_000])
-def test_one_that_says_something_else(text: Path, build: Counting, about: str) -> None:
+def test_index_with_other_content_is_rebuilt(text: Path, build: Counting, about: str) -> None:
     opened(text, build)
     kept = index_paths(str(text))[0]
     content = kept.read_bytes()
@@ -175,7 +175,9 @@ def refuse_writing(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
     monkeypatch.setattr(indexing, "new_file", new_file)
 
 
-def test_kept_nowhere(text: Path, build: Counting, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_index_is_built_each_time(
+    text: Path, build: Counting, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse_writing(monkeypatch, text.parent, cache / "headrace" / "index")
     with pytest.warns(HeadraceWarning, match=r"größe.txt cannot be kept.*Permission denied.*set XDG_CACHE_HOME"):
         assert opened(text, build) == b"headrace"
@@ -230,7 +232,7 @@ def test_several_files_in_their_order(tmp_path: Path, build: Counting) -> None:
     assert len(build.built) == 20
 
 
-def test_one_that_fails_ends_the_others(tmp_path: Path) -> None:
+def test_failing_file_ends_the_others(tmp_path: Path) -> None:
     started, ended = threading.Event(), threading.Event()
 
     def build(source: ByteSource, advance: Callable[[int], None]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_a_codec_of_another_distribution() -> None:
     assert read_header(file) == ("TOY", 3, 2)
 
 
-def test_without_it_there_is_none(tmp_path: Path) -> None:
+def test_unknown_format_and_codec_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toy").write_text("1\n", encoding="utf-8")
     with pytest.raises(ArgumentError, match=r"cannot be told what .* is: names of files end in \.tar, "):
         open_dataset(tmp_path / "a.toy")

@@ -120,7 +120,7 @@ def test_ndarrays_and_their_subclasses_are_numpys(value: Any) -> None:
     assert adapter.to_numpy(value) is value
 
 
-def test_masked_arrays_are_nobodys() -> None:
+def test_masked_arrays_have_no_adapter() -> None:
     assert find(np.ma.masked_array([1, 2])) is None
 
 
@@ -214,7 +214,7 @@ def _noted() -> Any:
         (_noted(), "would not have its note"),
     ],
 )
-def test_what_a_box_would_lose_is_named(value: Any, text: str) -> None:
+def test_lossy_box_is_refused(value: Any, text: str) -> None:
     assert find(value) is None
     with pytest.raises(MixedSamplesError, match=text):
         default_collate([{"x": value}])
@@ -222,7 +222,7 @@ def test_what_a_box_would_lose_is_named(value: Any, text: str) -> None:
         TensorDataset(value)
 
 
-def test_what_later_samples_would_lose_is_named() -> None:
+def test_lossy_later_box_is_refused() -> None:
     samples = [Sample(np.zeros(2)), Sample(np.zeros(2)), Sample(np.zeros(2), 1)]
     assert default_collate(samples[:2]).label == 0
     with pytest.raises(
@@ -234,7 +234,7 @@ def test_what_later_samples_would_lose_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "wrong"), [("shape", (7,)), ("shape", [2]), ("size", 7), ("requires_grad", True), ("note", "added later")]
 )
-def test_a_later_box_that_is_none_is_named(name: str, wrong: Any) -> None:
+def test_later_value_that_is_no_box_is_refused(name: str, wrong: Any) -> None:
     boxes = [Tensor([1, 2]), Tensor([3, 4]), Tensor([5, 6])]
     assert default_collate(boxes).data.tolist() == [[1, 2], [3, 4], [5, 6]]
     setattr(boxes[2], name, wrong)
@@ -297,7 +297,7 @@ def test_probes_of_objects_do_not_raise(make: Any) -> None:
     assert count_bytes({"x": [value]}) == 0
 
 
-def test_each_adapter_has_the_whole_face() -> None:
+def test_each_adapter_has_every_function() -> None:
     names = {name for name in vars(frameworks.Adapter) if not name.startswith("_")}
     for adapter in (find(np.zeros(1)), find(Tensor([1]))):
         assert names <= set(vars(adapter))

@@ -26,7 +26,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-def test_it_is_called_before_the_importer_goes_on(package: str) -> None:
+def test_function_is_called_before_import_returns(package: str) -> None:
     def change() -> None:
         sys.modules[f"{package}.inner"].number = 2  # type: ignore[attr-defined]
 

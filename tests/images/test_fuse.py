@@ -159,7 +159,7 @@ def test_maps_over_maps_and_parts(made: list[int]) -> None:
     check_fused(dataset.subset(range(20)).map(Compose([CROP, ToFloat()]), field=-2), made)
 
 
-def test_what_it_does_not_know_comes_after(made: list[int]) -> None:
+def test_unknown_transform_after_the_fused_pass(made: list[int]) -> None:
     images = images_of(LAYOUTS["HWC"])
     check_fused(
         TensorDataset(images).map(Compose([CROP, FLIP, ToFloat(), Invert(), RandomVerticalFlip()]), field=0), made
@@ -167,7 +167,7 @@ def test_what_it_does_not_know_comes_after(made: list[int]) -> None:
 
 
 @pytest.mark.parametrize("first", [Invert(), Shouting(4)], ids=repr)
-def test_what_it_does_not_know_comes_first(first: Any, made: list[int]) -> None:
+def test_unknown_transform_before_the_fused_pass(first: Any, made: list[int]) -> None:
     check_fused(TensorDataset(images_of(LAYOUTS["HWC"])).map(Compose([first, FLIP]), field=0), made, fused=False)
 
 

@@ -70,7 +70,7 @@ def test_what_is_in_use_stays_open(held: Any) -> None:
     assert some[2].open()
 
 
-def test_what_is_gone_is_forgotten(held: Any) -> None:
+def test_collected_holder_is_forgotten(held: Any) -> None:
     some = held(2, 8)
     files = some[0].files
     while some:

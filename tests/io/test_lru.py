@@ -49,7 +49,7 @@ def test_a_value_is_made_by_one_of_many_threads() -> None:
     assert recent.made == 50
 
 
-def test_what_fails_is_tried_again() -> None:
+def test_failed_value_is_made_again() -> None:
     recent: Recent[int] = Recent(limit=10)
 
     def fail() -> tuple[int, int]:

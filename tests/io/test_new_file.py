@@ -27,7 +27,7 @@ def unnamed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("unnamed")
-def test_it_appears_when_all_is_there(tmp_path: Path) -> None:
+def test_file_appears_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for content in (b"first", b"second"):
         with new_file(path, 0o640) as file:
@@ -40,7 +40,7 @@ def test_it_appears_when_all_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unnamed")
-def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
     with suppress(RuntimeError), new_file(tmp_path / "file") as file:
         file.write(b"new")
@@ -51,7 +51,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="locks and kills of POSIX")
-def test_what_is_killed_leaves_nothing_for_long(tmp_path: Path, unnamed: bool) -> None:
+def test_killed_write_is_cleaned_up_later(tmp_path: Path, unnamed: bool) -> None:
     program = f"""
         import sys
         from pathlib import Path

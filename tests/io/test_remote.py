@@ -168,7 +168,7 @@ def test_no_request_is_too_large() -> None:
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "reset", "whole", "short", "cut"])
-def test_faults_are_got_over(fault: str, server: Server) -> None:
+def test_faults_are_retried(fault: str, server: Server) -> None:
     source = RemoteSource(server.url, options())
     server.faults = [fault, fault]
     assert many(source, (10, 1000)) == [CONTENT[10:1010]]
@@ -176,7 +176,7 @@ def test_faults_are_got_over(fault: str, server: Server) -> None:
 
 
 @pytest.mark.parametrize("fault", ["500", "reset", "whole", "short", "cut"])
-def test_faults_that_go_on_are_told(fault: str, server: Server) -> None:
+def test_lasting_faults_raise(fault: str, server: Server) -> None:
     source = RemoteSource(server.url, options(retries=2))
     server.faults = [fault] * 100
     with pytest.raises(StorageError, match=rf"^{server.url} could not be read: .* \(3 attempts, of 3 in 20 seconds"):
@@ -224,7 +224,7 @@ def test_what_is_forbidden_is_not_asked_for_again(server: Server) -> None:
     assert len(server.ranges) == 1
 
 
-def test_a_server_that_dawdles(server: Server) -> None:
+def test_slow_server_times_out(server: Server) -> None:
     source = RemoteSource(server.url, options(timeout=1.0))
     server.faults = ["slow"] * 10
     with pytest.raises(StorageError, match="could not be read"):

@@ -25,7 +25,7 @@ def use(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     monkeypatch.setattr(native, "find_library", lambda: path)
 
 
-def test_native_if_it_is_there(native_kernels: Kernels) -> None:
+def test_native_is_the_default_where_built(native_kernels: Kernels) -> None:
     assert active() is native_kernels
     assert active().name == "native"
     assert why_not_native() is None

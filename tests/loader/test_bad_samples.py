@@ -180,13 +180,13 @@ def test_resume_at_each_step(on_error: Any, size: int | None, workers: dict[str,
             check(resumed, batches[taken:])
 
 
-def test_a_batch_asked_for() -> None:
+def test_batch_leaves_out_bad_samples() -> None:
     loader = DataLoader(Flawed(), 4, seed=SEED, on_error="skip")
     check([loader.batch(step, 0) for step in range(8)], expected("skip"))
     assert loader.stats() == DataLoader(Flawed()).stats().__class__(bad_samples=len(BAD))
 
 
-def test_a_batch_asked_for_that_is_not_there() -> None:
+def test_batch_without_good_samples_raises() -> None:
     loader = DataLoader(Flawed(range(4, 8)), 4, seed=SEED, on_error="skip")
     with pytest.raises(FileNotFoundError) as caught:
         loader.batch(1, 0)
@@ -252,7 +252,7 @@ def test_a_sampler_whose_whole_batch_fails() -> None:
 # ------------------------------------------------------------------ what is listed
 
 
-def test_what_is_said_of_a_bad_sample() -> None:
+def test_bad_sample_has_index_error_and_place() -> None:
     class Noted(Flawed):
         def __getitem__(self, index: int, /) -> Any:
             try:
@@ -305,7 +305,7 @@ def test_one_warning_a_loader_where_the_loop_is(workers: dict[str, Any]) -> None
     assert "another is read in its place (on_error='replace')" in str(caught[0].message)
 
 
-def test_a_long_story_is_cut_short() -> None:
+def test_long_error_text_is_shortened() -> None:
     class Talkative(Flawed):
         def __getitem__(self, index: int, /) -> Any:
             raise ValueError("x" * 10**6)
@@ -379,7 +379,7 @@ def test_too_many(workers: dict[str, Any]) -> None:
         check([next(batches)], [expected("skip")[5]])  # who goes on knows what he does
 
 
-def test_the_same_sample_again_costs_nothing() -> None:
+def test_same_bad_sample_counts_once() -> None:
     loader = DataLoader(Flawed([3]), 4, seed=SEED, on_error="skip", max_errors=1)
     for epoch in range(5):
         check(loader, expected("skip", [3], epoch=epoch))
@@ -432,7 +432,7 @@ def test_nothing_left_to_replace_with(workers: dict[str, Any]) -> None:
         (StopIteration(), UnexpectedStopIterationError),
     ],
 )
-def test_what_says_nothing_of_a_sample(error: BaseException, comes: type[BaseException], on_error: Any) -> None:
+def test_error_without_a_sample_is_raised(error: BaseException, comes: type[BaseException], on_error: Any) -> None:
     class Failing(Flawed):
         def __getitem__(self, index: int, /) -> Any:
             raise error
@@ -444,7 +444,7 @@ def test_what_says_nothing_of_a_sample(error: BaseException, comes: type[BaseExc
 
 
 @pytest.mark.parametrize("on_error", ["skip", "replace"])
-def test_collation_is_no_sample(on_error: Any) -> None:
+def test_collate_error_is_not_skipped(on_error: Any) -> None:
     loader = DataLoader([np.zeros(1), np.zeros(2)], 2, on_error=on_error)
     with pytest.raises(ValueError, match="differs in shape"):
         next(iter(loader))

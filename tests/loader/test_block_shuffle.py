@@ -42,13 +42,13 @@ def expected(blocks: Any, window: int, epoch: int) -> list[int]:
     return list(map(int, BlockShuffled(blocks, window).indices(key, 0, blocks.length)))
 
 
-def test_it_walks_the_order_of_its_blocks() -> None:
+def test_loader_follows_the_block_order() -> None:
     loader = DataLoader(Noisy(60), 4, **BLOCK)
     for epoch in range(2):
         assert indices(loader) == expected(EqualBlocks(60, 7), 3, epoch)
 
 
-def test_the_dataset_says_how_it_lies() -> None:
+def test_blocks_come_from_the_dataset() -> None:
     bounds = np.array([0, 10, 12, 40, 60])
     for dataset in (Noisy(60, bounds), Noisy(60, bounds).map(lambda sample: sample)):
         loader = DataLoader(dataset, 4, shuffle="block", window=2, seed=5)
@@ -57,7 +57,7 @@ def test_the_dataset_says_how_it_lies() -> None:
     assert indices(DataLoader(Noisy(60, 9), 4, **BLOCK)) == expected(EqualBlocks(60, 7), 3, 0)
 
 
-def test_without_a_word_from_anybody() -> None:
+def test_default_block_size_and_window() -> None:
     dataset = TensorDataset(np.arange(20_000))
     assert indices(DataLoader(dataset, 500, shuffle="block", seed=5)) == expected(EqualBlocks(20_000, 1024), 8, 0)
 
@@ -95,7 +95,7 @@ def test_resume_at_each_step(drop_last: bool, found: Any) -> None:
         np.testing.assert_equal(list(resumed), batches[state["step"] :] if state["epoch"] == 0 else list(loader))
 
 
-def test_a_batch_asked_for() -> None:
+def test_batch_equals_iterated_batch() -> None:
     loader = DataLoader(Noisy(60), 4, **BLOCK)
     np.testing.assert_equal([loader.batch(step, 0) for step in range(15)], list(loader))
 

@@ -109,7 +109,7 @@ def test_batches_are_read_once_for_all(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes", "fork"])
-def test_what_the_consumer_has_kept_is_there_for_workers(kind: str, logged: Logged) -> None:
+def test_samples_cached_by_the_program_serve_workers(kind: str, logged: Logged) -> None:
     cached = logged.cache()
     cached.get_batch(np.arange(LENGTH))
     with DataLoader(cached, 8, **WORKERS[kind]) as loader:
@@ -246,7 +246,7 @@ def test_memory_is_held_once(tmp_path: Path) -> None:
     loader.close()
 
 
-def test_nothing_stays_open(logged: Logged) -> None:
+def test_no_descriptor_stays_open(logged: Logged) -> None:
     def count() -> int:
         gc.collect()
         return len(list(Path("/proc/self/fd").iterdir()))
@@ -278,7 +278,7 @@ time.sleep(60)
 """
 
 
-def test_nothing_is_left_after_a_kill(run_script: Callable[..., Any], eventually: Callable[..., None]) -> None:
+def test_killed_program_leaves_no_memory(run_script: Callable[..., Any], eventually: Callable[..., None]) -> None:
     before = set(Path("/dev").glob("shm/*"))
     script = run_script(SCRIPT)
     assert script.process.stdout.readline() == "ready\n"

@@ -55,7 +55,7 @@ def test_round_trip_through_json(state: LoaderState) -> None:
     assert LoaderState.from_dict(json.loads(json.dumps(state.to_dict()))) == state
 
 
-def test_the_dict() -> None:
+def test_state_dict_content() -> None:
     """What is written to users' checkpoints stays readable: a change needs a new version."""
     assert STATE.to_dict() == {
         "headrace": 3,
@@ -99,31 +99,31 @@ def test_a_state_of_an_earlier_version(version: int, unknown: tuple[str, ...]) -
     assert LoaderState.from_dict({**state, "headrace": version}) == expected
 
 
-def test_frozen() -> None:
+def test_state_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         STATE.step = 8  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("garbage", [None, 3, "headrace", [], ["headrace"], {}, {"epoch": 1}, b"headrace"])
-def test_garbage(garbage: Any) -> None:
+def test_garbage_state_is_refused(garbage: Any) -> None:
     text = f"this is not the state of a headrace loader: {garbage!r}"
     with pytest.raises(StateError, match=f"^{re.escape(text)}$"):
         LoaderState.from_dict(garbage)
 
 
-def test_garbage_is_shown_in_short() -> None:
+def test_garbage_state_is_shortened_in_the_error() -> None:
     with pytest.raises(StateError, match=r"^.{1,200}$"):
         LoaderState.from_dict({"model": list(range(10_000))})
 
 
 @pytest.mark.parametrize("version", [0, 5, "1", None])
-def test_another_version(version: Any) -> None:
+def test_unknown_version_is_refused(version: Any) -> None:
     with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 4$"):
         LoaderState.from_dict({**STATE.to_dict(), "headrace": version})
 
 
 @pytest.mark.parametrize("name", [name for name in STATE.to_dict() if name != "headrace"])
-def test_missing_key(name: str) -> None:
+def test_missing_key_is_refused(name: str) -> None:
     state = STATE.to_dict()
     del state[name]
     with pytest.raises(StateError, match=re.escape(f"the state is damaged: missing or unknown keys ['{name}']")):
@@ -131,7 +131,7 @@ def test_missing_key(name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["steps", 1, None])
-def test_unknown_key(key: Any) -> None:
+def test_unknown_key_is_refused(key: Any) -> None:
     with pytest.raises(StateError, match=re.escape(f"the state is damaged: missing or unknown keys ['{key}']")):
         LoaderState.from_dict({**STATE.to_dict(), key: 1})
 
@@ -166,7 +166,7 @@ def test_unknown_and_missing_keys_of_several_types() -> None:
         ("drop_last", "block"),
     ],
 )
-def test_damaged_value(name: str, value: Any) -> None:
+def test_damaged_value_is_refused(name: str, value: Any) -> None:
     whole = replace(STATE, numbered=False).to_dict()
     with pytest.raises(StateError, match=f"^the state is damaged: {name} is {re.escape(repr(value))}$"):
         LoaderState.from_dict({**whole, name: value})
@@ -187,10 +187,10 @@ def test_damaged_value(name: str, value: Any) -> None:
         ("readers", 2, "the number of workers that read the stream was None and is 2 here"),
     ],
 )
-def test_of_another_loader(name: str, value: Any, text: str) -> None:
+def test_state_of_another_loader_is_refused(name: str, value: Any, text: str) -> None:
     with pytest.raises(StateError, match=f"^the state belongs to another loader: {re.escape(text)}"):
         STATE.check_belongs_to(replace(STATE, **{name: value}).to_dict())
 
 
-def test_of_the_same_loader_elsewhere() -> None:
+def test_state_of_an_equal_loader_is_accepted() -> None:
     STATE.check_belongs_to(replace(STATE, epoch=0, step=0, epoch_seed=9, sampler_epoch=2).to_dict())

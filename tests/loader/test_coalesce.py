@@ -75,7 +75,7 @@ def test_the_same_batches(make: Any, backend: Any, workers: int) -> None:
         check_same(list(loader), expected)
 
 
-def test_they_do_go_together(at_once: list[int]) -> None:
+def test_small_batches_are_coalesced(at_once: list[int]) -> None:
     with DataLoader(rows(), 4, num_workers=2, backend="thread") as loader:
         sizes = [len(labels) for _, labels in loader]
     assert sizes == [4] * 25 + [3]
@@ -84,7 +84,7 @@ def test_they_do_go_together(at_once: list[int]) -> None:
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-def test_going_on_at_every_step(at_once: list[int], in_order: bool) -> None:
+def test_resume_at_every_step(at_once: list[int], in_order: bool) -> None:
     def make() -> DataLoader[Any]:
         return DataLoader(
             rows().map(AUGMENT, field=0), 8, shuffle=True, seed=3, num_workers=2, backend="thread", in_order=in_order
@@ -123,7 +123,7 @@ class Broken(TensorDataset):
 
 
 @pytest.mark.parametrize(("backend", "workers"), WORKERS)
-def test_an_error_is_of_one_of_them(backend: Any, workers: int) -> None:
+def test_error_belongs_to_one_coalesced_batch(backend: Any, workers: int) -> None:
     with DataLoader(Broken(np.arange(LENGTH)), 4, num_workers=workers, backend=backend) as loader:
         batches = iter(loader)
         found: list[Any] = [next(batches)[0].tolist() for _ in range(10)]
@@ -189,7 +189,7 @@ class Mortal(Broken):
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-def test_a_worker_that_dies_has_them_done_by_another(tmp_path: Path, in_order: bool) -> None:
+def test_batches_of_a_dead_worker_are_done_by_another(tmp_path: Path, in_order: bool) -> None:
     dataset = Mortal(np.arange(LENGTH), grave=str(tmp_path / "grave"))
     options: dict[str, Any] = {"num_workers": 2, "backend": "process", "in_order": in_order}
     with DataLoader(dataset, 4, on_worker_death="restart", **options) as loader:
@@ -213,7 +213,7 @@ def test_a_worker_that_dies_takes_no_batch_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_workers_that_stay(at_once: list[int], backend: Any) -> None:
+def test_persistent_workers(at_once: list[int], backend: Any) -> None:
     def make(**options: Any) -> DataLoader[Any]:
         return DataLoader(rows().map(AUGMENT, field=0), 4, shuffle=True, seed=3, **options)
 
@@ -251,7 +251,7 @@ OTHER_WAYS: list[dict[str, Any]] = [
 ]
 
 
-def test_what_may_differ_goes_alone(at_once: list[int]) -> None:
+def test_unequal_samples_are_not_coalesced(at_once: list[int]) -> None:
     alone: list[Dataset[Any]] = [Own(IMAGES), rows().map(Centred(), field=0), Own(IMAGES).map(AUGMENT, field=0)]
     for dataset in alone:
         assert not compile_dataset(dataset).reads_together

@@ -196,7 +196,7 @@ def test_what_a_stream_excludes(given: dict[str, Any], text: str) -> None:
         (iter([1]), "dataset is an iterator (list_iterator), which can be gone through once"),
     ],
 )
-def test_what_is_no_dataset(dataset: Any, text: str) -> None:
+def test_wrong_dataset_is_refused(dataset: Any, text: str) -> None:
     with pytest.raises(ArgumentTypeError, match=f"^{re.escape(text)}"):
         DataLoader(dataset)
 
@@ -206,7 +206,7 @@ def test_no_dataset_with_a_sampler() -> None:
         DataLoader(3, sampler=[1])
 
 
-def test_a_sampler_spares_the_dataset_its_length() -> None:
+def test_sampler_needs_no_dataset_length() -> None:
     assert list(DataLoader(Unsized(), sampler=[3, 1], batch_size=None)) == [3, 1]
 
 

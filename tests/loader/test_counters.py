@@ -90,13 +90,13 @@ def test_streams(workers: dict[str, Any]) -> None:
         assert loader.stats().counters == {"reads": 12}
 
 
-def test_through_datasets_over_it() -> None:
+def test_counters_through_wrapping_datasets() -> None:
     loader = DataLoader((Counting(3).map(abs) + Counting(3, reads=1)).subset([0, 1, 5]), 3)
     list(loader)
     assert loader.stats().counters == {"reads": 4, "idle": 0}
 
 
-def test_nobody_counts() -> None:
+def test_dataset_without_counters() -> None:
     loader = DataLoader(range(3))
     list(loader)
     assert loader.stats().counters == {}

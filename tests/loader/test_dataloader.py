@@ -448,7 +448,7 @@ def test_a_look_that_fails_counts() -> None:
     assert stands(loader) == (0, 1)
 
 
-def test_training_by_looks_alone_is_noticed() -> None:
+def test_training_on_first_batches_alone_warns() -> None:
     loader = DataLoader(Noisy(12), 3, shuffle=True, seed=0)
     expected = epochs(loader, 4)
     for _ in range(10):

@@ -156,7 +156,7 @@ def test_interrupts_pass_through(kind: type[Failing], error: BaseException) -> N
     assert notes(error) == []
 
 
-def test_an_interrupt_of_a_fast_face_is_no_failure_to_try_again() -> None:
+def test_interrupt_in_get_batch_is_not_retried() -> None:
     class Interrupted(Dataset[int]):
         def __len__(self) -> int:
             return 4
@@ -230,7 +230,7 @@ def test_samples_are_named_by_index_not_by_place() -> None:
 # ------------------------------------------------------------------ capabilities
 
 
-def test_a_fast_face_that_is_wrong_where_the_samples_are_right() -> None:
+def test_get_batch_fails_where_getitem_does_not() -> None:
     class Wrong(Dataset[int]):
         def __len__(self) -> int:
             return 4
@@ -293,7 +293,7 @@ def test_stop_iteration_in_collate_fn(batch_size: int | None) -> None:
         loader.batch(0)
 
 
-def test_stop_iteration_in_a_fast_face_alone() -> None:
+def test_stop_iteration_in_get_batch_alone() -> None:
     class Careless(FailingAtOnce):
         def get_batch(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
             raise StopIteration

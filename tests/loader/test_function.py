@@ -101,12 +101,12 @@ def test_batches_asked_for_are_those_iterated(
 
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("length", [4095, 4096, 9000])
-def test_of_more_samples_than_a_chunk(length: int, shuffle: bool) -> None:
+def test_batch_of_a_dataset_longer_than_a_chunk(length: int, shuffle: bool) -> None:
     loader = DataLoader(range(length), 1000, shuffle, seed=7)
     check_is_a_function(loader, [4, 0, 3, 1, 2])
 
 
-def test_of_a_sampler_and_a_batch_sampler() -> None:
+def test_batch_of_samplers() -> None:
     given: list[dict[str, Any]] = [
         {"sampler": [3, 1, 4, 1, 5, 9, 2], "batch_size": 3},
         {"sampler": [3, 1, 4], "batch_size": None},
@@ -151,7 +151,7 @@ def test_read_at_once_or_one_by_one(make: Any) -> None:
             np.testing.assert_equal(fast.batch(step, epoch), slow.batch(step, epoch))
 
 
-def test_an_overridden_getitem_is_heard() -> None:
+def test_overridden_getitem_is_used() -> None:
     """By the loader too, which would else read around it."""
 
     class Negative(TensorDataset):

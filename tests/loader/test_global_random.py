@@ -190,5 +190,5 @@ def test_own_code_draws_from_no_global_generator(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_other_code_may(name: str) -> None:
+def test_foreign_code_draws_from_global_generators(name: str) -> None:
     assert runs_foreign_code(FOREIGN[name])

@@ -141,13 +141,13 @@ def walk(batches: Any) -> list[Any]:
 
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("dataset", [Failing(), FailingAtOnce(), FailingStream()], ids=["one", "many", "stream"])
-def test_it_comes_as_it_is_and_the_iteration_goes_on(dataset: Any, pool: str) -> None:
+def test_hostile_error_is_raised_and_iteration_goes_on(dataset: Any, pool: str) -> None:
     expected = [part for number, kind in enumerate(HOSTILE) for part in (kind.__name__, [2 * number + 1])]
     assert walk(iter(DataLoader(dataset, 1, **POOLS[pool]))) == expected
 
 
 @pytest.mark.parametrize("pool", ["inline", "thread", "process"])
-def test_it_can_be_passed_over(pool: str) -> None:
+def test_hostile_error_can_be_skipped(pool: str) -> None:
     loader = DataLoader(Failing(), 2, on_error="skip", **POOLS[pool])
     with pytest.warns(HeadraceWarning, match=r"its text raised SystemExit"):
         assert walk(iter(loader)) == [[number] for number in range(1, 2 * len(HOSTILE), 2)]
@@ -155,7 +155,7 @@ def test_it_can_be_passed_over(pool: str) -> None:
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_it_travels(kind: type[Exception]) -> None:
+def test_hostile_error_travels_from_a_worker(kind: type[Exception]) -> None:
     """With its class where that is to be had, and in any case with a cause that holds its traceback."""
     with pytest.raises(kind) as caught:
         Failing()[2 * HOSTILE.index(kind)]

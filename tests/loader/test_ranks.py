@@ -50,7 +50,7 @@ def together(loaders: list[DataLoader[Any]]) -> list[Any]:
     shuffle=st.booleans(),
     drop_last=st.booleans(),
 )
-def test_end_to_end_they_are_the_batches_of_one(
+def test_batches_of_ranks_concatenate_to_those_of_one(
     steps: int, batch_size: int, world_size: int, rest: int, shuffle: bool, drop_last: bool
 ) -> None:
     whole = batch_size * world_size
@@ -72,7 +72,7 @@ def test_a_ranks_batch_can_be_asked_for(rank: int) -> None:
         np.testing.assert_equal([loader.batch(step, epoch) for step in range(len(loader))], list(loader))
 
 
-def test_every_rank_gets_as_much() -> None:
+def test_every_rank_gets_equally_many_samples() -> None:
     loaders = ranks(25, 3, 4, shuffle=True)
     sizes = {tuple(len(index) for index, _ in loader) for loader in loaders}
     assert sizes == {(3, 3, 1)}

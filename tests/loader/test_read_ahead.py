@@ -51,7 +51,7 @@ def heard(log: Log) -> list[int]:
     return [index for what, indices in log.entries() if what == "heard" for index in indices]
 
 
-def test_inline_each_batch_is_told_so_many_before(log: Log) -> None:
+def test_will_need_runs_ahead_without_workers(log: Log) -> None:
     batches = [batch.tolist() for batch in DataLoader(log, 4, shuffle=True, seed=3)]
     told = [indices for what, indices in log.entries() if what == "heard"]
     assert told[0] == [index for batch in batches[1 : AHEAD + 1] for index in batch]
@@ -63,14 +63,14 @@ def test_inline_each_batch_is_told_so_many_before(log: Log) -> None:
 
 
 @pytest.mark.parametrize("backend", ["thread", "process"])
-def test_with_workers_each_sample_is_told_once(log: Log, backend: Any) -> None:
+def test_will_need_names_each_sample_once_with_workers(log: Log, backend: Any) -> None:
     with DataLoader(log, 4, shuffle=True, seed=3, num_workers=2, backend=backend) as loader:
         batches = [batch.tolist() for batch in loader]
     assert heard(log) == [] or sorted(heard(log)) == sorted(index for batch in batches[1:] for index in batch)
     assert heard(log)
 
 
-def test_after_a_resume(log: Log) -> None:
+def test_will_need_after_a_resume(log: Log) -> None:
     loader = DataLoader(log, 4, shuffle=True, seed=3)
     batches = iter(loader)
     for _ in range(5):
@@ -83,24 +83,24 @@ def test_after_a_resume(log: Log) -> None:
     assert heard(log) == [index for batch in rest[1:] for index in batch]
 
 
-def test_through_datasets_over_it(log: Log) -> None:
+def test_will_need_through_wrapping_datasets(log: Log) -> None:
     loader = DataLoader(log.map(abs).subset(np.arange(59, -1, -1)), 10)
     list(loader)
     assert heard(log) == list(range(49, -1, -1))
 
 
-def test_a_sampler_of_ones_own_is_not_asked_early(log: Log) -> None:
+def test_custom_sampler_is_not_drawn_early(log: Log) -> None:
     list(DataLoader(log, 4, sampler=range(60)))
     list(DataLoader(log, batch_sampler=[[1, 2], [3]]))
     assert heard(log) == []
 
 
-def test_a_batch_asked_for_is_no_reason(log: Log) -> None:
+def test_batch_does_not_call_will_need(log: Log) -> None:
     DataLoader(log, 4, seed=0).batch(2)
     assert heard(log) == []
 
 
-def test_a_dataset_that_fails_to_listen(log: Log) -> None:
+def test_failing_will_need_warns(log: Log) -> None:
     class Deaf(Log):
         def will_need(self, indices: Any) -> None:
             raise OSError("no pages")

@@ -175,24 +175,24 @@ def check_resumes_everywhere(make: Callable[[], DataLoader[Any]], epochs: int = 
         {"batch_sampler": [[3, 1], [4], [1, 5, 9]]},
     ],
 )
-def test_of_a_dataset(given: dict[str, Any], tell: bool) -> None:
+def test_resume_of_a_dataset(given: dict[str, Any], tell: bool) -> None:
     for make in (augmented, Noisy):
         check_resumes_everywhere(lambda make=make: DataLoader(make(10), seed=4, **given), tell=tell)  # type: ignore[misc]
 
 
 @settings(deadline=None, max_examples=30)
 @given(length=st.integers(0, 12), batch_size=st.integers(1, 13), shuffle=st.booleans(), drop_last=st.booleans())
-def test_of_any_length(length: int, batch_size: int, shuffle: bool, drop_last: bool) -> None:
+def test_resume_of_any_length(length: int, batch_size: int, shuffle: bool, drop_last: bool) -> None:
     check_resumes_everywhere(
         lambda: DataLoader(Noisy(length), batch_size, shuffle, drop_last=drop_last, seed=1), epochs=2
     )
 
 
-def test_of_a_cipher() -> None:
+def test_resume_of_a_long_shuffled_dataset() -> None:
     check_resumes_everywhere(lambda: DataLoader(Noisy(5000), 700, shuffle=True, seed=1), epochs=2)
 
 
-def test_after_failing_samples() -> None:
+def test_resume_after_failing_samples() -> None:
     """A batch that failed counts: the next one comes after it."""
     check_resumes_everywhere(lambda: DataLoader(Noisy(10, failing=(0, 3, 9)), 2, shuffle=True, seed=1))
 
@@ -204,11 +204,11 @@ def test_after_failing_samples() -> None:
         lambda: DataLoader(Noisy(10), batch_sampler=EpochBatches(10), seed=2),
     ],
 )
-def test_of_samplers_that_are_told_the_epoch(make: Callable[[], DataLoader[Any]]) -> None:
+def test_resume_of_samplers_with_set_epoch(make: Callable[[], DataLoader[Any]]) -> None:
     check_resumes_everywhere(make, tell=True)
 
 
-def test_of_iterators_given_afresh() -> None:
+def test_resume_of_fresh_iterators() -> None:
     check_resumes_everywhere(lambda: DataLoader(Noisy(10), 3, sampler=iter(range(10)), seed=2), epochs=1)
     check_resumes_everywhere(
         lambda: DataLoader(Noisy(10), batch_sampler=([n, n + 1] for n in range(5)), seed=2), epochs=1
@@ -219,11 +219,11 @@ def test_of_iterators_given_afresh() -> None:
 @pytest.mark.parametrize(
     "given", [{"batch_size": 3}, {"batch_size": 3, "drop_last": True}, {"batch_size": None}, {"batch_size": 20}]
 )
-def test_of_a_stream(given: dict[str, Any], tell: bool) -> None:
+def test_resume_of_a_stream(given: dict[str, Any], tell: bool) -> None:
     check_resumes_everywhere(lambda: DataLoader(Stream(10), seed=3, **given), tell=tell)
 
 
-def test_of_an_endless_stream() -> None:
+def test_resume_of_an_endless_stream() -> None:
     loader = DataLoader(Stream(None), 4, seed=3)
     batches = iter(loader)
     walked = [next(batches) for _ in range(5)]
@@ -334,7 +334,7 @@ def test_far_into_a_vast_epoch() -> None:
 # ------------------------------------------------------------------ details
 
 
-def test_of_one_iterator_among_several() -> None:
+def test_resume_of_one_iterator_among_several() -> None:
     loader = DataLoader(Noisy(10), 2, shuffle=True, seed=0)
     one, other = iter(loader), iter(loader)
     next(one)
@@ -420,7 +420,7 @@ def test_an_empty_state_changes_nothing() -> None:
         ({"headrace": 1}, "the state is damaged: missing or unknown keys"),
     ],
 )
-def test_refused(state: Any, text: str) -> None:
+def test_state_of_another_loader_is_refused(state: Any, text: str) -> None:
     loader = DataLoader(range(10), 2, seed=1)
     next(iter(loader))
     before = loader.state_dict()
@@ -429,7 +429,7 @@ def test_refused(state: Any, text: str) -> None:
     assert loader.state_dict() == before
 
 
-def test_the_last_step_is_no_damage() -> None:
+def test_state_at_the_last_step_is_accepted() -> None:
     loader = DataLoader(range(10), 2, seed=1)
     loader.load_state_dict({**of(), "step": 5})
     assert list(loader) == []

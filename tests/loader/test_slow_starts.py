@@ -35,7 +35,7 @@ def count_warnings(loader: DataLoader[Any], epochs: int) -> int:
     return sum(issubclass(each.category, HeadraceWarning) for each in caught)
 
 
-def test_it_is_said_in_the_second_epoch_where_the_loop_is() -> None:
+def test_slow_start_warns_in_the_second_epoch() -> None:
     loader = make_loader()
     assert count_warnings(loader, 1) == 0
     with pytest.warns(HeadraceWarning, match=WARNING) as caught:
@@ -45,7 +45,7 @@ def test_it_is_said_in_the_second_epoch_where_the_loop_is() -> None:
     assert count_warnings(loader, 1) == 0
 
 
-def test_workers_that_stay_start_once() -> None:
+def test_persistent_workers_start_once() -> None:
     loader = make_loader(persistent_workers=True)
     assert count_warnings(loader, 3) == 0
     loader.close()
@@ -65,7 +65,7 @@ class Started(InlinePool[Any, Any]):
 @pytest.mark.parametrize(
     ("took", "lasted", "said"), [(0.4, 0.4, False), (0.6, 0.6, True), (0.6, 1.3, False), (3.0, 5.0, True)]
 )
-def test_short_starts_and_long_epochs_are_as_they_should_be(took: float, lasted: float, said: bool) -> None:
+def test_warning_depends_on_start_and_epoch_time(took: float, lasted: float, said: bool) -> None:
     keeper = PoolKeeper(persistent=False)
     keeper.give_back(keeper.take(lambda: Started(took, lasted)))
     with warnings.catch_warnings(record=True) as caught:

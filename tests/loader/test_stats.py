@@ -48,7 +48,7 @@ class Slow(Dataset[float]):
         return float(index)
 
 
-def test_nothing_yet() -> None:
+def test_stats_before_the_first_batch() -> None:
     assert DataLoader(range(4)).stats() == LoaderStats()
     assert LoaderStats().wait_share == LoaderStats().samples_per_second == 0.0
 
@@ -109,7 +109,7 @@ def test_waiting_and_consuming(clock: Clock) -> None:
     assert found.samples_per_second == pytest.approx(1 / (LOADING + CONSUMING))
 
 
-def test_time_before_and_between_epochs_is_nobodys(clock: Clock) -> None:
+def test_time_between_epochs_is_not_counted(clock: Clock) -> None:
     loader = DataLoader(Slow(clock), sampler=[0])
     for _ in range(2):
         batches = iter(loader)
@@ -166,7 +166,7 @@ def test_real_time_adds_up() -> None:
     assert 0 < loader.stats().wait_share < 1
 
 
-def test_from_many_threads() -> None:
+def test_stats_from_many_threads() -> None:
     meter = Meter()
 
     def feed(_: int) -> None:

@@ -78,7 +78,7 @@ def test_worker_processes_that_each_have_the_whole() -> None:
     assert warned(DataLoader(Sized(8, says(8), shared=True), 3, drop_last=True, **PROCESSES)) == []
 
 
-def test_it_is_told_when_it_is_seen() -> None:
+def test_wrong_length_is_raised_when_it_is_seen() -> None:
     batches = iter(DataLoader(Sized(100, says(8)), 4))
     for _ in range(2):
         next(batches)
@@ -186,7 +186,7 @@ class Held(IterableDataset[int]):
         (lambda: Held(number for number in range(4)), "for its __iter__ gives a generator that has ended"),
     ],
 )
-def test_the_second_epoch_is_refused(make: Callable[[], Any], text: str, options: dict[str, Any]) -> None:
+def test_empty_second_epoch_is_refused(make: Callable[[], Any], text: str, options: dict[str, Any]) -> None:
     loader = DataLoader(make(), 2, **options)
     assert len(list(loader)) == 2
     for _ in range(2):
@@ -194,19 +194,19 @@ def test_the_second_epoch_is_refused(make: Callable[[], Any], text: str, options
             list(loader)
 
 
-def test_in_workers_that_stay() -> None:
+def test_second_epoch_of_persistent_workers_is_refused() -> None:
     with DataLoader(Itself(), 2, num_workers=1, backend="process", persistent_workers=True) as loader:
         assert len(list(loader)) == 2
         with pytest.raises(ArgumentTypeError, match="can be gone through once"):
             list(loader)
 
 
-def test_workers_that_are_made_anew_have_it_anew() -> None:
+def test_new_workers_start_the_stream_again() -> None:
     loader = DataLoader(Itself(), 2, num_workers=1, backend="process")
     assert [len(list(loader)) for _ in range(2)] == [2, 2]
 
 
-def test_others_that_are_empty_are_told_of() -> None:
+def test_other_empty_streams_warn() -> None:
     """A queue, say, may have nothing for once."""
     stream = Held(iter(range(4)))
     loader = DataLoader(stream, 2)
@@ -216,7 +216,7 @@ def test_others_that_are_empty_are_told_of() -> None:
     assert len(list(loader)) == 2
 
 
-def test_what_starts_anew_or_never_ends_is_welcome() -> None:
+def test_restarting_and_endless_streams_are_accepted() -> None:
     class Anew(Itself):
         def __iter__(self) -> Iterator[int]:
             self.number = 0

@@ -90,7 +90,7 @@ def test_each_epoch_asks_anew_and_says_which_it_is() -> None:
     assert stream.epochs == [0, 1, 7]
 
 
-def test_over_is_over() -> None:
+def test_exhausted_iterator_stays_exhausted() -> None:
     batches = iter(DataLoader(Numbers(5), 2, drop_last=True))
     assert lists(batches) == [[0, 1], [2, 3]]
     assert [next(batches, "over") for _ in range(3)] == ["over"] * 3
@@ -114,7 +114,7 @@ def test_two_iterators() -> None:
     assert next(one).tolist() == [4, 5]
 
 
-def test_whoever_is_its_own_iterator_and_could_be_asked_further() -> None:
+def test_stream_that_is_its_own_iterator() -> None:
     loader = DataLoader(Flaky(3, {}), 2)
     assert [lists(loader), lists(loader)] == [[[0, 1], [2]]] * 2
     assert lists(DataLoader(Flaky(3, {}), 2, drop_last=True)) == [[0, 1]]
@@ -126,7 +126,7 @@ def test_collate_fn(batch_size: int | None) -> None:
     assert list(loader) == [("made of", batch) for batch in (([0, 1], [2]) if batch_size else (0, 1, 2))]
 
 
-def test_of_torch() -> None:
+def test_iterable_dataset_of_torch() -> None:
     data = pytest.importorskip("torch.utils.data")
 
     class Theirs(data.IterableDataset):  # type: ignore[misc,name-defined]

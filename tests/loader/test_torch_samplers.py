@@ -158,7 +158,7 @@ def test_resumed_at_every_step(kind: str, name: str) -> None:
         assert rest == expected[position:]
 
 
-def test_dataset_with_other_keys() -> None:
+def test_dataset_with_string_keys() -> None:
     samples = {"cat": 1, "dog": 2, "eel": 3}
     for arguments in (
         {"sampler": ["dog", "cat", "eel"], "batch_size": 2},

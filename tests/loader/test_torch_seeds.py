@@ -38,7 +38,7 @@ def order(dataset: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("name", TORCHS)
-def test_torch_decides(name: str) -> None:
+def test_torch_generator_decides_for_torch_datasets(name: str) -> None:
     found: list[Any] = []
     for seed in (0, 0, 1):
         random.seed(len(found))
@@ -48,7 +48,7 @@ def test_torch_decides(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_python_decides(name: str) -> None:
+def test_python_random_decides_for_other_datasets(name: str) -> None:
     found: list[Any] = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(found))

@@ -70,7 +70,7 @@ def test_a_death_is_noticed_while_another_worker_is_waited_for() -> None:
             next(iter(loader))
 
 
-def test_a_worker_that_dies_of_having_nothing_to_do(eventually: Eventually) -> None:
+def test_idle_worker_that_dies(eventually: Eventually) -> None:
     """Between two epochs of persistent workers, and between two batches."""
 
     class Pids(Failing):
@@ -92,7 +92,7 @@ def test_a_worker_that_dies_of_having_nothing_to_do(eventually: Eventually) -> N
     loader.close()
 
 
-def test_an_interpreter_that_cannot_start_others(monkeypatch: pytest.MonkeyPatch, before: Footprint) -> None:
+def test_interpreter_that_cannot_start_processes(monkeypatch: pytest.MonkeyPatch, before: Footprint) -> None:
     """One that is part of another program."""
     monkeypatch.setattr(sys, "executable", "")
     with pytest.raises(WorkerError, match=r"sys\.executable is empty\), so it cannot start worker processes"):
@@ -195,7 +195,7 @@ def test_a_restart_in_a_stream(tmp_path: Path, options: dict[str, bool]) -> None
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_batches_of_the_dead_stay(tmp_path: Path) -> None:
+def test_batches_of_a_dead_worker_stay_valid(tmp_path: Path) -> None:
     loader = DataLoader(Mortal(tmp_path, {10: 1}), 2, num_workers=1, backend="process", on_worker_death="restart")
     kept = list(loader)
     assert [np.unique(batch["large"]).tolist() for batch in kept] == [[n, n + 1] for n in range(0, 24, 2)]
@@ -214,7 +214,7 @@ def test_a_worker_that_dies_while_it_starts_is_started_again(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("where", ["in a task", "at the start"])
-def test_who_always_dies_is_not_started_for_ever(where: str) -> None:
+def test_worker_that_always_dies_is_given_up(where: str) -> None:
     die = DEATHS["exit"][0]
     loader = DataLoader(
         Failing(die) if where == "in a task" else range(8),

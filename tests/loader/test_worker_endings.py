@@ -117,7 +117,7 @@ CHILDREN = """
 
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("how", ["ignored", "handled by another"])
-def test_exit_codes_that_go_elsewhere(how: str, context: str, run_script: RunScript) -> None:
+def test_exit_codes_reaped_by_the_program(how: str, context: str, run_script: RunScript) -> None:
     """A program may ignore SIGCHLD, or wait for all its children: what then is not known, is said so."""
     good, death, deaths = run_script(CHILDREN, how, context).output().splitlines()
     assert good == "4 batches"

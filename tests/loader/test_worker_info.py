@@ -150,7 +150,7 @@ class Asks(Dataset[Any]):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_both_say_the_same_in_all_of_a_worker_process(backend: str) -> None:
+def test_torch_and_headrace_worker_info_agree(backend: str) -> None:
     pytest.importorskip("torch")
     told = [sample for batch in DataLoader(Asks(), 2, collate_fn=list, **BACKENDS[backend]) for sample in batch]
     count = BACKENDS[backend].get("num_workers")
@@ -163,7 +163,7 @@ def test_both_say_the_same_in_all_of_a_worker_process(backend: str) -> None:
         assert all(sample == [sample[0]] * 4 and sample[0][1:] == (count, True) for sample in told)
 
 
-def test_torch_that_is_imported_late_is_told(run_script: Callable[..., Any]) -> None:
+def test_worker_info_of_torch_when_torch_is_imported_in_the_worker(run_script: Callable[..., Any]) -> None:
     pytest.importorskip("torch")
     script = """
         import sys

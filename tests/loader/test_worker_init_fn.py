@@ -57,19 +57,19 @@ def check_leaves_alone(loader: DataLoader[Any]) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("backend", POOLS)
-def test_the_programs_generators_go_on(backend: str, workers: int) -> None:
+def test_worker_init_fn_leaves_the_global_generators_of_the_program(backend: str, workers: int) -> None:
     dataset = TensorDataset(np.arange(12))
     loader = DataLoader(dataset, 2, num_workers=workers, worker_init_fn=seed_worker, seed=0, **POOLS[backend])
     check_leaves_alone(loader)
 
 
-def test_torchs_too() -> None:
+def test_worker_init_fn_leaves_the_global_generator_of_torch() -> None:
     torch = pytest.importorskip("torch")
     dataset = TensorDataset(torch.arange(12))
     check_leaves_alone(DataLoader(dataset, 2, num_workers=2, worker_init_fn=seed_torch_too, seed=0, backend="thread"))
 
 
-def test_also_for_a_stream_and_for_workers_that_stay() -> None:
+def test_global_generators_are_kept_with_streams_and_persistent_workers() -> None:
     class Stream(IterableDataset[int]):
         def __iter__(self) -> Any:
             return iter(range(12))
@@ -80,7 +80,7 @@ def test_also_for_a_stream_and_for_workers_that_stay() -> None:
         check_leaves_alone(loader)
 
 
-def test_also_where_it_fails_or_is_slow() -> None:
+def test_global_generators_are_kept_when_worker_init_fn_fails_or_is_slow() -> None:
     def begin(worker: int) -> None:
         sleep(0.02 * worker)
         seed_worker(worker)
@@ -155,7 +155,7 @@ def test_a_generator_of_a_worker_gives_the_same_in_each_run(backend: str, persis
 
 
 @pytest.mark.parametrize("backend", ["process", "fork"])
-def test_so_does_one_that_the_dataset_holds(backend: str) -> None:
+def test_generator_stored_on_the_dataset_gives_the_same_in_each_run(backend: str) -> None:
     torch = pytest.importorskip("torch")
     data = pytest.importorskip("torch.utils.data")
 
@@ -181,7 +181,7 @@ def test_so_does_one_that_the_dataset_holds(backend: str) -> None:
     check_same(run(), first)
 
 
-def test_workers_that_are_replaced_have_their_turn(tmp_path: Any) -> None:
+def test_restarted_workers_keep_their_turn(tmp_path: Any) -> None:
     class Mortal(OwnGenerator):
         def __getitem__(self, index: int, /) -> Any:
             if index == 9 and not (tmp_path / "died").exists():

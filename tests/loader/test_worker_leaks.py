@@ -110,7 +110,7 @@ ERRORS: dict[str, tuple[Callable[..., DataLoader[Any]], type[Exception]]] = {
 
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("kind", ERRORS)
-def test_an_error_that_is_dropped(kind: str, pool: str, before: Footprint) -> None:
+def test_dropped_error_leaves_nothing(kind: str, pool: str, before: Footprint) -> None:
     make, error = ERRORS[kind]
 
     def run() -> None:
@@ -150,7 +150,7 @@ def test_deaths_that_are_caught_leave_nothing(pool: str, before: Footprint) -> N
 
 
 @pytest.mark.parametrize("pool", WITH_PROCESSES)
-def test_a_death_that_is_kept_keeps_no_batches(pool: str, before: Footprint) -> None:
+def test_stored_worker_death_error_keeps_no_batches(pool: str, before: Footprint) -> None:
     """In a list of errors, say. What it refers to then are a few objects, neither memory files nor descriptors."""
     before = collection_of_forks()
     kept = []
@@ -166,7 +166,7 @@ def test_a_death_that_is_kept_keeps_no_batches(pool: str, before: Footprint) -> 
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("pool", ["thread", *WITH_PROCESSES])
-def test_what_is_told_again_is_kept_by_nobody(pool: str, before: Footprint) -> None:
+def test_repeated_error_is_not_kept_alive(pool: str, before: Footprint) -> None:
     """Each iterator that is asked again says the same, in a new error."""
     before = collection_of_forks()
 

@@ -130,7 +130,7 @@ def test_no_descriptor_is_left_for_a_batch(run_script: RunScript) -> None:
     assert one == other
 
 
-def test_a_closed_pool_is_not_asked() -> None:
+def test_closed_pool_raises() -> None:
     loader = DataLoader(range(8), 2, num_workers=1, backend="process")
     batches = iter(loader)
     next(batches)

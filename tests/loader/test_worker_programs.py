@@ -105,7 +105,7 @@ def test_a_script_that_ends(ending: str, backend: Any, run_script: RunScript, ev
 
 
 @pytest.mark.parametrize("context", ["None", "'fork'"])
-def test_all_is_closed_that_python_looks_after(context: str, run_script: RunScript) -> None:
+def test_program_ends_without_resource_warnings(context: str, run_script: RunScript) -> None:
     """In its development mode it says what was not."""
     script = run_script(
         f"""
@@ -176,7 +176,7 @@ def test_ctrl_c_while_workers_have_nothing_to_do(context: str, run_script: RunSc
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_ctrl_c_that_is_caught(backend: Any, run_script: RunScript) -> None:
+def test_caught_ctrl_c_lets_the_program_go_on(backend: Any, run_script: RunScript) -> None:
     """The run is over, and its workers have gone, though the error still refers to all of it; another can begin."""
     script = run_script(
         """
@@ -263,7 +263,9 @@ def test_ctrl_c_while_workers_start(context: str, run_script: RunScript, eventua
         ("killed with a fork of it alive", "fork"),
     ],
 )
-def test_a_parent_that_is_no_more(how: str, context: str, run_script: RunScript, eventually: Eventually) -> None:
+def test_workers_end_when_their_parent_is_killed(
+    how: str, context: str, run_script: RunScript, eventually: Eventually
+) -> None:
     """Its workers end by themselves: those that have nothing to do and those in the midst of a task."""
     end = {
         "killed": "os.kill(os.getpid(), signal.SIGKILL)",
@@ -290,7 +292,7 @@ def test_a_parent_that_is_no_more(how: str, context: str, run_script: RunScript,
         os.killpg(script.process.pid, signal.SIGKILL)
 
 
-def test_a_user_who_forks(run_script: RunScript) -> None:
+def test_fork_by_the_user_does_not_disturb_workers(run_script: RunScript) -> None:
     """The child has no part in its parent's workers, can have its own, and its end is not theirs."""
     script = run_script(
         """

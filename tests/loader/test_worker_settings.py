@@ -39,7 +39,7 @@ def test_errors_of_numpy(pool: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("pool", PROCESSES)
-def test_errors_of_numpy_that_call_something_warn_there(pool: dict[str, Any]) -> None:
+def test_numpy_error_callbacks_become_warnings(pool: dict[str, Any]) -> None:
     with np.errstate(all="call", call=lambda kind, flag: None):
         assert in_worker(np.geterr, pool)["divide"] == "warn"
 
@@ -113,7 +113,7 @@ def test_the_default_dtype_of_torch(torch: Any, pool: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_gradients_that_nobody_records(torch: Any, pool: dict[str, Any]) -> None:
+def test_grad_mode_of_torch(torch: Any, pool: dict[str, Any]) -> None:
     """So a model in the dataset may make samples where the program has switched gradients off."""
     weights = torch.ones(3, requires_grad=True)
     with torch.no_grad():

@@ -139,12 +139,12 @@ def test_an_endless_stream(backend: Any, shard: bool) -> None:
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_in_a_context(context: str) -> None:
+def test_stream_with_each_start_method(context: str) -> None:
     loader = DataLoader(Numbers(8), 2, num_workers=2, backend="process", multiprocessing_context=context)
     assert numbers(loader) == [[0, 2], [1, 3], [4, 6], [5, 7]]
 
 
-def test_of_torch() -> None:
+def test_iterable_dataset_of_torch() -> None:
     """A stream that asks torch which worker it is in."""
     data = pytest.importorskip("torch.utils.data")
 
@@ -251,14 +251,14 @@ def test_a_stream_that_differs_may_be_dealt_out_to_threads() -> None:
     assert sorted(number for batch in loader for number in batch.tolist()) == list(range(60))
 
 
-def test_one_worker_is_as_none() -> None:
+def test_one_worker_gives_the_batches_of_no_workers() -> None:
     for backend in BACKENDS:
         loader = DataLoader(Numbers(7), 3, num_workers=1, backend=backend, seed=2)
         check_same(list(loader), list(DataLoader(Numbers(7), 3, seed=2)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_what_a_worker_passes_over_is_not_collated(backend: Any) -> None:
+def test_skipped_batches_are_not_collated(backend: Any) -> None:
     collated: list[int] = []  # each process has one of its own
 
     def collate(samples: list[Any]) -> Any:

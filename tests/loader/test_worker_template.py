@@ -51,7 +51,7 @@ def test_all_workers_have_one_template() -> None:
     assert first == second != os.getpid()
 
 
-def test_a_worker_sees_the_program_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_worker_sees_current_environment_and_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     template = in_worker(os.getppid)
     cores = os.sched_getaffinity(0)
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -78,7 +78,7 @@ def test_a_worker_sees_the_program_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
 
-def test_a_folder_that_is_gone_is_none_of_a_workers_business(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_worker_starts_when_the_working_directory_was_deleted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -93,13 +93,13 @@ def test_a_worker_writes_where_the_program_writes(capfd: pytest.CaptureFixture[s
         assert tuple(capfd.readouterr()) == (f"{text}\n", f"{text}\n")
 
 
-def test_what_a_library_reads_as_it_is_loaded_takes_another_template(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_environment_starts_another_template(monkeypatch: pytest.MonkeyPatch) -> None:
     before = in_worker(os.getppid)
     monkeypatch.setenv("OMP_SOMETHING", "1")
     assert in_worker(os.getppid) != before
 
 
-def test_installed_modules_are_imported_once_and_ones_own_are_read_as_they_are(run_script: RunScript) -> None:
+def test_template_imports_installed_modules_but_not_local_ones(run_script: RunScript) -> None:
     script = run_script(
         """
         import os, sys
@@ -216,7 +216,7 @@ def test_no_template_outlives_its_program(how: str, run_script: RunScript, event
     eventually(lambda: not any(map(is_alive, templates)))
 
 
-def test_stopped_workers_of_a_killed_program(run_script: RunScript, eventually: Eventually) -> None:
+def test_stopped_workers_end_when_the_program_is_killed(run_script: RunScript, eventually: Eventually) -> None:
     script = run_script(
         """
         import os, signal

@@ -124,7 +124,7 @@ def test_what_a_collate_fn_makes(backend: Any) -> None:
         assert one[0].flags.writeable == other[0].flags.writeable
 
 
-def test_boxes() -> None:
+def test_boxed_tensors_come_back_as_their_class() -> None:
     class Boxed(Dataset[Any]):
         def __len__(self) -> int:
             return 4
@@ -253,7 +253,7 @@ def test_a_worker_that_writes_to_its_dataset_writes_to_its_own() -> None:
 
 
 @pytest.mark.parametrize("make", [np.empty, headrace.empty])
-def test_a_worker_that_goes_on_with_what_it_gave(make: Any) -> None:
+def test_worker_may_write_to_an_array_it_has_returned(make: Any) -> None:
     """It writes all batches to one array, which it keeps."""
     kept: list[Any] = []
 

@@ -154,7 +154,7 @@ def test_any_number_of_workers(backend: Any, num_workers: int) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_no_samples(backend: Any) -> None:
+def test_empty_dataset(backend: Any) -> None:
     assert list(DataLoader([], num_workers=2, backend=backend)) == []
     assert list(DataLoader(range(3), 4, drop_last=True, num_workers=1, backend=backend)) == []
 
@@ -166,7 +166,7 @@ def test_a_batch_asked_for_is_that_of_the_workers() -> None:
         check_same(loader.batch(step), batches[step])
 
 
-def test_without_a_seed() -> None:
+def test_seed_none_gives_the_same_order_with_workers() -> None:
     """Workers change nothing in what the epochs' seeds are drawn from."""
     found = []
     for num_workers in (0, 2):
@@ -242,7 +242,7 @@ def test_a_slow_batch_does_not_hold_up_the_others(tmp_path: Path, backend: Any) 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_as_they_come(tmp_path: Path, backend: Any) -> None:
+def test_in_order_false_hands_out_every_batch_once(tmp_path: Path, backend: Any) -> None:
     """The first one last, and none missing; a state that is taken on the way loses and doubles nothing."""
     mark = tmp_path / "mark"
 
@@ -268,25 +268,25 @@ def test_as_they_come(tmp_path: Path, backend: Any) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("num_workers", "prefetch_factor", "window"), [(1, 1, 1), (2, None, 4), (2, 3, 6)])
-def test_no_further_ahead_than_asked_for(
-    backend: Any, num_workers: int, prefetch_factor: int | None, window: int
+@pytest.mark.parametrize(("num_workers", "prefetch_factor", "in_flight"), [(1, 1, 1), (2, None, 4), (2, 3, 6)])
+def test_prefetch_factor_bounds_tasks_in_flight(
+    backend: Any, num_workers: int, prefetch_factor: int | None, in_flight: int
 ) -> None:
     sampler = Counting()
     loader = DataLoader(
         range(40), 2, sampler=sampler, num_workers=num_workers, prefetch_factor=prefetch_factor, backend=backend
     )
     batches = iter(loader)
-    assert sampler.drawn == 2 * window
+    assert sampler.drawn == 2 * in_flight
     for step in range(10):
         assert next(batches).tolist() == [2 * step, 2 * step + 1]
-        assert sampler.drawn == 2 * (step + window)
+        assert sampler.drawn == 2 * (step + in_flight)
     assert len(list(batches)) == 10
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("large", [False, True])
-def test_no_more_bytes_ahead_than_asked_for(backend: Any, large: bool) -> None:
+def test_prefetch_bytes_bounds_bytes_in_flight(backend: Any, large: bool) -> None:
     """However large batches are, there is always one; and none but one until it is known how large they are."""
     sampler = Counting()
     rows = np.zeros((40, 20_000 if large else 100), np.uint8)
@@ -361,7 +361,7 @@ def test_get_worker_info_and_worker_init_fn(backend: Any, context: str | None) -
     assert get_worker_info() is None
 
 
-def test_torch_is_told_too() -> None:
+def test_torch_get_worker_info_works_in_workers() -> None:
     data = pytest.importorskip("torch.utils.data")
 
     class Theirs(data.Dataset):  # type: ignore[misc,name-defined]
@@ -380,7 +380,7 @@ def test_torch_is_told_too() -> None:
 
 
 @pytest.mark.parametrize(("backend", "context"), POOLS)
-def test_workers_that_stay(backend: Any, context: str | None) -> None:
+def test_persistent_workers(backend: Any, context: str | None) -> None:
     """Epochs of their own seeds and numbers reach them."""
     options: dict[str, Any] = {"batch_size": 4, "shuffle": True}
     loader = DataLoader(
@@ -406,7 +406,7 @@ def test_workers_that_stay(backend: Any, context: str | None) -> None:
 
 
 @pytest.mark.parametrize("persistent", [False, True])
-def test_which_processes_they_are(persistent: bool) -> None:
+def test_persistent_workers_keep_their_processes(persistent: bool) -> None:
     loader = DataLoader(
         range(4), num_workers=1, persistent_workers=persistent, backend="process", collate_fn=lambda _: os.getpid()
     )
@@ -427,7 +427,7 @@ def test_several_iterators_of_one_loader(backend: Any) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_given_up_and_begun_again(backend: Any) -> None:
+def test_abandoned_epoch_does_not_affect_the_next(backend: Any) -> None:
     """What the workers still do for the iterator before is heard of no more."""
     loader = DataLoader(dataset(), 2, seed=3, num_workers=2, persistent_workers=True, backend=backend)
     for consumed in (1, 0, 3, 12, 2):
@@ -502,7 +502,7 @@ def test_a_worker_imports_what_the_dataset_needs_and_nothing_else(tmp_path: Path
 
 
 @pytest.mark.parametrize("context", [None, "spawn"])
-def test_a_worker_finds_what_this_process_finds(context: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_imports_from_the_same_path(context: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, "/nowhere/in/particular"])
     monkeypatch.setattr(sys, "argv", ["train", "--lr=1"])
     monkeypatch.setenv("OF_THE_USER", "7")
@@ -526,7 +526,7 @@ def test_libraries_in_a_worker_are_told_to_use_one_thread(monkeypatch: pytest.Mo
     assert "OMP_NUM_THREADS" not in os.environ
 
 
-def test_a_script_of_a_user(run_script: RunScript) -> None:
+def test_script_without_main_guard(run_script: RunScript) -> None:
     """No guard, no module to import: lambdas, closures, classes and globals of the script itself."""
     script = run_script(
         """
@@ -589,7 +589,7 @@ def test_a_script_of_a_user(run_script: RunScript) -> None:
 
 
 @pytest.mark.parametrize("context", ["spawn", "forkserver"])
-def test_a_script_with_a_guard(context: str, run_script: RunScript) -> None:
+def test_script_with_main_guard(context: str, run_script: RunScript) -> None:
     """As multiprocessing asks for with these."""
     script = run_script(
         f"""

@@ -52,7 +52,7 @@ class Forwarding:
         return getattr(self.inner, name)
 
 
-def test_who_says_nothing() -> None:
+def test_dataset_without_hints() -> None:
     for silent in (range(3), Forwarding(Hearing(3)), Subset(range(3), [1])):
         assert not reads_ahead(silent)
         assert blocks(silent) is None
@@ -102,6 +102,6 @@ def test_blocks_that_are_none(wrong: Any) -> None:
         blocks(Hearing(8, wrong))
 
 
-def test_adding_up() -> None:
+def test_counters_are_summed() -> None:
     assert add_counters([]) == {}
     assert add_counters([{"a": 1}, {"b": 2}, {"a": 3}]) == {"a": 4, "b": 2}

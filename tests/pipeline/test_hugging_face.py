@@ -79,7 +79,7 @@ def test_a_column_of_images_is_decoded(dataset: Any) -> None:
     assert batch["image"][:, 0, 0, 0].tolist() == batch["number"].tolist()
 
 
-def test_who_overrides_reading_is_heard() -> None:
+def test_overridden_getitem_is_used() -> None:
     class Doubled(StandIn):
         def __getitem__(self, key: Any) -> Any:
             return super().__getitem__(key)["number"] * 2

@@ -111,7 +111,7 @@ def test_whole_batches_are_read_at_once_through_every_layer() -> None:
         (MapDataset(Columns(), abs), False),
     ],
 )
-def test_whether_a_batch_is_more_than_its_samples(dataset: Any, expected: bool) -> None:
+def test_reads_batches_is_true_where_a_capability_serves(dataset: Any, expected: bool) -> None:
     assert compile_dataset(dataset).reads_batches is expected
 
 
@@ -250,7 +250,7 @@ def test_samples_below_a_foreign_getitems_draw_as_if_read_alone(dataset: Dataset
     check_same(found, expected)
 
 
-def test_a_function_that_is_replaced_in_an_epoch_is_heard() -> None:
+def test_function_replaced_during_an_epoch_is_used() -> None:
     dataset: Any = TensorDataset(np.arange(8)).map(np.negative, field=0)
     batches = iter(DataLoader(dataset.subset(range(8)), batch_size=2))
     assert next(batches)[0].tolist() == [0, -1]

@@ -131,7 +131,7 @@ def test_an_iterator_serves_one_epoch() -> None:
             sampling.start(0, 0)
 
 
-def test_an_iterator_that_goes_on_serves_more() -> None:
+def test_iterator_with_rest_serves_another_epoch() -> None:
     sampling = SingleSampling(numbers(8), 2, drop_last=False)
     first = sampling.start(0, 0)
     assert [list(next(first)), list(next(first))] == [[0, 1], [2, 3]]

@@ -302,12 +302,12 @@ class Pair(NamedTuple):
         ([], None, "got [], not None"),
     ],
 )
-def test_what_differs_is_named(found: Any, expected: Any, text: str) -> None:
+def test_differing_values_are_named(found: Any, expected: Any, text: str) -> None:
     with pytest.raises(AssertionError, match=f"^this: {re.escape(text)}"):
         check_same(found, expected, "this")
 
 
-def test_the_same_is_the_same() -> None:
+def test_equal_values_pass_check_same() -> None:
     value = {"x": (np.array([np.nan, -0.0]), float("nan")), "y": [Pair("a", b"b"), np.float32("nan")], "z": []}
     copy = {"x": (np.array([np.nan, -0.0]), float("nan")), "y": [Pair("a", b"b"), np.float32("nan")], "z": []}
     check_same(value, copy)

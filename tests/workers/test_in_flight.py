@@ -90,7 +90,7 @@ def test_an_error_of_drawing_takes_its_place() -> None:
     assert out == [("a", "A"), (None, error), ("b", "B"), (None, later)]
 
 
-def test_an_interrupt_is_nobodys_result() -> None:
+def test_interrupt_is_not_a_result() -> None:
     found = in_flight(Stumbling("a", KeyboardInterrupt(), "b"))
     with pytest.raises(KeyboardInterrupt):
         found.draw()

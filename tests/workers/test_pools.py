@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 START_METHODS = sorted(multiprocessing.get_all_start_methods())
 
 
-def test_inline() -> None:
+def test_inline_pool_passes_check_pool() -> None:
     check_pool(lambda make_work, **_: InlinePool(make_work), ahead=False)
 
 
-def test_threads() -> None:
+def test_thread_pool_passes_check_pool() -> None:
     check_pool(ThreadPool)
 
 
-def test_processes() -> None:
+def test_process_pool_passes_check_pool() -> None:
     check_pool(ProcessPool)
 
 
@@ -35,7 +35,7 @@ def test_processes_of_multiprocessing(context: str) -> None:
     check_pool(partial(ProcessPool, context=context))
 
 
-def test_a_context_itself() -> None:
+def test_process_pool_takes_a_context_object() -> None:
     context = multiprocessing.get_context(START_METHODS[0])
     pool: ProcessPool[int, int] = ProcessPool(lambda worker: abs, 1, in_flight=1, context=context)
     assert list(pool.run(iter([-1, -2]))) == [1, 2]
@@ -105,6 +105,6 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_suite_notices(fault: str) -> None:
+def test_check_pool_notices_each_fault(fault: str) -> None:
     with pytest.raises(AssertionError, match=FAULTS[fault]):
         check_pool(partial(Lagging, fault=fault))

@@ -60,7 +60,7 @@ def test_a_death_is_told_again_and_ends_the_pool(pool: ThreadPool[float, float])
     assert not any(thread.is_alive() for thread in pool._threads)
 
 
-def test_a_thread_that_is_gone_without_a_word(pool: ThreadPool[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_that_ends_silently(pool: ThreadPool[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
     results = pool.run(iter([0.5]))
     monkeypatch.setattr(pool._threads[1], "is_alive", lambda: False)
     with pytest.raises(WorkerDiedError, match=r"^worker thread 1 ended without a word; begin a new iterator$"):
@@ -68,7 +68,7 @@ def test_a_thread_that_is_gone_without_a_word(pool: ThreadPool[float, float], mo
     results.close()
 
 
-def test_what_is_ended_within_a_task_is_the_error_of_the_task(pool: ThreadPool[float, float]) -> None:
+def test_system_exit_in_a_task_is_its_error(pool: ThreadPool[float, float]) -> None:
     """And the thread goes on."""
     results = pool.run(iter([0.3, 0.3, 0.0, 0.0]))
     sleep(0.1)

@@ -19,7 +19,7 @@ from headrace.errors import ArgumentError
 
 __all__ = ["children", "count_bytes", "fields", "get_field", "map_fields", "rebuild", "replace_field"]
 
-Key = int | str
+_Key = int | str
 _TEXTS = frozenset((str, bytes))
 _FIELDS = frozenset((np.ndarray, bool, int, float, complex, str, bytes))  # surely, which is known without a question
 # Objects may make new containers for ever, each time that they are asked for their items.
@@ -147,7 +147,7 @@ def _collect_fields(value: Any, found: list[Any]) -> None:
         _collect_fields(item, found)
 
 
-def get_field(value: Any, field: Key | None) -> Any:
+def get_field(value: Any, field: _Key | None) -> Any:
     """Return the field at a tuple position, a dict key or a dataclass name; all of it for None.
 
     Raises:
@@ -165,7 +165,7 @@ def get_field(value: Any, field: Key | None) -> Any:
     raise ArgumentError(_no_such_field(value, field))
 
 
-def replace_field(value: Any, field: Key | None, item: Any) -> Any:
+def replace_field(value: Any, field: _Key | None, item: Any) -> Any:
     """Return a copy of the container with one field replaced; the item itself for `field=None`.
 
     >>> replace_field((1, 2), 0, 9)
@@ -186,7 +186,7 @@ def _fields(value: Any) -> list[tuple[Any, Any]] | None:
     return list(enumerate(value)) if isinstance(value, list) else children(value)
 
 
-def _no_such_field(value: Any, field: Key) -> str:
+def _no_such_field(value: Any, field: _Key) -> str:
     pairs = _fields(value)
     if pairs is None:
         return (

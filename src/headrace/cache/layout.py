@@ -38,7 +38,7 @@ _ALIGNMENT = 16
 
 # What JSON says of a sample: [type, parts, keys of a dict] of a container, [kind, dtype, shape] of a field,
 # ["none"] of None, or ["rest"] of what has no place in the row.
-Description = list[Any]
+_Description = list[Any]
 
 
 class Field(NamedTuple):
@@ -187,7 +187,7 @@ class Layout:
         """Return the structure of the sample, with what `make` makes of each part that is no container."""
         return _rebuild(self.root, make)
 
-    def _build(self, description: Description) -> Any:
+    def _build(self, description: _Description) -> Any:
         kind = description[0]
         if kind in _CONTAINERS:
             _, parts, keys = description
@@ -276,7 +276,7 @@ def _layout(text: bytes) -> Layout:
     return Layout(text.decode("utf-8", "replace"))
 
 
-def _describe(value: Any, contents: list[NDArray[Any]] | None = None, *, pickles: bool = False) -> Description:
+def _describe(value: Any, contents: list[NDArray[Any]] | None = None, *, pickles: bool = False) -> _Description:
     """Return a description of the value that JSON can hold.
 
     Args:

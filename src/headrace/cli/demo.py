@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoResult", "run"]
 
-TEST_IMAGES = 360
-SHEET_IMAGES = 72  # a picture of more is no longer a glance
+_TEST_IMAGES = 360
+_SHEET_IMAGES = 72  # a picture of more is no longer a glance
 
 # Mean and spread of the digits' pixels, which go from 0 to 16, on the scale of ToFloat.
 MEAN = 4.88 / 255
@@ -104,7 +104,7 @@ def _split(images: NDArray[Any], labels: NDArray[Any], seed: int) -> tuple[Datas
     They are never mirrored: a mirrored 2 is no digit.
     """
     digits = TensorDataset(images, labels)
-    training, test = random_split(digits, [len(digits) - TEST_IMAGES, TEST_IMAGES], seed=seed)
+    training, test = random_split(digits, [len(digits) - _TEST_IMAGES, _TEST_IMAGES], seed=seed)
     as_they_are = Compose([ToFloat(), Normalize(MEAN, SPREAD)])
     augmented = Compose([RandomCrop(8, padding=1), as_they_are])
     return training.map(augmented, field=0), test.map(as_they_are, field=0)
@@ -113,10 +113,10 @@ def _split(images: NDArray[Any], labels: NDArray[Any], seed: int) -> tuple[Datas
 def _save_sheet(loader: DataLoader[Any], seed: int, folder: Path) -> Path:
     """Draw the first batch of the training that follows: any batch can be asked for at any time."""
     images, labels = loader.batch(step=0, epoch=0)
-    cut = f", {SHEET_IMAGES} of {len(images)}" if len(images) > SHEET_IMAGES else ""
+    cut = f", {_SHEET_IMAGES} of {len(images)}" if len(images) > _SHEET_IMAGES else ""
     sheet = contact_sheet(
-        images[:SHEET_IMAGES],
-        labels[:SHEET_IMAGES],
+        images[:_SHEET_IMAGES],
+        labels[:_SHEET_IMAGES],
         title=f"digits, seed {seed}, epoch 0, step 0, augmented{cut}",
         layout="HW",
         value_range=((0 - MEAN) / SPREAD, (16 / 255 - MEAN) / SPREAD),

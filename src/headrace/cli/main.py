@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-FAILED = 2
+_FAILED = 2
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 # The extras that a command may need, each with the module that shows that it is there.
@@ -82,7 +82,7 @@ def _as_options(text: str) -> str:
 
 def _failed(line: str) -> int:
     print(line, file=sys.stderr)
-    return FAILED
+    return _FAILED
 
 
 def _parser() -> _Parser:

@@ -53,7 +53,7 @@ class Parameter:
         self.grad = np.zeros_like(self.value)
 
 
-class Layer(Protocol):
+class _Layer(Protocol):
     """One step of a network. `backward` refers to the latest `forward`, whose input the layer remembers."""
 
     @property
@@ -199,7 +199,7 @@ class Network:
 
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[_Layer]) -> None:
         self.layers = tuple(layers)
         self.parameters = tuple(parameter for layer in self.layers for parameter in layer.parameters)
 

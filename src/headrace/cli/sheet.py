@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["channels_last", "contact_sheet", "picture", "shown_range"]
 
 PAPER = (250, 249, 246)
-INK = (38, 38, 44)
-SOFT_INK = (72, 72, 82)
+_INK = (38, 38, 44)
+_SOFT_INK = (72, 72, 82)
 NOT_A_NUMBER = (228, 40, 96)
 
 MARGIN = 36  # round the whole sheet, and the measure of all other distances
 GUTTER = 18  # between columns
-TITLE_SIZE = 22
-LABEL_SIZE = 17
+_TITLE_SIZE = 22
+_LABEL_SIZE = 17
 LABEL_HEIGHT = 38  # from a picture to the next one below it
-TILE = 96  # small images are enlarged about to this
+_TILE = 96  # small images are enlarged about to this
 
 _CHANNELS = (1, 3, 4)
 
@@ -134,7 +134,7 @@ def shown_range(arrays: Sequence[NDArray[Any]]) -> tuple[float, float]:
 
 def _scale(arrays: Sequence[NDArray[Any]]) -> int:
     longest: int = max(side for array in arrays for side in array.shape[:2])
-    return max(1, TILE // longest)
+    return max(1, _TILE // longest)
 
 
 def _columns(images: int) -> int:
@@ -178,8 +178,8 @@ class _Grid:
         cell_width = max(picture.width for picture in pictures)
         cell_height = max(picture.height for picture in pictures)
         body = columns * (cell_width + GUTTER) - GUTTER
-        top = MARGIN + (TITLE_SIZE + MARGIN // 2 if title else 0)
-        title_width = math.ceil(_font(TITLE_SIZE).getlength(title))
+        top = MARGIN + (_TITLE_SIZE + MARGIN // 2 if title else 0)
+        title_width = math.ceil(_font(_TITLE_SIZE).getlength(title))
         width = max(body, title_width) + 2 * MARGIN
         height = top + rows * (cell_height + LABEL_HEIGHT) + MARGIN // 2
         return cls(columns, cell_width, cell_height, (width - body) // 2, top, width, height)
@@ -196,8 +196,8 @@ class _Grid:
 def _draw(grid: _Grid, pictures: Sequence[Image.Image], labels: Sequence[str], title: str) -> Image.Image:
     sheet = Image.new("RGB", (grid.width, grid.height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, MARGIN), title, fill=INK, font=_font(TITLE_SIZE), anchor="lt")
-    font = _font(LABEL_SIZE)
+    pen.text((MARGIN, MARGIN), title, fill=_INK, font=_font(_TITLE_SIZE), anchor="lt")
+    font = _font(_LABEL_SIZE)
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         left, top = grid.corner(number)
         # Smaller pictures stand on the line of their row, in the middle of their column.
@@ -205,7 +205,7 @@ def _draw(grid: _Grid, pictures: Sequence[Image.Image], labels: Sequence[str], t
         sheet.paste(picture, at)
         below = (left + grid.cell_width / 2, top + grid.cell_height + 8)
         text = _shortened(label, font, grid.cell_width + GUTTER // 2)
-        pen.text(below, text, fill=SOFT_INK, font=font, anchor="ma")
+        pen.text(below, text, fill=_SOFT_INK, font=font, anchor="ma")
     return sheet
 
 

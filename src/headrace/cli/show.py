@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sheet", "image_format", "sheet"]
 
-MOST = 32  # a sheet of more is no longer a glance
+_MOST = 32  # a sheet of more is no longer a glance
 SIDE = 144  # of an image on the sheet, in pixels
 _QUALITY = 95  # of formats that lose something
 GAP = 4  # between an image before and after
@@ -113,14 +113,14 @@ def sheet(target: Any, step: int = 0, epoch: int = 0, seed: int | None = None, b
     before = _before(loader, step, epoch, after)
     title = f"{name}: seed {loader.seed}, epoch {epoch}, step {step}"
     title += ", before and after" if before else ""
-    title += f", {MOST} of {len(after)}" if len(after) > MOST else ""
-    pictures = _pictures(after[:MOST], loader.dataset)
+    title += f", {_MOST} of {len(after)}" if len(after) > _MOST else ""
+    pictures = _pictures(after[:_MOST], loader.dataset)
     if before:
-        pictures = list(map(_side_by_side, _pictures(before[:MOST], loader.dataset), pictures))
+        pictures = list(map(_side_by_side, _pictures(before[:_MOST], loader.dataset), pictures))
     wide = 2 if before else 1
     columns = max(1, math.ceil(math.sqrt(2 * len(pictures) / wide)))
     arrays = [np.asarray(each) for each in pictures]
-    return Sheet(contact_sheet(arrays, labels[:MOST], columns=columns, scale=1, title=title))
+    return Sheet(contact_sheet(arrays, labels[:_MOST], columns=columns, scale=1, title=title))
 
 
 def _classes(dataset: Any) -> list[str] | None:
@@ -153,8 +153,8 @@ def _before(loader: DataLoader[Any], step: int, epoch: int, after: Images) -> Im
     indices = with_dataset(loader, _Indices(loader.dataset), loader.seed, collate_fn=list).batch(step, epoch)
     plain = without_random(loader.dataset)
     with draws() as noticed:
-        before = [find_images(plain[index], single=True)[0] for index in indices[:MOST]]
-    same = len(before) == len(after[:MOST]) and all(map(np.array_equal, before, after))
+        before = [find_images(plain[index], single=True)[0] for index in indices[:_MOST]]
+    same = len(before) == len(after[:_MOST]) and all(map(np.array_equal, before, after))
     return [] if noticed.any or same else before
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["find_paths"]
 
-OnePath = str | bytes | os.PathLike[Any]
+_OnePath = str | bytes | os.PathLike[Any]
 
 
-def find_paths(paths: OnePath | Iterable[OnePath]) -> list[str]:
+def find_paths(paths: _OnePath | Iterable[_OnePath]) -> list[str]:
     """Return the files, or folders, that are meant.
 
     Args:
@@ -42,14 +42,14 @@ def find_paths(paths: OnePath | Iterable[OnePath]) -> list[str]:
     return found
 
 
-def _listed(paths: Any) -> list[OnePath]:
+def _listed(paths: Any) -> list[_OnePath]:
     try:
         return list(paths)
     except TypeError:
         raise ArgumentTypeError(f"a path, a pattern or a list of them is needed, got {paths!r}") from None
 
 
-def _find(path: OnePath) -> list[str]:
+def _find(path: _OnePath) -> list[str]:
     try:
         given = os.fsdecode(path)
     except TypeError:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["PoolKeeper", "choose_backend", "make_pool"]
 
 
-class WorkerSettings(Protocol):
+class _WorkerSettings(Protocol):
     """The arguments of a loader that say what its workers are; see DataLoader."""
 
     _given: dict[str, Any]
@@ -40,7 +40,7 @@ class WorkerSettings(Protocol):
     collate_fn: Any
 
 
-def make_pool(loader: WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
+def make_pool(loader: _WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
     """Return the workers that a loader asks for.
 
     Args:
@@ -65,7 +65,7 @@ def make_pool(loader: WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: 
     return backend.make_pool(maker, options, loader._given)
 
 
-def choose_backend(loader: WorkerSettings, *, streams: bool) -> Backend:
+def choose_backend(loader: _WorkerSettings, *, streams: bool) -> Backend:
     """Return what the workers of a loader are.
 
     Args:
@@ -77,7 +77,7 @@ def choose_backend(loader: WorkerSettings, *, streams: bool) -> Backend:
     return requested or default_backend(separate=streams or not _threads_serve(loader))
 
 
-def _threads_serve(loader: WorkerSettings) -> bool:
+def _threads_serve(loader: _WorkerSettings) -> bool:
     """Return whether threads would load at the same time."""
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return True

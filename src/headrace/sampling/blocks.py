@@ -27,7 +27,7 @@ __all__ = ["BlockShuffled", "Blocks", "EqualBlocks", "GivenBlocks"]
 _WINDOWS, _LAST_BLOCK = 0x48520003, 0x48520004
 
 
-class Arrangement(Protocol):
+class _Arrangement(Protocol):
     """The blocks of one epoch, in random order."""
 
     def place(self, position: int) -> int:
@@ -47,7 +47,7 @@ class Blocks(Protocol):
     count: int
     identity: int  # the same for the same blocks
 
-    def arrange(self, key: int) -> Arrangement:
+    def arrange(self, key: int) -> _Arrangement:
         """Their order in the epoch of a key."""
 
 
@@ -66,7 +66,7 @@ class EqualBlocks:
         self._size = size
         self._order = Shuffled(length // size)
 
-    def arrange(self, key: int) -> Arrangement:
+    def arrange(self, key: int) -> _Arrangement:
         """Their order in the epoch of a key: that of the full ones, and the place of the last one between them."""
         shorter = self.count - self.length // self._size
         last = draw_key(key, 0, _LAST_BLOCK) * self.count >> 64 if shorter else self.count
@@ -116,7 +116,7 @@ class GivenBlocks:
         self._bounds = bounds
         self._order = Shuffled(self.count)
 
-    def arrange(self, key: int) -> Arrangement:
+    def arrange(self, key: int) -> _Arrangement:
         """Their order in the epoch of a key."""
         order = self._order.indices(key, 0, self.count)
         return _GivenArrangement(self._bounds[order], np.diff(self._bounds)[order])
@@ -177,7 +177,7 @@ class BlockShuffled:
             at += len(part)
         return start, np.concatenate(parts)
 
-    def _of_one_window(self, arrangement: Arrangement, key: int, start: int, stop: int) -> NDArray[np.int64]:
+    def _of_one_window(self, arrangement: _Arrangement, key: int, start: int, stop: int) -> NDArray[np.int64]:
         """Return the samples from position `start` on, to `stop` or the end of the window."""
         window = arrangement.place(start) // self._window
         first = window * self._window

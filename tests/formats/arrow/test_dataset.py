@@ -155,7 +155,7 @@ def test_a_null_in_a_struct_is_one_of_its_fields() -> None:
     check_same(chosen.get_batch(np.array([1, 0])), {"image.bytes": [b"b", b"a"]})
 
 
-def test_text_that_is_none() -> None:
+def test_invalid_utf8_is_named() -> None:
     array = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff\xfe"]).buffers())
     dataset = ArrowDataset(pa.table({"x": array}))
     assert dataset[0] == {"x": "ok"}
@@ -305,7 +305,7 @@ def test_the_cache_is_bounded(tmp_path: Path) -> None:
     small.will_need(np.arange(100))  # only asks for pages of the file
 
 
-def test_an_order_that_wastes_decoding_is_told(tmp_path: Path) -> None:
+def test_full_shuffle_of_row_groups_warns(tmp_path: Path) -> None:
     pq.write_table(sample_table(80_000).select(["label"]), tmp_path / "a.parquet", row_group_size=20_000)
     dataset = ParquetDataset(tmp_path / "a.parquet", cache_bytes=0)
     text = r"64 row groups were decoded for 64 samples.*cache_bytes=0 holds 1 of 4; read with shuffle='block'"
@@ -426,7 +426,7 @@ def test_a_file_that_is_cut_short(tmp_path: Path, name: str, length: float) -> N
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_another_file(tmp_path: Path, name: str) -> None:
+def test_file_of_another_format_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.bin").write_bytes(b"something else, and long enough for a footer" * 10)
     with pytest.raises(CorruptDataError, match=r"a\.bin cannot be read as what it should be"):
         opened(tmp_path / "a.bin", name)
@@ -591,7 +591,7 @@ def test_a_stream_cut_anywhere_is_an_error(tmp_path: Path) -> None:
             ArrowDataset(path)
 
 
-def test_what_is_behind_a_stream_is_not_lost_without_a_word(tmp_path: Path) -> None:
+def test_bytes_after_a_stream_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.arrows").write_bytes(_stream(5) + _stream(5))
     with pytest.raises(CorruptDataError, match="goes on behind the end of its stream"):
         ArrowDataset(tmp_path / "a.arrows")
@@ -609,7 +609,7 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
         ParquetDataset(tmp_path / "a.parquet")
 
 
-def test_a_loader_says_what_helps_against_nulls() -> None:
+def test_loader_error_names_the_remedy_for_nulls() -> None:
     dataset = ArrowDataset(pa.table({"age": [1, 2, None, 4], "x": [1, 2, 3, 4]}))
     with pytest.raises(MixedSamplesError, match=r"column 'age' is null in sample 2, .*columns=.*fill_null"):
         next(iter(DataLoader(dataset, batch_size=4)))

@@ -70,7 +70,7 @@ def count(tmp_path: Path, content: bytes) -> int:
     return len(LMDBDataset(tmp_path / "data.mdb"))
 
 
-def test_good_ones_made_in_this_manner(tmp_path: Path) -> None:
+def test_handmade_trees_are_read(tmp_path: Path) -> None:
     values = [b"one", b"", b"three"]
     lone = metas(SMALL, 1, 3) + leaf(SMALL, 2, values)
     assert count(tmp_path, lone) == 3
@@ -110,7 +110,7 @@ def bombs() -> dict[str, tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("name", bombs())
-def test_a_tree_that_is_none(tmp_path: Path, name: str) -> None:
+def test_broken_trees_are_refused(tmp_path: Path, name: str) -> None:
     problem, content = bombs()[name]
     tracemalloc.start()
     with pytest.raises(CorruptDataError, match=problem):

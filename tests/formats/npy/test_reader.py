@@ -93,7 +93,7 @@ def test_a_file_that_is_cut_short(tmp_path: Path, length: int) -> None:
         opened(tmp_path, WHOLE[:length])
 
 
-def test_what_is_missing_is_told(tmp_path: Path) -> None:
+def test_missing_bytes_are_refused(tmp_path: Path) -> None:
     text = (
         "array.npy is cut short: its header tells of shape (3, 4) and dtype int32, which are 176 bytes with the "
         "header, but the file has 170; write it anew"
@@ -102,7 +102,7 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
         opened(tmp_path, WHOLE[:170])
 
 
-def test_what_is_too_much_is_told(tmp_path: Path) -> None:
+def test_surplus_bytes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CorruptDataError, match=r"array\.npy has more in it than one array: .* 176 .* 352"):
         opened(tmp_path, WHOLE * 2)
 
@@ -131,7 +131,7 @@ LIES = {
 
 
 @pytest.mark.parametrize(("old", "new"), LIES.values(), ids=LIES)
-def test_a_header_that_lies(tmp_path: Path, old: bytes, new: bytes) -> None:
+def test_header_that_does_not_fit_the_file_is_refused(tmp_path: Path, old: bytes, new: bytes) -> None:
     header, body = WHOLE[:128], WHOLE[128:]
     assert old in header
     with pytest.raises(CorruptDataError, match=r"array\.npy"):

@@ -252,7 +252,7 @@ def test_what_fails_to_decode_is_named(shards: list[Path]) -> None:
         ("zstd", StorageError, r"is compressed with zstd"),
     ],
 )
-def test_archives_that_are_none(shards: list[Path], change: str, error: type[Exception], message: str) -> None:
+def test_non_archives_are_refused(shards: list[Path], change: str, error: type[Exception], message: str) -> None:
     path = shards[0]
     content = path.read_bytes()
     starts = [member.offset for member in members(path)]
@@ -404,7 +404,7 @@ def test_an_archive_behind_another_that_is_cut(tmp_path: Path) -> None:
         TarDataset(tmp_path / "a.tar")
 
 
-def test_what_is_no_tar_behind_an_archive_is_told(tmp_path: Path) -> None:
+def test_bytes_after_an_archive_warn(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(_archive("0.a") + b"signed by me" * 100)
     with pytest.warns(HeadraceWarning, match=r"from byte 10240 on, with something that is no tar"):
         dataset = TarDataset(tmp_path / "a.tar")

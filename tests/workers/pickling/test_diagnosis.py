@@ -138,7 +138,7 @@ except TypeError as error:
     assert run(script).startswith("work.__globals__['used'] cannot be sent to a worker process: it is a _thread.lock")
 
 
-def test_innocent_friends_of_the_culprit_are_not_blamed() -> None:
+def test_picklable_neighbours_are_not_named() -> None:
     """They refer to the object that holds it."""
     dataset = Holder()
     dataset.transform = Holder(owner=dataset, owners=[dataset])  # type: ignore[attr-defined]

@@ -155,7 +155,7 @@ def test_the_traceback_is_the_cause() -> None:
     assert "in test_the_traceback_is_the_cause" in text
 
 
-def test_a_second_journey_keeps_the_story_of_the_first() -> None:
+def test_error_pickled_twice_keeps_its_traceback() -> None:
     first = after(Swapped("a.txt", 3))
     second = after(first)
     assert type(second) is Swapped

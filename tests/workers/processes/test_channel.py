@@ -97,12 +97,12 @@ def test_no_descriptor_is_left_for_one_that_comes(ends: Ends) -> None:
     os.close(writing)
 
 
-def test_nothing_there(ends: Ends) -> None:
+def test_receive_without_a_message(ends: Ends) -> None:
     with pytest.raises(BlockingIOError):
         ends[0].receive(wait=False)
 
 
-def test_no_room(ends: Ends) -> None:
+def test_send_without_room(ends: Ends) -> None:
     one, other = ends
     sent = 0
     with suppress(BlockingIOError):

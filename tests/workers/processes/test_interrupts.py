@@ -75,7 +75,7 @@ def test_an_error_of_the_block_is_told_beside_the_signals() -> None:
     assert signal.getsignal(signal.SIGTERM) is raise_handled
 
 
-def test_what_is_ignored_stays_so() -> None:
+def test_ignored_signal_stays_ignored() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     with hold_signals():
         signal.raise_signal(signal.SIGUSR2)
@@ -97,7 +97,7 @@ def test_another_thread_has_nothing_to_hold_back() -> None:
 
 
 @pytest.mark.parametrize("strikes", ["before", "within", "never"])
-def test_an_end_that_is_struck_by_a_signal(strikes: str) -> None:
+def test_cleanup_completes_despite_a_signal(strikes: str) -> None:
     """Right before its handler could be held back, it has the end begin again."""
     calls: list[Any] = []
 

@@ -27,7 +27,7 @@ __all__ = ["KEY", "TarFiles"]
 KEY = "__key__"
 
 
-class Members(NamedTuple):
+class _Members(NamedTuple):
     """The records of some samples, those of a sample one after the other.
 
     Attributes:
@@ -42,11 +42,11 @@ class Members(NamedTuple):
     samples: NDArray[np.int64]
     fields: NDArray[np.int64]
 
-    def take(self, chosen: NDArray[np.int64]) -> Members:
+    def take(self, chosen: NDArray[np.int64]) -> _Members:
         """Return some of the records."""
         shards, which, rows = self.located
         located = Located(shards, which[chosen], rows[chosen])
-        return Members(located, self.records[chosen], self.samples[chosen], self.fields[chosen])
+        return _Members(located, self.records[chosen], self.samples[chosen], self.fields[chosen])
 
 
 class TarFiles:
@@ -144,14 +144,14 @@ class TarFiles:
             for name, places in zip(names, chosen, strict=True)
         }
 
-    def _members(self, located: Located) -> Members:
+    def _members(self, located: Located) -> _Members:
         shards, which, rows = located
         firsts, counts = self._spans("samples", located)
         samples = np.repeat(np.arange(len(rows)), counts)
         before = np.cumsum(counts) - counts
         inner = Located(shards, which[samples], np.arange(len(samples)) + (firsts - before)[samples])
         records = self.files.rows("records", inner)
-        return Members(inner, records, samples, self._numbers[np.array(shards)[inner.which], records["field"]])
+        return _Members(inner, records, samples, self._numbers[np.array(shards)[inner.which], records["field"]])
 
     def _keys(self, located: Located) -> list[str]:
         """Return the keys of samples."""
@@ -170,7 +170,7 @@ class TarFiles:
         starts = self.files.rows(name, located)
         return starts, self.files.rows(name, located._replace(rows=located.rows + 1)) - starts
 
-    def _differ(self, members: Members, names: set[str], indices: NDArray[np.int64], *, exactly: bool) -> StorageError:
+    def _differ(self, members: _Members, names: set[str], indices: NDArray[np.int64], *, exactly: bool) -> StorageError:
         """Return the error for samples of which one has other fields than these."""
         found: set[str] = set()
         for place, index in enumerate(indices.tolist()):  # noqa: B007 - told below

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ExampleReader"]
 
 _KINDS = {0: "no values", BYTES: "bytes", FLOATS: "floats", INTEGERS: "integers"}
-Span = tuple[int, int, int, int]  # of the list of values of a feature: where it begins, its bytes, kind, values
+_Span = tuple[int, int, int, int]  # of the list of values of a feature: where it begins, its bytes, kind, values
 
 
 class ExampleReader:
@@ -140,7 +140,7 @@ def _records(packed: Packed) -> Iterator[tuple[int, bytes]]:
         yield place, packed.buffer[start:stop].tobytes()
 
 
-def _step_spans(record: bytes) -> Iterator[tuple[str, list[Span]]]:
+def _step_spans(record: bytes) -> Iterator[tuple[str, list[_Span]]]:
     """Yield the name of each list of features, and the span of each of its steps."""
     for lists in message_fields(record, 0, len(record)):
         if lists.number == 2:

@@ -29,7 +29,7 @@ _BYTES, _FLOATS, _INTEGERS = 1, 2, 3
 _VARINT, _FIXED_8, _CHUNK, _FIXED_4 = 0, 1, 2, 5
 
 
-class MessageField(NamedTuple):
+class _MessageField(NamedTuple):
     """A field of a message.
 
     Attributes:
@@ -46,7 +46,7 @@ class MessageField(NamedTuple):
     stop: int
 
 
-def message_fields(data: bytes, at: int, end: int) -> Iterator[MessageField]:
+def message_fields(data: bytes, at: int, end: int) -> Iterator[_MessageField]:
     """Yield the fields of the message that data[at:end] are.
 
     Raises:
@@ -69,7 +69,7 @@ def message_fields(data: bytes, at: int, end: int) -> Iterator[MessageField]:
             raise ValueError("there is no such way to write a field")
         if length > end - at:
             raise ValueError("a field ends behind its message")
-        yield MessageField(number, way, value, at, at + length)
+        yield _MessageField(number, way, value, at, at + length)
         at += length
 
 
@@ -158,7 +158,7 @@ def note_features(
     return -1
 
 
-def _note_map(data: bytes, features: MessageField, scan: FeatureScan) -> None:
+def _note_map(data: bytes, features: _MessageField, scan: FeatureScan) -> None:
     for entry in message_fields(data, features.start, features.stop):
         if entry.number == 1:
             _check(entry.way == _CHUNK)
@@ -208,7 +208,7 @@ def read_entries(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, in
                     yield _entry(data, entry)
 
 
-def _entry(data: bytes, entry: MessageField) -> tuple[bytes, int, int]:
+def _entry(data: bytes, entry: _MessageField) -> tuple[bytes, int, int]:
     """Return the key of an entry of a map, and where its value is."""
     key, start, stop = b"", entry.stop, entry.stop
     for part in message_fields(data, entry.start, entry.stop):
@@ -236,11 +236,11 @@ def read_span(data: bytes, start: int, stop: int) -> tuple[int, int, int, int]:
     return span
 
 
-def _values(data: bytes, start: int, stop: int) -> Iterator[MessageField]:
+def _values(data: bytes, start: int, stop: int) -> Iterator[_MessageField]:
     return (part for part in message_fields(data, start, stop) if part.number == 1)
 
 
-def _count(data: bytes, part: MessageField, kind: int) -> int:
+def _count(data: bytes, part: _MessageField, kind: int) -> int:
     length = part.stop - part.start
     if kind == _BYTES:
         _check(part.way == _CHUNK)

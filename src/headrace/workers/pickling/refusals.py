@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["FROM_A_WORKER", "MessageTrial", "TO_A_WORKER", "refuse"]  # noqa: RUF022 - in plain order
 
 
-class Journey(NamedTuple):
+class _Journey(NamedTuple):
     failure: str
     receiver: str
     remedy: str
 
 
-TO_A_WORKER = Journey(
+TO_A_WORKER = _Journey(
     "cannot be sent to a worker process",
     "a worker process",
     'open it in __getitem__ when it is first needed, leave it out in __getstate__, or use backend="thread"',
 )
-FROM_A_WORKER = Journey(
+FROM_A_WORKER = _Journey(
     "cannot come back from a worker process",
     "the main process",
     'leave it out of the samples, convert it to arrays, numbers or text, or use backend="thread"',
@@ -62,7 +62,7 @@ class MessageTrial:
 _stub = (list, ())
 
 
-def refuse(value: object, name: str, error: Exception, trial: MessageTrial, journey: Journey) -> NotPicklableError:
+def refuse(value: object, name: str, error: Exception, trial: MessageTrial, journey: _Journey) -> NotPicklableError:
     """Return the error that says where in a value it cannot be pickled, and what helps.
 
     Args:
@@ -75,7 +75,7 @@ def refuse(value: object, name: str, error: Exception, trial: MessageTrial, jour
     return NotPicklableError(explain(diagnose(value, name, error, trial), journey))
 
 
-def explain(diagnosis: Diagnosis, journey: Journey) -> str:
+def explain(diagnosis: Diagnosis, journey: _Journey) -> str:
     """Return the text of the error: where the object is, why it cannot be pickled, and what helps."""
     path, value, holder, error = diagnosis
     if isinstance(value, type | types.FunctionType | CACHING) and value_pickler() is None:

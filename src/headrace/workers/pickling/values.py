@@ -38,7 +38,7 @@ def reduce(value: Any) -> Any:
     return frameworks.reduce(value) or NotImplemented
 
 
-def dump_anyhow(value: object) -> bytes:
+def _dump_anyhow(value: object) -> bytes:
     """Return all in one, by reference where that serves."""
     try:
         return dump(value, ByReference, reduce)
@@ -133,12 +133,12 @@ def _salvage(wreck: _Wreck) -> BaseException:
 def _form_of(error: BaseException) -> bytes | None:
     """Return how to make the error again: as it says itself if that gives the same, else past its `__init__`."""
     with suppress(BaseException):
-        form = dump_anyhow(_own_parts(error))
+        form = _dump_anyhow(_own_parts(error))
         copy = _rebuild_error(form)
         if type(copy) is type(error) and repr(copy.args) == repr(error.args):
             return form
     with suppress(BaseException):
-        form = dump_anyhow(_plain_parts(error))
+        form = _dump_anyhow(_plain_parts(error))
         if type(_rebuild_error(form)) is type(error):
             return form
     return None
@@ -187,7 +187,7 @@ def _picklable_items(state: Any) -> Any:
 
 def _is_picklable(value: object) -> bool:
     try:
-        dump_anyhow(value)
+        _dump_anyhow(value)
     except BaseException:
         return False
     return True

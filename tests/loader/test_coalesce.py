@@ -22,6 +22,7 @@ from headrace import (
     ToFloat,
     Transform,
 )
+from headrace.batch.coalesce import SMALL
 from headrace.errors import WorkerError
 from headrace.loader.cursor import Epoch
 from headrace.loader.fetch import BatchReader
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("by_value", "forks_quietly")
 LENGTH = 103
 IMAGES = np.random.default_rng(0).integers(0, 256, (LENGTH, 6, 6, 3), np.uint8)
 AUGMENT = Compose([RandomCrop(6, padding=2), RandomHorizontalFlip(), ToFloat()])
-WORKERS = [("thread", 1), ("thread", 3), ("process", 2)]
+WORKERS = [("auto", 0), ("thread", 1), ("thread", 3), ("process", 2)]
 
 
 def rows() -> TensorDataset:
@@ -81,6 +82,49 @@ def test_small_batches_are_coalesced(at_once: list[int]) -> None:
     assert sizes == [4] * 25 + [3]
     assert max(at_once) > 12
     assert all(count % 4 == 0 for count in at_once[:-1])
+
+
+def test_the_consumer_itself_gathers_a_bounded_part_ahead(at_once: list[int]) -> None:
+    rows = np.arange(4000 * 250, dtype=np.float32).reshape(4000, 250)  # 1000 bytes each
+    batches = list(DataLoader(TensorDataset(rows, np.arange(4000)), 64, shuffle=True, seed=3))
+    check_same(batches, list(DataLoader(Plain(rows), 64, shuffle=True, seed=3)))
+    assert max(at_once) == 4 * 64
+    assert all(batch.base is None or batch.base.nbytes <= SMALL for batch, _ in batches)
+
+
+class Plain(Dataset[Any]):
+    """Rows that are read one by one."""
+
+    def __init__(self, rows: NDArray[Any]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int, /) -> Any:
+        return self.rows[index], index
+
+
+def test_what_may_be_replaced_between_two_batches_is_not_gathered_ahead(at_once: list[int]) -> None:
+    dataset: Any = rows().subset(range(LENGTH))
+    batches = iter(DataLoader(dataset, 4))
+    next(batches)
+    next(batches)
+    dataset.indices = np.arange(LENGTH)[::-1]
+    assert next(batches)[1].tolist() == [94, 93, 92, 91]
+    assert not at_once
+
+
+def test_each_step_of_batches_gathered_ahead_is_a_state(at_once: list[int]) -> None:
+    expected = list(DataLoader(rows(), 4, shuffle=True, seed=3))
+    at_once.clear()
+    batches = iter(DataLoader(rows(), 4, shuffle=True, seed=3))
+    for step in range(1, len(expected)):
+        next(batches)
+        resumed = DataLoader(rows(), 4, shuffle=True, seed=3)
+        resumed.load_state_dict(batches.state_dict())
+        check_same(list(resumed), expected[step:])
+    assert at_once
 
 
 @pytest.mark.parametrize("in_order", [True, False])

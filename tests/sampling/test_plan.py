@@ -93,3 +93,15 @@ def test_indices_are_the_callers_own() -> None:
     plan.indices(1, 0)[:] = -1
     np.testing.assert_array_equal(plan.indices(1, 0), before)
     assert before.dtype == np.int64
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_several_steps_are_their_batches_end_to_end(world_size: int, drop_last: bool) -> None:
+    plan = Plan(103, 4, Shuffled(103), drop_last, world_size - 1, world_size)
+    for first in range(plan.steps):
+        for stop in range(first + 1, plan.steps + 1):
+            indices, parts = plan.several(7, first, stop)
+            batches = [plan.indices(7, step) for step in range(first, stop)]
+            assert parts == tuple(map(len, batches))
+            assert indices.tolist() == np.concatenate(batches).tolist()

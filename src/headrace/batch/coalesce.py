@@ -17,11 +17,13 @@ from headrace.batch.tree import count_bytes, fields, map_fields
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LARGE", "batches_to_coalesce", "split"]
+__all__ = ["LARGE", "SMALL", "batches_to_coalesce", "split"]
 
 # What is coalesced has no more bytes than this, so that little more is in flight than the batches of the prefetch,
 # and a batch that is kept keeps little more than itself.
 LARGE = 1 << 22
+# Where the consumer itself loads, no more than this is gathered ahead.
+SMALL = 1 << 18
 _MOST = 32  # batches
 
 

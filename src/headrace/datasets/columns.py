@@ -19,11 +19,12 @@ from headrace.pipeline.read_plan import Rows
 from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from headrace.frameworks import Adapter
+    from headrace.kernels.checks import Gather
 
 __all__ = ["ArrayColumn", "DatasetColumn", "DatasetOfColumns", "SequenceColumn"]
 
@@ -65,6 +66,7 @@ class DatasetOfColumns(Dataset[T_co], Generic[T_co]):
 
     _columns: list[DatasetColumn]
     _length: int
+    _gather: Callable[[NDArray[np.int64]], list[Any]]
 
     def _set_columns(self, columns: Sequence[DatasetColumn]) -> None:
         self._columns = list(columns)
@@ -73,6 +75,14 @@ class DatasetOfColumns(Dataset[T_co], Generic[T_co]):
         framework = frameworks.common_framework(column.tensor for column in arrays)
         for column in arrays:
             column.numbers_join(framework)
+        plain = len(arrays) == len(self._columns) and all(column.is_gathered_plainly for column in arrays)
+        self._gather = _PlainGather(arrays) if plain else self._gather_each
+
+    def _gather_each(self, indices: NDArray[np.int64]) -> list[Any]:
+        return [column.gather(indices) for column in self._columns]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_columns", "_gather")}
 
     @abstractmethod
     def _join(self, values: list[Any]) -> Any:
@@ -117,10 +127,10 @@ class DatasetOfColumns(Dataset[T_co], Generic[T_co]):
         (array([30, 10]),)
         """
         try:
-            return self._join([column.gather(indices) for column in self._columns])
+            return self._join(self._gather(indices))
         except IndexError:  # negative ones are told apart from wrong ones only here, for speed
             rows = check_indices(indices, self._length)
-        return self._join([column.gather(rows) for column in self._columns])
+        return self._join(self._gather(rows))
 
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
         """Return where the rows of a field lie, for a function that need not have them gathered.
@@ -176,11 +186,18 @@ class ArrayColumn:
             raise ArgumentError(f"{name} has shape () and so no first dimension to take samples from")
         self.length: int = self.shape[0]
         self._channels_last = frameworks.is_channels_last(tensor)
-        self._is_plain = type(tensor) is np.ndarray  # a batch is as it is gathered
+        self.is_plain = type(tensor) is np.ndarray  # a batch is as it is gathered
         # What NumPy takes rows from; of others it would copy all rows first.
         rows = None if self.array is None else np.asarray(self.array)
         self._rows = None if rows is None or not (rows.flags.c_contiguous and rows.flags.aligned) else rows
-        self._row_bytes = 0 if rows is None or not self.length else rows[:1].nbytes
+        self.row_bytes = 0 if rows is None or not self.length else rows[:1].nbytes
+
+    @property
+    def is_gathered_plainly(self) -> bool:
+        """Whether a batch of its rows is what the kernel copies, with no more than a wrapper around it."""
+        if not self.gathers or self._channels_last:
+            return False
+        return not (len(self.shape) == 1 and self.array is self.tensor and rows_differ(self.array.dtype))
 
     @property
     def gathers(self) -> bool:
@@ -191,7 +208,7 @@ class ArrayColumn:
         """Let batches of numbers be tensors of the framework that other tensors of the dataset are of."""
         if framework is not None and len(self.shape) == 1 and isinstance(self.tensor, np.ndarray):
             self._framework = framework
-            self._is_plain = False
+            self.is_plain = False
 
     def wrap(self, array: NDArray[Any]) -> Any:
         """Return the array as one of the tensor's kind."""
@@ -211,16 +228,43 @@ class ArrayColumn:
         if array.ndim == 1 and array is self.tensor and rows_differ(array.dtype):
             rows = check_indices(rows, self.length)
             return self.wrap(default_collate(list(array[rows]), rows))
-        few = len(rows) * self._row_bytes <= _FEW and rows.dtype == _INT64 and rows.ndim == 1
+        few = len(rows) * self.row_bytes <= _FEW and rows.dtype == _INT64 and rows.ndim == 1
         if few and self._rows is not None:
-            return self._rows.take(rows, 0) if self._is_plain else self.wrap(self._rows.take(rows, 0))
+            return self._rows.take(rows, 0) if self.is_plain else self.wrap(self._rows.take(rows, 0))
         if self._channels_last:
             array = np.moveaxis(array, 1, -1)
         out = empty((len(rows), *array.shape[1:]), array.dtype)
         kernels.active().gather(array, rows, out)
-        if self._is_plain:
+        if self.is_plain:
             return out
         return self.wrap(np.moveaxis(out, -1, 1) if self._channels_last else out)
+
+
+class _PlainGather:
+    """Gathers the rows of all columns in one call of the kernel, or by NumPy, which has few rows sooner.
+
+    Args:
+        columns: those of a dataset.
+    """
+
+    def __init__(self, columns: list[ArrayColumn]) -> None:
+        self._columns = columns
+        self._wraps = [None if column.is_plain else column.wrap for column in columns]
+        self._is_plain = not any(self._wraps)
+        self._few = _FEW // max([1, *(column.row_bytes for column in columns)])
+        self._kernel: Gather | None = None  # there is none before it is needed
+
+    def __call__(self, indices: NDArray[np.int64]) -> list[Any]:
+        if len(indices) <= self._few:
+            return [column.gather(indices) for column in self._columns]
+        kernel = self._kernel
+        if kernel is None:
+            arrays = [column.array for column in self._columns if column.array is not None]
+            self._kernel = kernel = kernels.active().prepare_gather(arrays, empty)
+        found = kernel(indices)
+        if self._is_plain:
+            return found
+        return [array if wrap is None else wrap(array) for wrap, array in zip(self._wraps, found, strict=True)]
 
 
 class SequenceColumn:

@@ -57,9 +57,6 @@ class ColumnDataset(DatasetOfColumns[dict[Any, Any]]):
         if len(set(lengths.values())) > 1:
             raise ArgumentError(f"the columns of a dataset need one length, but got {lengths}")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_columns"}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._set_columns(_columns(self.columns))

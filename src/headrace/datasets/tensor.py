@@ -49,9 +49,6 @@ class TensorDataset(DatasetOfColumns[tuple[Any, ...]]):
         self.tensors = tensors
         self._set_columns(columns)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_columns"}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._set_columns(_columns(self.tensors))

@@ -107,7 +107,10 @@ class Cursor:
     def hand_out(self, step: int) -> None:
         """Take note that a batch has been handed out, or passed over."""
         with self._lock:
-            self.ahead.add(step)
+            if step == self.step:
+                self.step += 1
+            else:
+                self.ahead.add(step)
             while self.step in self.ahead:
                 self.ahead.remove(self.step)
                 self.step += 1

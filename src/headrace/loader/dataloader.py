@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headrace import frameworks
 from headrace.batch.arena import Arena, use_arena
-from headrace.batch.coalesce import LARGE
+from headrace.batch.coalesce import LARGE, SMALL
 from headrace.batch.collate import default_collate
 from headrace.batch.tree import map_fields
 from headrace.cache.randomness import is_of_torch, runs_foreign_code
@@ -509,11 +509,14 @@ class DataLoader(Generic[B_co]):
         return SampledBatches(pool, self.dataset, sampling, cursor, self._note, self._coalesce_bytes())
 
     def _coalesce_bytes(self) -> int:
-        """Return the bytes up to which workers may coalesce batches."""
-        if not self.num_workers or self._given_sampling is not None or self.collate_fn is not None:
+        """Return the bytes up to which batches may be coalesced."""
+        if self.batch_size is None or self._given_sampling is not None or self.collate_fn is not None:
             return 0
-        if self.batch_size is None or not compile_dataset(self.dataset).reads_together:
+        plan = compile_dataset(self.dataset)
+        if not plan.reads_together:
             return 0
+        if not self.num_workers:
+            return 0 if plan.may_change else SMALL
         window = self.num_workers * (self.prefetch_factor or 1)
         return LARGE if self.prefetch_bytes is None else min(LARGE, self.prefetch_bytes // window)
 

@@ -8,16 +8,15 @@ from dataclasses import replace
 from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from headrace.batch.coalesce import batches_to_coalesce
 from headrace.errors import DatasetChangedError, TooManyErrorsError
 from headrace.errors.notes import clear_own_frames, without_frames
 from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, naming_step
 from headrace.pipeline.hints import reads_ahead
-from headrace.sampling.samplers import PlanSampling, looking_ahead
+from headrace.sampling.samplers import PlannedBatches, PlanSampling, looking_ahead
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from headrace.loader.cursor import Cursor, Epoch
@@ -75,30 +74,40 @@ class SampledBatches:
             StopIteration: the epoch is over.
             DatasetChangedError: the dataset has become shorter than it was when the epoch began.
         """
-        epoch = self._cursor.epoch
+        waiting, cursor = self._waiting, self._cursor
         while True:
-            found, step, samples = self._next()
-            self._cursor.hand_out(step)
-            try:
-                if isinstance(found, Exception):
+            found, step, samples = waiting.popleft() if waiting else self._next()
+            cursor.hand_out(step)
+            if isinstance(found, Loaded):
+                try:
+                    self._look_at(found, step)
+                    if found.loaded:
+                        return found.batch, found.samples
+                finally:
+                    del found  # its error refers to this frame, which must not refer to it
+            elif isinstance(found, Exception):
+                try:
                     clear_own_frames(found)
                     raise found
-                if not isinstance(found, Loaded):
-                    return found, samples
-                self._note(found, epoch, step)
-                if found.errors:
-                    clear_own_frames(found.errors[-1])
-                    with naming_step(epoch, step):
-                        raise found.errors[-1]
-                if found.loaded:
-                    return found.batch, found.samples
-            finally:
-                del found  # its error refers to this frame, which must not refer to it
+                finally:
+                    del found  # as above
+            else:
+                return found, samples
+
+    def _look_at(self, found: Loaded, step: int) -> None:
+        """Take in what was told beside a batch, and raise the last of its errors."""
+        epoch = self._cursor.epoch
+        try:
+            self._note(found, epoch, step)
+            if found.errors:
+                clear_own_frames(found.errors[-1])
+                with naming_step(epoch, step):
+                    raise found.errors[-1]
+        finally:
+            del found  # its error refers to this frame, which must not refer to it
 
     def _next(self) -> tuple[Any, int, int]:
         """Return the outcome of the next batch, its step, and how many samples were asked for."""
-        if self._waiting:
-            return self._waiting.popleft()
         results = self._results
         try:
             found = next(results)
@@ -135,6 +144,7 @@ class _SampleTasks(Iterator[SampleTask]):
         self._epoch = cursor.epoch
         self._step = cursor.step
         self._handed_out = frozenset(cursor.ahead)
+        self._planned: PlannedBatches | None = None
         self._selections = self._start(sampling, cursor)
 
     def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[tuple[Selection, NDArray[np.int64] | None]]:
@@ -142,7 +152,10 @@ class _SampleTasks(Iterator[SampleTask]):
         key, start = cursor.epoch.order_key, cursor.start
         if isinstance(sampling, PlanSampling):
             planned = sampling.start(key, cursor.step)
-            return looking_ahead(planned, _READ_AHEAD) if reads_ahead(self._dataset) else zip(planned, repeat(None))
+            if reads_ahead(self._dataset):
+                return looking_ahead(planned, _READ_AHEAD)
+            self._planned = planned
+            return zip(planned, repeat(None))
         cursor.sampler = sampling.start(key, start.step, start.sampler)
         return zip(cursor.sampler, repeat(None))
 
@@ -151,18 +164,20 @@ class _SampleTasks(Iterator[SampleTask]):
         while self._step in self._handed_out:
             next(self._selections)
             self._step += 1
+        if self.coalesced > 1 and self._planned is not None:
+            return self._several(self._planned)
         selection, later = next(self._selections)
-        selections, first = [selection], self._step
         self._step += 1
-        while len(selections) < self.coalesced and later is None and self._step not in self._handed_out:
-            more = next(self._selections, None)
-            if more is None:
-                break
-            selections.append(more[0])
-            self._step += 1
-        if len(selections) == 1:
-            return SampleTask(self._epoch, first, selection, later)
-        return SampleTask(self._epoch, first, np.concatenate(selections), parts=tuple(map(len, selections)))
+        return SampleTask(self._epoch, self._step - 1, selection, later)
+
+    def _several(self, planned: PlannedBatches) -> SampleTask:
+        """Return a task for all batches up to the next that has been handed out, as many as go together."""
+        first, most = self._step, self.coalesced
+        while self._handed_out and most > 1 and not self._handed_out.isdisjoint(range(first, first + most)):
+            most -= 1
+        selection, parts = planned.several(most)
+        self._step += len(parts)
+        return SampleTask(self._epoch, first, selection, parts=parts if len(parts) > 1 else ())
 
     def _check_length(self) -> None:
         """Refuse a dataset that has become shorter; of one that has grown the epoch's order takes what there was."""

@@ -31,6 +31,7 @@ class IterableLoader(Protocol):
     """A loader as its iterators see it."""
 
     num_workers: int
+    pin_memory: bool
     _epochs: Epochs
     _given_sampling: Any
     _meter: Meter
@@ -75,33 +76,39 @@ class BatchIterator(Iterator[B_co]):
                 epoch. Iteration can go on after it.
         """
         with self._lock:
-            loader, cursor = self._loader, self._cursor
-            if cursor is None:
-                cursor = self._begin()
+            loader, asked = self._loader, perf_counter()
+            cursor = self._begin() if self._cursor is None else self._cursor
             first = not self._asked
             if first:
                 self._asked = True
             else:
                 loader._epochs.ask(cursor)
-            began = perf_counter()
-            if self._handed_out_at is not None:
-                loader._meter.consumed(began - self._handed_out_at)
-                self._handed_out_at = None
+            between, self._handed_out_at = asked - (self._handed_out_at or asked), None
             loader._check_open()
             if cursor.finished:
                 raise StopIteration
+            batch: B_co
             try:
-                read, samples = self._batches.read()
-            except StopIteration:
-                loader._epochs.finish(cursor)
-                self._end()
+                batch, samples = self._batches.read()
+            except BaseException as error:
+                loader._meter.consumed(between)
+                if isinstance(error, StopIteration):
+                    loader._epochs.finish(cursor)
+                    self._end()
                 raise
-            batch: B_co = loader._deliver(read)
-            self._handed_out_at = perf_counter()
-            loader._meter.handed_out(samples, count_bytes(batch), self._handed_out_at - began)
+            if loader.pin_memory:
+                batch = loader._deliver(batch)
+            self._handed_out_at = now = perf_counter()
+            loader._meter.handed_out(samples, count_bytes(batch), now - asked, between)
             if first:
                 self._call_site.asked = _call_site(sys._getframe(1))
             return batch
+
+    def begin(self) -> None:
+        """Begin its epoch now, so that workers load ahead; else the first batch does."""
+        with self._lock:
+            if self._cursor is None:
+                self._begin()
 
     def _begin(self) -> Cursor:
         """Begin the epoch whose turn it is, and let workers load; where they cannot, nothing has begun."""

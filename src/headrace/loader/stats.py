@@ -67,16 +67,17 @@ class Meter:
         self._wait = self._consumer = 0.0
         self._counters: Counter[str] = Counter()
 
-    def handed_out(self, samples: int, nbytes: int, wait_seconds: float) -> None:
-        """Count one batch and how long it was waited for."""
+    def handed_out(self, samples: int, nbytes: int, wait_seconds: float, consumer_seconds: float = 0.0) -> None:
+        """Count one batch, how long it was waited for, and how long the consumer took for the one before."""
         with self._lock:
             self._batches += 1
             self._samples += samples
             self._bytes += nbytes
             self._wait += wait_seconds
+            self._consumer += consumer_seconds
 
     def consumed(self, seconds: float) -> None:
-        """Count the time that the consumer took for a batch."""
+        """Count the time that the consumer took for a batch after which there is no other."""
         with self._lock:
             self._consumer += seconds
 

@@ -70,6 +70,11 @@ class ReadPlan:
         """Return whether the dataset is still made of what it was when this was compiled."""
         return all(attributes[name] is value for attributes, name, value in self._made_of)
 
+    @property
+    def may_change(self) -> bool:
+        """Whether the dataset is made of others, or of functions, that may be replaced in the midst of an epoch."""
+        return bool(self._made_of)
+
     def sample(self, index: Any) -> Any:
         """Read the sample at an index; negative ones count from the end."""
         if self._composed and not (self._goes_on and index >= 0):

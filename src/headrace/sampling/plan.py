@@ -82,3 +82,17 @@ class Plan:
             return self.order.indices(key, start, stop)
         positions = [at % self.length for at in range(start, stop)]
         return np.concatenate([self.order.indices(key, at, at + 1) for at in positions])
+
+    def several(self, key: int, first: int, stop: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        """Return the samples of this rank's batches at the steps from `first` to before `stop`, and how many each has.
+
+        >>> from headrace.sampling.permutation import Sequential
+        >>> Plan(length=10, batch_size=4, order=Sequential()).several(0, 1, 3)
+        (array([4, 5, 6, 7, 8, 9]), (4, 2))
+        """
+        if self.world_size > 1:
+            batches = [self.indices(key, step) for step in range(first, stop)]
+            return np.concatenate(batches), tuple(map(len, batches))
+        start, end = first * self.batch_size, min(stop * self.batch_size, self.length)
+        last = end - (stop - 1) * self.batch_size
+        return self.order.indices(key, start, end), (*(self.batch_size,) * (stop - first - 1), last)

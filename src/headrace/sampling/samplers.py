@@ -30,6 +30,7 @@ __all__ = [
     "GivenSampling",
     "Pass",
     "PlanSampling",
+    "PlannedBatches",
     "Sampling",
     "Selection",
     "SingleSampling",
@@ -50,13 +51,42 @@ class PlanSampling:
         """Return the number of batches."""
         return self._plan.steps
 
-    def start(self, key: int, step: int) -> Iterator[NDArray[np.int64]]:
+    def start(self, key: int, step: int) -> PlannedBatches:
         """Return the indices of the batches from `step` on."""
-        return (self._plan.indices(key, at) for at in range(step, self._plan.steps))
+        return PlannedBatches(self._plan, key, step)
 
     def at(self, key: int, step: int) -> NDArray[np.int64]:
         """Return the indices of the batch at `step`."""
         return self._plan.indices(key, step)
+
+
+class PlannedBatches(Iterator[NDArray[np.int64]]):
+    """The indices of the batches of an epoch from one step on.
+
+    Args:
+        plan: computes them.
+        key: the key of the epoch.
+        step: the first one's number.
+    """
+
+    def __init__(self, plan: Plan, key: int, step: int) -> None:
+        self._plan = plan
+        self._key = key
+        self._step = step
+        self._steps = plan.steps
+
+    def __next__(self) -> NDArray[np.int64]:
+        if self._step >= self._steps:
+            raise StopIteration
+        self._step += 1
+        return self._plan.indices(self._key, self._step - 1)
+
+    def several(self, most: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        """Return the indices of the next batches, end to end, and how many each has; StopIteration after the last."""
+        if self._step >= self._steps:
+            raise StopIteration
+        first, self._step = self._step, min(self._step + most, self._steps)
+        return self._plan.several(self._key, first, self._step)
 
 
 class GivenSampling(ABC):

@@ -68,6 +68,7 @@ class LoaderIterator(_BaseDataLoaderIter):
             again = self._resets and epoch_key(self._base_seed, self._resets, "reset") >> 1
             epochs.base_seed = again or self._base_seed
         self._batches = batches = iter(self._core)
+        batches.begin()  # with this seed
         return batches
 
     def __next__(self) -> Any:

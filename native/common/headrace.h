@@ -233,6 +233,22 @@ typedef struct {
 HEADRACE_API void headrace_scale(const headrace_source *source, const headrace_scaled *scaled,
                                  const headrace_pixels *pixels, int32_t threads, int32_t *failures);
 
+/* Where each pixel of new images is taken from, and where it is written. */
+typedef struct {
+    const double *maps;   /* eight numbers an image: the middle (x, y) of a pixel comes from the place
+                             ((a x + b y + c) / (g x + h y + 1), (d x + e y + f) / (g x + h y + 1)) */
+    const double *shifts; /* null, or two numbers a pixel that are added to its place: to x, and to y */
+    const void *fill;     /* an item a channel: what lies around the images */
+    int32_t interpolation;
+    int64_t item_bytes;   /* 1, 2, 4 or 8; between pixels 1 for bytes, 4 for floats and 8 for doubles */
+    const int64_t *grid;  /* height, width, channels, and the strides of each in bytes */
+    int64_t image_stride; /* bytes between images */
+    void *out;
+} headrace_warped;
+
+/* Makes images of others by maps, each pixel from the nearest one or from the four around its place. */
+HEADRACE_API void headrace_warp(const headrace_source *source, const headrace_warped *warped, int32_t threads);
+
 /* Bytes of a message, its end included. */
 #define HEADRACE_MESSAGE 200
 

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from headrace import DataLoader, TensorDataset, TrivialAugmentWide
+from headrace import DataLoader, RandAugment, TensorDataset, TrivialAugmentWide
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.rng.context import use_keys
-from headrace.transforms import augment, operations
+from headrace.transforms import augment, augment_operations, operations
+from headrace.transforms.augment_operations import OPERATIONS as ALL
+from headrace.transforms.warping import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-OPERATIONS = list(augment._OPERATIONS)
+OPERATIONS = list(augment._TRIVIAL)
 MOVING = ["ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"]
 
 
@@ -33,8 +35,7 @@ def photo(height: int = 37, width: int = 29, seed: int = 0, channels: int = 3) -
 def operated(
     name: str, image: NDArray[Any], magnitude: float, fill: float = 0, interpolation: str = "nearest"
 ) -> NDArray[Any]:
-    planes = np.full((len(image), 1), fill, image.dtype)
-    return augment._OPERATIONS[name].apply(image, magnitude, operations.Sampling(planes, interpolation))
+    return ALL[name](image, magnitude, Sampling(np.full(len(image), fill, image.dtype), interpolation))
 
 
 def pillow(image: NDArray[np.uint8], change: Callable[[Any], Any]) -> NDArray[np.uint8]:
@@ -153,7 +154,7 @@ def theirs(v2: Any, name: str, image: NDArray[Any], magnitude: float, interpolat
 
 
 def magnitudes(name: str) -> NDArray[Any]:
-    operation = augment._OPERATIONS[name]
+    operation = augment._TRIVIAL[name]
     numbers = np.linspace(operation.least, operation.most, 7)
     return np.concatenate([-numbers, numbers]) if operation.signed else numbers
 
@@ -185,7 +186,7 @@ def test_a_fill_counts_as_much_as_the_image_does_not(v2: Any, name: str) -> None
 def test_magnitudes_are_torchvisions(v2: Any) -> None:
     assert list(v2.TrivialAugmentWide._AUGMENTATION_SPACE) == OPERATIONS
     for name, (numbers, signed) in v2.TrivialAugmentWide._AUGMENTATION_SPACE.items():
-        operation, expected = augment._OPERATIONS[name], numbers(31, 32, 32)
+        operation, expected = augment._TRIVIAL[name], numbers(31, 32, 32)
         assert operation.signed == signed
         if expected is not None:
             found = operation.least + (operation.most - operation.least) * np.arange(31) / 30
@@ -205,10 +206,10 @@ def test_all_operations_bins_and_signs_are_equally_likely(monkeypatch: pytest.Mo
             seen.append((name, magnitude))
             return image
 
-        return augment._OPERATIONS[name]._replace(apply=apply)
+        return apply
 
     for name in OPERATIONS:
-        monkeypatch.setitem(augment._OPERATIONS, name, noting(name))
+        monkeypatch.setitem(augment_operations.OPERATIONS, name, noting(name))
     count = 14 * 62 * 20
     with use_keys(3, np.arange(count)):
         TrivialAugmentWide().apply_batch(np.zeros((count, 2, 2, 1), np.uint8))
@@ -250,7 +251,7 @@ def test_images_are_not_written_to() -> None:
     for name in OPERATIONS:
         image = photo()
         image.flags.writeable = False
-        operated(name, image, augment._OPERATIONS[name].most)
+        operated(name, image, augment._TRIVIAL[name].most)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 2, 1), (1, 7)])
@@ -283,11 +284,74 @@ def test_wrong_arguments() -> None:
     for wrong in (1, 0, -3, 2.0, True, None):
         with pytest.raises(ArgumentError, match="num_magnitude_bins must be an integer from 2, but got"):
             TrivialAugmentWide(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="TrivialAugmentWide takes images of 1 or 3 channels, but got 4"):
-        TrivialAugmentWide()(np.zeros((5, 5, 4), np.uint8))
+    with pytest.raises(ArgumentError, match="TrivialAugmentWide takes images of 1 or 3 or 4 channels, but got 2"):
+        TrivialAugmentWide(layout="HWC")(np.zeros((5, 5, 2), np.uint8))
     with pytest.raises(
         ArgumentTypeError, match="TrivialAugmentWide takes uint8 or floating-point images, but got int16"
     ):
         TrivialAugmentWide()(np.zeros((3, 5, 5), np.int16))
     with pytest.raises(ArgumentError, match="fill has 2 values for images with 3 channels"):
         TrivialAugmentWide(fill=(1, 2))(np.zeros((5, 5, 3), np.uint8))
+
+
+@pytest.mark.parametrize("make", [TrivialAugmentWide, lambda **how: RandAugment(3, 20, **how)])
+def test_alpha_is_moved_with_the_colours_and_else_stays(make: Any) -> None:
+    images = np.stack([np.concatenate([photo(seed=seed), photo(seed=99 + seed, channels=1)]) for seed in range(200)])
+    with use_keys(0, np.arange(200)):
+        found = make(layout="CHW").apply_batch(images)
+    with use_keys(0, np.arange(200)):
+        colours = make(layout="CHW").apply_batch(images[:, :3])
+    np.testing.assert_array_equal(found[:, :3], colours)
+    with use_keys(0, np.arange(200)):
+        plans = make().plans(200, images.shape[2:])
+    for image, row, plan in zip(images, found, plans, strict=True):
+        alpha = image[3:]
+        for name, magnitude in plan:
+            alpha = operated(name, alpha, magnitude) if name in MOVING else alpha
+        np.testing.assert_array_equal(row[3:], alpha)
+
+
+# ---------------------------------------------------------------- RandAugment
+
+
+@pytest.mark.parametrize("bins", [31, 10])
+@pytest.mark.parametrize("extent", [(32, 32), (224, 180)])
+def test_magnitudes_of_rand_augment_are_torchvisions(v2: Any, bins: int, extent: tuple[int, int]) -> None:
+    assert list(v2.RandAugment._AUGMENTATION_SPACE) == list(augment._RAND)
+    for name, (numbers, signed) in v2.RandAugment._AUGMENTATION_SPACE.items():
+        operation, expected = augment._RAND[name], numbers(bins, *extent)
+        assert operation.signed == signed
+        if expected is not None:
+            found = np.array([operation.magnitude(place / (bins - 1), 2**31, extent) for place in range(bins)])
+            found = np.round(found) if name == "Posterize" else found
+            np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+
+
+def test_all_operations_of_rand_augment_are_equally_likely_and_apart() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    with use_keys(3, np.arange(14 * 14 * 30)):
+        plans = RandAugment(2).plans(14 * 14 * 30, (32, 32))
+    pairs = np.array([[OPERATIONS.index(name) for name, _ in plan] for plan in plans])
+    assert stats.chisquare(np.bincount(14 * pairs[:, 0] + pairs[:, 1], minlength=196)).pvalue > 1e-4
+    turns = [magnitude for plan in plans for name, magnitude in plan if name == "Rotate"]
+    assert {abs(turn) for turn in turns} == {9.0}
+    assert stats.binomtest(sum(turn < 0 for turn in turns), len(turns)).pvalue > 1e-4
+
+
+def test_no_operations_leave_the_image() -> None:
+    np.testing.assert_array_equal(RandAugment(0)(photo()), photo())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_ops": -1}, "num_ops must be an integer from 0, but got -1"),
+        ({"magnitude": 31}, r"magnitude must be an integer in \[0, 30\], but got 31"),
+        ({"magnitude": 2.5}, "magnitude must be an integer"),
+        ({"num_magnitude_bins": 1}, "num_magnitude_bins must be an integer from 2"),
+        ({"interpolation": "bicubic"}, "interpolation must be one of nearest, bilinear"),
+    ],
+)
+def test_wrong_arguments_of_rand_augment(wrong: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        RandAugment(**wrong)

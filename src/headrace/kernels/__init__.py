@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.kernels.checks import Empty, Gather
     from headrace.kernels.images import Pixels, Scaling
     from headrace.kernels.scans import FeatureScan, SliceRecords, TarScan
+    from headrace.kernels.warp import Warp
 
 __all__ = ["Kernels", "active", "why_not_native"]
 
@@ -144,6 +145,11 @@ class Kernels(Protocol):
         threads: int = 1,
     ) -> None:
         """Scale a part of each image, then cut crop boxes out of these as `cut` does."""
+
+    def warp(
+        self, source: NDArray[Any], indices: NDArray[np.int64], warp: Warp, out: NDArray[Any], threads: int = 1
+    ) -> None:
+        """Make images of others by maps: each pixel is taken from a place of its own."""
 
     @property
     def decodes(self) -> bool:

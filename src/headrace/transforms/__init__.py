@@ -1,6 +1,9 @@
 """Transforms of samples and of images, named and parameterised as torchvision's."""
 
-from headrace.transforms.augment import TrivialAugmentWide
+from headrace.transforms.affine import RandomAffine, RandomPerspective, RandomRotation
+from headrace.transforms.augment import RandAugment, TrivialAugmentWide
+from headrace.transforms.augmix import AugMix
+from headrace.transforms.auto_augment import AutoAugment, AutoAugmentPolicy
 from headrace.transforms.base import ImageTransform, Transform
 from headrace.transforms.blur import GaussianBlur
 from headrace.transforms.choice import RandomApply, RandomChoice, RandomOrder
@@ -9,6 +12,7 @@ from headrace.transforms.compose import Compose
 from headrace.transforms.conversions import PILToTensor, ToDtype, ToImage, ToTensor
 from headrace.transforms.crops import CenterCrop, RandomCrop
 from headrace.transforms.decode import Decode, read_header
+from headrace.transforms.elastic import ElasticTransform
 from headrace.transforms.erasing import RandomErasing
 from headrace.transforms.flips import RandomHorizontalFlip, RandomVerticalFlip
 from headrace.transforms.function import Lambda
@@ -27,11 +31,15 @@ from headrace.transforms.tone import (
 )
 
 __all__ = [
+    "AugMix",
+    "AutoAugment",
+    "AutoAugmentPolicy",
     "CenterCrop",
     "ColorJitter",
     "Compose",
     "CutMix",
     "Decode",
+    "ElasticTransform",
     "FiveCrop",
     "GaussianBlur",
     "Grayscale",
@@ -41,7 +49,9 @@ __all__ = [
     "Normalize",
     "PILToTensor",
     "Pad",
+    "RandAugment",
     "RandomAdjustSharpness",
+    "RandomAffine",
     "RandomApply",
     "RandomAutocontrast",
     "RandomChoice",
@@ -52,8 +62,10 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomInvert",
     "RandomOrder",
+    "RandomPerspective",
     "RandomPosterize",
     "RandomResizedCrop",
+    "RandomRotation",
     "RandomSolarize",
     "RandomVerticalFlip",
     "Resize",

@@ -1,8 +1,9 @@
-"""Augmentation that needs no tuning: one operation of a fixed set for each image."""
+"""Automatic augmentation: operations of a fixed set, chosen for each image."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,82 +11,98 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.images.interpolation import check_interpolation
 from headrace.rng.draws import draw
-from headrace.transforms.base import RandomImageTransform, per_channel
-from headrace.transforms.color import as_planes, change_brightness, change_contrast, change_saturation, colour_channels
-from headrace.transforms.operations import (
-    Sampling,
-    autocontrast,
-    equalize,
-    posterize,
-    rotate,
-    sharpen,
-    shear,
-    solarize,
-    translate,
-)
+from headrace.transforms.augment_operations import OPERATIONS, Range
+from headrace.transforms.base import RandomImageTransform
+from headrace.transforms.color import as_planes, colour_channels
+from headrace.transforms.warping import INTERPOLATIONS, sampling_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from headrace.images.layout import Axes
+    from headrace.transforms.warping import Sampling
 
-    Apply = Callable[[NDArray[Any], float, Sampling], NDArray[Any]]
+    Plan = Sequence[tuple[str, float]]
 
-__all__ = ["TrivialAugmentWide"]
+__all__ = ["AutomaticAugmentation", "RandAugment", "TrivialAugmentWide", "check_count", "ranges"]
 
-_HALF = 2**31  # of all words
+_CHANNELS = (1, 3, 4)
 
 
-class _Operation(NamedTuple):
-    """An operation that may be applied to an image.
+class AutomaticAugmentation(RandomImageTransform):
+    """Applies operations to each image, which derived classes choose."""
 
-    Attributes:
-        apply: takes the planes of an image, a magnitude, and how pixels of a moved image are taken.
-        least: the magnitude of the first bin.
-        most: that of the last one.
-        signed: whether the magnitude is negative half of the time.
+    def __init__(self, interpolation: Any, fill: float | Sequence[float] | None, layout: str | None) -> None:
+        super().__init__(layout)
+        self.interpolation = check_interpolation(interpolation, INTERPOLATIONS)
+        self.fill = fill
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether images keep shape and dtype: they do."""
+        return True
+
+    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
+        """Return the images, each after its operations."""
+        colour_channels(images, axes, type(self).__name__, _CHANNELS)
+        sampling = sampling_of(self.fill, self.interpolation, images, axes)
+        if not images.size:
+            return images
+        plans = self.plans(len(images), (images.shape[axes.height], images.shape[axes.width]))
+        out = empty(images.shape, images.dtype)
+        target = as_planes(out, axes)
+        for row, (image, plan) in enumerate(zip(as_planes(images, axes), plans, strict=True)):
+            target[row] = self.augment(image, plan, sampling)
+        return out
+
+    @abstractmethod
+    def plans(self, count: int, extent: tuple[int, int]) -> Sequence[Any]:
+        """Return what is to be done with each of so many images of a height and width."""
+
+    def augment(self, image: NDArray[Any], plan: Any, sampling: Sampling) -> NDArray[Any]:
+        """Return an image, as planes, after the operations of a plan: names and magnitudes."""
+        for name, magnitude in plan:
+            image = OPERATIONS[name](image, magnitude, sampling)
+        return image
+
+
+def ranges(*, shear: float, translate: tuple[float, str | None], rotate: float, mix: float, bits: int) -> Any:
+    """Return the ranges of the operations that most policies have, in torchvision's order.
+
+    Args:
+        shear: the most that a line moves for each one.
+        translate: the most that an image moves: pixels, or parts of the image with what they are parts of.
+        rotate: the most degrees.
+        mix: how far the most extreme image is from the given one, which is 0.
+        bits: the fewest that posterizing keeps.
+
+    >>> list(ranges(shear=0.3, translate=(0.4, "each"), rotate=30, mix=0.9, bits=4))[:3]
+    ['Identity', 'ShearX', 'ShearY']
     """
-
-    apply: Apply
-    least: float = 0.0
-    most: float = 0.0
-    signed: bool = False
-
-
-def _changed(change: Callable[..., NDArray[Any]]) -> Apply:
-    """Return a change of colours as an operation."""
-
-    def apply(image: NDArray[Any], magnitude: float, _: Sampling) -> NDArray[Any]:
-        block = image[np.newaxis].astype(np.result_type(image.dtype, np.float32))
-        factor = np.full((1, 1, 1, 1), 1 + magnitude, block.dtype)
-        result: NDArray[Any] = change(block, factor, whole=image.dtype == np.uint8)[0].astype(image.dtype)
-        return result
-
-    return apply
+    by, per = translate
+    mixed = Range(0, mix, signed=True)
+    return {
+        "Identity": Range(),
+        "ShearX": Range(0, shear, signed=True),
+        "ShearY": Range(0, shear, signed=True),
+        "TranslateX": Range(0, by, signed=True, per=per and "width"),
+        "TranslateY": Range(0, by, signed=True, per=per and "height"),
+        "Rotate": Range(0, rotate, signed=True),
+        **dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness"), mixed),
+        "Posterize": Range(8, bits),
+        "Solarize": Range(1, 0),
+        "AutoContrast": Range(),
+        "Equalize": Range(),
+    }
 
 
-# In the order of torchvision.transforms.v2.TrivialAugmentWide, and with its magnitudes.
-_OPERATIONS = {
-    "Identity": _Operation(lambda image, _, __: image),
-    "ShearX": _Operation(lambda image, by, how: shear(image, how, x=by), 0, 0.99, signed=True),
-    "ShearY": _Operation(lambda image, by, how: shear(image, how, y=by), 0, 0.99, signed=True),
-    "TranslateX": _Operation(lambda image, by, how: translate(image, how, x=int(by)), 0, 32, signed=True),
-    "TranslateY": _Operation(lambda image, by, how: translate(image, how, y=int(by)), 0, 32, signed=True),
-    "Rotate": _Operation(lambda image, by, how: rotate(image, how, by), 0, 135, signed=True),
-    "Brightness": _Operation(_changed(change_brightness), 0, 0.99, signed=True),
-    "Color": _Operation(_changed(change_saturation), 0, 0.99, signed=True),
-    "Contrast": _Operation(_changed(change_contrast), 0, 0.99, signed=True),
-    "Sharpness": _Operation(lambda image, by, _: sharpen(image, 1 + by), 0, 0.99, signed=True),
-    "Posterize": _Operation(lambda image, by, _: posterize(image, round(by)), 8, 2),
-    "Solarize": _Operation(lambda image, by, _: solarize(image, (255 if image.dtype == np.uint8 else 1) * by), 1, 0),
-    "AutoContrast": _Operation(lambda image, _, __: autocontrast(image)),
-    "Equalize": _Operation(lambda image, _, __: equalize(image)),
-}
+_TRIVIAL: dict[str, Range] = ranges(shear=0.99, translate=(32, None), rotate=135, mix=0.99, bits=2)
+_RAND: dict[str, Range] = ranges(shear=0.3, translate=(150 / 331, "each"), rotate=30, mix=0.9, bits=4)
 
 
-class TrivialAugmentWide(RandomImageTransform):
+class TrivialAugmentWide(AutomaticAugmentation):
     """Apply one of fourteen operations to each image, with a random magnitude.
 
     They are: nothing, shear and translation along each side, rotation, brightness, colour, contrast,
@@ -95,17 +112,17 @@ class TrivialAugmentWide(RandomImageTransform):
         num_magnitude_bins: how many magnitudes an operation has, at least 2.
         interpolation: of what a pixel is made where the image is moved: "nearest" for the nearest
             one, "bilinear" for the four around it; torchvision's and Pillow's constants too.
-        fill: the value of pixels that come from outside the image: one number, or one a channel.
+        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
         ArgumentError: num_magnitude_bins is too small, or interpolation is another; when called, the
-            images have neither 1 nor 3 channels, or fill does not fit them.
+            images have none of 1, 3 and 4 channels, or fill does not fit them.
         ArgumentTypeError: when called with what is neither uint8 nor floating-point.
 
     Named as torchvision.transforms.v2.TrivialAugmentWide, and computes as it does on tensors; Müller and
     Hutter, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation", ICCV 2021. Floats lie in
-    0 ... 1.
+    0 ... 1. The last one of four channels is alpha, which is moved with the others and else stays.
 
     >>> TrivialAugmentWide()(np.zeros((32, 32, 3), np.uint8)).shape
     (32, 32, 3)
@@ -115,42 +132,81 @@ class TrivialAugmentWide(RandomImageTransform):
         self,
         num_magnitude_bins: int = 31,
         interpolation: Any = "nearest",
-        fill: float | Sequence[float] = 0,
+        fill: float | Sequence[float] | None = None,
         *,
         layout: str | None = None,
     ) -> None:
-        super().__init__(layout)
-        self.num_magnitude_bins = _check_bins(num_magnitude_bins)
-        self.interpolation = check_interpolation(interpolation, ("nearest", "bilinear"))
-        self.fill = fill
+        super().__init__(interpolation, fill, layout)
+        self.num_magnitude_bins = check_count("num_magnitude_bins", num_magnitude_bins, 2)
 
-    @property
-    def keeps_shape(self) -> bool:
-        """Whether images keep shape and dtype: they do."""
-        return True
+    def plans(self, count: int, extent: tuple[int, int]) -> Sequence[Plan]:
+        """Return the operation of each image."""
+        return [[self._choose(words, extent)] for words in draw(count).tolist()]
 
-    def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
-        """Return the images, each after its operation."""
-        channels = colour_channels(images, axes, "TrivialAugmentWide")
-        fill = np.broadcast_to(per_channel("fill", self.fill, images, axes).reshape(-1, 1), (channels, 1))
-        sampling = Sampling(fill, self.interpolation)
-        if not images.size:
-            return images
-        out = empty(images.shape, images.dtype)
-        target = as_planes(out, axes)
-        for row, (image, words) in enumerate(zip(as_planes(images, axes), draw(len(images)).tolist(), strict=True)):
-            operation, magnitude = self._choose(words)
-            target[row] = operation.apply(image, magnitude, sampling)
-        return out
-
-    def _choose(self, words: list[int]) -> tuple[_Operation, float]:
-        operation = list(_OPERATIONS.values())[words[0] * len(_OPERATIONS) >> 32]
+    def _choose(self, words: list[int], extent: tuple[int, int]) -> tuple[str, float]:
+        name = list(_TRIVIAL)[words[0] * len(_TRIVIAL) >> 32]
         place = (words[1] * self.num_magnitude_bins >> 32) / (self.num_magnitude_bins - 1)
-        magnitude = operation.least + (operation.most - operation.least) * place
-        return operation, -magnitude if operation.signed and words[2] < _HALF else magnitude
+        return name, _TRIVIAL[name].magnitude(place, words[2], extent)
 
 
-def _check_bins(bins: Any) -> int:
-    if isinstance(bins, bool) or not isinstance(bins, int | np.integer) or bins < 2:
-        raise ArgumentError(f"num_magnitude_bins must be an integer from 2, but got {bins!r}")
-    return int(bins)
+class RandAugment(AutomaticAugmentation):
+    """Apply some of fourteen operations to each image, all with the same magnitude.
+
+    They are those of `TrivialAugmentWide`, with narrower ranges.
+
+    Args:
+        num_ops: how many are applied, one after the other; one may come again.
+        magnitude: which of the magnitudes an operation has, from 0.
+        num_magnitude_bins: how many there are, at least 2.
+        interpolation: "nearest" or "bilinear"; see TrivialAugmentWide.
+        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0.
+        layout: "HW", "CHW", "HWC", or None to infer it from each image.
+
+    Raises:
+        ArgumentError: num_ops is negative, magnitude none of the bins, or interpolation another; when called,
+            the images have none of 1, 3 and 4 channels, or fill does not fit them.
+        ArgumentTypeError: when called with what is neither uint8 nor floating-point.
+
+    Named as torchvision.transforms.v2.RandAugment, and computes as it does on tensors; Cubuk et al.,
+    "RandAugment: Practical Automated Data Augmentation with a Reduced Search Space", NeurIPS 2020. Floats lie in
+    0 ... 1. The last one of four channels is alpha, which is moved with the others and else stays.
+
+    >>> RandAugment()(np.zeros((32, 32, 3), np.uint8)).shape
+    (32, 32, 3)
+    """
+
+    def __init__(
+        self,
+        num_ops: int = 2,
+        magnitude: int = 9,
+        num_magnitude_bins: int = 31,
+        interpolation: Any = "nearest",
+        fill: float | Sequence[float] | None = None,
+        *,
+        layout: str | None = None,
+    ) -> None:
+        super().__init__(interpolation, fill, layout)
+        self.num_ops = check_count("num_ops", num_ops, 0)
+        self.num_magnitude_bins = check_count("num_magnitude_bins", num_magnitude_bins, 2)
+        self.magnitude = check_count("magnitude", magnitude, 0, self.num_magnitude_bins - 1)
+
+    def plans(self, count: int, extent: tuple[int, int]) -> Sequence[Plan]:
+        """Return the operations of each image."""
+        plans: list[list[tuple[str, float]]] = [[] for _ in range(count)]
+        for _ in range(self.num_ops):
+            for plan, words in zip(plans, draw(count).tolist(), strict=True):
+                plan.append(self._choose(words, extent))
+        return plans
+
+    def _choose(self, words: list[int], extent: tuple[int, int]) -> tuple[str, float]:
+        name = list(_RAND)[words[0] * len(_RAND) >> 32]
+        return name, _RAND[name].magnitude(self.magnitude / (self.num_magnitude_bins - 1), words[1], extent)
+
+
+def check_count(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return an integer argument; raise an ArgumentError for what is none, or lies outside of its limits."""
+    integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not integer or value < least or (most is not None and value > most):
+        limits = f"from {least}" if most is None else f"in [{least}, {most}]"
+        raise ArgumentError(f"{name} must be an integer {limits}, but got {value!r}")
+    return int(value)

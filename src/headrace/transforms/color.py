@@ -179,8 +179,8 @@ class RandomGrayscale(RandomImageTransform):
 # ---------------------------------------------------------------- images as planes of floats
 
 
-def colour_channels(images: NDArray[Any], axes: Axes, who: str) -> int:
-    """Return the number of channels, 1 or 3.
+def colour_channels(images: NDArray[Any], axes: Axes, who: str, allowed: tuple[int, ...] = (1, 3)) -> int:
+    """Return the number of channels, 1 or 3, or another one that is allowed.
 
     Raises:
         ArgumentError: another number.
@@ -191,8 +191,9 @@ def colour_channels(images: NDArray[Any], axes: Axes, who: str) -> int:
             f"{who} takes uint8 or floating-point images, but got {images.dtype}; put ToFloat() before it"
         )
     count = 1 if axes.channels is None else images.shape[axes.channels]
-    if count not in (1, 3):
-        raise ArgumentError(f"{who} takes images of 1 or 3 channels, but got {count} in images {images.shape[1:]}")
+    if count not in allowed:
+        numbers = " or ".join(map(str, allowed))
+        raise ArgumentError(f"{who} takes images of {numbers} channels, but got {count} in images {images.shape[1:]}")
     return count
 
 

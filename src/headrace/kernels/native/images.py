@@ -12,6 +12,7 @@ from headrace.kernels.checks import check_cut, check_cut_values
 from headrace.kernels.images import Pixels, Scaling, check_decode, check_scale
 from headrace.kernels.moves import check_move
 from headrace.kernels.native.calls import LITTLE, address
+from headrace.kernels.warp import check_warp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.kernels.native.calls import Library
+    from headrace.kernels.warp import Warp
 
 __all__ = ["ImageKernels"]
 
@@ -75,6 +77,21 @@ class _PixelsStruct(Structure):
     ]
 
 
+class _WarpedStruct(Structure):
+    """headrace_warped of native/common/headrace.h."""
+
+    _fields_: ClassVar = [
+        ("maps", c_void_p),
+        ("shifts", c_void_p),
+        ("fill", c_void_p),
+        ("interpolation", c_int32),
+        ("item_bytes", c_int64),
+        ("grid", POINTER(c_int64)),
+        ("image_stride", c_int64),
+        ("out", c_void_p),
+    ]
+
+
 class _JpegsStruct(Structure):
     """headrace_jpegs of native/common/headrace.h."""
 
@@ -88,7 +105,7 @@ class _JpegsStruct(Structure):
 
 
 class ImageKernels:
-    """Crops, scaling and JPEG; `headrace.kernels.reference` documents each function."""
+    """Crops, scaling, warping and JPEG; `headrace.kernels.reference` documents each function."""
 
     decodes = True
 
@@ -97,6 +114,7 @@ class ImageKernels:
         source, scaled, pixels = map(POINTER, (_SourceStruct, _ScaledStruct, _PixelsStruct))
         self._cut = library.both("headrace_cut", [source, pixels, c_int32], c_int64)
         self._scale = library.long("headrace_scale", [source, scaled, pixels, c_int32, c_void_p])
+        self._warp = library.both("headrace_warp", [source, POINTER(_WarpedStruct), c_int32])
         self._jpeg_headers = library.both("headrace_jpeg_headers", [c_void_p, c_void_p, c_int64, c_void_p])
         self._decode = library.long("headrace_decode", [POINTER(_JpegsStruct), scaled, pixels, c_int32, c_void_p])
         self.has_libjpeg = library.brief("headrace_decodes", [], c_int)() > 1
@@ -154,6 +172,15 @@ class ImageKernels:
         if failures.any():
             raise MemoryError(f"there is no memory to scale an image of {source.shape[1]} x {source.shape[2]} pixels")
 
+    def warp(
+        self, source: NDArray[Any], indices: NDArray[np.int64], warp: Warp, out: NDArray[Any], threads: int = 1
+    ) -> None:
+        """Make images of others by maps: each pixel is taken from a place of its own."""
+        check_warp(source, indices, warp, out)
+        indices = np.ascontiguousarray(indices)
+        call = self._warp[out.nbytes > LITTLE]
+        call(_source(source, indices), _warped(warp, out), threads if out.nbytes > _MUCH else 1)
+
     def jpeg_headers(self, files: Sequence[bytes]) -> NDArray[np.int32]:
         """Return what the headers of JPEG images say."""
         pointers, lengths = _files(files)
@@ -206,6 +233,20 @@ def _pixels(pixels: Pixels, out: NDArray[Any], size: Sequence[int] = (0, 0)) -> 
         out.itemsize,
         _grid(out.shape, out.strides, out.itemsize),
         out.strides[0] // out.itemsize,
+        address(out),
+    )
+
+
+def _warped(warp: Warp, out: NDArray[Any]) -> _WarpedStruct:
+    maps, fill, interpolation, shifts = warp
+    return _WarpedStruct(
+        address(maps),
+        None if shifts is None else address(shifts),
+        address(fill),
+        interpolation,
+        out.itemsize,
+        _grid(out.shape, out.strides, 1),
+        out.strides[0],
         address(out),
     )
 

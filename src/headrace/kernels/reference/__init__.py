@@ -30,6 +30,7 @@ from headrace.kernels.reference.records import (
     slice_ranges,
 )
 from headrace.kernels.reference.tar import scan_tar
+from headrace.kernels.reference.warp import warp
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ __all__ = [
     "scan_tar",
     "scan_tfrecord",
     "slice_ranges",
+    "warp",
 ]
 
 name = "reference"

@@ -21,8 +21,8 @@ from headrace import (
 )
 from headrace.errors import ArgumentError
 from headrace.images.layout import find_layout, image_axes, layout_after
+from headrace.pipeline.describe import describe
 from headrace.pipeline.layouts import image_layout
-from headrace.pipeline.nodes import describe
 from headrace.rng.context import use_keys
 from headrace.transforms import (
     CenterCrop,

@@ -32,6 +32,7 @@ _STANDS_FOR = {
     "open_rows": _READING,
     "image_layout": _READING,
     "reads_together": _READING,
+    "collates_as_torch": _READING,
     "releases_gil": _READING[:1],
     "lengths": _READING,
     "will_need": (),

@@ -18,8 +18,9 @@ from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError, NotYetError
 from headrace.io.memory import total_memory
 from headrace.pipeline.compile import ReadPlan, compile_dataset
+from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import will_need
-from headrace.pipeline.nodes import Cached, Node, describe
+from headrace.pipeline.nodes import Cached, Node
 from headrace.pipeline.reading import check_index, check_indices
 from headrace.rng.context import no_draws
 from headrace.workers.shared_file import SharedCounts, SharedFile

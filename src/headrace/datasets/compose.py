@@ -15,7 +15,8 @@ from headrace.datasets.base import made_by
 from headrace.datasets.composed import ComposedDataset
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError
-from headrace.pipeline.nodes import Concat, Node, Select, Zip, describe
+from headrace.pipeline.describe import describe
+from headrace.pipeline.nodes import Concat, Node, Select, Zip
 from headrace.pipeline.reading import Indexable, check_indices
 
 if TYPE_CHECKING:

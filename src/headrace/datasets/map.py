@@ -8,7 +8,8 @@ from headrace.datasets.base import made_by
 from headrace.datasets.composed import ComposedDataset, says
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentTypeError
-from headrace.pipeline.nodes import Map, Node, describe
+from headrace.pipeline.describe import describe
+from headrace.pipeline.nodes import Map, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from headrace.datasets.composed import ComposedDataset
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import lengths
-from headrace.pipeline.nodes import Mixed, Node, describe
+from headrace.pipeline.nodes import Mixed, Node
 from headrace.sampling.mixture import Mixture
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from headrace import frameworks
-from headrace.datasets.columns import ArrayColumn, DatasetColumn, DatasetOfColumns, SequenceColumn
+from headrace.datasets.base import Dataset
 from headrace.datasets.frames import as_numbers, as_values, frame_columns, is_frame, is_series
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.pipeline.columns import ArrayColumn, Columns, DatasetColumn, SequenceColumn
 from headrace.pipeline.reading import check_dataset
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ColumnDataset", "SeriesDataset", "as_dataset", "open_table"]
 
 
-class ColumnDataset(DatasetOfColumns[dict[Any, Any]]):
+class ColumnDataset(Columns[dict[Any, Any]], Dataset[dict[Any, Any]]):
     """Columns of one length: sample i is the dict of their i-th values.
 
     A loader, and whatever else takes a dataset, makes one of a dict of arrays or a DataFrame itself. Rows are told by
@@ -68,7 +69,7 @@ class ColumnDataset(DatasetOfColumns[dict[Any, Any]]):
         return list(self.columns).index(field) if field in self.columns else None
 
 
-class SeriesDataset(DatasetOfColumns[Any]):
+class SeriesDataset(Columns[Any], Dataset[Any]):
     """The values of one column of a table, by position.
 
     Args:

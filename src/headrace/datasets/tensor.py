@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from headrace import frameworks
-from headrace.datasets.columns import ArrayColumn, DatasetOfColumns
+from headrace.datasets.base import Dataset
 from headrace.datasets.frames import array_of_series, is_series
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.pipeline.columns import ArrayColumn, TupleOfColumns
 
 __all__ = ["TensorDataset"]
 
 
-class TensorDataset(DatasetOfColumns[tuple[Any, ...]]):
+class TensorDataset(TupleOfColumns, Dataset[tuple[Any, ...]]):
     """Tensors whose first dimension is the sample: sample i is the tuple of the i-th rows.
 
     Args:
@@ -52,13 +53,6 @@ class TensorDataset(DatasetOfColumns[tuple[Any, ...]]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._set_columns(_columns(self.tensors))
-
-    def _join(self, values: list[Any]) -> tuple[Any, ...]:
-        return tuple(values)
-
-    def _position(self, field: int | str | None) -> int | None:
-        known = isinstance(field, int) and -len(self._columns) <= field < len(self._columns)
-        return field % len(self._columns) if isinstance(field, int) and known else None
 
 
 def _columns(tensors: tuple[Any, ...]) -> list[ArrayColumn]:

@@ -23,6 +23,7 @@ __all__ = [
     "from_numbers",
     "from_numpy",
     "is_channels_last",
+    "is_collate",
     "is_data",
     "is_generator",
     "memory",
@@ -257,6 +258,15 @@ def restore(found: bytes, generator: Any = None) -> None:
 def is_data(dataset: object) -> bool:
     """Return whether the dataset is of one of torch's classes, or a tensor."""
     return isinstance(dataset, torch.Tensor | torch.utils.data.Dataset)
+
+
+def is_collate(function: object) -> bool:
+    """Return whether a function is `default_collate`, and nobody has registered another way to collate tensors."""
+    if function is not torch.utils.data.default_collate:
+        return False
+    module: Any = importlib.import_module("torch.utils.data._utils.collate")
+    known = getattr(module, "default_collate_fn_map", {}).get(torch.Tensor)
+    return known is not None and known is getattr(module, "collate_tensor_fn", None)
 
 
 def settings() -> tuple[str, bool] | None:

@@ -13,6 +13,7 @@ __all__ = [
     "enter_worker",
     "is_channels_last",
     "is_iterable_dataset",
+    "is_torch_collate",
     "is_torch_data",
     "pin",
     "torch_settings",
@@ -62,6 +63,15 @@ def is_torch_data(dataset: object) -> bool:
     from headrace.frameworks import torch
 
     return torch.is_data(dataset)
+
+
+def is_torch_collate(function: object) -> bool:
+    """Return whether a function is torch's `default_collate`, which stacks tensors as torch has it."""
+    if not is_in_use("torch"):
+        return False
+    from headrace.frameworks import torch
+
+    return torch.is_collate(function)
 
 
 def worker_info() -> Any:

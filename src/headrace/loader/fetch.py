@@ -11,6 +11,7 @@ from headrace.batch.collate import default_collate
 from headrace.errors import CollateError, HeadraceWarning, TooManyErrorsError
 from headrace.errors.notes import text_of
 from headrace.loader.bad_samples import Failure
+from headrace.loader.known_collation import batch_as_collated
 from headrace.loader.tasks import Loaded
 from headrace.pipeline.compile import compile_dataset
 from headrace.rng.context import slot, use_keys
@@ -60,7 +61,7 @@ class BatchReader:
 
     def _compile(self) -> None:
         self._plan = compile_dataset(self._dataset)
-        self._reads_batches = self._collate_fn is None and not self._single and self._plan.reads_batches
+        self._read_batch = None if self._single else batch_as_collated(self._plan, self._collate_fn)
         self._reads_many = not self._single and self._plan.reads_many
 
     def __call__(self, selection: Selection, key: int, step: int) -> Any:
@@ -75,8 +76,8 @@ class BatchReader:
             self._compile()
         numbers = selection if isinstance(selection, np.ndarray) else _numbers(step, len(selection))
         read: Callable[[Any], Any] | None = self._read_many if self._reads_many else None
-        if self._reads_batches and isinstance(selection, np.ndarray):
-            read = self._plan.batch
+        if self._read_batch is not None and isinstance(selection, np.ndarray):
+            read = self._read_batch
         if read is None:
             return self._read_singly(selection, numbers, key)
         try:

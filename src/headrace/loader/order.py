@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import StateError
+from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import blocks, mixed_node
-from headrace.pipeline.nodes import describe
 from headrace.sampling.blend import LARGEST
 from headrace.sampling.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
 from headrace.sampling.mixture import MixedOrder, Repeated

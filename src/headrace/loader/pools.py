@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import HeadraceWarning
 from headrace.errors.notes import level_of_user
+from headrace.loader.known_collation import batch_as_collated
 from headrace.pipeline.compile import compile_dataset
 from headrace.workers import InlinePool, PoolOptions
 from headrace.workers.backends import default_backend, requested_backend
@@ -81,7 +82,9 @@ def _threads_serve(loader: _WorkerSettings) -> bool:
     """Return whether threads would load at the same time."""
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return True
-    return loader.collate_fn is None and bool(compile_dataset(loader.dataset).releases_gil)
+    plan = compile_dataset(loader.dataset)
+    known = loader.collate_fn is None or batch_as_collated(plan, loader.collate_fn) is not None
+    return known and bool(plan.releases_gil)
 
 
 # Below so many seconds nobody minds how long workers take to start.

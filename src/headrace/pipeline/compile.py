@@ -11,9 +11,10 @@ from headrace.batch.collate import join_numbers
 from headrace.images.encoded import begins_encoded
 from headrace.images.fuse import flat_steps
 from headrace.images.layout import is_own
+from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import mixed_node
 from headrace.pipeline.layouts import are_apart, with_layouts
-from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Select, Source, Zip, describe
+from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Select, Source, Zip
 from headrace.pipeline.read_plan import (
     ConcatPlan,
     EncodedPlan,
@@ -28,6 +29,7 @@ from headrace.pipeline.read_plan import (
     ZipPlan,
 )
 from headrace.pipeline.reading import check_index, read_each, read_many, read_readable
+from headrace.pipeline.torch_datasets import is_torchs_own, made_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +50,8 @@ class ReadPlan:
         reads_batches: whether reading a batch is anything else than reading each sample.
         gets_batches: whether it makes batches that are not made of samples.
         reads_many: whether the dataset itself reads many samples at once, by `__getitems__`.
+        collates_as_torch: whether its batches are what torch's `default_collate` makes of its samples, but for tuples,
+            which are lists there.
     """
 
     def __init__(self, dataset: Any, node: Node) -> None:
@@ -56,12 +60,14 @@ class ReadPlan:
         self._name = type(dataset).__name__
         self._plan = _compile(node, (), [])
         self._composed = not isinstance(self._plan, SourcePlan)
+        self._knows_more_keys = is_torchs_own(dataset)
         self._getitems = capability(dataset, "__getitems__")
         self._made_of = list(_made_of(node))
         self._goes_on = mixed_node(node) is not None  # beyond its length
         self.reads_batches = self._plan.reads_batches
         self.gets_batches = self.reads_batches and (self._composed or capability(dataset, "get_batch") is not None)
         self.reads_many = self._getitems is not None
+        self.collates_as_torch = self.reads_batches and _collates_as_torch(node)
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()  # another process compiles its own
@@ -77,6 +83,8 @@ class ReadPlan:
 
     def sample(self, index: Any) -> Any:
         """Read the sample at an index; negative ones count from the end."""
+        if self._knows_more_keys:  # lists of indices, for one
+            return self._dataset[index]
         if self._composed and not (self._goes_on and index >= 0):
             index = check_index(index, len(self._dataset))
         return self._plan.sample(index)
@@ -139,10 +147,10 @@ def _made_of(node: Node) -> list[tuple[dict[str, Any], str, Any]]:
     waiting: list[Node] = [node]
     while waiting:
         each = waiting.pop()
+        dataset, names = made_of(each.dataset)
+        found += [(vars(dataset), name, vars(dataset)[name]) for name in names]
         if isinstance(each, Source | Cached):
             continue
-        attributes = vars(each.dataset)
-        found += [(attributes, name, attributes[name]) for name in type(each.dataset).made_of]  # type: ignore[attr-defined]
         waiting += each.inputs if isinstance(each, Concat | Mixed | Zip) else [each.input]
     return found
 
@@ -185,7 +193,7 @@ def _apply_to_parts(node: Concat | Mixed, slots: tuple[int, ...], steps: list[Ma
     name = type(node.dataset).__name__
 
     def concat(inner: list[Mapped]) -> ConcatPlan:
-        inputs = [_compile(each, (*slots, number), inner) for number, each in enumerate(node.inputs)]
+        inputs = [_compile(each, _slots_of(node, slots, number), inner) for number, each in enumerate(node.inputs)]
         return ConcatPlan(name, inputs, node)
 
     if not steps:
@@ -194,13 +202,18 @@ def _apply_to_parts(node: Concat | Mixed, slots: tuple[int, ...], steps: list[Ma
     return PartsPlan(concat(steps), lambda: MapPlan(concat([]), steps)) if together is None else together
 
 
+def _slots_of(node: Concat | Mixed, slots: tuple[int, ...], number: int) -> tuple[int, ...]:
+    """Return where one of several datasets draws."""
+    return slots if isinstance(node, Concat) and not node.has_slots else (*slots, number)
+
+
 def _decode_together(node: Concat | Mixed, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode | None:
     """Return the plan of datasets end to end whose images are decoded alike, in one pass; None if they are not."""
     field, functions, files = _decoded_alike(node) or (None, [], list(node.inputs))
     own = [Mapped(slots, function, field) for function in functions]
     if not any(begins_encoded([step.step]) for step in (*own, *steps)):
         return None
-    inputs = [_compile(each, (*slots, number), []) for number, each in enumerate(files)]
+    inputs = [_compile(each, _slots_of(node, slots, number), []) for number, each in enumerate(files)]
     plan = _group(ConcatPlan(type(node.dataset).__name__, inputs, node), [*own, *steps])
     return plan if plan.decodes else None
 
@@ -320,6 +333,18 @@ def _releases_gil(node: Node, whole: bool) -> bool:  # noqa: FBT001 - handed dow
             return _releases_gil(node.input, whole)
         case Concat() | Mixed() | Zip():
             return all(_releases_gil(each, whole) for each in node.inputs)
+    return False
+
+
+def _collates_as_torch(node: Node) -> bool:
+    match node:
+        case Select():
+            return _collates_as_torch(node.input)
+        case Concat() | Mixed():
+            return all(map(_collates_as_torch, node.inputs))
+        case Source():
+            says = capability(node.dataset, "collates_as_torch")
+            return says is not None and bool(says())
     return False
 
 

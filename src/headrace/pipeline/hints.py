@@ -11,7 +11,8 @@ import numpy as np
 
 from headrace.batch.capabilities import capability
 from headrace.pipeline.blocks import add_counters, checked_blocks, checked_lengths, concat_blocks
-from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Select, Source, Zip
+from headrace.pipeline.describe import describe
+from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Select, Zip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ _MOST_LENGTHS = 2**36  # samples of a mixture; one that never ends has more
 def _hinted(dataset: Any) -> Node:
     """Return the node of a dataset for its hints, where it does not matter how samples are read."""
     node = getattr(dataset, "node", None) if callable(getattr(type(dataset), "node", None)) else None
-    found: Node = Source(dataset) if node is None else node()
+    found: Node = describe(dataset) if node is None else node()
     return found
 
 
@@ -143,7 +144,7 @@ def _lengths(node: Node) -> NDArray[np.int64] | None:
     match node:
         case Select():
             found = _lengths(node.input)
-            return None if found is None else found[node.indices]
+            return None if found is None else found[node.indices[np.arange(len(node.indices))]]
         case Cached():
             return _lengths(node.input)
         case Concat() | Mixed() if len(node.dataset) <= _MOST_LENGTHS:

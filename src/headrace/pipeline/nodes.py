@@ -1,18 +1,17 @@
 """Descriptions of datasets: of which others, and of which functions, they are made.
 
-A dataset of headrace's says so in its method `node()`; every other dataset is a `Source`. Nodes are data: they
-read nothing. `headrace.pipeline.compile` makes the plan of them by which samples and batches are read.
+Nodes are data: they read nothing. `headrace.pipeline.describe` makes them of datasets, and `headrace.pipeline.compile`
+makes the plan of them by which samples and batches are read.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from headrace.batch.capabilities import capability
 from headrace.pipeline.reading import check_indices
 
 if TYPE_CHECKING:
@@ -23,7 +22,17 @@ if TYPE_CHECKING:
     from headrace.pipeline.reading import Indexable
     from headrace.sampling.mixture import Mixture
 
-__all__ = ["Cached", "Concat", "Map", "Mixed", "Node", "Select", "Source", "Zip", "describe"]
+__all__ = ["Cached", "Concat", "IndexArray", "Map", "Mixed", "Node", "Select", "Source", "Zip"]
+
+
+class IndexArray(Protocol):
+    """Indices of samples: an int64 array of shape (n,), or what reads them when it is asked, as such an array."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, places: Any, /) -> Any:
+        """Return those at some places, as an array is indexed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +81,24 @@ class Select:
 
     dataset: Indexable[Any]
     input: Node
-    indices: NDArray[np.int64]
+    indices: IndexArray
 
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """Several datasets end to end; each draws in the slot of its number.
+    """Several datasets end to end.
 
     Attributes:
         dataset: the dataset that is described.
         inputs: the datasets.
         stops: where each of them ends, shape (len(inputs),), int64.
+        has_slots: whether each draws in the slot of its number; if not, all draw where the dataset stands.
     """
 
     dataset: Indexable[Any]
     inputs: tuple[Node, ...]
     stops: NDArray[np.int64]
+    has_slots: bool = True
     _starts: NDArray[np.int64] = field(init=False)
     _edges: list[int] = field(init=False)
 
@@ -161,10 +172,3 @@ class Cached:
 
 
 Node = Source | Map | Select | Concat | Mixed | Zip | Cached
-
-
-def describe(dataset: Any) -> Node:
-    """Return the node of a dataset: a Source unless its class says more, and no derived class reads otherwise."""
-    node = capability(dataset, "node")
-    found: Node = Source(dataset) if node is None else node()
-    return found

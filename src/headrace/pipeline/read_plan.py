@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.images.layout import Step
+    from headrace.pipeline.nodes import IndexArray
 
 __all__ = [
     "ConcatPlan",
@@ -188,7 +189,7 @@ class SelectPlan(PlanNode):
         selected: for each dataset that takes some of the samples of the one below it, the outermost first, which.
     """
 
-    def __init__(self, input: PlanNode, selected: Sequence[NDArray[np.int64]]) -> None:  # noqa: A002
+    def __init__(self, input: PlanNode, selected: Sequence[IndexArray]) -> None:  # noqa: A002
         self.name = input.name
         self.reads_batches, self.decodes = input.reads_batches, input.decodes
         self._input = input

@@ -1,8 +1,8 @@
-"""Columns: the values of one field of many samples, and datasets that are made of them."""
+"""Columns: the values of one field of many samples, and samples that are made of them."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -11,7 +11,6 @@ from headrace import frameworks, kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.batch.rows import rows_differ
-from headrace.datasets.base import Dataset
 from headrace.errors import ArgumentError, CollateError
 from headrace.images.layout import find_layout
 from headrace.pipeline.nodes import Node, Source
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from headrace.frameworks import Adapter
     from headrace.kernels.checks import Gather
 
-__all__ = ["ArrayColumn", "DatasetColumn", "DatasetOfColumns", "SequenceColumn"]
+__all__ = ["ArrayColumn", "Columns", "DatasetColumn", "SequenceColumn", "TupleOfColumns"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -61,8 +60,8 @@ class DatasetColumn(Protocol):
         """Return what a batch has of the values at the indices; an IndexError where there is none."""
 
 
-class DatasetOfColumns(Dataset[T_co], Generic[T_co]):
-    """Samples whose fields lie in columns, all of one length."""
+class Columns(ABC, Generic[T_co]):
+    """Samples whose fields lie in columns, all of one length: what a dataset of them does."""
 
     _columns: list[DatasetColumn]
     _length: int
@@ -103,6 +102,10 @@ class DatasetOfColumns(Dataset[T_co], Generic[T_co]):
         position = check_index(index, self._length)
         sample: T_co = self._join([column.row(position) for column in self._columns])
         return sample
+
+    def collates_as_torch(self) -> bool:
+        """Return whether torch's `default_collate` makes the same of samples: all of their fields are plain tensors."""
+        return all(isinstance(column, ArrayColumn) and column.stacks_as_torch() for column in self._columns)
 
     def releases_gil(self) -> bool:
         """Return whether all columns lie where the kernels, or NumPy, gather them without the GIL."""
@@ -164,6 +167,17 @@ class DatasetOfColumns(Dataset[T_co], Generic[T_co]):
         return layout if layout != "HW" else None
 
 
+class TupleOfColumns(Columns[tuple[Any, ...]]):
+    """Samples that are tuples of what the columns have, in their order."""
+
+    def _join(self, values: list[Any]) -> tuple[Any, ...]:
+        return tuple(values)
+
+    def _position(self, field: int | str | None) -> int | None:
+        known = isinstance(field, int) and -len(self._columns) <= field < len(self._columns)
+        return field % len(self._columns) if isinstance(field, int) and known else None
+
+
 class ArrayColumn:
     """An array or tensor whose rows are the values of samples, with what reading them needs to know.
 
@@ -203,6 +217,11 @@ class ArrayColumn:
     def gathers(self) -> bool:
         """Whether NumPy sees the memory, and numbers lie there."""
         return self.array is not None and not self.array.dtype.hasobject
+
+    def stacks_as_torch(self) -> bool:
+        """Return whether a batch is what torch stacks of the rows: they are plain tensors of its, contiguous."""
+        found = frameworks.framework_of(self.tensor)
+        return found is not None and found[0] == "torch" and not self._channels_last
 
     def numbers_join(self, framework: Adapter | None) -> None:
         """Let batches of numbers be tensors of the framework that other tensors of the dataset are of."""

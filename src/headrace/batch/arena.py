@@ -141,7 +141,9 @@ class use_arena:  # noqa: N801 - a context manager reads like a function
     ) -> None:
         if self._arena is not None:
             _arena.reset(self._token)
-            self._arena.keep_at_least(self._arena.leased - self._before)
+            leased = self._arena.leased - self._before
+            if leased > 1:
+                self._arena.keep_at_least(leased)
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

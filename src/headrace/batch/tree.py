@@ -21,7 +21,6 @@ __all__ = ["children", "count_bytes", "fields", "get_field", "map_fields", "rebu
 
 _Key = int | str
 _TEXTS = frozenset((str, bytes))
-_ARRAY = frozenset((np.ndarray,))
 _FIELDS = frozenset((np.ndarray, bool, int, float, complex, str, bytes))  # surely, which is known without a question
 # Objects may make new containers for ever, each time that they are asked for their items.
 _MOST_CONTAINERS = 1 << 16
@@ -206,8 +205,10 @@ def count_bytes(batch: Any) -> int:
     >>> count_bytes((np.zeros((4, 3), np.float32), ["ab", "c"]))
     51
     """
-    if type(batch) is tuple and _ARRAY.issuperset(map(type, batch)):  # most batches, in a tenth of the time
-        return sum([array.nbytes for array in batch])
+    with suppress(Exception):  # most batches are arrays, or a list of them, which is found out in a tenth of the time
+        size = sum([item.nbytes for item in batch]) if type(batch) in (list, tuple) else batch.nbytes
+        if type(size) is int:
+            return size
     total = 0
     seen: dict[int, Any] = {}  # containers, which stay alive so that no other gets the id of one
     pending = deque([batch])

@@ -74,7 +74,8 @@ class ReadPlan:
 
     def is_current(self) -> bool:
         """Return whether the dataset is still made of what it was when this was compiled."""
-        return all(attributes[name] is value for attributes, name, value in self._made_of)
+        made_of = self._made_of
+        return not made_of or all(attributes[name] is value for attributes, name, value in made_of)
 
     @property
     def may_change(self) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.utils.data._utils import collate as torch_collate
 
-from headrace.batch.arena import empty
 from headrace.batch.tree import children, rebuild
 from headrace.frameworks import torch as adapter
 
@@ -22,13 +20,6 @@ __all__ = ["TorchCollation", "as_torch", "collates_as_torch", "register", "regis
 
 _FUNCTIONS: dict[Any, Callable[..., Any]] = torch_collate.default_collate_fn_map
 _TORCHS_OWN = dict(_FUNCTIONS)  # as it was before anyone changed it
-# Below so many bytes torch's own allocator is as good as a lease.
-_SMALL = 1 << 12
-_DTYPES = {
-    getattr(torch, name): np.dtype(name)
-    for name in ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "bool")
-}
-_dtype = attrgetter("dtype")
 
 
 class TorchCollation:
@@ -49,21 +40,14 @@ class TorchCollation:
 
 
 def _stack(batch: Sequence[torch.Tensor], *, collate_fn_map: Mapping[Any, Any] | None = None) -> torch.Tensor:
-    first = batch[0]
-    dtype = _DTYPES.get(first.dtype)
-    if dtype is None or type(first) is not torch.Tensor or first.layout is not torch.strided or first.is_nested:
-        stacked: torch.Tensor = torch_collate.collate_tensor_fn(batch, collate_fn_map=collate_fn_map)
+    stacked = adapter.stack_plain(list(batch))
+    if stacked is not None:
         return stacked
-    nbytes = len(batch) * first.numel() * dtype.itemsize
-    if nbytes < _SMALL or first.dim() > 3 or first.device.type != "cpu" or _differ(batch):
+    first = batch[0]
+    if first.layout is torch.strided and not first.is_nested:
         return torch.stack(tuple(batch), 0)
-    memory = torch.from_numpy(empty((len(batch), *first.shape), dtype))
-    return torch.stack(tuple(batch), 0, out=memory)
-
-
-def _differ(batch: Sequence[torch.Tensor]) -> bool:
-    """Return whether torch makes more of the tensors than a copy: it promotes dtypes, or differentiates."""
-    return len(set(map(_dtype, batch))) > 1 or any(tensor.requires_grad for tensor in batch)
+    refused: torch.Tensor = torch_collate.collate_tensor_fn(batch, collate_fn_map=collate_fn_map)
+    return refused
 
 
 def registered() -> dict[Any, Callable[..., Any]]:

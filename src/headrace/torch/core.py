@@ -14,7 +14,10 @@ from headrace.loader.pools import make_pool
 from headrace.loader.stream_checks import StreamHistory
 from headrace.pipeline.reading import check_dataset
 from headrace.torch.collate import registered
+from headrace.torch.inline import InlineBatches
+from headrace.torch.sampling import sampling_of
 from headrace.torch.work import TorchWorkMaker
+from headrace.workers import InlinePool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,9 +25,14 @@ if TYPE_CHECKING:
     from headrace.loader.cursor import Epoch
     from headrace.loader.order import SampleOrder
     from headrace.loader.work import WorkMaker
+    from headrace.sampling.samplers import GivenSampling
     from headrace.workers import Pool
 
 __all__ = ["CoreLoader", "TorchEpochs"]
+
+
+def _no_work(worker: int) -> Any:  # noqa: ARG001 - makes the work of a pool that is given no task
+    return None
 
 
 class TorchEpochs(Epochs):
@@ -95,20 +103,37 @@ class CoreLoader(CoreDataLoader[Any]):
     def _make_epochs(self) -> Epochs:
         return TorchEpochs(None, self.generator, of_torch=True) if self.is_torchs else super()._make_epochs()
 
+    def _make_sampling(self) -> GivenSampling | None:
+        if self.sampler is None and self.batch_sampler is None:
+            return None
+        return sampling_of(self.sampler, self.batch_sampler) if self.is_torchs else super()._make_sampling()
+
     def _make_resources(self) -> None:
         super()._make_resources()
         self._stream_history = StreamHistory(self.dataset, trusts_length=False)  # the face has torch's warning
 
-    def _maker(self) -> WorkMaker:
+    def _maker(self) -> TorchWorkMaker:
         plain = super()._maker()
         of_core = {each.name: getattr(plain, each.name) for each in fields(plain)}
-        return TorchWorkMaker(**of_core, collate_functions=registered())
+        return TorchWorkMaker(**of_core, torchs=self.is_torchs, collate_functions=registered())
 
     def _maker_for(self, epoch: Epoch) -> WorkMaker:
         maker = super()._maker_for(epoch)
-        return replace(maker, base_seed=epoch.seed) if self.is_torchs else maker  # type: ignore[call-arg]
+        return replace(maker, base_seed=epoch.seed)  # type: ignore[call-arg] # it is what _maker makes
+
+    def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> Any:
+        if not self._is_inline() or self._given_sampling is None:
+            return super()._batches(pool, cursor)
+        return InlineBatches(self._maker().reader(), self._given_sampling, cursor, self._arena)
+
+    def _is_inline(self) -> bool:
+        """Return whether batches are loaded in this thread and order, with nothing to be told beside them."""
+        plain = self.is_torchs and not self.num_workers and self.on_error == "raise"
+        return plain and self._given_sampling is not None
 
     def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
+        if self._is_inline():
+            return InlinePool(_no_work)
         # Each worker draws from generators of its own, so which of them loads a batch is part of what is drawn.
         turns = self.is_torchs or self._readers() is not None
         pool = make_pool(self, self._maker_for(epoch), self._arena, turns=turns)

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.autograd.profiler import record_function
+from torch.autograd import profiler
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _DatasetKind
 
 from headrace.rng.keys import epoch_key
@@ -15,10 +15,9 @@ from headrace.torch.errors import as_told_by_torch
 from headrace.torch.processes import worker_handles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch.utils.data import DataLoader
 
+    from headrace.loader.iterator import BatchIterator
     from headrace.torch.core import CoreLoader
 
 __all__ = ["LoaderIterator"]
@@ -52,9 +51,9 @@ class LoaderIterator(_BaseDataLoaderIter):
         self._num_yielded = 0
         streams = loader._dataset_kind == _DatasetKind.Iterable
         self._IterableDataset_len_called = loader._IterableDataset_len_called if streams else None
-        self._batches: Iterator[Any] | None = None
+        self._batches: BatchIterator[Any] | None = None
         if self._num_workers and not loader._is_steered():
-            self._start()  # workers load ahead from here on, as torch's do
+            self._start().begin()  # workers load ahead from here on, as torch's do
 
     def _reset(self, loader: DataLoader, first_iter: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - torch's
         """Begin the next epoch with the same workers."""
@@ -62,7 +61,7 @@ class LoaderIterator(_BaseDataLoaderIter):
         self._resets += 1
         self._begin_epoch(loader)
 
-    def _start(self) -> Iterator[Any]:
+    def _start(self) -> BatchIterator[Any]:
         epochs = self._core.epochs
         if isinstance(epochs, TorchEpochs):
             again = self._resets and epoch_key(self._base_seed, self._resets, "reset") >> 1
@@ -78,15 +77,14 @@ class LoaderIterator(_BaseDataLoaderIter):
             StopIteration: the epoch is over.
             Exception: what the dataset raised, in a worker process with torch's text, and the original as its cause.
         """
-        if torch.autograd._profiler_enabled():
-            with record_function(self._profile_name):
+        if profiler._is_profiler_enabled:
+            with profiler.record_function(self._profile_name):
                 return self._next_batch()
         return self._next_batch()
 
     def _next_batch(self) -> Any:
-        batches = self._start() if self._batches is None else self._batches
         try:
-            batch = next(batches)
+            batch = next(self._start() if self._batches is None else self._batches)
         except StopIteration:
             raise
         except Exception as error:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from headrace.errors import UnexpectedStopIterationError
+from headrace.errors.notes import add_note
 from headrace.loader.fetch import BatchReader
 from headrace.loader.tasks import Loaded
 from headrace.loader.work import WorkMaker
@@ -19,6 +23,8 @@ from headrace.torch.collate import as_torch, collates_as_torch, register
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from headrace.loader.cursor import Epoch
     from headrace.sampling.samplers import Selection
 
@@ -26,30 +32,77 @@ __all__ = ["TorchReader", "TorchWorkMaker", "worker_of"]
 
 # The attribute of an error that says in which worker process it was raised.
 _WORKER = "_headrace_worker"
+_GOLDEN = 0x9E3779B97F4A7C15  # spreads the steps of an epoch over all keys
+_WORD = 2**64 - 1
 
 
 class TorchReader(BatchReader):
-    """Reads the samples of a selection as torch fetches them, and batches at once where that gives the same."""
+    """Reads the samples of a selection as torch fetches them, and batches at once where that gives the same.
+
+    Args:
+        arguments: those of BatchReader.
+        draws_by_index: what headrace's transforms draw for a sample follows from its index, as with a `seed`; else
+            from its place among the samples of its batch, which takes no time for each.
+    """
+
+    def __init__(self, *arguments: Any, draws_by_index: bool, **more: Any) -> None:
+        self._draws_by_index = draws_by_index
+        super().__init__(*arguments, **more)
 
     def _compile(self) -> None:
         super()._compile()
-        at_once = collates_as_torch(self._collate_fn) and not self._single
-        self._reads_batches = at_once and self._plan.reads_batches
+        self._reads_batches = collates_as_torch(self._collate_fn) and not self._single and self._plan.reads_batches
         self._getitems = None if self._single else getattr(self._dataset, "__getitems__", None)
+        # What __getitems__ gives is the collate_fn's matter, who need not be given samples.
+        alike = self._getitems or not self._draws_by_index
+        self._as_torch = bool(alike) and self._on_error == "raise" and not self._reads_batches
 
     def __call__(self, selection: Selection, key: int, step: int) -> Any:
         """Return the batch of the selection, or a Loaded where samples failed and were passed over; see BatchReader."""
         if not self._plan.is_current():
             self._compile()
-        if self._reads_batches:
-            found = super().__call__(selection, key, step)
-            return found if isinstance(found, Loaded) else as_torch(found)
-        if self._getitems and self._on_error == "raise" and self._collate_fn is not None:
-            with use_keys(key, np.arange(len(selection))):
-                # What it gives is the collate_fn's matter: it may be a batch already.
-                keys = selection.tolist() if isinstance(selection, np.ndarray) else selection
-                return self._collate_fn(self._getitems(keys))
-        return super().__call__(selection, key, step)
+        if self._as_torch:
+            keys = selection.tolist() if isinstance(selection, np.ndarray) else selection
+            with use_keys((key + step * _GOLDEN) & _WORD, _places(len(keys))):
+                return self._fetch(keys)
+        found = super().__call__(selection, key, step)
+        return as_torch(found) if self._reads_batches and not isinstance(found, Loaded) else found
+
+    def _fetch(self, keys: list[Any]) -> Any:
+        collate_fn = self._collate_fn
+        samples = self._getitems(keys) if self._getitems else read_all(self._dataset, keys)
+        if collate_fn is None:
+            return samples
+        return collate_fn(samples[0] if self._single else samples)
+
+
+def read_all(dataset: Any, keys: list[Any]) -> list[Any]:
+    """Read samples one after the other.
+
+    Raises:
+        Exception: what reading raised, with a note that names the key.
+        UnexpectedStopIterationError: reading raised StopIteration, which would end the loop around the loader silently.
+    """
+    waiting = iter(keys)
+    try:
+        samples = list(map(dataset.__getitem__, waiting))
+    except Exception as error:
+        at = len(keys) - length_hint(waiting) - 1
+        add_note(error, f"while reading sample {keys[at]!r} of {type(dataset).__name__}")
+        raise
+    if len(samples) != len(keys):
+        raise UnexpectedStopIterationError(
+            f"{type(dataset).__name__}.__getitem__({keys[len(samples)]!r}) raised StopIteration; raise IndexError or "
+            "another exception there"
+        )
+    return samples
+
+
+@lru_cache(64)
+def _places(count: int) -> NDArray[np.int64]:
+    places = np.arange(count)
+    places.flags.writeable = False
+    return places
 
 
 @dataclass(frozen=True)
@@ -57,11 +110,13 @@ class TorchWorkMaker(WorkMaker):
     """Makes what a worker does, with the seeds that torch's loader gives its workers.
 
     Args:
-        base_seed: torch's; None for the seeds that headrace gives to workers and batches.
+        torchs: give the workers torch's seeds; else those that headrace gives to workers and batches.
+        base_seed: what torch's follow from.
         collate_functions: what the program has changed in `default_collate_fn_map`.
     """
 
-    base_seed: int | None = None
+    torchs: bool = False
+    base_seed: int = 0
     collate_functions: dict[Any, Callable[..., Any]] = field(default_factory=dict)
 
     def __call__(self, worker: int) -> Callable[[Any], Any]:
@@ -76,17 +131,22 @@ class TorchWorkMaker(WorkMaker):
             raise
         return _telling(work, worker)
 
-    def reader(self) -> BatchReader:
+    def reader(self) -> TorchReader:
         """Return a reader of the batches of the dataset."""
         return TorchReader(
-            self.dataset, self.collate_fn, single=self.single, on_error=self.on_error, from_batch=self.from_batch
+            self.dataset,
+            self.collate_fn,
+            single=self.single,
+            on_error=self.on_error,
+            from_batch=self.from_batch,
+            draws_by_index=not self.torchs,
         )
 
     def _worker_seed(self, worker: int) -> int:
-        return super()._worker_seed(worker) if self.base_seed is None else self.base_seed + worker
+        return self.base_seed + worker if self.torchs else super()._worker_seed(worker)
 
     def _seed_process(self, seed: int, worker: int) -> None:
-        if self.base_seed is None:
+        if not self.torchs:
             super()._seed_process(seed, worker)
             return
         random.seed(seed)
@@ -96,7 +156,7 @@ class TorchWorkMaker(WorkMaker):
         np.random.seed(np.random.SeedSequence(words).generate_state(4))  # noqa: NPY002 - the legacy one is meant
 
     def _seed_globals(self) -> Callable[[Epoch, int], None] | None:
-        return super()._seed_globals() if self.base_seed is None else None
+        return None if self.torchs else super()._seed_globals()
 
 
 def _telling(work: Callable[[Any], Any], worker: int) -> Callable[[Any], Any]:

@@ -1,0 +1,140 @@
+"""Batches of indices as torch's samplers give them; those of its plainest ones without a list of all indices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
+
+from headrace.sampling.samplers import BatchSampling, Pass, SingleSampling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.sampling.samplers import GivenSampling, Selection
+
+__all__ = ["TorchBatchSampling", "sampling_of"]
+
+_SEED = "order_seed"  # where the state of a pass has the seed that it drew
+# Drawn at once from a user's generator, as torch does; from one that nobody else has, more at once give the same.
+_CHUNK, _OWN_CHUNK = 32, 1 << 16
+
+
+def sampling_of(sampler: Iterable[Any] | None, batch_sampler: Iterable[Sequence[Any]] | None) -> GivenSampling:
+    """Return the batches of one of torch's samplers, or of any other, for the core."""
+    if batch_sampler is None:
+        assert sampler is not None  # noqa: S101 - torch's loader has one of them
+        return SingleSampling(sampler, None, drop_last=False)
+    inner = getattr(batch_sampler, "sampler", None)
+    if type(batch_sampler) is BatchSampler and type(inner) in (RandomSampler, SequentialSampler):
+        return TorchBatchSampling(batch_sampler)
+    return BatchSampling(batch_sampler)
+
+
+class TorchBatchSampling(BatchSampling):
+    """Batches of a BatchSampler over a RandomSampler or SequentialSampler, of exactly torch's classes.
+
+    The same indices as they give, drawn from the same generators at the same moments, but as arrays: 4 bytes for each
+    sample of a random order of less than 2^31, not the 40 of a Python list of integers.
+
+    Args:
+        sampler: the batch sampler.
+    """
+
+    def __init__(self, sampler: BatchSampler) -> None:
+        super().__init__(sampler)
+        self._batches = sampler
+        self._draws_outside = False  # but for a seed, which is part of the pass
+        self._saved: dict[str, Any] | None = None
+
+    def present(self) -> dict[str, Any] | None:
+        """Return what the sampler is now; see GivenSampling."""
+        if self._generator() is not None:
+            return super().present()
+        return {"passes": self._passes, "before": self._before, "prefix": None}
+
+    def start(self, key: int, step: int, saved: dict[str, Any] | None = None) -> Pass:
+        """Begin a pass at a step; see GivenSampling."""
+        if saved is not None and saved.get("prefix") is None and self._generator() is None:
+            saved = None  # a pass that begins draws its seed from torch's generator, as that is now
+        return super().start(key, step, saved)
+
+    def at(self, key: int, step: int, begun: Pass | dict[str, Any] | None = None) -> Selection:
+        """Return the batch at a step, and leave the sampler as it is; see GivenSampling."""
+        self._saved = begun.saved if isinstance(begun, Pass) else begun
+        return super().at(key, step, begun)
+
+    def _generator(self) -> torch.Generator | None:
+        found: torch.Generator | None = getattr(self._batches.sampler, "generator", None)
+        return found
+
+    def _begin(self, key: int, saved: dict[str, Any] | None, step: int) -> Pass:
+        self._saved = saved
+        return super()._begin(key, saved, step)
+
+    def _gather(self, items: Iterator[Any]) -> Iterator[Selection]:
+        inner, size, drop_last = self._batches.sampler, self._batches.batch_size, self._batches.drop_last
+        if type(inner) is SequentialSampler:
+            return _in_order(inner, size, drop_last=drop_last)
+        if type(inner) is RandomSampler:
+            return _rebatched(self._random(inner), size, drop_last=drop_last)
+        return super()._gather(items)  # the sampler has been replaced
+
+    def _random(self, sampler: RandomSampler) -> Iterator[NDArray[Any]]:
+        generator, saved = sampler.generator, self._saved
+        if generator is not None:
+            return _drawn(sampler, generator, chunk=_CHUNK)
+        return _drawn_by_seed(sampler, saved)
+
+
+def _drawn_by_seed(sampler: RandomSampler, saved: dict[str, Any] | None) -> Iterator[NDArray[Any]]:
+    seed = None if saved is None else saved.get(_SEED)
+    if seed is None:
+        seed = int(torch.empty((), dtype=torch.int64).random_().item())
+        if saved is not None:
+            saved[_SEED] = seed
+    yield from _drawn(sampler, torch.Generator().manual_seed(seed), chunk=_OWN_CHUNK)
+
+
+def _drawn(sampler: RandomSampler, generator: torch.Generator, *, chunk: int) -> Iterator[NDArray[Any]]:
+    """Yield the indices of a RandomSampler, in arrays of any length."""
+    length, count = len(sampler.data_source), sampler.num_samples
+    if sampler.replacement:
+        for start in range(0, count, chunk):
+            size = (min(chunk, count - start),)
+            yield torch.randint(high=length, size=size, dtype=torch.int64, generator=generator).numpy()
+        return
+    dtype = torch.int32 if length < 1 << 31 else torch.int64  # the same numbers
+    for _ in range(count // length):
+        yield torch.randperm(length, generator=generator, dtype=dtype).numpy()
+    if count % length or chunk == _CHUNK:  # torch draws a last one even to take nothing of it
+        yield torch.randperm(length, generator=generator, dtype=dtype).numpy()[: count % length]
+
+
+def _rebatched(arrays: Iterator[NDArray[Any]], size: int, *, drop_last: bool) -> Iterator[NDArray[np.int64]]:
+    rest = np.empty(0, np.int64)
+    for array in arrays:
+        head = array[: size - len(rest)] if len(rest) else array[:0]
+        start = len(head)
+        rest = np.concatenate([rest, head])
+        if len(rest) == size:
+            yield rest.astype(np.int64)
+            rest = rest[:0]
+        if start == len(array) and len(rest):
+            continue
+        stop = start + (len(array) - start) // size * size
+        for at in range(start, stop, size):
+            yield array[at : at + size].astype(np.int64)
+        rest = array[stop:]
+    if len(rest) and not drop_last:
+        yield rest.astype(np.int64)
+
+
+def _in_order(sampler: SequentialSampler, size: int, *, drop_last: bool) -> Iterator[NDArray[np.int64]]:
+    length = len(sampler.data_source)
+    for start in range(0, length - length % size if drop_last else length, size):
+        yield np.arange(start, min(start + size, length))

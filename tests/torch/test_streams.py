@@ -1,0 +1,126 @@
+"""IterableDatasets: batches, workers, lengths and their warnings as torch has them, and what it loses is not lost."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.torch.oracle import assert_same, both, ours, run, theirs  # noqa: E402
+
+from headrace import IterableDataset  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.usefixtures("by_value")
+
+
+class Whole(theirs.IterableDataset):
+    """The same samples for every worker."""
+
+    def __init__(self, length: int = 10) -> None:
+        self.length = length
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([(index, float(torch.rand(()))) for index in range(self.length)])
+
+
+class Divided(theirs.IterableDataset):
+    """Each worker's share; they differ in length."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths = lengths
+
+    def __iter__(self) -> Iterator[int]:
+        info = torch.utils.data.get_worker_info()
+        numbers = range(len(self.lengths)) if info is None else [info.id]
+        for number in numbers:
+            yield from range(100 * number, 100 * number + self.lengths[number])
+
+
+class Told(Whole):
+    def __len__(self) -> int:
+        return 4
+
+
+class OwnStream(IterableDataset[int]):
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(7))
+
+    def __len__(self) -> int:
+        return 7
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_samples_and_draws(num_workers: int, batch_size: int | None, drop_last: bool) -> None:
+    if batch_size is None and drop_last:
+        pytest.skip("torch refuses it")
+    assert_same(*both(Whole, batch_size=batch_size, num_workers=num_workers, drop_last=drop_last))
+
+
+@pytest.mark.parametrize("lengths", [[1, 9], [8, 2], [0, 5]])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_that_end_earlier(lengths: list[int], persistent: bool) -> None:
+    arguments = {"batch_size": 2, "num_workers": 2, "persistent_workers": persistent}
+    assert_same(*both(lambda: Divided(lengths), **arguments))
+
+
+@pytest.mark.parametrize("arguments", [{"backend": "thread"}, {"shard": True}, {"shard": True, "backend": "thread"}])
+def test_no_sample_is_doubled_or_lost(arguments: dict[str, Any]) -> None:
+    """Torch's worker info is one for the whole process: in threads a stream that divides itself by it is dealt out."""
+    loader = ours.DataLoader(Divided([5, 6]), batch_size=3, num_workers=2, **arguments)
+    found = [index for batch in loader for index in batch.tolist()]
+    assert sorted(found) == [*range(5), *range(100, 106)]
+
+
+def test_chain() -> None:
+    assert_same(*both(lambda: theirs.ChainDataset([Whole(3), Whole(4)]), batch_size=2))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_more_samples_than_the_length_are_warned_of_where_it_was_asked_for(num_workers: int) -> None:
+    texts = []
+    for module in (theirs, ours):
+        loader = module.DataLoader(Told(6), batch_size=1, num_workers=num_workers)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            list(loader)
+            assert not caught
+            assert len(loader) == 4
+            list(loader)
+        texts.append([str(each.message).split(" For multi")[0].split(">")[-1] for each in caught])
+    assert texts[0] == texts[1]
+    assert len(texts[1]) == 2
+
+
+def test_length() -> None:
+    for arguments in (
+        {"batch_size": 3},
+        {"batch_size": 3, "drop_last": True},
+        {"batch_size": None},
+        {"num_workers": 1},
+    ):
+        assert len(ours.DataLoader(Told(), **arguments)) == len(theirs.DataLoader(Told(), **arguments))
+    with pytest.raises(TypeError):
+        len(ours.DataLoader(Whole()))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_streams_of_headrace(num_workers: int) -> None:
+    loader = ours.DataLoader(OwnStream(), batch_size=3, num_workers=num_workers, shard=bool(num_workers))
+    assert isinstance(loader.dataset, theirs.IterableDataset)
+    assert len(loader) == 3
+    found = list(loader)
+    assert [batch.tolist() for batch in found] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_dealt_streams_of_torch_are_those_of_no_workers() -> None:
+    expected = run(ours, Whole(20), batch_size=3)
+    found = run(ours, Whole(20), batch_size=3, num_workers=2, backend="thread")
+    assert_same([batch[0] for batch in expected[:-3]], [batch[0] for batch in found[:-3]])

@@ -175,12 +175,12 @@ def test_bare_tensors() -> None:
 
 def test_an_empty_dataset() -> None:
     for shuffle in (False, True):
-        loader = DataLoader([], batch_size=2, shuffle=shuffle)
+        loader: DataLoader[Any] = DataLoader([], batch_size=2, shuffle=shuffle)
         assert (len(loader), list(loader)) == (0, [])
 
 
 def test_numpy_batch_size() -> None:
-    assert len(DataLoader([1, 2, 3], batch_size=np.int64(2))) == 2  # type: ignore[arg-type]
+    assert len(DataLoader([1, 2, 3], batch_size=np.int64(2))) == 2  # type: ignore[call-overload]
 
 
 def test_sequences() -> None:

@@ -89,7 +89,7 @@ def test_a_column_of_rows_is_read_at_once() -> None:
 
 
 def test_dicts_of_samples_stay_datasets() -> None:
-    by_number = {0: np.zeros(2), 1: np.ones(2)}
+    by_number: Any = {0: np.zeros(2), 1: np.ones(2)}
     assert DataLoader(by_number, 2).batch(0).tolist() == [[0, 0], [1, 1]]
     by_name = {"a": np.zeros(2), "b": np.ones(2)}
     for samplers in (

@@ -251,7 +251,7 @@ def test_an_error_is_a_headrace_error_and_a_built_in_one() -> None:
 def test_numpy_integers_become_python_ones() -> None:
     """They would come out in the state, which JSON has to take."""
     given: dict[str, Any] = {"seed": np.int64(3), "rank": np.int8(0), "world_size": np.int8(1)}
-    loader = DataLoader(range(10), np.int64(4), **given)  # type: ignore[arg-type]
+    loader = DataLoader(range(10), np.int64(4), **given)  # type: ignore[call-overload]
     assert [type(value) for value in (loader.batch_size, loader.seed, loader.rank, loader.world_size)] == [int] * 4
 
 

@@ -107,7 +107,7 @@ def test_shuffle_is_taken_as_torch_takes_it(shuffle: Any) -> None:
     loader = DataLoader(range(10), 10, shuffle, seed=0)
     assert loader.shuffle is True
     np.testing.assert_equal(list(loader), list(DataLoader(range(10), 10, True, seed=0)))
-    assert DataLoader(range(10), shuffle=0).shuffle is False  # type: ignore[arg-type]
+    assert DataLoader(range(10), shuffle=0).shuffle is False  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("name", sorted(module._FIXED))
@@ -131,7 +131,7 @@ def test_what_batches_depend_on_is_fixed_by_the_first_iterator(name: str) -> Non
 
 
 def test_attributes_set_before_the_first_iterator_are_heeded() -> None:
-    loader = DataLoader(range(10), 4, seed=1)
+    loader: DataLoader[Any] = DataLoader(range(10), 4, seed=1)
     loader.shuffle, loader.num_workers, loader.backend, loader.collate_fn = True, 2, "thread", list
     loader.seed = 3
     expected = list(DataLoader(range(10), 4, True, seed=3, collate_fn=list))

@@ -375,7 +375,8 @@ def test_a_sampler_that_fails() -> None:
 
 
 def test_a_batch_sampler_of_single_indices() -> None:
-    batches: Any = iter(DataLoader(range(4), batch_sampler=[0, 1]))  # type: ignore[list-item]
+    singles: Any = [0, 1]
+    batches = iter(DataLoader(range(4), batch_sampler=singles))
     with pytest.raises(ArgumentTypeError, match=r"^the batch_sampler gave 0, but each of its items is a list of"):
         next(batches)
 

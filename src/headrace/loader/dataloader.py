@@ -6,7 +6,7 @@ import copy
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from headrace import frameworks
 from headrace.batch.arena import Arena, use_arena
@@ -44,7 +44,11 @@ from headrace.workers.settings import ProgramSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
+    from typing import Unpack
 
+    from numpy.typing import NDArray
+
+    from headrace.loader.batch_types import A, B, LoaderOptions, Number, Samples, T, Untyped
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
     from headrace.sampling.samplers import GivenSampling
     from headrace.workers import Pool
@@ -181,6 +185,104 @@ class DataLoader(Generic[B_co]):
     window: int | None
     max_errors: int | None
 
+    @overload
+    def __init__(
+        self: DataLoader[Any],
+        dataset: Untyped,
+        batch_size: int | None = ...,
+        shuffle: Shuffle | None = ...,
+        **options: Unpack[LoaderOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: DataLoader[B],
+        dataset: Samples[T],
+        batch_size: int = ...,
+        shuffle: Shuffle | None = ...,
+        *,
+        collate_fn: Callable[[list[T]], B],
+        **options: Unpack[LoaderOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: DataLoader[T],
+        dataset: Samples[T],
+        batch_size: None,
+        shuffle: Shuffle | None = ...,
+        *,
+        collate_fn: None = ...,
+        **options: Unpack[LoaderOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: DataLoader[A],
+        dataset: Samples[A],
+        batch_size: int = ...,
+        shuffle: Shuffle | None = ...,
+        *,
+        collate_fn: None = ...,
+        **options: Unpack[LoaderOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: DataLoader[tuple[A, NDArray[Any]]],
+        dataset: Samples[tuple[A, Number]],
+        batch_size: int = ...,
+        shuffle: Shuffle | None = ...,
+        *,
+        collate_fn: None = ...,
+        **options: Unpack[LoaderOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: DataLoader[NDArray[Any]],
+        dataset: Samples[Number],
+        batch_size: int = ...,
+        shuffle: Shuffle | None = ...,
+        *,
+        collate_fn: None = ...,
+        **options: Unpack[LoaderOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = ...,
+        shuffle: Shuffle | None = ...,
+        sampler: Iterable[Any] | None = ...,
+        batch_sampler: Iterable[Sequence[Any]] | None = ...,
+        num_workers: int = ...,
+        collate_fn: Callable[[Any], B_co] | None = ...,
+        pin_memory: bool = ...,
+        drop_last: bool = ...,
+        timeout: float = ...,
+        worker_init_fn: Callable[[int], None] | None = ...,
+        multiprocessing_context: Any = ...,
+        generator: Any = ...,
+        *,
+        prefetch_factor: int | None = ...,
+        persistent_workers: bool = ...,
+        pin_memory_device: str = ...,
+        in_order: bool = ...,
+        seed: int | None = ...,
+        backend: str = ...,
+        rank: int | None = ...,
+        world_size: int | None = ...,
+        on_error: OnError = ...,
+        on_worker_death: OnWorkerDeath = ...,
+        prefetch_bytes: int | None = ...,
+        shard: bool = ...,
+        block_size: int | None = ...,
+        window: int | None = ...,
+        max_errors: int | None = ...,
+    ) -> None: ...
+
     def __init__(
         self,
         dataset: Any,
@@ -189,7 +291,7 @@ class DataLoader(Generic[B_co]):
         sampler: Iterable[Any] | None = None,
         batch_sampler: Iterable[Sequence[Any]] | None = None,
         num_workers: int = 0,
-        collate_fn: Callable[[Any], B_co] | None = None,
+        collate_fn: Callable[[Any], Any] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
         timeout: float = 0,

@@ -98,3 +98,19 @@ int64_t headrace_gather(const headrace_rows *columns, int64_t width, int64_t row
     for (int64_t i = 0; i < width; i++) gather(columns[i], indices, count, out[i]);
     return -1;
 }
+
+int64_t headrace_gather_shards(const headrace_rows *shards, const int64_t *lengths, int64_t width, const int64_t *which,
+                               const int64_t *rows, int64_t count, char *out) {
+    for (int64_t i = 0; i < count; i++)
+        if (which[i] < 0 || which[i] >= width || rows[i] < 0 || rows[i] >= lengths[which[i]]) return i;
+    const int64_t bytes = width ? shards[0].bytes : 0, all_lines = (bytes + LINE - 1) / LINE;
+    if (!bytes) return -1;
+    const int64_t lines = all_lines < PREFETCH_LINES ? all_lines : PREFETCH_LINES, ahead = rows_ahead(lines, count);
+    for (int64_t i = 0; i < ahead; i++) prefetch_row(shards[which[i]], lines, rows[i]);
+    for (int64_t i = 0; i < count; i++) {
+        if (i + ahead < count) prefetch_row(shards[which[i + ahead]], lines, rows[i + ahead]);
+        const headrace_rows from = shards[which[i]];
+        memcpy(out + i * bytes, from.source + rows[i] * from.stride, (size_t)bytes);
+    }
+    return -1;
+}

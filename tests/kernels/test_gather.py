@@ -258,3 +258,31 @@ def test_a_prepared_gather_keeps_its_arrays(kernels: Kernels) -> None:
     other = [np.zeros((1000, 100)) for _ in range(5)]  # where memory that was freed would be used again
     assert gather_all(np.arange(0, 1000, 7))[0].min() == 7.0
     assert not any(map(np.any, other))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u1,f8", ">i2", "O"])
+@pytest.mark.parametrize("tail", [(), (3,), (0,), (40, 5)])
+def test_rows_of_several_arrays(kernels: Kernels, dtype: str, tail: tuple[int, ...]) -> None:
+    sources = [filled(dtype, (length, *tail)) for length in (7, 1, 30)]
+    sources[2] = sources[2][::-2]
+    whole, starts = np.concatenate(sources), np.array([0, 7, 8])
+    which, rows = np.array([2, 0, 0, 1, 2] * 9), np.array([14, 0, 6, 0, 3] * 9)
+    out = np.empty((45, *tail), dtype)
+    kernels.prepare_gather_shards(sources)(which, rows, out)
+    np.testing.assert_array_equal(out, whole[starts[which] + rows])
+
+
+def test_rows_of_several_arrays_that_there_are_not(kernels: Kernels) -> None:
+    gather_shards = kernels.prepare_gather_shards([np.arange(4), np.arange(2)])
+    out = np.zeros(2, np.int64)
+    for number, row, wrong, length in [(1, 2, 2, 2), (0, -1, -1, 4), (2, 0, 2, 2), (-1, 0, -1, 2)]:
+        with pytest.raises(OutOfRangeError, match=rf"^Index {wrong} out of range for dataset of size {length}$"):
+            gather_shards(np.array([0, number]), np.array([3, row]), out)
+    assert not out.any()
+    with pytest.raises(ArgumentError, match="one each a row is needed"):
+        gather_shards(np.array([0]), np.array([0, 1]), out)
+    with pytest.raises(ArgumentTypeError, match="they must be the same"):
+        gather_shards(np.array([0, 0]), np.array([0, 1]), np.zeros(2))
+    for sources in ([], [np.arange(3), np.arange(3.0)], [np.array(1)]):
+        with pytest.raises(ArgumentError, match="whose rows are of one kind are needed"):
+            kernels.prepare_gather_shards(sources)

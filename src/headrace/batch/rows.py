@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
@@ -14,20 +12,29 @@ from headrace.batch.collate import default_collate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
+
+    from headrace.kernels.checks import GatherShards
 
 __all__ = ["gather_rows", "rows_differ"]
 
 _LITTLE = 1 << 14  # bytes, which NumPy has gathered before a kernel would have been called
 
 
-def gather_rows(arrays: Sequence[NDArray[Any]], which: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
+def gather_rows(
+    arrays: Sequence[NDArray[Any]],
+    which: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    gather_shards: GatherShards | None = None,
+) -> Any:
     """Return the batch of some rows, each of one of the arrays.
 
     Args:
         arrays: at least one, of the same dtype and of the same shape but for the first dimension.
         which: the place of each row's array, shape (n,), int64.
         rows: which of its rows, shape (n,), int64, in [0, len).
+        gather_shards: what was prepared for these arrays, if it was.
 
     Returns:
         An array of shape (n, ...) in memory for batches; a list where a batch of such rows is one.
@@ -42,18 +49,12 @@ def gather_rows(arrays: Sequence[NDArray[Any]], which: NDArray[np.int64], rows: 
     if len(arrays) == 1 and math.prod(shape) * first.itemsize <= _LITTLE:
         return first.take(rows, axis=0)
     out = empty(shape, first.dtype)
-    if len(arrays) == 1:
+    if gather_shards is not None:
+        gather_shards(which, rows, out)
+    elif len(arrays) == 1:
         kernels.active().gather(first, rows, out)
-    elif not out.nbytes:
-        pass
-    elif all(array.flags.c_contiguous for array in arrays):
-        width = out.nbytes // len(rows)
-        lengths = np.full(len(rows), width)
-        kernels.active().gather_ranges([_bytes(array) for array in arrays], which, rows * width, lengths, _bytes(out))
     else:
-        for number, array in enumerate(arrays):
-            here = np.flatnonzero(which == number)
-            out[here] = array[rows[here]]
+        kernels.active().prepare_gather_shards(arrays)(which, rows, out)
     return out
 
 
@@ -63,7 +64,3 @@ def rows_differ(dtype: np.dtype[Any]) -> bool:
     They are Python objects, strings as wide as they are long, or numbers in native byte order.
     """
     return dtype.kind in "OSTU" or not dtype.isnative
-
-
-def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    return array.reshape(-1).view(np.uint8)

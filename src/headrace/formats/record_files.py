@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from headrace import kernels
 from headrace.batch.rows import gather_rows
 from headrace.errors import CorruptDataError
 from headrace.formats.index import Index, open_index, open_indexes
+from headrace.formats.prepared import LastPrepared
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.io.disk import DiskWaits, open_files
 from headrace.io.ranges import Ranges
@@ -67,29 +67,6 @@ class _IndexedFile:
             self._index = None
 
 
-class _LastSlices:
-    """The function that returned records of the last batch, which serves the next one of the same files."""
-
-    def __init__(self) -> None:
-        self._last: tuple[list[NDArray[Any]], SliceRecords] | None = None
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return _LastSlices, ()  # other processes map the files anew
-
-    def find(self, views: list[Any], tables: list[NDArray[Any]]) -> SliceRecords:
-        """Return the function for these files."""
-        arrays, last = views + tables, self._last
-        if last is None or len(last[0]) != len(arrays) or not all(map(operator.is_, last[0], arrays)):
-            last = arrays, kernels.active().prepare_slices(views, tables)
-            # What is kept is open: of many files there may be more than descriptors.
-            self._last = last if len(arrays) <= open_files.limit // 4 else None
-        return last[1]
-
-    def close(self) -> None:
-        """Give up the files."""
-        self._last = None
-
-
 class RecordFiles:
     """Files and their indexes. They are opened when they are first read, in each process anew.
 
@@ -121,7 +98,7 @@ class RecordFiles:
         self.sources: list[ByteSource] = [open_source(path) for path in paths]
         self._is_local = all(isinstance(source, LocalSource) for source in self.sources)
         self._waits = DiskWaits()
-        self._slices = _LastSlices()
+        self._slices = LastPrepared("prepare_slices")
         self._indexed = [_IndexedFile(source, index_format) for source in self.sources]
         self.bounds = ShardBounds(self._count(index_format, counted, fewer, progress=progress))
 
@@ -164,10 +141,13 @@ class RecordFiles:
     def read_each(self, located: Located, indices: NDArray[np.int64], *, verify: bool = True) -> list[bytes]:
         """Return the bytes of each record, whose rows are those of the table "records"; for the rest see `read`."""
         with self._waits.reading():
-            arrays = [self.sources[shard].view() for shard in located.shards]
-            if any(array is None for array in arrays):
+            views = [self.sources[shard].view() for shard in located.shards]
+            arrays = [view for view in views if view is not None]
+            if len(arrays) < len(views):
                 return split(self.read(located, self.rows("records", located), indices, verify=verify))
-            slice_records = self._slices.find(arrays, [self.table(shard, "records") for shard in located.shards])
+            slice_records: SliceRecords = self._slices.find(
+                arrays, [self.table(shard, "records") for shard in located.shards]
+            )
             found, wrong, crc = slice_records(located.which, located.rows, verify=verify)
         if wrong >= 0:
             shard = located.shards[located.which[wrong]]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Empty = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
     # Returns the rows at indices, int64 of shape (n,), of some arrays.
     Gather = Callable[[NDArray[np.int64]], list[NDArray[Any]]]
+    # Copies to an array the rows of arrays, each told by the place of its array, and its place in that.
+    GatherShards = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[Any]], None]
 
 __all__ = [
     "MAX_FEISTEL_LENGTH",
@@ -26,13 +28,16 @@ __all__ = [
     "check_cut_values",
     "check_feistel",
     "check_gather",
+    "check_gather_shards",
     "check_indices",
     "check_lines",
     "check_ranges",
     "check_room",
+    "check_shards",
     "check_shuffle_length",
     "index_error",
     "range_error",
+    "shard_error",
 ]
 
 MAX_SHUFFLE_LENGTH = 2**32
@@ -91,6 +96,35 @@ def check_columns(sources: Sequence[NDArray[Any]]) -> None:
     lengths = {len(source) for source in sources}
     if len(lengths) > 1:
         raise ArgumentError(f"sources have {sorted(lengths)} rows, but all must have as many")
+
+
+def check_shards(sources: Sequence[NDArray[Any]]) -> None:
+    """Raise unless there are arrays, and their rows are alike."""
+    kinds = {(source.dtype, source.shape[1:]) for source in sources if source.ndim}
+    if len(kinds) != 1 or not all(source.ndim for source in sources):
+        raise ArgumentError(
+            f"sources have rows of {len(kinds)} kinds, but arrays whose rows are of one kind are needed"
+        )
+
+
+def check_gather_shards(
+    source: NDArray[Any], which: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[Any]
+) -> None:
+    """Raise unless rows of arrays like `source` fit `out`; the values of the indices are not looked at."""
+    check_gather(source, rows, out)
+    check_indices(which)
+    if len(which) != len(rows):
+        raise ArgumentError(f"which and rows have {len(which)} and {len(rows)} items, but one each a row is needed")
+
+
+def shard_error(
+    sources: Sequence[NDArray[Any]], which: NDArray[np.int64], rows: NDArray[np.int64], bad: int
+) -> OutOfRangeError:
+    """Return the error for a row that there is not, or of an array that there is not."""
+    number, row = int(which[bad]), int(rows[bad])
+    if not 0 <= number < len(sources):
+        return index_error(number, len(sources))
+    return index_error(row, len(sources[number]))
 
 
 def check_ranges(

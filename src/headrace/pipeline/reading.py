@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Indexable", "check_dataset", "check_index", "check_indices", "read_each", "read_many", "read_readable"]
 
+_INT64 = np.dtype(np.int64)
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -88,6 +90,8 @@ def check_indices(indices: ArrayLike, length: int) -> NDArray[np.int64]:
         OutOfRangeError: one of them lies outside the dataset.
     """
     array = np.asarray(indices)
+    if array.ndim == 1 and array.size and array.dtype == _INT64 and array.view(np.uint64).max() < length:
+        return array  # a negative one is a huge one in that view, so one look tells of all that is common
     if array.ndim != 1:
         raise ArgumentError(f"indices must have one dimension, got shape {array.shape}")
     if array.size and array.dtype.kind not in "iu":

@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.errors import ArgumentError
 from headrace.formats.npy.reader import NpyFile, gather
+from headrace.formats.prepared import LastPrepared
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.formats.sharded import ShardedDataset
 from headrace.images.layout import find_layout
@@ -125,11 +126,13 @@ class _NpyShard:
 
     Attributes:
         files: by field; the field of a lone file is "".
+        prepared: by field, for batches of which this is the first shard.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.files = {field: NpyFile(each) for field, each in _find_fields(path).items()}
+        self.prepared = {field: LastPrepared("prepare_gather_shards") for field in self.files}
         lengths = {field: _length(file) for field, file in self.files.items()}
         if len(set(lengths.values())) > 1:
             raise ArgumentError(f"the files of {path} must have as many rows each, but have {lengths}")
@@ -155,7 +158,8 @@ class _NpyShard:
 
 def _columns(shards: Sequence[_NpyShard], located: Located, fields: Iterable[str]) -> dict[str, Any]:
     """Return the batch of some rows, by field."""
-    return {field: gather([shard.files[field] for shard in shards], located.which, located.rows) for field in fields}
+    which, rows, prepared = located.which, located.rows, shards[0].prepared
+    return {field: gather([shard.files[field] for shard in shards], which, rows, prepared[field]) for field in fields}
 
 
 def _sample(columns: dict[str, Any], shard: _NpyShard) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from headrace.batch.rows import gather_rows
+from headrace.batch.rows import gather_rows, rows_differ
 from headrace.errors import CorruptDataError, StorageError
 from headrace.io.source import LocalSource, open_source
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.formats.prepared import LastPrepared
     from headrace.io.source import ByteSource
 
 __all__ = ["Header", "NpyFile", "gather", "parse_array", "read_header"]
@@ -72,6 +73,11 @@ class NpyFile:
         self.source = open_source(path)
         self.header = read_header(self.source)
         self.source.close()
+        self._viewed: tuple[NDArray[np.uint8], NDArray[Any]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but the mapping, which another process makes anew."""
+        return vars(self) | {"_viewed": None}
 
     @property
     def is_local(self) -> bool:
@@ -85,7 +91,12 @@ class NpyFile:
             FileChangedError: the file is not what it was when it was opened first.
         """
         content = self.source.view()
-        return None if content is None else self._over(content)
+        if content is None:
+            return None
+        viewed = self._viewed
+        if viewed is None or viewed[0] is not content:
+            viewed = self._viewed = content, self._over(content)
+        return viewed[1]
 
     def row(self, row: int) -> Any:
         """Return one row: a view of the file, if it can be had without reading it."""
@@ -116,13 +127,14 @@ class NpyFile:
         return self.header.offset + rows * width, np.full(len(rows), width)
 
 
-def gather(files: Sequence[NpyFile], which: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
+def gather(files: Sequence[NpyFile], which: NDArray[np.int64], rows: NDArray[np.int64], last: LastPrepared) -> Any:
     """Return the batch of some rows of several files.
 
     Args:
         files: of arrays of the same dtype, and of the same shape but for the first dimension.
         which: the place of each row's file, shape (n,), int64.
         rows: which of its rows, shape (n,), int64.
+        last: of the kernel `prepare_gather_shards`.
     """
     arrays = []
     places = rows
@@ -134,7 +146,8 @@ def gather(files: Sequence[NpyFile], which: NDArray[np.int64], rows: NDArray[np.
             places = rows.copy() if places is rows else places
             places[here] = np.arange(len(here))
         arrays.append(array)
-    return gather_rows(arrays, which, places)
+    is_mapped = places is rows and not rows_differ(arrays[0].dtype)
+    return gather_rows(arrays, which, places, last.find(arrays) if is_mapped else None)
 
 
 def read_header(source: ByteSource) -> Header:

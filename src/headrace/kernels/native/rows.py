@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.kernels import reference
-from headrace.kernels.checks import check_columns, check_gather, check_indices, index_error
+from headrace.kernels.checks import (
+    check_columns,
+    check_gather,
+    check_gather_shards,
+    check_indices,
+    check_shards,
+    index_error,
+    shard_error,
+)
 from headrace.kernels.native.calls import LITTLE, address
 
 if TYPE_CHECKING:
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.kernels.checks import Empty, Gather
+    from headrace.kernels.checks import Empty, Gather, GatherShards
     from headrace.kernels.native.calls import Library
 
 __all__ = ["RowKernels"]
@@ -38,6 +46,8 @@ class RowKernels:
     def __init__(self, library: Library) -> None:
         arguments = [c_void_p, c_int64, c_int64, c_void_p, c_int64, c_void_p]
         self._gather = library.both("headrace_gather", arguments, c_int64)
+        arguments = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
+        self._gather_shards = library.both("headrace_gather_shards", arguments, c_int64)
 
     def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy the rows of `source` at `indices` into `out`."""
@@ -58,6 +68,13 @@ class RowKernels:
         if not all(map(_has_whole_rows, sources)):
             return reference.prepare_gather(sources, empty)
         return _ColumnGather(self._gather, list(sources), empty)
+
+    def prepare_gather_shards(self, sources: Sequence[NDArray[Any]]) -> GatherShards:
+        """Return a function that gathers rows, each of one of the arrays."""
+        check_shards(sources)
+        if not all(map(_has_whole_rows, sources)):
+            return reference.prepare_gather_shards(sources)
+        return _ShardGather(self._gather_shards, list(sources))
 
 
 class _ColumnGather:
@@ -91,6 +108,31 @@ class _ColumnGather:
         if bad >= 0:
             raise index_error(int(indices[bad]), self._length)
         return out
+
+
+class _ShardGather:
+    """Gathers rows of several arrays; what the kernel is told of these is found once.
+
+    Args:
+        functions: the kernel's, with the GIL and without it.
+        sources: the arrays, of one dtype and of one shape but for the first dimension.
+    """
+
+    def __init__(self, functions: tuple[Any, Any], sources: list[NDArray[Any]]) -> None:
+        self._functions = functions
+        self._sources = sources
+        rows = [_RowsStruct(address(source), source.strides[0], _row_bytes(source)) for source in sources]
+        self._rows = (_RowsStruct * len(rows))(*rows)
+        self._lengths = (c_int64 * len(rows))(*map(len, sources))
+
+    def __call__(self, which: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        check_gather_shards(self._sources[0], which, rows, out)
+        gather = self._functions[out.nbytes > LITTLE]
+        which, rows = np.ascontiguousarray(which), np.ascontiguousarray(rows)
+        places = address(which), address(rows), len(rows), address(out)
+        bad = gather(self._rows, self._lengths, len(self._sources), *places)
+        if bad >= 0:
+            raise shard_error(self._sources, which, rows, bad)
 
 
 def _row_bytes(source: NDArray[Any]) -> int:

@@ -13,9 +13,12 @@ from headrace.kernels.checks import (
     check_cut_values,
     check_feistel,
     check_gather,
+    check_gather_shards,
     check_indices,
+    check_shards,
     check_shuffle_length,
     index_error,
+    shard_error,
 )
 from headrace.kernels.moves import Kind, check_move
 from headrace.kernels.reference.example import find_features, note_features, read_features
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.kernels.checks import Empty, Gather
+    from headrace.kernels.checks import Empty, Gather, GatherShards
 
 __all__ = [
     "FEISTEL_ROUNDS",
@@ -61,6 +64,7 @@ __all__ = [
     "note_features",
     "philox",
     "prepare_gather",
+    "prepare_gather_shards",
     "prepare_slices",
     "radical_count",
     "radical_find",
@@ -273,6 +277,39 @@ def prepare_gather(sources: Sequence[NDArray[Any]], empty: Empty) -> Gather:
         return found
 
     return gather_all
+
+
+def prepare_gather_shards(sources: Sequence[NDArray[Any]]) -> GatherShards:
+    """Return a function that gathers rows, each of one of the arrays.
+
+    Args:
+        sources: Arrays of shape (n, ...), one at least, whose rows are of one dtype and shape.
+
+    Returns:
+        A function of `which`, `rows` and `out`: out[i] = sources[which[i]][rows[i]]. It raises what `gather` does, and
+        cannot be pickled.
+
+    Raises:
+        ArgumentError: There are no arrays, or their rows are not alike.
+
+    >>> out = np.empty(3, np.int64)
+    >>> prepare_gather_shards([np.arange(5), np.array([70])])(np.array([0, 1, 0]), np.array([4, 0, 2]), out)
+    >>> out
+    array([ 4, 70,  2])
+    """
+    check_shards(sources)
+
+    def gather_shards(which: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        check_gather_shards(sources[0], which, rows, out)
+        places = zip(which.tolist(), rows.tolist(), strict=True)
+        for bad, (number, row) in enumerate(places):
+            if not (0 <= number < len(sources) and 0 <= row < len(sources[number])):
+                raise shard_error(sources, which, rows, bad)
+        for number, source in enumerate(sources):
+            here = np.flatnonzero(which == number)
+            out[here] = source[rows[here]]
+
+    return gather_shards
 
 
 def cut(

@@ -59,6 +59,47 @@ HEADRACE_API void headrace_radical_count(const int64_t *positions, const uint64_
 HEADRACE_API void headrace_radical_find(const uint64_t *lows, const uint64_t *highs, const int64_t *ranks,
                                         int64_t count, int64_t *out);
 
+/* Pieces of values, and the places where they go. All numbers count items. */
+typedef struct {
+    const char *values;
+    int64_t size, item_bytes; /* of the values */
+    const int64_t *starts, *lengths, *places;
+    int64_t count;
+} headrace_pieces;
+
+/* Writes the pieces to their places in out, which has `size` items, and `item` everywhere else. Returns the first piece that
+ * lies outside of the values, or whose place is not behind that of the one before or ends outside of out, in which case
+ * nothing is written, or -1. */
+HEADRACE_API int64_t headrace_place_pieces(const headrace_pieces *pieces, const char *item, int64_t size, char *out);
+
+/* Sequences that lie end to end, and the rows that they become, each with padding behind or before it. */
+typedef struct {
+    const char *values;
+    int64_t size, item_bytes; /* of the values */
+    const int64_t *lengths;
+    int64_t count, width; /* how many sequences, and the items of a row */
+    int64_t most;         /* items of a sequence that are kept */
+    int64_t before;       /* whether the padding stands before the sequence */
+} headrace_padding;
+
+/* out: count rows of width items; `item` is the padding. Returns the first sequence that lies outside of the values or has no
+ * room in its row, in which case nothing is written, or -1. */
+HEADRACE_API int64_t headrace_pad(const headrace_padding *padding, const char *item, char *out);
+
+/* How sequences are packed into rows. */
+typedef struct {
+    int64_t capacity; /* items a row, below 2^24 */
+    int64_t window;   /* sequences that are packed among each other, below 2^31 */
+    int64_t most;     /* sequences a row at most */
+    int64_t first_fit; /* whether each goes to the first row with room, in their order; else the longest come first, each
+                          to the row with the least room */
+} headrace_packing;
+
+/* members: the sequences, row by row; ends: where each row ends among them; both `count` long. Lengths are from 1 to the
+ * capacity. Returns how many rows there are, or -1 where memory is missing. */
+HEADRACE_API int64_t headrace_pack(const headrace_packing *packing, const int64_t *lengths, int64_t count,
+                                   int64_t *members, int64_t *ends);
+
 /* Rows of an array: where the first one lies, how far they are apart, and the bytes of each. */
 typedef struct {
     const char *source;

@@ -13,6 +13,7 @@ import typing
 
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
+from headrace.batch.pad import PadCollate, pad_collate
 from headrace.cache.dataset import CachedDataset
 from headrace.datasets import (
     ColumnDataset,
@@ -138,6 +139,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "NpyDataset",
     "PILToTensor",
     "Pad",
+    "PadCollate",
     "ParquetDataset",
     "RandAugment",
     "RandomAdjustSharpness",
@@ -181,6 +183,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "get_worker_info",
     "mix",
     "open_dataset",
+    "pad_collate",
     "random_split",
     "sample_rng",
     "write_dataset",

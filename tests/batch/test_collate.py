@@ -418,14 +418,14 @@ _SAME_TYPE = "give all samples the same type, or pass a collate_fn"
             [{"image": np.zeros((3, 2))}, {"image": np.zeros((3, 2))}, {"image": np.zeros((3, 4))}],
             RaggedSamplesError,
             "field sample['image'] differs in shape: sample 10 has (3, 2), sample 12 has (3, 4); "
-            "crop, resize or pad the samples to one shape, or pass a collate_fn",
+            "crop, resize or pad the samples to one shape, or pass a collate_fn: headrace.pad_collate pads sequences",
             id="shapes",
         ),
         pytest.param(
             [([1, 2],), ([1, 2, 3],)],
             RaggedSamplesError,
             "field sample[0] differs in length: sample 10 has 2, sample 11 has 3; "
-            "give all samples the same number of items, or pass a collate_fn",
+            "give all samples the same number of items, or pass a collate_fn: headrace.pad_collate pads sequences",
             id="lengths",
         ),
         pytest.param(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from headrace.frameworks import Adapter
 
-__all__ = ["default_collate", "join_numbers"]
+__all__ = ["Collation", "default_collate", "join_numbers"]
 
 _NUMBERS: dict[type, np.dtype[Any]] = {
     bool: np.dtype(np.bool_),
@@ -62,7 +62,7 @@ def default_collate(samples: Sequence[Any], indices: Sequence[Any] | NDArray[np.
     if len(samples) == 0:
         raise ArgumentError("default_collate got no samples; a batch needs at least one")
     try:
-        return _Collation(samples[0], range(len(samples)) if indices is None else indices).field(list(samples), "")
+        return Collation(samples[0], range(len(samples)) if indices is None else indices).field(list(samples), "")
     except RecursionError as error:
         raise MixedSamplesError(
             "the samples are nested without an end, since one holds itself, or too deeply; convert them with "
@@ -94,7 +94,7 @@ def _are_numbers(field: Any) -> bool:
     return type(field) is np.ndarray and field.ndim == 1
 
 
-class _Collation:
+class Collation:
     """One call of `default_collate`: the indices that its errors name, and the framework of its tensors."""
 
     def __init__(self, sample: Any, indices: Sequence[Any] | NDArray[np.int64]) -> None:
@@ -184,9 +184,12 @@ class _Collation:
         if len({(array.shape, array.dtype) for array in arrays}) == 1:
             return _stack(arrays, arrays[0].dtype)
         self._check_same(arrays, lambda array: array.shape, "shape", path)
+        return _stack(arrays, self._common_dtype(arrays, path))
+
+    def _common_dtype(self, arrays: list[NDArray[Any]], path: str) -> np.dtype[Any]:
         dtypes = [array.dtype for array in arrays]
         self._check_same(dtypes, promotable, "dtype", path, dtypes)
-        return _stack(arrays, promoted(dtypes))
+        return promoted(dtypes)
 
     def _mappings(self, values: list[Any], path: str) -> Any:
         first = values[0]
@@ -248,8 +251,8 @@ class _Collation:
 
 
 _REMEDIES = {
-    "shape": "crop, resize or pad the samples to one shape, or pass a collate_fn",
-    "length": "give all samples the same number of items, or pass a collate_fn",
+    "shape": "crop, resize or pad the samples to one shape, or pass a collate_fn: headrace.pad_collate pads sequences",
+    "length": "give all samples the same number of items, or pass a collate_fn: headrace.pad_collate pads sequences",
     "keys": "give all samples the same keys, or pass a collate_fn",
     "None": "give samples a value in place of None with dataset.map(...), or pass a collate_fn",
     "type": "give all samples the same type, or pass a collate_fn",

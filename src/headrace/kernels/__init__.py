@@ -51,6 +51,34 @@ class Kernels(Protocol):
     ) -> NDArray[np.int64]:
         """Return positions of the van der Corput sequence by their rank among those with a value in a range."""
 
+    def pack(
+        self, lengths: NDArray[np.int64], capacity: int, window: int, most: int, *, first_fit: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pack sequences into rows."""
+
+    def pad(
+        self,
+        values: NDArray[Any],
+        lengths: NDArray[np.int64],
+        fill: NDArray[Any],
+        out: NDArray[Any],
+        *,
+        most: int,
+        before: bool,
+    ) -> None:
+        """Copy sequences that lie end to end to rows of their own, and pad these."""
+
+    def place_pieces(
+        self,
+        values: NDArray[Any],
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        places: NDArray[np.int64],
+        fill: Any,
+        out: NDArray[Any],
+    ) -> None:
+        """Copy pieces of values to their places, and fill what is between them."""
+
     def gather(self, source: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy the rows of `source` at `indices` into `out`."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ctypes import c_int64, c_void_p
-from typing import TYPE_CHECKING
+from ctypes import Structure, byref, c_int64, c_void_p
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.kernels.native.calls import LITTLE, address
+from headrace.kernels.reference.sequences import check_pack, padding_error, piece_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,12 +18,96 @@ if TYPE_CHECKING:
 __all__ = ["SequenceKernels"]
 
 
+class _PackingStruct(Structure):
+    """The headrace_packing of the header file."""
+
+    _fields_ = [(name, c_int64) for name in ("capacity", "window", "most", "first_fit")]
+
+
+class _PiecesStruct(Structure):
+    """The headrace_pieces of the header file."""
+
+    _fields_ = [
+        ("values", c_void_p),
+        ("size", c_int64),
+        ("item_bytes", c_int64),
+        *((name, c_void_p) for name in ("starts", "lengths", "places")),
+        ("count", c_int64),
+    ]
+
+
+class _PaddingStruct(Structure):
+    """The headrace_padding of the header file."""
+
+    _fields_ = [
+        ("values", c_void_p),
+        ("size", c_int64),
+        ("item_bytes", c_int64),
+        ("lengths", c_void_p),
+        *((name, c_int64) for name in ("count", "width", "most", "before")),
+    ]
+
+
 class SequenceKernels:
-    """The order of mixtures; `headrace.kernels.reference` documents each function."""
+    """The order of mixtures, rows and padding of sequences; `headrace.kernels.reference` documents each function."""
 
     def __init__(self, library: Library) -> None:
         self._radical_count = library.both("headrace_radical_count", [c_void_p, c_void_p, c_int64, c_void_p])
         self._radical_find = library.both("headrace_radical_find", [c_void_p, c_void_p, c_void_p, c_int64, c_void_p])
+
+        self._pack = library.long("headrace_pack", [c_void_p, c_void_p, c_int64, c_void_p, c_void_p], c_int64)
+        self._pad = library.both("headrace_pad", [c_void_p] * 3, c_int64)
+        self._place_pieces = library.both("headrace_place_pieces", [c_void_p, c_void_p, c_int64, c_void_p], c_int64)
+
+    def pack(
+        self, lengths: NDArray[np.int64], capacity: int, window: int, most: int, *, first_fit: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pack sequences into rows."""
+        check_pack(lengths, capacity, window, most)
+        lengths = np.ascontiguousarray(lengths)
+        members, ends = np.empty(len(lengths), np.int64), np.empty(len(lengths), np.int64)
+        packing = _PackingStruct(capacity, min(window, max(1, len(lengths))), min(most, len(lengths)), first_fit)
+        rows = self._pack(byref(packing), address(lengths), len(lengths), address(members), address(ends))
+        if rows < 0:
+            raise MemoryError("there is no memory to pack sequences")
+        return members, ends[:rows].copy()
+
+    def pad(
+        self,
+        values: NDArray[Any],
+        lengths: NDArray[np.int64],
+        fill: NDArray[Any],
+        out: NDArray[Any],
+        *,
+        most: int,
+        before: bool,
+    ) -> None:
+        """Copy sequences that lie end to end to rows of their own, and pad these."""
+        count, width = out.shape[:2]
+        padding = _PaddingStruct(
+            address(values), len(values), fill.nbytes, address(lengths), count, width, most, before
+        )
+        wrong = self._pad[out.nbytes > LITTLE](byref(padding), address(fill), address(out))
+        if wrong >= 0:
+            raise padding_error(values, lengths, out, wrong)
+
+    def place_pieces(
+        self,
+        values: NDArray[Any],
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        places: NDArray[np.int64],
+        fill: Any,
+        out: NDArray[Any],
+    ) -> None:
+        """Copy pieces of values to their places, and fill what is between them."""
+        item = np.full(out.shape[1:], fill, out.dtype)
+        pieces = _PiecesStruct(
+            address(values), len(values), item.nbytes, address(starts), address(lengths), address(places), len(starts)
+        )
+        wrong = self._place_pieces[out.nbytes > LITTLE](byref(pieces), address(item), len(out), address(out))
+        if wrong >= 0:
+            raise piece_error(values, starts, lengths, places, out, wrong)
 
     def radical_count(self, positions: NDArray[np.int64], bounds: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Count the earlier positions of the van der Corput sequence with a value below a bound."""

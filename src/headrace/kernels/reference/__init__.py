@@ -32,6 +32,7 @@ from headrace.kernels.reference.records import (
     scan_tfrecord,
     slice_ranges,
 )
+from headrace.kernels.reference.sequences import pack, pad, place_pieces
 from headrace.kernels.reference.tar import scan_tar
 from headrace.kernels.reference.warp import warp
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
@@ -62,7 +63,10 @@ __all__ = [
     "move",
     "name",
     "note_features",
+    "pack",
+    "pad",
     "philox",
+    "place_pieces",
     "prepare_gather",
     "prepare_gather_shards",
     "prepare_slices",

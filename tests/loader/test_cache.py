@@ -237,7 +237,8 @@ def test_memory_is_held_once(tmp_path: Path) -> None:
     for _ in range(3):
         for batch in loader:
             del batch
-    workers = [worker.process.pid for worker in loader._pools._idle[0].supervisor._workers]  # type: ignore[attr-defined]
+    (pool,) = loader._pools._idle[loader._arena]
+    workers = [worker.process.pid for worker in pool.supervisor._workers]  # type: ignore[attr-defined]
     cached.get_batch(np.arange(length))
     stats = cached.stats()
     assert stats.bytes > length * size * size * 3

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from headrace import DataLoader
+from headrace.batch.arena import Arena
 from headrace.errors import HeadraceWarning
 from headrace.loader.pools import PoolKeeper
 from headrace.workers import InlinePool
@@ -67,8 +68,9 @@ class Started(InlinePool[Any, Any]):
 )
 def test_warning_depends_on_start_and_epoch_time(took: float, lasted: float, said: bool) -> None:
     keeper = PoolKeeper(persistent=False)
-    keeper.give_back(keeper.take(lambda: Started(took, lasted)))
+    arena = Arena()
+    keeper.give_back(keeper.take(lambda: Started(took, lasted), arena), arena)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        keeper.give_back(keeper.take(lambda: Started(took, lasted)))
+        keeper.give_back(keeper.take(lambda: Started(took, lasted), arena), arena)
     assert bool(caught) == said

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
@@ -64,6 +65,8 @@ class Arena:
 
     # Below this the allocator's own free lists are as warm, and a lease would cost more than it saves.
     leased_from = 1 << 20
+    # Called with the memory of worker processes once batches are to come in it, for who wants it of a kind of its own.
+    adopt: Callable[[NDArray[np.uint8]], None] | None = None
 
     def __init__(self, spare: int = 4) -> None:
         # Leases end wherever the last view dies, be it in another thread or in the middle of a
@@ -117,7 +120,12 @@ class Arena:
             if nbytes <= buffer.nbytes <= _SLACK * nbytes:
                 return buffer
             self._free.appendleft(buffer)
-        return _new_buffer(nbytes)
+        return self._new_buffer(nbytes)
+
+    def _new_buffer(self, nbytes: int) -> NDArray[np.uint8]:
+        memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
+        start = -memory.__array_interface__["data"][0] % _ALIGNMENT
+        return memory[start : start + nbytes]
 
 
 _arena: ContextVar[Memory | None] = ContextVar("headrace_arena", default=None)
@@ -179,9 +187,3 @@ def lease(nbytes: int) -> NDArray[np.uint8] | None:
     if arena is None or nbytes < arena.leased_from:
         return None
     return arena.lease((nbytes,), np.dtype(np.uint8), nbytes)
-
-
-def _new_buffer(nbytes: int) -> NDArray[np.uint8]:
-    memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
-    start = -memory.__array_interface__["data"][0] % _ALIGNMENT
-    return memory[start : start + nbytes]

@@ -30,5 +30,8 @@ class DataLoader(dataloader.DataLoader[B_co]):
     (True, dtype('float32'), dtype('int32'))
     """
 
+    def _delivers(self) -> bool:
+        return True
+
     def _deliver(self, batch: Any) -> Any:
         return Placement(None, owned=makes_memory(self))(super()._deliver(batch))

@@ -42,7 +42,7 @@ from headrace.sampling.samplers import PlanSampling, Sampling, Selection
 from headrace.workers.settings import ProgramSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Unpack
 
@@ -363,6 +363,7 @@ class DataLoader(Generic[B_co]):
 
     def _make_resources(self) -> None:
         self._arena = Arena()
+        self._other_arenas: dict[str, Arena] = {}
         self._meter = Meter()
         self._bad = BadSamples(self.on_error, self.max_errors)
         self._pools = PoolKeeper(persistent=self.persistent_workers)
@@ -384,7 +385,7 @@ class DataLoader(Generic[B_co]):
             self._epochs.draw_from(self.seed, self.generator)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_meter", "_bad", "_pools", "_stream_history", "_closed")
+        left_out = ("_arena", "_other_arenas", "_meter", "_bad", "_pools", "_stream_history", "_closed")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way, from the same place
 
@@ -585,7 +586,8 @@ class DataLoader(Generic[B_co]):
         """
         self._closed = True
         self._pools.close()
-        self._arena.clear()
+        for arena in (self._arena, *self._other_arenas.values()):
+            arena.clear()
 
     def __enter__(self) -> DataLoader[B_co]:
         return self
@@ -597,11 +599,29 @@ class DataLoader(Generic[B_co]):
 
     # ------------------------------------------------------------------ inner parts
 
+    def _iterate_in(self, name: str, make: Callable[[], Arena]) -> Iterator[B_co]:
+        """Return an iterator over the next epoch whose batches lie in an arena of another kind; see BatchIterator."""
+        batches = iter(self)
+        if isinstance(batches, BatchIterator):  # a subclass may return another one
+            batches.lie_in(name, make)
+        return batches
+
+    def _arena_named(self, name: str, make: Callable[[], Arena]) -> Arena:
+        """Return the arena of another kind that the loader has, made if it has none of that name."""
+        if name not in self._other_arenas:
+            self._other_arenas[name] = make()
+        return self._other_arenas[name]
+
     def _check_open(self) -> None:
         if self._closed:
             raise HeadraceError("the loader is closed; make a new one")
 
-    def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> SampledBatches | StreamedBatches:
+    def _batches(
+        self,
+        pool: Pool[Any, Any],
+        cursor: Cursor,
+        arena: Arena,  # noqa: ARG002 - for loaders that have no pool
+    ) -> SampledBatches | StreamedBatches:
         if self._streams:
             readers = self._readers() or 1
             drops = readers * ((self.batch_size or 1) - 1) if self.drop_last else 0
@@ -646,9 +666,9 @@ class DataLoader(Generic[B_co]):
             return None
         return self.num_workers
 
-    def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
-        """Make the workers for an iterator that begins with this epoch."""
-        return make_pool(self, self._maker_for(epoch), self._arena, turns=self._readers() is not None)
+    def _make_pool(self, epoch: Epoch, arena: Arena) -> Pool[Any, Any]:
+        """Make the workers for an iterator that begins with this epoch, and whose batches lie in the arena."""
+        return make_pool(self, self._maker_for(epoch), arena, turns=self._readers() is not None)
 
     def _maker_for(self, epoch: Epoch) -> WorkMaker:
         shields = not self.num_workers and self.seed is not None and self._runs_foreign_code()
@@ -668,6 +688,10 @@ class DataLoader(Generic[B_co]):
             on_error=self.on_error,
             from_batch=self._given_sampling is not None,
         )
+
+    def _delivers(self) -> bool:
+        """Return whether batches are handed out otherwise than they were loaded."""
+        return self.pin_memory
 
     def _deliver(self, batch: Any) -> Any:
         return map_fields(frameworks.pin, batch) if self.pin_memory and frameworks.can_pin() else batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from headrace.batch.arena import Arena
     from headrace.loader.checkpoint import LoaderState
     from headrace.loader.cursor import Cursor, Epoch, Epochs
     from headrace.loader.epoch import SampledBatches, StreamedBatches
@@ -31,17 +33,19 @@ class IterableLoader(Protocol):
     """A loader as its iterators see it."""
 
     num_workers: int
-    pin_memory: bool
+    _arena: Arena
     _epochs: Epochs
     _given_sampling: Any
     _meter: Meter
     _pools: PoolKeeper
 
-    def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> SampledBatches | StreamedBatches: ...
+    def _batches(self, pool: Pool[Any, Any], cursor: Cursor, arena: Arena) -> SampledBatches | StreamedBatches: ...
+    def _arena_named(self, name: str, make: Callable[[], Arena]) -> Arena: ...
     def _check_open(self) -> None: ...
     def _deliver(self, batch: Any) -> Any: ...
+    def _delivers(self) -> bool: ...
     def _length(self) -> int | None: ...
-    def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]: ...
+    def _make_pool(self, epoch: Epoch, arena: Arena) -> Pool[Any, Any]: ...
     def _state(self, at: Any) -> LoaderState: ...
     def _steps(self, length: int | None) -> int: ...
 
@@ -54,6 +58,8 @@ class BatchIterator(Iterator[B_co]):
 
     def __init__(self, loader: IterableLoader) -> None:
         self._loader = loader
+        self._arena = loader._arena
+        self._delivers = loader._delivers()
         self._lock = RLock()  # what is loaded in the consumer's thread may come back here, which must not hang
         self._handed_out_at: float | None = None
         self._cursor: Cursor | None = None  # until the first batch is asked for: `iter` alone begins nothing
@@ -96,7 +102,7 @@ class BatchIterator(Iterator[B_co]):
                     loader._epochs.finish(cursor)
                     self._end()
                 raise
-            if loader.pin_memory:
+            if self._delivers:
                 batch = loader._deliver(batch)
             self._handed_out_at = now = perf_counter()
             loader._meter.handed_out(samples, count_bytes(batch), now - asked, between)
@@ -118,21 +124,32 @@ class BatchIterator(Iterator[B_co]):
             loader._given_sampling.check()
         cursor = loader._epochs.begin(loader._length())
         try:
-            pool = loader._pools.take(lambda: loader._make_pool(cursor.epoch))
+            pool = loader._pools.take(lambda: loader._make_pool(cursor.epoch, self._arena), self._arena)
             try:
-                self._batches = loader._batches(pool, cursor)
+                self._batches = loader._batches(pool, cursor, self._arena)
             except BaseException:
                 pool.close()
                 raise
         except BaseException:
             loader._epochs.give_up(cursor)
             raise
-        self._cursor, self._call_site = cursor, _CallSite()
+        self._cursor, self._call_site = cursor, (site := _CallSite())
         # An iterator that is dropped half-way leaves no worker behind.
         self._end = weakref.finalize(
-            self, _end, loader._pools, pool, self._batches, loader._epochs, cursor, self._call_site
+            self, _end, partial(loader._pools.give_back, pool, self._arena), self._batches, loader._epochs, cursor, site
         )
         return cursor
+
+    def lie_in(self, name: str, make: Callable[[], Arena]) -> None:
+        """Let the batches lie in an arena of another kind, and come as they were loaded; once they are, it is too late.
+
+        Args:
+            name: the arena's name, under which the loader keeps it for the epochs that follow.
+            make: makes it.
+        """
+        with self._lock:
+            if self._cursor is None:
+                self._arena, self._delivers = self._loader._arena_named(name, make), False
 
     def state_dict(self) -> dict[str, Any]:
         """Return where this iterator stands, for `DataLoader.load_state_dict`. It begins an epoch if it has none."""
@@ -163,8 +180,7 @@ def _call_site(frame: FrameType) -> tuple[int, int]:
 
 
 def _end(
-    pools: PoolKeeper,
-    pool: Pool[Any, Any],
+    give_back: Callable[[], None],
     batches: SampledBatches | StreamedBatches,
     epochs: Epochs,
     cursor: Cursor,
@@ -175,4 +191,4 @@ def _end(
         frame = frame.f_back
     epochs.drop(cursor, look=frame is not None and call_site.asked == _call_site(frame))
     batches.close()
-    pools.give_back(pool)
+    give_back()

@@ -7,7 +7,7 @@ import warnings
 import weakref
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from headrace.errors import HeadraceWarning
 from headrace.errors.notes import level_of_user
@@ -18,6 +18,9 @@ from headrace.workers.backends import default_backend, requested_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from headrace.batch.arena import Arena
     from headrace.loader.work import WorkMaker
@@ -39,6 +42,14 @@ class _WorkerSettings(Protocol):
     timeout: float
     worker_init_fn: Any
     collate_fn: Any
+
+
+@runtime_checkable
+class _MapsMemory(Protocol):
+    """A pool whose results come in memory of other processes."""
+
+    def let_adopt(self, adopt: Callable[[NDArray[np.uint8]], None]) -> None:
+        """Call a function with that memory: before any results come."""
 
 
 def make_pool(loader: _WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
@@ -63,7 +74,10 @@ def make_pool(loader: _WorkerSettings, maker: WorkMaker, arena: Arena, *, turns:
     )
     backend = choose_backend(loader, streams=maker.streams)
     maker = replace(maker, own_process=True) if backend.separate else maker.in_threads(arena)
-    return backend.make_pool(maker, options, loader._given)
+    pool = backend.make_pool(maker, options, loader._given)
+    if arena.adopt is not None and isinstance(pool, _MapsMemory):
+        pool.let_adopt(arena.adopt)
+    return pool
 
 
 def choose_backend(loader: _WorkerSettings, *, streams: bool) -> Backend:
@@ -106,11 +120,12 @@ class PoolKeeper:
     Args:
         persistent: keep a pool that is given back for the next iterator.
 
+    >>> from headrace.batch.arena import Arena
     >>> from headrace.workers import InlinePool
     >>> keeper = PoolKeeper(persistent=True)
-    >>> pool = keeper.take(lambda: InlinePool(lambda worker: abs))
-    >>> keeper.give_back(pool)
-    >>> keeper.take(lambda: InlinePool(lambda worker: abs)) is pool
+    >>> pool = keeper.take(lambda: InlinePool(lambda worker: abs), arena := Arena())
+    >>> keeper.give_back(pool, arena)
+    >>> keeper.take(lambda: InlinePool(lambda worker: abs), arena) is pool
     True
     """
 
@@ -119,13 +134,13 @@ class PoolKeeper:
         self._starts = 0
         self._warns = True  # until it has
         self._open: weakref.WeakSet[Pool[Any, Any]] = weakref.WeakSet()
-        self._idle: list[Pool[Any, Any]] = []
+        self._idle: dict[Arena, list[Pool[Any, Any]]] = {}  # by the memory that their batches lie in
 
-    def take(self, make: Callable[[], Pool[Any, Any]]) -> Pool[Any, Any]:
-        """Return a pool with nothing to do: one that was given back, or what `make` makes."""
+    def take(self, make: Callable[[], Pool[Any, Any]], arena: Arena) -> Pool[Any, Any]:
+        """Return a pool with nothing to do: one of the same arena that was given back, or what `make` makes."""
         with suppress(IndexError):
             while True:
-                idle = self._idle.pop()
+                idle = self._idle.setdefault(arena, []).pop()
                 if not idle.closed:
                     return idle
         pool = make()
@@ -133,10 +148,10 @@ class PoolKeeper:
         self._open.add(pool)
         return pool
 
-    def give_back(self, pool: Pool[Any, Any]) -> None:
+    def give_back(self, pool: Pool[Any, Any], arena: Arena) -> None:
         """Take a pool back that has nothing more to do."""
         if self._persistent and not pool.closed:
-            self._idle.append(pool)
+            self._idle.setdefault(arena, []).append(pool)
             return
         took, lasted = getattr(pool, "start_times", lambda: (0.0, 0.0))()
         pool.close()

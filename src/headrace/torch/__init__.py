@@ -30,6 +30,7 @@ from torch.utils.data import (
 )
 
 from headrace.torch.dataloader import DataLoader
+from headrace.torch.prefetch_to_device import prefetch_to_device
 
 __all__ = [
     "BatchSampler",
@@ -50,5 +51,6 @@ __all__ = [
     "default_collate",
     "default_convert",
     "get_worker_info",
+    "prefetch_to_device",
     "random_split",
 ]

@@ -22,6 +22,7 @@ from headrace.workers import InlinePool
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from headrace.batch.arena import Arena
     from headrace.loader.cursor import Epoch
     from headrace.loader.order import SampleOrder
     from headrace.loader.work import WorkMaker
@@ -121,22 +122,22 @@ class CoreLoader(CoreDataLoader[Any]):
         maker = super()._maker_for(epoch)
         return replace(maker, base_seed=epoch.seed)  # type: ignore[call-arg] # it is what _maker makes
 
-    def _batches(self, pool: Pool[Any, Any], cursor: Cursor) -> Any:
+    def _batches(self, pool: Pool[Any, Any], cursor: Cursor, arena: Arena) -> Any:
         if not self._is_inline() or self._given_sampling is None:
-            return super()._batches(pool, cursor)
-        return InlineBatches(self._maker().reader(), self._given_sampling, cursor, self._arena)
+            return super()._batches(pool, cursor, arena)
+        return InlineBatches(self._maker().reader(), self._given_sampling, cursor, arena)
 
     def _is_inline(self) -> bool:
         """Return whether batches are loaded in this thread and order, with nothing to be told beside them."""
         plain = self.is_torchs and not self.num_workers and self.on_error == "raise"
         return plain and self._given_sampling is not None
 
-    def _make_pool(self, epoch: Epoch) -> Pool[Any, Any]:
+    def _make_pool(self, epoch: Epoch, arena: Arena) -> Pool[Any, Any]:
         if self._is_inline():
             return InlinePool(_no_work)
         # Each worker draws from generators of its own, so which of them loads a batch is part of what is drawn.
         turns = self.is_torchs or self._readers() is not None
-        pool = make_pool(self, self._maker_for(epoch), self._arena, turns=turns)
+        pool = make_pool(self, self._maker_for(epoch), arena, turns=turns)
         self._newest_pool = pool
         return pool
 

@@ -20,9 +20,10 @@ from headrace.torch.sampler import EpochSampler, RankSampler
 from headrace.torch.streams import as_torch_dataset, inner_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from headrace.batch.arena import Arena
     from headrace.loader.bad_samples import BadSample
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
     from headrace.loader.stats import LoaderStats
@@ -115,6 +116,8 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
     torch.Size([4]) tensor([4, 5, 6, 7])
     torch.Size([2]) tensor([8, 9])
     """
+
+    _memory: tuple[str, Callable[[], Arena]] | None = None  # of the iterator being made, where it is not the usual one
 
     def __init__(
         self,
@@ -245,6 +248,15 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         """Return an iterator over the next epoch: what torch's `__iter__`, and those who derive from it, call."""
         self.check_worker_number_rationality()
         return LoaderIterator(self, self._core_loader())
+
+    def _iterate_in(self, name: str, make: Callable[[], Arena]) -> Iterator[B_co]:
+        """Return an iterator over the next epoch whose batches lie in an arena of another kind."""
+        self._memory = name, make
+        try:
+            batches: Iterator[B_co] = iter(self)
+        finally:
+            self._memory = None
+        return batches
 
     def _made_of(self) -> list[Any]:
         return [getattr(self, name) for name in _WATCHED]

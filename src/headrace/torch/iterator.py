@@ -15,8 +15,11 @@ from headrace.torch.errors import as_told_by_torch
 from headrace.torch.processes import worker_handles
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch.utils.data import DataLoader
 
+    from headrace.batch.arena import Arena
     from headrace.loader.iterator import BatchIterator
     from headrace.torch.core import CoreLoader
 
@@ -52,6 +55,7 @@ class LoaderIterator(_BaseDataLoaderIter):
         streams = loader._dataset_kind == _DatasetKind.Iterable
         self._IterableDataset_len_called = loader._IterableDataset_len_called if streams else None
         self._batches: BatchIterator[Any] | None = None
+        self._memory: tuple[str, Callable[[], Arena]] | None = loader._memory
         if self._num_workers and not loader._is_steered():
             self._start().begin()  # workers load ahead from here on, as torch's do
 
@@ -61,12 +65,18 @@ class LoaderIterator(_BaseDataLoaderIter):
         self._resets += 1
         self._begin_epoch(loader)
 
+    def state_later(self) -> Callable[[], dict[str, Any]]:
+        """Return a function that gives the state of this moment, which costs next to nothing where it is not called."""
+        return (self._start() if self._batches is None else self._batches).state_later()
+
     def _start(self) -> BatchIterator[Any]:
         epochs = self._core.epochs
         if isinstance(epochs, TorchEpochs):
             again = self._resets and epoch_key(self._base_seed, self._resets, "reset") >> 1
             epochs.base_seed = again or self._base_seed
         self._batches = batches = iter(self._core)
+        if self._memory is not None:
+            batches.lie_in(*self._memory)
         batches.begin()  # with this seed
         return batches
 

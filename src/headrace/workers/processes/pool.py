@@ -16,7 +16,10 @@ from headrace.workers.pickling.messages import load, load_error
 from headrace.workers.processes.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from headrace.workers.base import MakeWork
     from headrace.workers.processes.worker import Answer
@@ -94,6 +97,10 @@ class ProcessPool(Generic[T, R]):
         """Forget the tasks that no worker has begun; the next run's numbers begin at `following`."""
         self._next = -(-following // self.supervisor.size) * self.supervisor.size
         self.supervisor.give_up()
+
+    def let_adopt(self, adopt: Callable[[NDArray[np.uint8]], None]) -> None:
+        """Call a function with the memory that results will come in: before any do."""
+        self.supervisor.let_adopt(adopt)
 
     def start_times(self) -> tuple[float, float]:
         """Return how many seconds passed until a worker could begin with the first task, and until now."""

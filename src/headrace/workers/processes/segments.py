@@ -21,7 +21,7 @@ from headrace.workers.shared_file import create_file
 
 if TYPE_CHECKING:
     import pickle
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -243,13 +243,19 @@ class SharedArena:
 class MappedSegments:
     """The segments of one worker as the consumer sees them.
 
+    Attributes:
+        adopt: called with the memory of each new segment, for who wants it of a kind of its own.
+
     Args:
         most_held: how many the consumer may hold; what is kept beyond is copied out of its segment.
     """
 
+    adopt: Callable[[NDArray[np.uint8]], None] | None = None
+
     def __init__(self, most_held: int) -> None:
         self._most_held = most_held
-        self._memory: dict[int, mmap.mmap] = {}
+        # Arrays, not the maps themselves: who has a weak reference to one hears of its end before the memory is gone.
+        self._memory: dict[int, NDArray[np.uint8]] = {}
         self._leases: dict[int, weakref.ref[NDArray[np.uint8]]] = {}
         # Where views die, be it in another thread or in the middle of a garbage collection, the
         # segments are only noted: a deque's single calls are atomic.
@@ -259,7 +265,10 @@ class MappedSegments:
 
     def map(self, number: int, nbytes: int, file: int) -> None:
         """Map a new segment of the worker. The descriptor stays the caller's."""
-        self._memory[number] = mmap.mmap(file, nbytes)
+        memory = np.frombuffer(mmap.mmap(file, nbytes), np.uint8)
+        if self.adopt is not None:
+            self.adopt(memory)
+        self._memory[number] = memory
 
     def views(self, places: Sequence[SegmentRange | bytearray]) -> list[Any]:
         """Return the memory at the places, writable; a segment is the consumer's until the last view of it dies."""
@@ -308,7 +317,7 @@ class MappedSegments:
         self._memory.clear()
 
     def _lease(self, number: int) -> NDArray[np.uint8]:
-        lease = np.frombuffer(self._memory[number], np.uint8)
+        lease = np.frombuffer(self._memory[number].data, np.uint8)  # views refer to it: a memoryview lies between
         forks = _forks.number
         self._leases[number] = weakref.ref(lease, lambda _: self._end(number, forks))
         return lease

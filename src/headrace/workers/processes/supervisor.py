@@ -29,6 +29,9 @@ from headrace.workers.processes.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from headrace.workers.base import MakeWork
     from headrace.workers.in_flight import InFlight
     from headrace.workers.processes.start import WorkerProcess
@@ -95,6 +98,7 @@ class Supervisor:
         self._modules: Collection[str] = ()  # that the work needs
         self._setup: tuple[int, list[tuple[int, int, bool]], list[SharedFile]] | None = None
         self._deaths: dict[int | None, int] = {}  # of each task; None for those between tasks
+        self._adopt: Callable[[NDArray[np.uint8]], None] | None = None
 
     # ------------------------------------------------------------------ starting
 
@@ -112,6 +116,12 @@ class Supervisor:
             for worker in self._workers:
                 worker.send_setup(*self._setup)
 
+    def let_adopt(self, adopt: Callable[[NDArray[np.uint8]], None]) -> None:
+        """Call a function with the memory of each segment that workers will make."""
+        self._adopt = adopt
+        for worker in self._workers:
+            worker.segments.adopt = adopt
+
     @property
     def _forks(self) -> bool:
         return self._context is not None and self._context.get_start_method() == "fork"
@@ -119,6 +129,7 @@ class Supervisor:
     def _start(self, number: int) -> None:
         """Start a worker, in place of the one of that number if there is one."""
         worker = Worker(number, max(1, _most_held() // self.size))
+        worker.segments.adopt = self._adopt
         self._workers[number : number + 1] = [
             worker
         ]  # before it is started, so that it is ended whatever comes between

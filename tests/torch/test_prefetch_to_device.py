@@ -159,7 +159,7 @@ def test_copies_that_have_begun_are_waited_for(what: str) -> None:
     rows, numbers = next(iterator)
     del iterator
     gc.collect()
-    assert loader._other_arenas["slow"].leased == 3
+    assert loader._other_arenas["slow"].leased >= 3
     if what == "all":
         arena = loader._other_arenas["slow"]
         del batches, loader

@@ -60,9 +60,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     read = BatchReader.read_at_once
 
-    def counting(self: BatchReader, selection: Any, key: int) -> Any:
+    def counting(self: BatchReader, selection: Any) -> Any:
         counts.append(len(selection))
-        return read(self, selection, key)
+        return read(self, selection)
 
     monkeypatch.setattr(BatchReader, "read_at_once", counting)
     return counts

@@ -56,6 +56,8 @@ def split(batch: Any, parts: Sequence[int]) -> list[Any]:
     [(array([0, 1, 2]), array([ 0, 10, 20])), (array([3, 4]), array([30, 40]))]
     """
     rows = [slice(start, stop) for start, stop in pairwise(accumulate(parts, initial=0))]
+    if type(batch) is tuple and {np.ndarray}.issuperset(map(type, batch)):  # most batches, in a tenth of the time
+        return [tuple([array[some] for array in batch]) for some in rows]
     return [map_fields(itemgetter(some), batch) for some in rows]
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from headrace import frameworks
-from headrace.batch.arena import Arena, use_arena
+from headrace.batch.arena import Arena
 from headrace.batch.coalesce import LARGE, SMALL
 from headrace.batch.collate import default_collate
 from headrace.batch.tree import map_fields
@@ -26,6 +26,7 @@ from headrace.errors import (
 from headrace.loader.bad_samples import BadSample, BadSamples
 from headrace.loader.checkpoint import LoaderState
 from headrace.loader.config import check_arguments, check_count, check_divides, check_kind, is_stream, rows_of_table
+from headrace.loader.context import loading_batch
 from headrace.loader.cursor import Cursor, Epoch, Epochs, StartPoint
 from headrace.loader.epoch import SampledBatches, StreamedBatches
 from headrace.loader.iterator import BatchIterator
@@ -461,8 +462,10 @@ class DataLoader(Generic[B_co]):
         if isinstance(sampling, PlanSampling) and step >= sampling.steps():
             raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
         foreign = self._runs_foreign_code()
-        with naming_step(known, step), use_arena(self._arena), frameworks.kept_globals() if foreign else nullcontext():
+        with naming_step(known, step):
             selection = self._selection(sampling, cursor, step)
+        globals_kept = frameworks.kept_globals() if foreign else nullcontext()
+        with globals_kept, loading_batch(known, step, selection, self._arena):
             if foreign:
                 seed_globals(known, step, devices=False)
             batch = self._alone(self._maker().reader()(selection, known.draws_key, step), known, step)

@@ -12,7 +12,7 @@ from headrace.errors import CollateError, HeadraceWarning, TooManyErrorsError
 from headrace.errors.notes import text_of
 from headrace.loader.bad_samples import Failure
 from headrace.loader.known_collation import batch_as_collated
-from headrace.loader.tasks import Loaded
+from headrace.loader.tasks import Loaded, numbers_of
 from headrace.pipeline.compile import compile_dataset
 from headrace.rng.context import slot, use_keys
 from headrace.rng.draws import replacement
@@ -67,6 +67,8 @@ class BatchReader:
     def __call__(self, selection: Selection, key: int, step: int) -> Any:
         """Return the batch of the selection, or a Loaded where samples failed and were passed over.
 
+        It is called in the context of its batch, see `loading_batch`.
+
         Args:
             selection: which samples.
             key: the key of the samples' draws.
@@ -74,22 +76,22 @@ class BatchReader:
         """
         if not self._plan.is_current():  # a dataset that is changed in the midst of an epoch is heard
             self._compile()
-        numbers = selection if isinstance(selection, np.ndarray) else _numbers(step, len(selection))
         read: Callable[[Any], Any] | None = self._read_many if self._reads_many else None
         if self._read_batch is not None and isinstance(selection, np.ndarray):
             read = self._read_batch
+        numbers = numbers_of(selection, step)
         if read is None:
             return self._read_singly(selection, numbers, key)
         try:
-            with use_keys(key, numbers):
-                return read(selection)
+            return read(selection)
         except Exception as error:
             failure = f"{type(error).__name__}: {text_of(error)}"
             refusal = error if isinstance(error, CollateError) and error.names_samples else None
         # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
         # or else it gives the batch, and the fast face is what is wrong.
         try:
-            batch = self._read_singly(selection, numbers, key)
+            with use_keys(key, numbers):  # with what has been drawn forgotten
+                batch = self._read_singly(selection, numbers, key)
         except CollateError as error:
             if refusal is None:
                 raise
@@ -104,22 +106,19 @@ class BatchReader:
             )
         return batch
 
-    def read_at_once(self, selection: Selection, key: int) -> Any:
+    def read_at_once(self, selection: NDArray[np.int64]) -> Any:
         """Return all samples of the selection as one batch, read by the dataset's own method; see __call__."""
-        indices = np.asarray(selection, np.int64)
-        with use_keys(key, indices):
-            return self._plan.batch(indices)
+        return self._plan.batch(selection)
 
     def _read_many(self, selection: Selection) -> Any:
         return self._collate(self._plan.samples(selection), selection)
 
     def _read_singly(self, selection: Selection, numbers: NDArray[np.int64], key: int) -> Any:
-        with use_keys(key, numbers):
-            if self._on_error == "raise":
-                return self._collate(self._plan.samples(selection, singly=True), selection)
-            samples, errors = self._plan.readable(selection)
-            if not errors:
-                return self._collate(list(samples.values()), selection)
+        if self._on_error == "raise":
+            return self._collate(self._plan.samples(selection, singly=True), selection)
+        samples, errors = self._plan.readable(selection)
+        if not errors:
+            return self._collate(list(samples.values()), selection)
         return self._complete(_Gapped(selection, numbers, samples, errors), key)
 
     def _complete(self, batch: _Gapped, key: int) -> Loaded:
@@ -197,8 +196,3 @@ def collate(
         return samples[0] if single else default_collate(samples, indices)
     with slot(_COLLATION):
         return fn(samples[0] if single else samples)
-
-
-def _numbers(step: int, count: int) -> NDArray[np.int64]:
-    """Return numbers for samples that have no index, different in all batches."""
-    return (np.int64(step) << 32) + np.arange(count)

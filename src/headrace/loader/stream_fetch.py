@@ -12,6 +12,7 @@ from headrace.batch.checksum import checksum
 from headrace.errors import ArgumentTypeError
 from headrace.errors.notes import add_note, without_frames
 from headrace.loader.bad_samples import Failure
+from headrace.loader.context import loading_batch
 from headrace.loader.fetch import collate
 from headrace.loader.tasks import Loaded, name_step, naming_step
 from headrace.rng.context import use_keys
@@ -136,7 +137,7 @@ class StreamReader:
     def _collate(self, samples: list[Any], task: StreamTask) -> Any:
         first = task.number * self._size
         indices = range(first, first + len(samples))
-        with naming_step(task.epoch, task.step), use_keys(task.epoch.draws_key, self._numbers(indices)):
+        with loading_batch(task.epoch, task.step, self._numbers(indices)):
             return collate(samples, indices, self._collate_fn, single=self._single)
 
     def _read_samples(self, epoch: Epoch) -> _Samples:

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from headrace.loader.bad_samples import Failure
     from headrace.sampling.samplers import Selection
 
-__all__ = ["Loaded", "SampleTask", "Several", "StreamTask", "name_step", "naming_step", "seed_globals"]
+__all__ = [
+    "Loaded",
+    "SampleTask",
+    "Several",
+    "StreamTask",
+    "name_error",
+    "name_step",
+    "naming_step",
+    "numbers_of",
+    "seed_globals",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +159,34 @@ class naming_step:  # noqa: N801 - a context manager reads like a function
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, StopIteration):
-            unexpected = UnexpectedStopIterationError("StopIteration came out of a collate_fn or get_batch")
-            name_step(unexpected, self._epoch, self._step)
-            raise unexpected from error
-        if isinstance(error, Exception):
-            name_step(error, self._epoch, self._step)
+        if error is not None:
+            name_error(error, self._epoch, self._step)
+
+
+def name_error(error: BaseException, epoch: Epoch, step: int) -> None:
+    """Add to an error which batch it came from.
+
+    Raises:
+        UnexpectedStopIterationError: it is a StopIteration, which would end the loop.
+    """
+    if isinstance(error, StopIteration):
+        unexpected = UnexpectedStopIterationError("StopIteration came out of a collate_fn or get_batch")
+        name_step(unexpected, epoch, step)
+        raise unexpected from error
+    if isinstance(error, Exception):
+        name_step(error, epoch, step)
 
 
 def name_step(error: Exception, epoch: Epoch, step: int) -> None:
     """Add to an error which batch it came from."""
     add_note(error, f"in {_name(epoch, step)}")
+
+
+def numbers_of(selection: Selection, step: int) -> NDArray[np.int64]:
+    """Return what tells the draws of a batch's samples apart: their indices or, without those, their places."""
+    if isinstance(selection, np.ndarray):
+        return selection
+    return (np.int64(step) << 32) + np.arange(len(selection))
 
 
 def _name(epoch: Epoch, step: int, last: int | None = None) -> str:

@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headrace import frameworks
 from headrace.batch.arena import use_arena
 from headrace.batch.coalesce import split
 from headrace.errors import HeadraceWarning
 from headrace.errors.notes import text_of
 from headrace.kernels.cores import share_cores
+from headrace.loader.context import loading_batch
 from headrace.loader.fetch import BatchReader
 from headrace.loader.stream_fetch import DealtStream, StreamReader
-from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, naming_step, seed_globals
+from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, seed_globals
 from headrace.pipeline.hints import counters, has_counters, will_need
 from headrace.rng.keys import epoch_key
 from headrace.workers.info import WorkerInfo, be_worker_process, be_worker_thread
@@ -24,7 +27,6 @@ from headrace.workers.info import WorkerInfo, be_worker_process, be_worker_threa
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from headrace.batch.arena import Arena
@@ -164,7 +166,7 @@ class WorkMaker:
         reader, seed_globals, arena = self.reader(), self._seed_globals(), self.arena
 
         def load(task: SampleTask) -> Any:
-            with use_arena(arena), naming_step(task.epoch, task.step):
+            with loading_batch(task.epoch, task.step, task.selection, arena):
                 if task.parts:
                     return Several(tuple(_load_together(reader, task)))
                 if seed_globals is not None:
@@ -196,13 +198,13 @@ class WorkMaker:
 def _load_together(reader: BatchReader, task: SampleTask) -> list[Any]:
     """Return the batches of a task that has several; if they cannot be read at once, what becomes of each alone."""
     with suppress(Exception):  # it comes again, and then it is known of which batch
-        return split(reader.read_at_once(task.selection, task.epoch.draws_key), task.parts)
+        return split(reader.read_at_once(np.asarray(task.selection)), task.parts)
     return [_load_alone(reader, single) for single in task.singly()]
 
 
 def _load_alone(reader: BatchReader, task: SampleTask) -> Any:
     try:
-        with naming_step(task.epoch, task.step):
+        with loading_batch(task.epoch, task.step, task.selection):
             return reader(task.selection, task.epoch.draws_key, task.step)
     except Exception as error:
         return error

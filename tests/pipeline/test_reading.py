@@ -8,11 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace import ConcatDataset, DataLoader, Dataset, MapDataset, StackDataset, Subset, TensorDataset, sample_rng
+from headrace import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    MapDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    Transform,
+    sample_rng,
+)
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.reading import check_dataset, check_indices
 from headrace.rng.context import use_keys
+from headrace.rng.draws import draw
 from headrace.testing import check_same
 
 ORDER = np.array([2, 0, 2])
@@ -256,3 +267,27 @@ def test_function_replaced_during_an_epoch_is_used() -> None:
     assert next(batches)[0].tolist() == [0, -1]
     dataset.fn = np.square
     assert next(batches)[0].tolist() == [4, 9]
+
+
+class _Noise(Transform):
+    """Adds what it draws, so that the place of each draw shows."""
+
+    def __call__(self, sample: Any) -> Any:
+        return sample + draw(1)[0, 0] % 1000
+
+    def apply_batch(self, batch: Any) -> Any:
+        return batch + draw(len(batch))[:, 0] % 1000
+
+
+def test_functions_of_one_field_in_a_row_draw_as_each_by_itself() -> None:
+    """The field is taken out of the sample once for all of them, which is not to be seen."""
+    dataset: Any = TensorDataset(np.zeros(4, np.int64), np.zeros(4, np.int64))
+    for field in (0, 0, 1, 0, 1, 1):
+        dataset = dataset.map(_Noise(), field=field)
+    indices = np.arange(4)
+    with use_keys(1, indices):
+        whole = compile_dataset(dataset).batch(indices)
+    with use_keys(1, indices):
+        samples = compile_dataset(dataset).samples(indices, singly=True)
+    check_same(whole, tuple(np.array(column) for column in zip(*samples, strict=True)))
+    assert len({int(value) for column in whole for value in column}) == 8

@@ -10,6 +10,8 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -225,9 +227,7 @@ class MapPlan(PlanNode):
     def __init__(self, input: PlanNode, steps: Sequence[Mapped]) -> None:  # noqa: A002
         self.name = input.name
         self._input = input
-        self._one = Chain(
-            (step.slots, _on_field(in_layout(step.function, step.layout, batched=False), step.field)) for step in steps
-        )
+        self._one = _chain(steps, batched=False)
         self._all = batch_chain(steps)
         self.reads_batches = input.reads_batches and self._all is not None
         self.decodes = self.reads_batches and input.decodes
@@ -470,9 +470,22 @@ def batch_chain(steps: Sequence[Mapped]) -> Chain | None:
     """Return what applies functions to whole batches; None if there are none, or one works on samples only."""
     if not steps or any(batch_function(step.function) is None for step in steps):
         return None
-    return Chain(
-        (step.slots, _on_field(in_layout(step.function, step.layout, batched=True), step.field)) for step in steps
-    )
+    return _chain(steps, batched=True)
+
+
+def _chain(steps: Sequence[Mapped], *, batched: bool) -> Chain:
+    """Return what applies functions one after the other; a field is taken out once for those in a row that want it."""
+    if not all(step.slots for step in steps):  # some draw where the one before them has stopped
+        return Chain((step.slots, _on_field(_in_place(step, batched=batched), step.field)) for step in steps)
+    chained: list[tuple[tuple[int, ...], Callable[[Any], Any]]] = []
+    for field, some in groupby(steps, attrgetter("field")):
+        inner = [(step.slots, _in_place(step, batched=batched)) for step in some]
+        chained += inner if field is None else [((), _on_field(Chain(inner), field))]
+    return Chain(chained)
+
+
+def _in_place(step: Mapped, *, batched: bool) -> Callable[[Any], Any]:
+    return in_layout(step.function, step.layout, batched=batched)
 
 
 def _on_field(function: Callable[[Any], Any], field: int | str | None) -> Callable[[Any], Any]:

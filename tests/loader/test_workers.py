@@ -277,6 +277,7 @@ def test_prefetch_factor_bounds_tasks_in_flight(
         range(40), 2, sampler=sampler, num_workers=num_workers, prefetch_factor=prefetch_factor, backend=backend
     )
     batches = iter(loader)
+    batches.begin()
     assert sampler.drawn == 2 * in_flight
     for step in range(10):
         assert next(batches).tolist() == [2 * step, 2 * step + 1]
@@ -300,6 +301,7 @@ def test_prefetch_bytes_bounds_bytes_in_flight(backend: Any, large: bool) -> Non
         backend=backend,
     )
     batches = iter(loader)
+    batches.begin()
     assert sampler.drawn == 2
     for step in range(8):
         next(batches)
@@ -460,6 +462,7 @@ def test_auto_takes_threads_where_there_is_no_gil(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     before = worker_threads()
     batches = iter(DataLoader(Noisy(8), 2, num_workers=2))
+    batches.begin()
     assert len(worker_threads() - before) == 2
     del batches
 
@@ -478,6 +481,7 @@ def test_auto_takes_threads_where_the_dataset_says_it_releases_the_gil(monkeypat
     for chosen, options, threads in choices:
         before = worker_threads()
         batches = iter(DataLoader(chosen, 2, num_workers=2, **options))
+        batches.begin()
         assert len(worker_threads() - before) == (2 if threads else 0)
         del batches
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.batch.arena import use_arena
-from headrace.loader.tasks import naming_step
+from headrace.loader.context import loading_batch
 
 if TYPE_CHECKING:
     from headrace.batch.arena import Arena
@@ -32,7 +31,7 @@ class InlineBatches:
         start = cursor.start
         self._reader = reader
         self._cursor = cursor
-        self._in_arena = use_arena(arena)
+        self._arena = arena
         self._key = cursor.epoch.draws_key
         self._selections = cursor.sampler = sampling.start(cursor.epoch.order_key, start.step, start.sampler)
 
@@ -50,12 +49,8 @@ class InlineBatches:
             selection = next(self._selections)
         step = cursor.step
         cursor.step = step + 1
-        with self._in_arena:
-            try:
-                return self._reader(selection, self._key, step), len(selection)
-            except Exception:
-                with naming_step(cursor.epoch, step):
-                    raise
+        with loading_batch(cursor.epoch, step, selection, self._arena):
+            return self._reader(selection, self._key, step), len(selection)
 
     def close(self) -> None:
         """Load no more."""

@@ -475,13 +475,11 @@ def batch_chain(steps: Sequence[Mapped]) -> Chain | None:
 
 def _chain(steps: Sequence[Mapped], *, batched: bool) -> Chain:
     """Return what applies functions one after the other; a field is taken out once for those in a row that want it."""
-    if not all(step.slots for step in steps):  # some draw where the one before them has stopped
+    if not all(step.slots and step.field is not None for step in steps):  # some leave the place of draws to the next
         return Chain((step.slots, _on_field(_in_place(step, batched=batched), step.field)) for step in steps)
-    chained: list[tuple[tuple[int, ...], Callable[[Any], Any]]] = []
-    for field, some in groupby(steps, attrgetter("field")):
-        inner = [(step.slots, _in_place(step, batched=batched)) for step in some]
-        chained += inner if field is None else [((), _on_field(Chain(inner), field))]
-    return Chain(chained)
+    rows = groupby(steps, attrgetter("field"))
+    chains = [(field, Chain((step.slots, _in_place(step, batched=batched)) for step in some)) for field, some in rows]
+    return Chain(((), _on_field(chain, field)) for field, chain in chains)
 
 
 def _in_place(step: Mapped, *, batched: bool) -> Callable[[Any], Any]:

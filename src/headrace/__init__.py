@@ -11,83 +11,29 @@
 import importlib
 import typing
 
-from headrace.batch.arena import empty
-from headrace.batch.collate import default_collate
-from headrace.batch.pad import PadCollate, pad_collate
-from headrace.cache.dataset import CachedDataset
-from headrace.datasets import (
-    ColumnDataset,
-    ConcatDataset,
-    Dataset,
-    IterableDataset,
-    MapDataset,
-    StackDataset,
-    Subset,
-    TensorDataset,
-    mix,
-    random_split,
-)
-from headrace.datasets.stats import CacheStats
-from headrace.errors import HeadraceError, HeadraceWarning
-from headrace.loader.bad_samples import BadSample
-from headrace.loader.dataloader import DataLoader
-from headrace.loader.stats import LoaderStats
-from headrace.rng.draws import default_rng, sample_rng
-from headrace.transforms import (
-    AugMix,
-    AutoAugment,
-    AutoAugmentPolicy,
-    CenterCrop,
-    ColorJitter,
-    Compose,
-    CutMix,
-    Decode,
-    ElasticTransform,
-    FiveCrop,
-    GaussianBlur,
-    Grayscale,
-    ImageTransform,
-    Lambda,
-    MixUp,
-    Normalize,
-    Pad,
-    PILToTensor,
-    RandAugment,
-    RandomAdjustSharpness,
-    RandomAffine,
-    RandomApply,
-    RandomAutocontrast,
-    RandomChoice,
-    RandomCrop,
-    RandomEqualize,
-    RandomErasing,
-    RandomGrayscale,
-    RandomHorizontalFlip,
-    RandomInvert,
-    RandomOrder,
-    RandomPerspective,
-    RandomPosterize,
-    RandomResizedCrop,
-    RandomRotation,
-    RandomSolarize,
-    RandomVerticalFlip,
-    Resize,
-    TenCrop,
-    ToCHW,
-    ToDtype,
-    ToFloat,
-    ToImage,
-    ToTensor,
-    Transform,
-    TrivialAugmentWide,
-)
-from headrace.workers import WorkerInfo, get_worker_info
-
 if typing.TYPE_CHECKING:
+    from headrace.batch.arena import empty
+    from headrace.batch.collate import default_collate
+    from headrace.batch.pad import PadCollate, pad_collate
+    from headrace.cache.dataset import CachedDataset
     from headrace.convert.write import write_dataset
+    from headrace.datasets import (
+        ColumnDataset,
+        ConcatDataset,
+        Dataset,
+        IterableDataset,
+        MapDataset,
+        StackDataset,
+        Subset,
+        TensorDataset,
+        random_split,
+    )
     from headrace.datasets.cifar import CIFAR10, CIFAR100
     from headrace.datasets.images import ImageDataset, ImageFolder
+    from headrace.datasets.mix import mix
     from headrace.datasets.mnist import MNIST, FashionMNIST
+    from headrace.datasets.stats import CacheStats
+    from headrace.errors import HeadraceError, HeadraceWarning
     from headrace.formats.arrow.dataset import ArrowDataset, ParquetDataset
     from headrace.formats.files import FilesDataset
     from headrace.formats.lmdb.dataset import LMDBDataset
@@ -97,6 +43,59 @@ if typing.TYPE_CHECKING:
     from headrace.formats.tar.stream import TarStream
     from headrace.formats.tfrecord.dataset import TFRecordDataset
     from headrace.io.remote_options import RemoteOptions
+    from headrace.loader.bad_samples import BadSample
+    from headrace.loader.dataloader import DataLoader
+    from headrace.loader.stats import LoaderStats
+    from headrace.rng.draws import default_rng, sample_rng
+    from headrace.transforms import (
+        AugMix,
+        AutoAugment,
+        AutoAugmentPolicy,
+        CenterCrop,
+        ColorJitter,
+        Compose,
+        CutMix,
+        Decode,
+        ElasticTransform,
+        FiveCrop,
+        GaussianBlur,
+        Grayscale,
+        ImageTransform,
+        Lambda,
+        MixUp,
+        Normalize,
+        Pad,
+        PILToTensor,
+        RandAugment,
+        RandomAdjustSharpness,
+        RandomAffine,
+        RandomApply,
+        RandomAutocontrast,
+        RandomChoice,
+        RandomCrop,
+        RandomEqualize,
+        RandomErasing,
+        RandomGrayscale,
+        RandomHorizontalFlip,
+        RandomInvert,
+        RandomOrder,
+        RandomPerspective,
+        RandomPosterize,
+        RandomResizedCrop,
+        RandomRotation,
+        RandomSolarize,
+        RandomVerticalFlip,
+        Resize,
+        TenCrop,
+        ToCHW,
+        ToDtype,
+        ToFloat,
+        ToImage,
+        ToTensor,
+        Transform,
+        TrivialAugmentWide,
+    )
+    from headrace.workers import WorkerInfo, get_worker_info
 
 __all__ = [  # noqa: RUF022 - in plain order
     "ArrowDataset",
@@ -191,28 +190,117 @@ __all__ = [  # noqa: RUF022 - in plain order
 
 __version__ = "0.1.0"
 
-# Where names are that not everybody needs, who would have to wait for them.
-_LATE = {
-    "open_dataset": "headrace.formats.opening",
+# The module that each name is in. It is imported when the name is first used, since nobody uses them all, and a program
+# or a worker process that uses a few would have to wait for the others.
+_HOMES = {
+    "empty": "headrace.batch.arena",
+    "default_collate": "headrace.batch.collate",
+    **dict.fromkeys(("PadCollate", "pad_collate"), "headrace.batch.pad"),
+    "CachedDataset": "headrace.cache.dataset",
     "write_dataset": "headrace.convert.write",
+    **dict.fromkeys(
+        (
+            "ColumnDataset",
+            "ConcatDataset",
+            "Dataset",
+            "IterableDataset",
+            "MapDataset",
+            "StackDataset",
+            "Subset",
+            "TensorDataset",
+            "random_split",
+        ),
+        "headrace.datasets",
+    ),
+    **dict.fromkeys(("CIFAR10", "CIFAR100"), "headrace.datasets.cifar"),
+    **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.datasets.images"),
+    "mix": "headrace.datasets.mix",
+    **dict.fromkeys(("MNIST", "FashionMNIST"), "headrace.datasets.mnist"),
+    "CacheStats": "headrace.datasets.stats",
+    **dict.fromkeys(("HeadraceError", "HeadraceWarning"), "headrace.errors"),
+    **dict.fromkeys(("ArrowDataset", "ParquetDataset"), "headrace.formats.arrow.dataset"),
     "FilesDataset": "headrace.formats.files",
     "LMDBDataset": "headrace.formats.lmdb.dataset",
     "NpyDataset": "headrace.formats.npy.dataset",
-    "RemoteOptions": "headrace.io.remote_options",
-    "TFRecordDataset": "headrace.formats.tfrecord.dataset",
+    "open_dataset": "headrace.formats.opening",
     "TarDataset": "headrace.formats.tar.dataset",
     "TarStream": "headrace.formats.tar.stream",
-    **dict.fromkeys(("ArrowDataset", "ParquetDataset"), "headrace.formats.arrow.dataset"),
-    **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.datasets.images"),
-    **dict.fromkeys(("CIFAR10", "CIFAR100"), "headrace.datasets.cifar"),
-    **dict.fromkeys(("FashionMNIST", "MNIST"), "headrace.datasets.mnist"),
+    "TFRecordDataset": "headrace.formats.tfrecord.dataset",
+    "RemoteOptions": "headrace.io.remote_options",
+    "BadSample": "headrace.loader.bad_samples",
+    "DataLoader": "headrace.loader.dataloader",
+    "LoaderStats": "headrace.loader.stats",
+    **dict.fromkeys(("default_rng", "sample_rng"), "headrace.rng.draws"),
+    **dict.fromkeys(
+        (
+            "AugMix",
+            "AutoAugment",
+            "AutoAugmentPolicy",
+            "CenterCrop",
+            "ColorJitter",
+            "Compose",
+            "CutMix",
+            "Decode",
+            "ElasticTransform",
+            "FiveCrop",
+            "GaussianBlur",
+            "Grayscale",
+            "ImageTransform",
+            "Lambda",
+            "MixUp",
+            "Normalize",
+            "Pad",
+            "PILToTensor",
+            "RandAugment",
+            "RandomAdjustSharpness",
+            "RandomAffine",
+            "RandomApply",
+            "RandomAutocontrast",
+            "RandomChoice",
+            "RandomCrop",
+            "RandomEqualize",
+            "RandomErasing",
+            "RandomGrayscale",
+            "RandomHorizontalFlip",
+            "RandomInvert",
+            "RandomOrder",
+            "RandomPerspective",
+            "RandomPosterize",
+            "RandomResizedCrop",
+            "RandomRotation",
+            "RandomSolarize",
+            "RandomVerticalFlip",
+            "Resize",
+            "TenCrop",
+            "ToCHW",
+            "ToDtype",
+            "ToFloat",
+            "ToImage",
+            "ToTensor",
+            "Transform",
+            "TrivialAugmentWide",
+        ),
+        "headrace.transforms",
+    ),
+    **dict.fromkeys(("WorkerInfo", "get_worker_info"), "headrace.workers"),
 }
+# Modules that are attributes of the package without an import of their own.
+_MODULES = {"batch", "cache", "datasets", "errors", "frameworks", "images", "io", "kernels", "loader", "pipeline"}
+_MODULES |= {"rng", "sampling", "transforms", "workers"}
 
 
 def __getattr__(name: str) -> typing.Any:
-    """Import what is imported late."""
-    if name not in _LATE:
+    """Import what is imported late: a name, or a module of the package."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_LATE[name]), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """Return the names that there are, those too that are imported late."""
+    return sorted({*globals(), *__all__})

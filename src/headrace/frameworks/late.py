@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ def when_imported(name: str, then: Callable[[], None]) -> None:
     sys.meta_path.insert(0, _Watch(name, then))
 
 
-class _Watch(MetaPathFinder):
+class _Watch:
     """Finds one module as the other finders do, and has its loader call the function."""
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:

@@ -649,8 +649,16 @@ def _of_three(dataset: Any) -> list[Any]:
     ("arguments", "error", "text"),
     [
         (([1], 3), ArgumentTypeError, "map needs a function of one sample, got 3"),
-        (([1], abs, True), ArgumentTypeError, "field must be a tuple position, a key or None, got True"),
-        (([1], abs, 1.5), ArgumentTypeError, "field must be a tuple position, a key or None, got 1.5"),
+        (
+            ([1], abs, True),
+            ArgumentTypeError,
+            "field must be a tuple position, a key, a dict of them or None; got True",
+        ),
+        (
+            ([1], abs, 1.5),
+            ArgumentTypeError,
+            "field must be a tuple position, a key, a dict of them or None; got 1.5",
+        ),
         ((iter([1]), abs), ArgumentTypeError, "dataset is a list_iterator without __len__ and __getitem__; "),
     ],
 )

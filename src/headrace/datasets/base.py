@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
@@ -82,13 +82,13 @@ class Dataset(ABC, Generic[T_co]):
 
     # The classes that the methods below make derive from this one, so they are registered here when they are defined.
 
-    def map(self, fn: Callable[[Any], Any], field: int | str | None = None) -> BatchedDataset[Any]:
+    def map(self, fn: Callable[[Any], Any], field: int | str | Mapping[str, Any] | None = None) -> BatchedDataset[Any]:
         """Return the dataset of the same samples with `fn` applied.
 
         Args:
             fn: takes a sample, or one of its fields, and returns what replaces it.
             field: a tuple position, a dict key or the name of a dataclass or namedtuple field;
-                None for the whole sample.
+                None for the whole sample; a dict for several that are moved together, see MapDataset.
 
         >>> import numpy as np
         >>> from headrace import TensorDataset

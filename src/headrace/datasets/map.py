@@ -10,9 +10,10 @@ from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentTypeError
 from headrace.pipeline.describe import describe
 from headrace.pipeline.nodes import Map, Node
+from headrace.transforms.fields import FieldsTransform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from headrace.pipeline.reading import Indexable
 
@@ -33,10 +34,14 @@ class MapDataset(ComposedDataset[Any]):
         dataset: any object with `__len__` and `__getitem__`, or a table: a dict of arrays, or a DataFrame.
         fn: takes a sample, or the field, and returns what replaces it.
         field: a tuple position, a dict key or the name of a dataclass or namedtuple field; None for
-            the whole sample.
+            the whole sample. A dict, as `{"image": 0, "mask": 1}`, for several that transforms move together: by
+            what they are, "image", "mask", "boxes", "keypoints" or "labels", the field, a tuple for one inside
+            another, or a list for several. See the how-to on segmentation and detection.
 
     Raises:
-        ArgumentTypeError: fn cannot be called, or field is neither a position nor a name.
+        ArgumentError: field is a dict with another key, or with neither an image nor a mask.
+        ArgumentTypeError: fn cannot be called, or field is none of these; or it is a dict, and fn is not made of
+            headrace's transforms.
 
     >>> MapDataset("abc", str.upper)[1]
     'B'
@@ -45,15 +50,18 @@ class MapDataset(ComposedDataset[Any]):
     made_of = ("dataset", "fn", "field")
     keeps_slots = True
 
-    def __init__(self, dataset: Indexable[Any], fn: Callable[[Any], Any], field: int | str | None = None) -> None:
+    def __init__(
+        self, dataset: Indexable[Any], fn: Callable[[Any], Any], field: int | str | Mapping[str, Any] | None = None
+    ) -> None:
         dataset = as_dataset(dataset)
         if not callable(fn):
             raise ArgumentTypeError(f"map needs a function of one sample, got {fn!r}")
-        if isinstance(field, bool) or not isinstance(field, int | str | None):
-            raise ArgumentTypeError(f"field must be a tuple position, a key or None, got {field!r}")
+        if isinstance(field, bool) or not isinstance(field, int | str | dict | None):
+            raise ArgumentTypeError(f"field must be a tuple position, a key, a dict of them or None; got {field!r}")
         self.dataset = dataset
         self.fn = fn
         self.field = field
+        self._applied = (FieldsTransform(fn, field), None) if isinstance(field, dict) else (fn, field)
         self._stage = _stages(dataset) + 1
 
     def __len__(self) -> int:
@@ -66,7 +74,7 @@ class MapDataset(ComposedDataset[Any]):
         of theirs. Others may hide a map, which would otherwise come to the place of this one.
         """
         slot = None if says(self.dataset, "keeps_slots") else 0
-        return Map(self, describe(self.dataset), self.fn, self.field, (_FUNCTIONS + self._stage,), slot)
+        return Map(self, describe(self.dataset), *self._applied, (_FUNCTIONS + self._stage,), slot)
 
 
 def _stages(dataset: Any) -> int:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from headrace.images.layout import Step
 
-__all__ = ["become_one_size", "begins_encoded", "make_batch", "make_sample"]
+__all__ = ["become_one_size", "begins_encoded", "make_batch", "make_sample", "upright_size"]
 
 _DENOMINATORS = (2, 4, 8)
 
@@ -107,6 +107,18 @@ def make_sample(file: Any, functions: Sequence[Step]) -> Any:
     work = _Work([file], steps, None)
     work.run()
     return run_steps(steps[1 + work.written :], work.out[0], work.layout, batched=False)
+
+
+def upright_size(file: Any) -> tuple[int, int]:
+    """Return the height and width of an encoded image once it is turned as its orientation says.
+
+    >>> upright_size(b"P5 3 1 255 abc")
+    (1, 3)
+    """
+    height, width, components, turn = kernels.active().jpeg_headers([as_bytes(file)])[0].tolist()
+    if not components:  # what turns others is in them anywhere
+        height, width = decode(file).shape[:2]
+    return (width, height) if _TURNS[turn] & Turn.TRANSPOSED else (height, width)
 
 
 def _rest(value: Any, steps: Sequence[Step], layout: str | None) -> Any:

@@ -16,12 +16,15 @@ import numpy as np
 
 from headrace import kernels
 from headrace.errors import ArgumentError
-from headrace.rng.context import NoDraws, SampleKeys, loading, whole_batch
+from headrace.rng.context import NoDraws, SampleKeys, loading, slot, use_keys, whole_batch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
-__all__ = ["Draw", "default_rng", "draw", "next_draw", "present_place", "replacement", "sample_rng"]
+__all__ = ["Draw", "default_rng", "draw", "next_draw", "present_place", "replacement", "replays", "sample_rng"]
 
 _REPLACEMENTS = 0x48520005  # the stream of draws that choose a sample in place of another
 
@@ -95,6 +98,25 @@ def present_place(count: int) -> tuple[tuple[int, int], Draw] | None:
     if keys is None or type(keys) is not SampleKeys:
         return None
     return (keys.path, keys.count), Draw(keys.key, keys.batch, 0)
+
+
+def replays(count: int) -> Callable[[], AbstractContextManager[None]]:
+    """Return a context in which what is drawn is the same whenever it is entered, for `count` samples.
+
+    So a mask is cut where its image was. In a loader these are the draws at the present place.
+
+    >>> again = replays(1)
+    >>> with again():
+    ...     first = draw(1)
+    >>> with again():
+    ...     bool((draw(1) == first).all())
+    True
+    """
+    keys = loading.get()
+    if keys is not None and len(keys.indices) == count:
+        return slot
+    words = np.ascontiguousarray(draw(count)[:, :2]).view(np.int64)[:, 0]
+    return lambda: use_keys(0, words)
 
 
 def sample_rng() -> np.random.Generator:

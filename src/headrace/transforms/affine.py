@@ -13,6 +13,7 @@ from headrace.rng.draws import draw
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.chance import check_probability, fractions, happens, is_number
 from headrace.transforms.maps import IDENTITY, affine, perspective, rotated_size, rotation
+from headrace.transforms.placement import mapped
 from headrace.transforms.warping import INTERPOLATIONS, sampling_of, warp_images
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from headrace.images.layout import Axes
     from headrace.transforms.maps import Map
+    from headrace.transforms.placement import Placement
 
 __all__ = ["RandomAffine", "RandomPerspective", "RandomRotation", "Warping", "check_numbers"]
 
@@ -42,6 +44,10 @@ class Warping(RandomImageTransform):
     @abstractmethod
     def maps(self, count: int, extent: tuple[int, int]) -> list[Map]:
         """Return a map for each of so many images of a height and width."""
+
+    def place(self, extent: tuple[int, int]) -> Placement:
+        """Return where an image of a height and width comes to lie."""
+        return mapped(self.maps(1, extent)[0], extent)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the moved images; `images` itself if none of them is moved."""
@@ -103,6 +109,12 @@ class RandomRotation(Warping):
     def maps(self, count: int, extent: tuple[int, int]) -> list[Map]:
         """Return a map for each image, as large as before."""
         return [rotation(degrees, _center(self.center, extent)) for degrees in self._angles(count)]
+
+    def place(self, extent: tuple[int, int]) -> Placement:
+        """Return where an image of a height and width comes to lie."""
+        if not self.expand:
+            return super().place(extent)
+        return mapped(*rotated_size(self._angles(1)[0], _center(self.center, extent), extent))
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the turned images; `images` itself if none of them is turned."""

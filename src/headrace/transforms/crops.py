@@ -10,6 +10,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.rng.draws import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform, per_channel
+from headrace.transforms.placement import shifted
 from headrace.transforms.sizes import check_fits, check_mode, check_padding, check_size, padded
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from headrace.images.layout import Axes
     from headrace.images.program import Program
+    from headrace.transforms.placement import Placement
 
 __all__ = ["CenterCrop", "RandomCrop"]
 
@@ -72,6 +74,12 @@ class RandomCrop(RandomImageTransform):
             offsets = offsets[0] - padding[1], offsets[1] - padding[0]
             return _cut(images, axes, self.size, offsets, _fill_of(self.fill, images, axes))
         return _cut_lines(images, axes, self.size, offsets, _padded_lines(extent, padding, self.padding_mode))
+
+    def place(self, extent: tuple[int, int]) -> Placement:
+        """Return where an image of a height and width comes to lie."""
+        padding = self._padding(extent)
+        top, left = self._offsets(1, extent, padding)
+        return shifted(padding[0] - int(left[0]), padding[1] - int(top[0]), self.size)
 
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""
@@ -136,6 +144,12 @@ class CenterCrop(ImageTransform):
         rows, columns = slice(top, top + self.size[0]), slice(left, left + self.size[1])
         crop: NDArray[Any] = images[_crop_slices(axes, rows, columns)]
         return crop
+
+    def place(self, extent: tuple[int, int]) -> Placement:
+        """Return where an image of a height and width comes to lie."""
+        padding = self._padding(extent)
+        top, left = self._offset(padded(extent, padding))
+        return shifted(padding[0] - left, padding[1] - top, self.size)
 
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""

@@ -12,6 +12,7 @@ from headrace.transforms.affine import Warping, check_numbers
 from headrace.transforms.blur import gaussian_blur
 from headrace.transforms.chance import is_number
 from headrace.transforms.maps import IDENTITY
+from headrace.transforms.placement import bent
 from headrace.transforms.warping import sampling_of, warp_images
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from headrace.images.layout import Axes
     from headrace.transforms.maps import Map
+    from headrace.transforms.placement import Placement
 
 __all__ = ["ElasticTransform"]
 
@@ -67,6 +69,10 @@ class ElasticTransform(Warping):
     def maps(self, count: int, extent: tuple[int, int]) -> list[Map]:  # noqa: ARG002 - all is in the shifts
         """Return maps that move nothing: the shifts do."""
         return [IDENTITY] * count
+
+    def place(self, extent: tuple[int, int]) -> Placement:
+        """Return where an image of a height and width comes to lie."""
+        return bent(self.shifts(1, extent)[0])
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the bent images."""

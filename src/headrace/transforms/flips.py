@@ -6,15 +6,17 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.arena import empty
+from headrace.images.layout import Axes
 from headrace.rng.draws import draw
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.chance import check_probability
+from headrace.transforms.placement import mirrored, shifted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from headrace.images.layout import Axes
     from headrace.images.program import Program
+    from headrace.transforms.placement import Placement
 
 __all__ = ["RandomHorizontalFlip", "RandomVerticalFlip"]
 
@@ -48,6 +50,12 @@ class _RandomFlip(RandomImageTransform):
         for image, copy, flip in zip(images, out, flipped, strict=True):
             copy[...] = image[mirror] if flip else image
         return out
+
+    def place(self, extent: tuple[int, int]) -> Placement:
+        """Return where an image of a height and width comes to lie."""
+        if not draw(1)[0, 0] < self.p * _WORDS:
+            return shifted(0, 0, extent)
+        return mirrored(extent, along_width=self.axis(Axes(1, 2, None)) == 2)
 
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""

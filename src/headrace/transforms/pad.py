@@ -9,6 +9,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.transforms.base import ImageTransform, per_channel
+from headrace.transforms.placement import shifted
 from headrace.transforms.sizes import check_mode, check_padding, padded
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from headrace.images.layout import Axes
     from headrace.images.program import Program
+    from headrace.transforms.placement import Placement
 
 __all__ = ["Pad"]
 
@@ -74,6 +76,10 @@ class Pad(ImageTransform):
         rows, columns = slice(top, top + kept.shape[axes.height]), slice(left, left + kept.shape[axes.width])
         out[_along(images, axes, rows, columns)] = kept
         return out
+
+    def place(self, extent: tuple[int, int]) -> Placement:
+        """Return where an image of a height and width comes to lie."""
+        return shifted(self.padding[0], self.padding[1], padded(extent, self.padding))
 
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""

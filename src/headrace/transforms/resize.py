@@ -17,6 +17,7 @@ from headrace.kernels.taps import Taps, taps
 from headrace.rng.draws import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform
 from headrace.transforms.chance import CropBox, check_range, random_crop_boxes
+from headrace.transforms.placement import Placement, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ class Resize(ImageTransform):
     Raises:
         ArgumentError: a size or interpolation is not allowed, or max_size is not larger than one
             integer; when called, the images have no pixels.
-        ArgumentTypeError: when called with what is neither uint8 nor floating-point.
+        ArgumentTypeError: when called with what is neither uint8 nor floating-point; "nearest" takes all types.
 
     Named as torchvision.transforms.v2.Resize, with its defaults. Bytes are scaled along the width,
     then along the height, and rounded after each as Pillow rounds them: the result is Pillow's, to the
@@ -87,7 +88,7 @@ class Resize(ImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the scaled images; `images` itself if they have that size already."""
-        _check_images(images, "Resize")
+        _check_images(images, "Resize", self.interpolation)
         extent = images.shape[axes.height], images.shape[axes.width]
         size = self._size_of(extent)
         if size == extent:
@@ -99,6 +100,10 @@ class Resize(ImageTransform):
         else:
             _scale(_planes(images, axes), _planes(out, axes), _resampling(self))
         return out
+
+    def place(self, extent: tuple[int, int]) -> Placement:
+        """Return where an image of a height and width comes to lie."""
+        return scaled(extent, self._size_of(extent))
 
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""
@@ -134,7 +139,7 @@ class RandomResizedCrop(RandomImageTransform):
 
     Raises:
         ArgumentError: a size, range or interpolation is not allowed; when called, the images have no pixels.
-        ArgumentTypeError: when called with what is neither uint8 nor floating-point.
+        ArgumentTypeError: when called with what is neither uint8 nor floating-point; "nearest" takes all types.
 
     Named as torchvision.transforms.v2.RandomResizedCrop; Szegedy et al., "Going Deeper with
     Convolutions", CVPR 2015. Where ten crops did not fit, the largest one in the middle is taken
@@ -166,7 +171,7 @@ class RandomResizedCrop(RandomImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the scaled crops, one of each image."""
-        _check_images(images, "RandomResizedCrop")
+        _check_images(images, "RandomResizedCrop", self.interpolation)
         extent = images.shape[axes.height], images.shape[axes.width]
         crops = self._crop_boxes(np.tile(extent, (len(images), 1)))
         out = _empty_of_size(images, axes, self.size)
@@ -178,6 +183,12 @@ class RandomResizedCrop(RandomImageTransform):
             rows, columns = crop.slices
             _scale(source[:, rows, columns], target, _resampling(self))
         return out
+
+    def place(self, extent: tuple[int, int]) -> Placement:
+        """Return where an image of a height and width comes to lie."""
+        (crop,) = self._crop_boxes(np.array([extent]))
+        size, scale = scaled((crop.height, crop.width), self.size)
+        return Placement(size, lambda points: scale(points - np.array([crop.left, crop.top])))
 
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""
@@ -227,6 +238,10 @@ def _scale(source: NDArray[Any], out: NDArray[Any], how: _Resampling) -> None:
     """Write floating-point images, scaled to the size of `out`, into it: a strip of one, or a few, at a time."""
     count, height, width, channels = source.shape
     to_height, to_width = out.shape[1:3]
+    if how.interpolation == Interpolation.NEAREST:
+        rows, columns = taps(0, height, to_height, *how).places[0], taps(0, width, to_width, *how).places[0]
+        out[...] = source[:, rows[:, np.newaxis], columns]
+        return
     dtype = np.result_type(source.dtype, np.float32)
     vertical, horizontal = taps(0, height, to_height, *how), taps(0, width, to_width, *how)
     rows_at_once = max(1, _STRIP_BYTES // (max(width, to_width) * channels * dtype.itemsize))
@@ -282,8 +297,8 @@ def _empty_of_size(images: NDArray[Any], axes: Axes, size: tuple[int, int]) -> N
 # ---------------------------------------------------------------- arguments
 
 
-def _check_images(images: NDArray[Any], who: str) -> None:
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
+def _check_images(images: NDArray[Any], who: str, interpolation: str) -> None:
+    if images.dtype != np.uint8 and images.dtype.kind != "f" and interpolation != "nearest":
         raise ArgumentTypeError(
             f"{who} takes uint8 or floating-point images, but got {images.dtype}; put ToFloat() before it"
         )

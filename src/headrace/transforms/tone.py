@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RandomAdjustSharpness",
     "RandomAutocontrast",
+    "RandomChange",
     "RandomEqualize",
     "RandomInvert",
     "RandomPosterize",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-class _RandomChange(RandomImageTransform):
+class RandomChange(RandomImageTransform):
     """Changes each image with a probability."""
 
     def __init__(self, p: float, layout: str | None) -> None:
@@ -69,7 +70,7 @@ class _RandomChange(RandomImageTransform):
         return out
 
 
-class RandomInvert(_RandomChange):
+class RandomInvert(RandomChange):
     """Invert the image with probability p.
 
     Args:
@@ -94,7 +95,7 @@ class RandomInvert(_RandomChange):
         return invert(image)
 
 
-class RandomPosterize(_RandomChange):
+class RandomPosterize(RandomChange):
     """Keep the highest bits of each value, with probability p.
 
     Args:
@@ -121,7 +122,7 @@ class RandomPosterize(_RandomChange):
         return posterize(image, self.bits)
 
 
-class RandomSolarize(_RandomChange):
+class RandomSolarize(RandomChange):
     """Invert the values from a threshold on, with probability p.
 
     Args:
@@ -160,7 +161,7 @@ class RandomSolarize(_RandomChange):
         return solarize(image, self.threshold)
 
 
-class RandomEqualize(_RandomChange):
+class RandomEqualize(RandomChange):
     """Change the values of each channel so that all ranges of them are about equally frequent, with probability p.
 
     Args:
@@ -186,7 +187,7 @@ class RandomEqualize(_RandomChange):
         return equalize(image)
 
 
-class RandomAutocontrast(_RandomChange):
+class RandomAutocontrast(RandomChange):
     """Stretch the values of each channel over the whole range, with probability p.
 
     Args:
@@ -215,7 +216,7 @@ class RandomAutocontrast(_RandomChange):
         return autocontrast(image)
 
 
-class RandomAdjustSharpness(_RandomChange):
+class RandomAdjustSharpness(RandomChange):
     """Make the image sharper or smoother, with probability p.
 
     Args:

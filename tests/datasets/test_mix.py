@@ -192,8 +192,8 @@ def test_tokens_are_counted_by_their_mean() -> None:
     mixture = mix({"a": Long(0, 100), "b": Long(1, 100)}, [1, 1], unit="tokens", stop="never")
     sources = [int(mixture[index][0]) for index in range(64)]
     assert sources.count(1) == 16
-    with pytest.raises(ArgumentError, match=r"^unit='tokens' needs the lengths of source 'a', and its Numbered has no"):
-        mix(numbered(3), unit="tokens")
+    measured = mix([[[1, 2]] * 10, [[1] * 6] * 10], [1, 1], unit="tokens", stop="never")
+    assert sum(len(measured[index]) == 6 for index in range(64)) == 16
 
 
 @pytest.mark.parametrize(

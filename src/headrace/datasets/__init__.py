@@ -8,6 +8,7 @@ from headrace.datasets.base import Dataset, IterableDataset
 from headrace.datasets.compose import ConcatDataset, StackDataset, Subset
 from headrace.datasets.map import MapDataset
 from headrace.datasets.mix import MixedDataset, mix
+from headrace.datasets.packed import PackedDataset
 from headrace.datasets.split import random_split
 from headrace.datasets.tables import ColumnDataset
 from headrace.datasets.tensor import TensorDataset
@@ -19,6 +20,7 @@ __all__ = [
     "IterableDataset",
     "MapDataset",
     "MixedDataset",
+    "PackedDataset",
     "StackDataset",
     "Subset",
     "TensorDataset",

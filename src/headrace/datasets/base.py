@@ -56,9 +56,10 @@ class Dataset(ABC, Generic[T_co]):
 
     Any object with these two methods is a dataset for headrace; deriving adds `map`, `subset` and
     `+`. Two optional methods make reading faster: `__getitems__(indices) -> list of samples`, as in
-    torch, and `get_batch(indices) -> batch`, given an int64 array of shape (n,). Three more tell the
+    torch, and `get_batch(indices) -> batch`, given an int64 array of shape (n,). Four more tell the
     loader what it may use: `will_need(indices)` hears early what will be read, `blocks()` says which
-    samples lie together, and `counters()` what has been counted, for `loader.stats()`.
+    samples lie together, `lengths()` how many items the sequence of each has, and `counters()` what has
+    been counted, for `loader.stats()`.
 
     >>> class Squares(Dataset):
     ...     def __len__(self):
@@ -140,6 +141,54 @@ class Dataset(ABC, Generic[T_co]):
         made: StoredDataset[T_co] = _make("cache", self, where, limit, key)
         return made
 
+    def pack_sequences(
+        self,
+        length: int,
+        *,
+        strategy: str = "best_fit",
+        style: str = "hf",
+        window: int = 4096,
+        max_sequences: int | None = None,
+        overflow: str = "truncate",
+        bos: int | None = None,
+        padding_value: int = 0,
+        field: int | str | None = None,
+        lengths: ArrayLike | None = None,
+    ) -> BatchedDataset[Any]:
+        """Return the dataset of rows of one length that the sequences of this one share.
+
+        Which sequences make up which row follows from their lengths alone, so any row can be read at any time.
+
+        Args:
+            length: items a row.
+            strategy: "best_fit" packs the longest sequences first, each into the fullest row that has room;
+                "first_fit" in their order, each into the first row with room; "best_fit_split" is best fit with
+                sequences longer than a row cut into several; "wrapped" cuts all sequences end to end into rows.
+            style: the fields of a row, as these trainers know them: "hf" (transformers), "torchtitan", "megatron",
+                "grain", "maxtext" or "torchtune".
+            window: how many consecutive sequences are packed among each other. `shuffle="block"` shuffles windows.
+            max_sequences: how many sequences a row has at most.
+            overflow: what becomes of sequences longer than a row: "truncate", "split", "drop" or "error".
+            bos: a token to put before each sequence.
+            padding_value: the token that fills rows up.
+            field: the field of a sample that has its tokens; by default "input_ids", "tokens", or the only one.
+                Other fields of a dict, such as masks, are packed along.
+            lengths: the lengths of the sequences; by default what the dataset's `lengths()` says, or else all
+                samples are read once.
+
+        Raises:
+            ArgumentError: a value is not allowed, or a sequence too long.
+
+        >>> import numpy as np
+        >>> from headrace import ColumnDataset
+        >>> texts = ColumnDataset({"input_ids": [[1, 2, 3], [4, 5, 6, 7], [8, 9]]})
+        >>> texts.pack_sequences(6)[0]["input_ids"]
+        array([4, 5, 6, 7, 8, 9])
+        """
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        made: BatchedDataset[Any] = _make("pack", self, **given)
+        return made
+
     def __add__(self, other: Indexable[Any]) -> BatchedDataset[Any]:
         made: BatchedDataset[Any] = _make("concat", [self, other])
         return made
@@ -165,7 +214,7 @@ _CLASSES: dict[str, Callable[..., Any]] = {}
 
 
 def made_by(method: str) -> Callable[[C], C]:
-    """Register a class of datasets as what a method of `Dataset` makes: "map", "subset", "cache" or "concat"."""
+    """Register a class of datasets as what a method of `Dataset` makes, such as "map" or "concat"."""
 
     def register(kind: C) -> C:
         _CLASSES[method] = kind
@@ -174,8 +223,8 @@ def made_by(method: str) -> Callable[[C], C]:
     return register
 
 
-def _make(method: str, *arguments: Any) -> Any:
-    return _CLASSES[method](*arguments)
+def _make(method: str, *arguments: Any, **named: Any) -> Any:
+    return _CLASSES[method](*arguments, **named)
 
 
 class IterableDataset(ABC, Generic[T_co]):

@@ -8,10 +8,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from headrace.datasets.composed import ComposedDataset
+from headrace.datasets.lengths import sequence_lengths
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.pipeline.describe import describe
-from headrace.pipeline.hints import lengths
 from headrace.pipeline.nodes import Mixed, Node
 from headrace.sampling.mixture import Mixture
 
@@ -79,7 +79,7 @@ def mix(
             ("all_exhausted"), or "never". Sources that are at their end before that begin again.
         schedule: weights for later, as (step, weights): from this step of a loader's epoch on.
         unit: what the weights are shares of: "samples", or "tokens", which takes the mean length of each source's
-            samples into account.
+            samples into account: from its method `lengths()`, or else all samples are read once.
         batches: "mixed" has samples of the sources in their order; in "stratified" each batch has its share of
             every source, rounded down or up; in "per_source" a batch is of one source. Batches are those of all
             ranks together.
@@ -204,16 +204,8 @@ def _shares(weights: list[float], temperature: float, per_sample: list[float]) -
 
 
 def _mean_lengths(sources: Mapping[str, Indexable[Any]]) -> list[float]:
-    found = []
-    for name, source in sources.items():
-        known = lengths(source)
-        if known is None:
-            raise ArgumentError(
-                f"unit='tokens' needs the lengths of source {name!r}, and its {type(source).__name__} has no method "
-                "lengths(); headrace.with_lengths(dataset) measures them"
-            )
-        found.append(float(known.mean()) if len(known) and known.any() else 1.0)
-    return found
+    found = map(sequence_lengths, sources.values())
+    return [float(lengths.mean()) if lengths.any() else 1.0 for lengths in found]
 
 
 def _rounded(times: float, size: int) -> int:

@@ -14,7 +14,8 @@ from headrace.images.layout import is_own
 from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import mixed_node
 from headrace.pipeline.layouts import are_apart, with_layouts
-from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Select, Source, Zip
+from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, Select, Source, Zip
+from headrace.pipeline.packed import PackedPlan
 from headrace.pipeline.read_plan import (
     ConcatPlan,
     EncodedPlan,
@@ -179,13 +180,18 @@ def _compile(node: Node, slots: tuple[int, ...], above: list[Mapped]) -> PlanNod
     return SelectPlan(plan, selected) if selected else plan
 
 
-def _apply(node: Source | Concat | Mixed | Zip | Cached, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode:
+def _apply(
+    node: Source | Concat | Mixed | Zip | Packing | Cached, slots: tuple[int, ...], steps: list[Mapped]
+) -> PlanNode:
     """Return the plan of functions applied to what no function or selection is the top of."""
     if isinstance(node, Concat | Mixed):
         return _apply_to_parts(node, slots, steps)
     if isinstance(node, Zip):
         inputs = [_compile(each, (*slots, number), []) for number, each in enumerate(node.inputs)]
         return _group(ZipPlan(type(node.dataset).__name__, inputs, node.names), steps)
+    if isinstance(node, Packing):
+        packed = PackedPlan(type(node.dataset).__name__, _compile(node.input, slots, []), node.table, node.style)
+        return _group(packed, steps)
     draws = not isinstance(node, Source) or node.draws
     return _group(SourcePlan(node.dataset, slots if draws else ()), steps)
 

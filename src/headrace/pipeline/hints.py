@@ -12,7 +12,7 @@ import numpy as np
 from headrace.batch.capabilities import capability
 from headrace.pipeline.blocks import add_counters, checked_blocks, checked_lengths, concat_blocks
 from headrace.pipeline.describe import describe
-from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Select, Zip
+from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, Select, Zip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def counters(dataset: Any) -> dict[str, int]:
 
 def _reads_ahead(node: Node) -> bool:
     match node:
-        case Map() | Select() | Cached():
+        case Map() | Select() | Packing() | Cached():
             return _reads_ahead(node.input)
         case Concat() | Mixed() | Zip():
             return any(map(_reads_ahead, node.inputs))
@@ -114,6 +114,8 @@ def _will_need(node: Node, indices: NDArray[np.int64]) -> None:
             _will_need(node.input, indices)
         case Select():
             _will_need(node.input, node.indices[indices])
+        case Packing():
+            _will_need(node.input, np.unique(node.table.sequences[node.table.pieces(indices)]).astype(np.int64))
         case Zip():
             for each in node.inputs:
                 _will_need(each, indices)
@@ -167,7 +169,7 @@ def _lengths_of_parts(node: Concat | Mixed) -> NDArray[np.int64] | None:
 def _has_counters(node: Node) -> bool:
     own = capability(node.dataset, "counters") is not None
     match node:
-        case Map() | Select():
+        case Map() | Select() | Packing():
             return own or _has_counters(node.input)
         case Concat() | Mixed() | Zip():
             return own or any(map(_has_counters, node.inputs))
@@ -180,7 +182,7 @@ def _counters(node: Node) -> dict[str, int]:
     match node:
         case Cached():
             return add_counters([own, _counters(node.input)])
-        case Map() | Select() if asks is None:
+        case Map() | Select() | Packing() if asks is None:
             return _counters(node.input)
         case Concat() | Mixed() | Zip() if asks is None:
             return add_counters(map(_counters, node.inputs))

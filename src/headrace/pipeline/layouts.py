@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.batch.capabilities import capability
 from headrace.images.layout import entry_layouts, layout_after
-from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Select, Source, Zip
+from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, Select, Source, Zip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def image_layout(node: Node, field: int | str | None) -> str | None:
     return entry_layouts(reversed(functions), _layout_below(node, field))[-1]
 
 
-def _layout_below(node: Source | Concat | Mixed | Zip, field: int | str | None) -> str | None:
+def _layout_below(node: Source | Concat | Mixed | Zip | Packing, field: int | str | None) -> str | None:
     if isinstance(node, Concat | Mixed):
         found = {image_layout(each, field) for each in node.inputs}
         return found.pop() if len(found) == 1 else None

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from headrace.pipeline.reading import Indexable
     from headrace.sampling.mixture import Mixture
+    from headrace.sampling.packing import RowTable
 
-__all__ = ["Cached", "Concat", "IndexArray", "Map", "Mixed", "Node", "Select", "Source", "Zip"]
+__all__ = ["Cached", "Concat", "IndexArray", "Map", "Mixed", "Node", "Packing", "Select", "Source", "Zip"]
 
 
 class IndexArray(Protocol):
@@ -144,6 +145,23 @@ class Mixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Packing:
+    """Sequences packed into rows.
+
+    Attributes:
+        dataset: the dataset that is described.
+        input: the sequences.
+        table: which of them each row has.
+        style: the form of the rows, as headrace.pipeline.packed has it.
+    """
+
+    dataset: Indexable[Any]
+    input: Node
+    table: RowTable
+    style: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Zip:
     """Several datasets side by side; each draws in the slot of its number.
 
@@ -171,4 +189,4 @@ class Cached:
     input: Node
 
 
-Node = Source | Map | Select | Concat | Mixed | Zip | Cached
+Node = Source | Map | Select | Concat | Mixed | Zip | Packing | Cached

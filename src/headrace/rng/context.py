@@ -24,6 +24,7 @@ __all__ = [
     "Chain",
     "NoDraws",
     "SampleKeys",
+    "below",
     "each_sample",
     "loading",
     "no_draws",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _WORD = 2**32 - 1
+_BELOW = 2**29  # the branch of samples that others are made of, far from the slots of datasets and functions
 
 
 class SampleKeys:
@@ -236,6 +238,35 @@ class part:  # noqa: N801 - a context manager reads like a function
     ) -> None:
         if self._keys is not None:
             self._keys.batch, self._keys.count = self._saved
+
+
+class below:  # noqa: N801 - a context manager reads like a function
+    """While this is open, draws belong to other samples, of which those being loaded are made.
+
+    They follow from the indices of these, whatever is made of them. Does nothing outside a loader.
+
+    Args:
+        indices: the indices of these samples in their own dataset, shape (m,), int64.
+    """
+
+    __slots__ = ("_indices", "_keys", "_saved")
+
+    def __init__(self, indices: NDArray[np.int64]) -> None:
+        self._keys = loading.get()
+        self._indices = indices
+
+    def __enter__(self) -> None:
+        keys = self._keys
+        if keys is not None:
+            self._saved = keys.batch, keys.position, keys.path, keys.count
+            keys.batch, keys.position = self._indices, None
+            keys.path, keys.count = _mix(keys.path, _BELOW), 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None:
+            self._keys.batch, self._keys.position, self._keys.path, self._keys.count = self._saved
 
 
 class each_sample:  # noqa: N801 - a context manager reads like a function

@@ -1,0 +1,221 @@
+"""Reading rows that several sequences share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace import frameworks
+from headrace.batch import tree as structure
+from headrace.batch.packed import IGNORED, STYLES, PackedRows
+from headrace.errors import ArgumentError, DatasetChangedError
+from headrace.pipeline.read_plan import PlanNode
+from headrace.rng.context import below
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.sampling.packing import RowTable
+
+__all__ = ["PackedPlan", "PackedStyle", "sequence_of"]
+
+# What tokens are called in samples, where nobody says.
+_TOKENS = ("input_ids", "tokens")
+# Fields of the unpacked sequences that rows have in another way, or do not need.
+_LEFT_OUT = frozenset(("attention_mask", "position_ids", "token_type_ids", "special_tokens_mask", "length"))
+_INT64 = np.dtype(np.int64)
+
+
+@dataclass(frozen=True)
+class PackedStyle:
+    """The form of packed rows.
+
+    Attributes:
+        length: items a row.
+        name: of the fields; one of STYLES.
+        bos: the token that is put before each sequence; None for none.
+        padding: the token that fills rows up.
+        field: the field of a sample that has its tokens; None to find it.
+    """
+
+    length: int
+    name: str
+    bos: int | None
+    padding: int
+    field: int | str | None
+
+    @property
+    def change(self) -> int:
+        """By how many items a sequence takes more than it has: one for `bos`, one less where labels run ahead."""
+        return (self.bos is not None) - STYLES[self.name].ahead
+
+
+class PackedPlan(PlanNode):
+    """Reads rows that several sequences share.
+
+    Args:
+        name: of the class that packs.
+        input: reads the sequences.
+        table: which of them each row has.
+        style: the form of the rows.
+    """
+
+    reads_batches = True
+
+    def __init__(self, name: str, input: PlanNode, table: RowTable, style: PackedStyle) -> None:  # noqa: A002
+        self.name = name
+        self._input = input
+        self._table = table
+        self._style = style
+        self._most = table.most
+
+    def sample(self, index: Any) -> Any:
+        return structure.map_fields(lambda field: field[0], self.batch(np.array([index], np.int64)))
+
+    def batch(self, indices: NDArray[np.int64]) -> Any:
+        table, length = self._table, self._style.length
+        pieces = table.pieces(indices)
+        sequences, which = np.unique(table.sequences[pieces].astype(np.int64), return_inverse=True)
+        with below(sequences):
+            samples = self._input.samples(sequences)
+        values, sizes, wrap = self._joined(samples, sequences)
+        lengths = table.lengths[pieces].astype(np.int64)
+        starts = np.zeros(len(pieces), np.int64) if table.starts is None else table.starts[pieces].astype(np.int64)
+        _check_sizes(starts + lengths + STYLES[self._style.name].ahead, sizes[which], sequences[which])
+        packed = PackedRows(
+            rows=len(indices),
+            length=length,
+            values=values,
+            tokens=next(iter(values)),
+            starts=starts + (np.cumsum(sizes) - sizes)[which],
+            lengths=lengths,
+            places=_places(lengths, table.counts(indices), length),
+            padding=self._style.padding,
+            most=self._most,
+        )
+        return structure.map_fields(wrap, STYLES[self._style.name].make(packed))
+
+    def _joined(
+        self, samples: Sequence[Any], sequences: NDArray[np.int64]
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], Any]:
+        """Return the fields of samples end to end, tokens first, the length of each sample, and what wraps results."""
+        columns = [_fields_of(sample, self._style.field) for sample in samples]
+        names = list(columns[0])
+        for column, number in zip(columns, sequences.tolist(), strict=True):
+            _check_fields(column, names, number)
+        like = columns[0][names[0]]
+        adapter = frameworks.find(like)
+        values: dict[str, NDArray[Any]] = {}
+        sizes = np.array([len(column[names[0]]) for column in columns], np.int64)
+        bos = self._style.bos
+        for at, name in enumerate(names):
+            arrays = [_array(column[name]) for column in columns]
+            first = None if bos is None else bos if at == 0 else IGNORED if name == "labels" else 0
+            values[name] = _end_to_end(arrays, first, wide=at == 0 or name == "labels")
+        wrap = _unchanged if adapter is None else lambda array: adapter.from_numpy(array, like)
+        return values, sizes + (bos is not None), wrap
+
+
+def sequence_of(sample: Any, field: int | str | None) -> Any:
+    """Return the tokens of a sample: the sample itself, or a field of it.
+
+    Args:
+        sample: a sequence, or a dict, tuple or dataclass of fields.
+        field: which of them; None for "input_ids", "tokens", or the only field.
+
+    Raises:
+        ArgumentError: there is no such field, or no telling which.
+    """
+    return (
+        sample if _is_sequence(sample) and field is None else structure.get_field(sample, _token_field(sample, field))
+    )
+
+
+def _token_field(sample: Any, field: int | str | None) -> int | str:
+    if field is not None:
+        return field
+    names: list[Any] = (
+        list(sample) if isinstance(sample, Mapping) else [key for key, _ in structure.children(sample) or ()]
+    )
+    found = next((name for name in _TOKENS if name in names), names[0] if len(names) == 1 else None)
+    if found is None:
+        raise ArgumentError(
+            f"a sample is a {type(sample).__name__} with fields {names}, none of which is called 'input_ids' or "
+            "'tokens'; say which has the tokens with field="
+        )
+    return found
+
+
+def _is_sequence(sample: Any) -> bool:
+    if isinstance(sample, list):
+        return not sample or isinstance(sample[0], int | float)
+    return frameworks.find(sample) is not None
+
+
+def _fields_of(sample: Any, field: int | str | None) -> dict[str, Any]:
+    """Return the sequences of a sample by name, tokens first."""
+    if field is None and _is_sequence(sample):
+        return {"tokens": sample}
+    tokens = _token_field(sample, field)
+    found = {str(tokens): structure.get_field(sample, tokens)}
+    if isinstance(sample, Mapping):
+        found |= {str(name): value for name, value in sample.items() if name != tokens and name not in _LEFT_OUT}
+    return found
+
+
+def _check_fields(column: dict[str, Any], names: list[str], number: int) -> None:
+    if list(column) != names:
+        raise ArgumentError(
+            f"sequences differ in their fields: sequence {number} has {list(column)}, others have {names}; give all "
+            "the same with dataset.map(...)"
+        )
+    size = len(column[names[0]])
+    for name in names[1:]:
+        if isinstance(column[name], str | bytes) or not hasattr(column[name], "__len__") or len(column[name]) != size:
+            raise ArgumentError(
+                f"field {name!r} of sequence {number} is {column[name]!r:.60}, but a field beside {size} tokens must "
+                "be a sequence of as many items; leave it out with dataset.map(...)"
+            )
+
+
+def _check_sizes(needed: NDArray[np.int64], sizes: NDArray[np.int64], sequences: NDArray[np.int64]) -> None:
+    wrong = needed > sizes
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise DatasetChangedError(
+            f"sequence {sequences[at]} has {sizes[at]} items, but had at least {needed[at]} when the rows were packed; "
+            "pack the dataset anew, and draw no random lengths below pack_sequences"
+        )
+
+
+def _array(value: Any) -> NDArray[Any]:
+    adapter = frameworks.find(value)
+    array = None if adapter is None else adapter.to_numpy(value)
+    return np.asarray(value) if array is None else array
+
+
+def _end_to_end(arrays: list[NDArray[Any]], first: int | None, *, wide: bool) -> NDArray[Any]:
+    """Return arrays end to end, each with an item before it, if one is given; as int64 if they are to be wide."""
+    dtype = _INT64 if wide else np.result_type(*arrays)
+    if first is not None:
+        arrays = [each for array in arrays for each in (np.array([first], dtype), array)]
+    return np.concatenate(
+        arrays, dtype=dtype, casting="unsafe" if wide and arrays[-1].dtype == np.uint64 else "same_kind"
+    )
+
+
+def _places(lengths: NDArray[np.int64], counts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Return where pieces go, each behind the one before it in its row, rows one after the other."""
+    begins = np.cumsum(lengths) - lengths
+    firsts = begins[np.cumsum(counts) - counts]
+    places: NDArray[np.int64] = begins + np.repeat(np.arange(len(counts)) * length - firsts, counts)
+    return places
+
+
+def _unchanged(array: Any) -> Any:
+    return array

@@ -166,4 +166,4 @@ def test_all_public_names_of_torch_are_there() -> None:
         if "Pipe" in name or name.startswith(("_", "functional", "guaranteed", "runtime"))
     }
     pipes |= {"argument_validation", "non_deterministic", "DataChunk"}
-    assert set(theirs.__all__) - pipes == set(ours.__all__)
+    assert set(theirs.__all__) - pipes <= set(ours.__all__)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data._utils import pin_memory as torch_pinning
 
+from headrace.errors import NotPicklableError
 from headrace.loader.cursor import Cursor, Epochs
 from headrace.loader.dataloader import DataLoader as CoreDataLoader
 from headrace.loader.pools import make_pool
@@ -137,9 +138,22 @@ class CoreLoader(CoreDataLoader[Any]):
             return InlinePool(_no_work)
         # Each worker draws from generators of its own, so which of them loads a batch is part of what is drawn.
         turns = self.is_torchs or self._readers() is not None
-        pool = make_pool(self, self._maker_for(epoch), arena, turns=turns)
+        maker = self._maker_for(epoch)
+        try:
+            pool = make_pool(self, maker, arena, turns=turns)
+        except NotPicklableError:
+            if not self._may_fork():
+                raise
+            self._given = {**self._given, "multiprocessing_context": "fork"}  # as torch would have started them
+            pool = make_pool(self, maker, arena, turns=turns)
         self._newest_pool = pool
         return pool
+
+    def _may_fork(self) -> bool:
+        """Return whether workers that cannot be sent their work may inherit it, as torch's do unless told otherwise."""
+        default = torch.multiprocessing.get_start_method(allow_none=True)
+        forks = (default or torch.multiprocessing.get_all_start_methods()[0]) == "fork"
+        return forks and self._given["multiprocessing_context"] is None
 
     def _deliver(self, batch: Any) -> Any:
         if not (self.pin_memory and torch.accelerator.is_available()):

@@ -18,6 +18,7 @@ from headrace.torch.core import CoreLoader
 from headrace.torch.iterator import LoaderIterator
 from headrace.torch.sampler import EpochSampler, RankSampler
 from headrace.torch.streams import as_torch_dataset, inner_dataset
+from headrace.torch.work import makes_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -309,10 +310,8 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
             return self.backend
         if self.worker_init_fn is not None or self.multiprocessing_context is not None or self.batch_sampler is None:
             return "auto"
-        if not collates_as_torch(collate_fn):
-            return "auto"
-        plan = compile_dataset(self.dataset)
-        return "thread" if plan.reads_batches and plan.releases_gil else "auto"
+        alone = collates_as_torch(collate_fn) and makes_batches(self.dataset)
+        return "thread" if alone and compile_dataset(self.dataset).releases_gil else "auto"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_iterator": None}

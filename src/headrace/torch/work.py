@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from headrace.batch.capabilities import capability
 from headrace.errors import UnexpectedStopIterationError
 from headrace.errors.notes import add_note
 from headrace.loader.fetch import BatchReader
 from headrace.loader.tasks import Loaded
 from headrace.loader.work import WorkMaker
+from headrace.pipeline.describe import describe
+from headrace.pipeline.nodes import Concat, Map, Mixed, Select, Source, Zip
 from headrace.rng.context import use_keys
 from headrace.torch.collate import as_torch, collates_as_torch, register
 
@@ -26,9 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.loader.cursor import Epoch
+    from headrace.pipeline.nodes import Node
     from headrace.sampling.samplers import Selection
 
-__all__ = ["TorchReader", "TorchWorkMaker", "worker_of"]
+__all__ = ["TorchReader", "TorchWorkMaker", "makes_batches", "worker_of"]
 
 # The attribute of an error that says in which worker process it was raised.
 _WORKER = "_headrace_worker"
@@ -51,22 +55,29 @@ class TorchReader(BatchReader):
 
     def _compile(self) -> None:
         super()._compile()
-        self._reads_batches = collates_as_torch(self._collate_fn) and not self._single and self._plan.reads_batches
+        at_once = not self._single and collates_as_torch(self._collate_fn) and makes_batches(self._dataset)
+        self._read_batch = self._read_as_torch if at_once else None
         self._getitems = None if self._single else getattr(self._dataset, "__getitems__", None)
         # What __getitems__ gives is the collate_fn's matter, who need not be given samples.
         alike = self._getitems or not self._draws_by_index
-        self._as_torch = bool(alike) and self._on_error == "raise" and not self._reads_batches
+        self._fetches = bool(alike) and self._on_error == "raise" and not at_once
 
     def __call__(self, selection: Selection, key: int, step: int) -> Any:
         """Return the batch of the selection, or a Loaded where samples failed and were passed over; see BatchReader."""
         if not self._plan.is_current():
             self._compile()
-        if self._as_torch:
+        if self._fetches:
             keys = selection.tolist() if isinstance(selection, np.ndarray) else selection
             with use_keys((key + step * _GOLDEN) & _WORD, _places(len(keys))):
                 return self._fetch(keys)
-        found = super().__call__(selection, key, step)
-        return as_torch(found) if self._reads_batches and not isinstance(found, Loaded) else found
+        return super().__call__(selection, key, step)
+
+    def read_at_once(self, selection: Selection, key: int) -> Any:
+        """Return all samples of the selection as one batch; see BatchReader."""
+        return as_torch(super().read_at_once(selection, key))
+
+    def _read_as_torch(self, indices: NDArray[np.int64]) -> Any:
+        return as_torch(self._plan.batch(indices))
 
     def _fetch(self, keys: list[Any]) -> Any:
         collate_fn = self._collate_fn
@@ -74,6 +85,22 @@ class TorchReader(BatchReader):
         if collate_fn is None:
             return samples
         return collate_fn(samples[0] if self._single else samples)
+
+
+def makes_batches(dataset: Any) -> bool:
+    """Return whether all that the dataset is made of gives batches, none of which is made of samples by a collation."""
+    return _makes_batches(describe(dataset))
+
+
+def _makes_batches(node: Node) -> bool:
+    match node:
+        case Source():
+            return capability(node.dataset, "get_batch") is not None
+        case Map() | Select():
+            return _makes_batches(node.input)
+        case Concat() | Mixed() | Zip():
+            return all(map(_makes_batches, node.inputs))
+    return True  # it keeps what has been made
 
 
 def read_all(dataset: Any, keys: list[Any]) -> list[Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from headrace.batch.arena import Arena
-    from headrace.loader.cursor import Epoch
+    from headrace.loader.cursor import Epoch, StartPoint
     from headrace.loader.order import SampleOrder
     from headrace.loader.work import WorkMaker
     from headrace.sampling.samplers import GivenSampling
@@ -49,6 +49,17 @@ class TorchEpochs(Epochs):
     def drop(self, cursor: Cursor, *, look: bool) -> None:  # noqa: ARG002 - torch knows no looks
         """Take note that an iterator is gone, at whatever moment that is."""
         super().drop(cursor, look=False)
+
+    def position(self) -> StartPoint:
+        """Return where the loader stands, and draw nothing for an epoch that has not begun."""
+        with self._lock:
+            current = self._current()
+            return self._next if current is None else current.reached()
+
+    @property
+    def loaded_seed(self) -> int | None:
+        """The seed of the next epoch, where a state that was loaded has it."""
+        return self._next.seed
 
     def _draw(self) -> int:
         seed, self.base_seed = self.base_seed, None

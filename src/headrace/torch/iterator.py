@@ -9,6 +9,7 @@ import torch
 from torch.autograd import profiler
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _DatasetKind
 
+from headrace.frameworks import draw_seed
 from headrace.rng.keys import epoch_key
 from headrace.torch.core import TorchEpochs
 from headrace.torch.errors import as_told_by_torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from headrace.batch.arena import Arena
+    from headrace.loader.cursor import Epochs
     from headrace.loader.iterator import BatchIterator
     from headrace.torch.core import CoreLoader
 
@@ -46,7 +48,7 @@ class LoaderIterator(_BaseDataLoaderIter):
         self._profile_name = f"enumerate(DataLoader)#{type(self).__name__}.__next__"
         self._resets = 0
         _warn_of_pinning(loader)
-        self._base_seed = _draw_seed(loader.generator) if core.is_torchs else core.seed
+        self._base_seed = _seed_of(core.epochs, loader.generator, core.seed)
         self._begin_epoch(loader)
 
     def _begin_epoch(self, loader: DataLoader) -> None:
@@ -146,8 +148,12 @@ class LoaderIterator(_BaseDataLoaderIter):
         """Do nothing: what holds the workers ends them."""
 
 
-def _draw_seed(generator: Any) -> int:
-    return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
+def _seed_of(epochs: Epochs, generator: Any, own: int | None) -> int:
+    """Return the seed of an iterator: headrace's own, that of a loaded state, or one drawn as torch draws it."""
+    if own is not None or not isinstance(epochs, TorchEpochs):
+        return own or 0
+    loaded = epochs.loaded_seed
+    return draw_seed(generator, of_torch=True) if loaded is None else loaded
 
 
 def _warn_of_pinning(loader: DataLoader) -> None:

@@ -72,9 +72,9 @@ class TorchReader(BatchReader):
                 return self._fetch(keys)
         return super().__call__(selection, key, step)
 
-    def read_at_once(self, selection: Selection, key: int) -> Any:
+    def read_at_once(self, selection: NDArray[np.int64]) -> Any:
         """Return all samples of the selection as one batch; see BatchReader."""
-        return as_torch(super().read_at_once(selection, key))
+        return as_torch(super().read_at_once(selection))
 
     def _read_as_torch(self, indices: NDArray[np.int64]) -> Any:
         return as_torch(self._plan.batch(indices))

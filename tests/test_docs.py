@@ -30,6 +30,16 @@ def test_python_blocks_run(page: Path) -> None:
         exec(code, names)  # noqa: S102 - running the page's code is the test
 
 
+def test_blocks_for_frameworks_run() -> None:
+    """They are marked `py`, and each goes on from the one before."""
+    pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    text = (_ROOT / "docs" / "how-to" / "devices.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "devices"}
+    for block in re.findall(r"^```py\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(block, names)  # noqa: S102 - running the page's code is the test
+
+
 def prose(page: Path) -> str:
     """The text of a page without its blocks of code."""
     return _FENCED.sub("", page.read_text(encoding="utf-8"))

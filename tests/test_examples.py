@@ -16,14 +16,14 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 with_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 
-def run(name: str, *, path: Path | None = None) -> str:
+def run(name: str, *, path: Path | None = None, env: dict[str, str] | None = None) -> str:
     """What the example prints, run as a user does; modules in `path` come before the installed ones."""
     paths = [os.fspath(path)] if path else []
     paths += [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
     done = subprocess.run(
         # Where no compiler was, the examples run on the reference kernels like the rest of the suite.
         [sys.executable, "-W", "error", "-W", "ignore:the slower NumPy kernels serve", ROOT / "examples" / name],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(env or {})},
         capture_output=True,
         text=True,
         timeout=100,
@@ -39,7 +39,13 @@ def accuracies(text: str) -> list[float]:
 
 
 def test_every_example_is_tested() -> None:
-    assert [path.stem for path in EXAMPLES] == ["train_images", "train_numpy", "train_tinytorch", "train_torch"]
+    assert [path.stem for path in EXAMPLES] == [
+        "jax_cifar",
+        "train_images",
+        "train_numpy",
+        "train_tinytorch",
+        "train_torch",
+    ]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -76,6 +82,14 @@ def test_torch() -> None:
     assert len(accuracies(text)) == 4
     assert accuracies(text)[-1] > 0.9
     assert re.search(r"hardest batch: epoch 1, step \d+, loss \d\.\d{3}\nit is torch\.Tensor \(50, 1, 16, 16\)", text)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_jax() -> None:
+    text = run("jax_cifar.py", env={"XLA_FLAGS": "--xla_force_host_platform_device_count=8"})
+    assert len(accuracies(text)) == 4
+    assert accuracies(text)[-1] > 0.4
+    assert text.endswith("each of 8 devices had (8, 32, 32, 3) of a batch of (64, 32, 32, 3)\n")
 
 
 def test_torch_is_asked_for_where_it_is_missing(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -110,3 +112,23 @@ def test_public_names_say_where_they_live() -> None:
     for name, value in public().items():
         assert getattr(value, "__module__", "").startswith("headrace."), name
         assert getattr(value, "__name__", name) == name
+
+
+@pytest.mark.parametrize(
+    "used",
+    [
+        "StackDataset(range(3)).cache()[2]",
+        "(StackDataset(range(3)) + StackDataset(range(3))).map(str).subset([5])[0]",
+        "errors.HeadraceError, transforms.Compose, kernels.active(), datasets.mix",
+    ],
+)
+def test_a_name_needs_no_import_but_its_own(used: str) -> None:
+    program = "import headrace\nclass Names(dict):\n    def __missing__(self, name): return getattr(headrace, name)\n"
+    program += f"eval({used!r}, Names(range=range, str=str))"
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_what_is_imported_late_is_listed() -> None:
+    assert set(headrace.__all__) <= set(dir(headrace))
+    with pytest.raises(AttributeError, match=r"^module 'headrace' has no attribute 'no_such_name'$"):
+        headrace.no_such_name  # noqa: B018

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -224,6 +225,8 @@ def made_by(method: str) -> Callable[[C], C]:
 
 
 def _make(method: str, *arguments: Any, **named: Any) -> Any:
+    if method not in _CLASSES:  # "cache", whose class is of a later part, and imported for those alone who cache
+        importlib.import_module("headrace.cache.dataset")
     return _CLASSES[method](*arguments, **named)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from headrace.errors import ArgumentTypeError
-from headrace.frameworks import check_generator, draw_seed
+from headrace.frameworks import check_generator, draw_seed, reseeded_globals, seed_globals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _torch() -> Any:
@@ -46,3 +49,52 @@ def test_other_generators_are_refused(generator: Any) -> None:
     for call in (check_generator, draw_seed):
         with pytest.raises(ArgumentTypeError, match=f"^{re.escape(text)}$"):
             call(generator)
+
+
+def _nothing() -> None:
+    """Draw nothing."""
+
+
+def _normal() -> None:
+    np.random.standard_normal()  # noqa: NPY002 - an odd number of them leaves one for the next call
+
+
+def _seed() -> None:
+    np.random.seed(7)  # noqa: NPY002
+
+
+def _draw() -> list[float]:
+    return [random.random(), np.random.random(), np.random.standard_normal()]  # noqa: NPY002, S311
+
+
+def _exchange() -> None:
+    np.random.set_bit_generator(np.random.MT19937(3))  # type: ignore[attr-defined]
+
+
+def _other() -> None:
+    np.random.set_bit_generator(np.random.PCG64(3))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("between", [_nothing, random.random, np.random.random, _normal, _seed, _exchange, _other])
+def test_the_program_goes_on_where_it_was_however_often_batches_are_seeded(between: Callable[[], Any]) -> None:
+    def drawn(*, shielded: bool) -> list[float]:
+        bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
+        np.random.seed(0)  # noqa: NPY002
+        random.seed(0)
+        kept = reseeded_globals()
+        found = []
+        for number in range(6):
+            if number in (2, 3, 5):
+                between()
+            if shielded:
+                with kept:
+                    seed_globals(number, devices=False)
+                    batch = _draw()
+                assert batch == batches.setdefault(number, batch)
+            if number != 1:
+                found += _draw()
+        np.random.set_bit_generator(bits)  # type: ignore[attr-defined]
+        return found
+
+    batches: dict[int, Any] = {}
+    assert drawn(shielded=True) == drawn(shielded=True) == drawn(shielded=False)

@@ -181,7 +181,7 @@ class Collation:
             ) from error
 
     def _ndarrays(self, arrays: list[NDArray[Any]], path: str) -> NDArray[Any]:
-        if len({(array.shape, array.dtype) for array in arrays}) == 1:
+        if len({array.shape for array in arrays}) == 1 and len({array.dtype for array in arrays}) == 1:
             return _stack(arrays, arrays[0].dtype)
         self._check_same(arrays, lambda array: array.shape, "shape", path)
         return _stack(arrays, self._common_dtype(arrays, path))

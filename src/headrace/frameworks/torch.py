@@ -232,9 +232,15 @@ def draw_seed(generator: Any) -> int:
     return int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
 
 
+def _may_have_devices() -> bool:
+    """Return whether torch has been built for other devices; seeding those takes long even where there are none."""
+    accelerator = getattr(torch, "accelerator", None)
+    return accelerator is None or accelerator.current_accelerator() is not None
+
+
 def seed(value: int, *, devices: bool) -> None:
     """Seed the global generators of the CPU and, if asked to, of all devices."""
-    if devices:
+    if devices and _may_have_devices():
         torch.manual_seed(value)
     else:
         torch.default_generator.manual_seed(value)

@@ -30,7 +30,7 @@ from headrace.kernels.images import Interpolation, Scaling, Turn
 from headrace.rng.context import each_sample, part, slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,9 +59,21 @@ _TURNS = np.array(
 
 def begins_encoded(functions: Sequence[Step]) -> bool:
     """Return whether the first of the functions is a Decode that gives all images as many channels."""
-    first = next(flat_steps(functions), None)
-    decodes_to = None if first is None else capability(first[1], "decodes_to")
+    first = _first(function for _, function in functions)
+    decodes_to = None if first is None else capability(first, "decodes_to")
     return decodes_to is not None and decodes_to()[0] is not None
+
+
+def _first(functions: Iterable[Any]) -> Any:
+    """Return the first of the functions, or of those that it holds: it is asked for each sample, so quickly."""
+    for function in functions:
+        inner = capability(function, "steps")
+        if inner is None:
+            return function
+        found = _first(inner())
+        if found is not None:
+            return found
+    return None
 
 
 def become_one_size(functions: Sequence[Step]) -> bool:

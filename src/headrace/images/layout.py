@@ -151,10 +151,13 @@ def run_steps(steps: Sequence[Step], value: Any, layout: str | None, *, batched:
         layout: that of the images, where it is known.
         batched: whether it is a batch; then all functions work on batches.
     """
-    for path, function in steps:
+    last = len(steps) - 1
+    for number, (path, function) in enumerate(steps):
+        call = function if layout is None and not batched else in_layout(function, layout, batched=batched)
         with slot(*path):
-            value = run_step(function, value, layout, batched=batched)
-        layout = layout_after(function, layout)
+            value = call(value)
+        if number < last:
+            layout = layout_after(function, layout)
     return value
 
 

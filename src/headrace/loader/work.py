@@ -91,8 +91,14 @@ class WorkMaker:
         if self.own_process and has_counters(self.dataset):
             work = _counting(work, self.dataset)
         if self.shields:
-            work = _shielded(work, frameworks.private_globals(epoch_key(self.seed, worker, "worker")))
+            work = _shielded(work, self._globals(worker))
         return work
+
+    def _globals(self, worker: int) -> frameworks.kept_globals:
+        """Return what puts the program's generators back: a stream's code goes on with those that it has left."""
+        if self.streams:
+            return frameworks.private_globals(epoch_key(self.seed, worker, "worker"))
+        return frameworks.reseeded_globals()
 
     def _begin_worker(self, worker: int) -> None:
         if self.settings is not None:
@@ -228,9 +234,9 @@ def _counting(work: Callable[[Any], Any], dataset: Any) -> Callable[[Any], Any]:
     return work_and_tell
 
 
-def _shielded(work: Callable[[Any], Any], private: frameworks.private_globals) -> Callable[[Any], Any]:
+def _shielded(work: Callable[[Any], Any], kept: frameworks.kept_globals) -> Callable[[Any], Any]:
     def work_shielded(task: Any) -> Any:
-        with private:
+        with kept:
             return work(task)
 
     return work_shielded

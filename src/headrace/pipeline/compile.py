@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +63,6 @@ class ReadPlan:
         self._name = type(dataset).__name__
         self._plan = _compile(node, (), [])
         self._composed = not isinstance(self._plan, SourcePlan)
-        self._knows_more_keys = is_torchs_own(dataset)
         self._getitems = capability(dataset, "__getitems__")
         self._made_of = list(_made_of(node))
         self._goes_on = mixed_node(node) is not None  # beyond its length
@@ -69,6 +70,8 @@ class ReadPlan:
         self.gets_batches = self.reads_batches and (self._composed or capability(dataset, "get_batch") is not None)
         self.reads_many = self._getitems is not None
         self.collates_as_torch = self.reads_batches and _collates_as_torch(node)
+        if not self._composed or is_torchs_own(dataset):  # which know more keys, such as lists of indices
+            self.sample = partial(operator.getitem, dataset)  # type: ignore[method-assign]
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()  # another process compiles its own
@@ -85,8 +88,6 @@ class ReadPlan:
 
     def sample(self, index: Any) -> Any:
         """Read the sample at an index; negative ones count from the end."""
-        if self._knows_more_keys:  # lists of indices, for one
-            return self._dataset[index]
         if self._composed and not (self._goes_on and index >= 0):
             index = check_index(index, len(self._dataset))
         return self._plan.sample(index)

@@ -10,7 +10,7 @@ import numpy as np
 
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.errors.notes import add_note, without_frames
-from headrace.rng.context import each_sample, notice_unnamed
+from headrace.rng.context import each_sample, notice_unnamed, read_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,10 +119,7 @@ def read_each(sample: Callable[[Any], Any], keys: Sequence[Any], name: str) -> l
     """
     samples: list[Any] = []
     try:
-        with each_sample(len(keys)) as move_to:
-            for position, key in enumerate(keys):
-                move_to(position)
-                samples.append(sample(key))
+        read_in_turn(sample, keys, samples)
     except StopIteration as error:
         raise _unexpected_stop(name, keys[len(samples)]) from error
     except Exception as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from headrace.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     import numpy as np
@@ -30,6 +30,7 @@ __all__ = [
     "no_draws",
     "notice_unnamed",
     "part",
+    "read_in_turn",
     "slot",
     "use_keys",
     "whole_batch",
@@ -42,7 +43,7 @@ _BELOW = 2**29  # the branch of samples that others are made of, far from the sl
 class SampleKeys:
     """The samples being loaded, and the place in the chain of transforms that has been reached."""
 
-    __slots__ = ("batch", "count", "key", "path", "position", "unnamed")
+    __slots__ = ("batch", "count", "drawn", "key", "path", "position", "unnamed")
 
     def __init__(self, key: int, indices: NDArray[np.int64]) -> None:
         self.key = key
@@ -50,6 +51,8 @@ class SampleKeys:
         self.position: int | None = None  # of the one sample in the batch that draws belong to; None for all
         self.path = 0
         self.count = 0
+        # Words by their stream: of which few samples of which batch, and the words of each.
+        self.drawn: dict[int, tuple[int, NDArray[np.int64], list[list[int]]]] = {}
         self.unnamed = 0  # draws for one sample of the batch that did not say which
 
     @property
@@ -301,6 +304,27 @@ class each_sample:  # noqa: N801 - a context manager reads like a function
         keys = self._keys
         assert keys is not None  # noqa: S101 - __enter__ hands this method out only then
         keys.position, keys.path, keys.count = position, self._path, self._start
+
+
+def read_in_turn(read: Callable[[Any], Any], keys: Sequence[Any], samples: list[Any]) -> None:
+    """Append what is read of each of the samples being loaded, as it is with `each_sample`, which takes longer.
+
+    Args:
+        read: reads one.
+        keys: of the samples.
+        samples: where they are put; where reading raises, those that have been read are there.
+    """
+    loaded = whole_batch(len(keys))
+    if loaded is None:
+        samples.extend(map(read, keys))
+        return
+    path, start = loaded.path, loaded.count
+    try:
+        for position, key in enumerate(keys):
+            loaded.position, loaded.path, loaded.count = position, path, start
+            samples.append(read(key))
+    finally:
+        loaded.position, loaded.path, loaded.count = None, path, start
 
 
 class notice_unnamed:  # noqa: N801 - a context manager reads like a function

@@ -19,13 +19,26 @@ from headrace.errors import ArgumentError
 from headrace.rng.context import NoDraws, SampleKeys, loading, slot, use_keys, whole_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
-__all__ = ["Draw", "default_rng", "draw", "next_draw", "present_place", "replacement", "replays", "sample_rng"]
+__all__ = [
+    "Draw",
+    "default_rng",
+    "draw",
+    "draw_below",
+    "draw_chance",
+    "next_draw",
+    "present_place",
+    "replacement",
+    "replays",
+    "sample_rng",
+]
 
+_WORDS = 2.0**32
+_TOGETHER = 64  # samples for which draws at one place are made, when the first of them draws
 _REPLACEMENTS = 0x48520005  # the stream of draws that choose a sample in place of another
 
 
@@ -67,6 +80,57 @@ def draw(count: int) -> NDArray[np.uint32]:
     True
     """
     return kernels.active().philox(*next_draw(count))
+
+
+def draw_below(count: int, *limits: int) -> list[list[int]]:
+    """Return a uniform integer below each limit, of up to four, for each of `count` samples: of the words of one draw.
+
+    A word times the limit, divided by 2**32, is one, up to a bias of limit / 2**32.
+
+    Args:
+        count: 1, or the number of samples being loaded.
+        *limits: positive, below 2**31.
+
+    Returns:
+        A list for each limit, of as many integers as samples.
+
+    >>> draw_below(3, 1, 1)
+    [[0, 0, 0], [0, 0, 0]]
+    """
+    if count != 1:  # for one, plain integers are quicker than arrays
+        words = draw(count)[:, : len(limits)] * np.array(limits) >> 32
+        found: list[list[int]] = words.T.tolist()
+        return found
+    return [[word * limit >> 32] for word, limit in zip(_draw_one(), limits, strict=False)]
+
+
+def draw_chance(count: int, p: float) -> list[bool]:
+    """Return for each of `count` samples whether it happens to it, which it does with probability `p`.
+
+    >>> draw_chance(2, 1.0)
+    [True, True]
+    """
+    if count != 1:
+        found: list[bool] = (draw(count)[:, 0] < p * _WORDS).tolist()
+        return found
+    return [_draw_one()[0] < p * _WORDS]
+
+
+def _draw_one() -> Sequence[int]:
+    """Return four random words for one sample, as integers.
+
+    Samples that are read one after the other draw at the same places, so a few of them draw together.
+    """
+    keys = loading.get()
+    if keys is None or keys.position is None:
+        words: list[list[int]] = draw(1).tolist()
+        return words[0]
+    stream, some, place = keys.next_stream(), keys.position // _TOGETHER, keys.position % _TOGETHER
+    drawn = keys.drawn.get(stream)
+    if drawn is None or drawn[0] != some or drawn[1] is not keys.batch:
+        indices = keys.batch[some * _TOGETHER : (some + 1) * _TOGETHER]
+        drawn = keys.drawn[stream] = some, keys.batch, kernels.active().philox(keys.key, indices, stream).tolist()
+    return drawn[2][place]
 
 
 def next_draw(count: int) -> Draw:

@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
-from headrace.rng.draws import draw
+from headrace.rng.draws import draw_below
 from headrace.transforms.base import ImageTransform, RandomImageTransform, per_channel
 from headrace.transforms.placement import shifted
 from headrace.transforms.sizes import check_fits, check_mode, check_padding, check_size, padded
@@ -71,7 +71,7 @@ class RandomCrop(RandomImageTransform):
         padding = self._padding(extent)
         offsets = self._offsets(len(images), extent, padding)
         if self.padding_mode == "constant":
-            offsets = offsets[0] - padding[1], offsets[1] - padding[0]
+            offsets = [top - padding[1] for top in offsets[0]], [left - padding[0] for left in offsets[1]]
             return _cut(images, axes, self.size, offsets, _fill_of(self.fill, images, axes))
         return _cut_lines(images, axes, self.size, offsets, _padded_lines(extent, padding, self.padding_mode))
 
@@ -102,14 +102,12 @@ class RandomCrop(RandomImageTransform):
 
     def _offsets(
         self, count: int, extent: tuple[int, int], padding: tuple[int, int, int, int]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    ) -> tuple[list[int], list[int]]:
         """Return the top and left of each crop in the padded image."""
         height, width = padded(extent, padding)
         check_fits(self.size, height, width, "padded image")
-        # A word times a count, divided by 2**32, is a uniform place up to a bias of count / 2**32.
-        places = draw(count)[:, :2] * np.array([height - self.size[0] + 1, width - self.size[1] + 1]) >> 32
-        top, left = places.astype(np.int32).T
-        return top, left
+        tops, lefts = draw_below(count, height - self.size[0] + 1, width - self.size[1] + 1)
+        return tops, lefts
 
 
 class CenterCrop(ImageTransform):
@@ -139,7 +137,7 @@ class CenterCrop(ImageTransform):
         padding = self._padding(extent)
         top, left = self._offset(padded(extent, padding))
         if any(padding):
-            offsets = np.full(len(images), top - padding[1]), np.full(len(images), left - padding[0])
+            offsets = [top - padding[1]] * len(images), [left - padding[0]] * len(images)
             return _cut(images, axes, self.size, offsets, np.zeros((), images.dtype))
         rows, columns = slice(top, top + self.size[0]), slice(left, left + self.size[1])
         crop: NDArray[Any] = images[_crop_slices(axes, rows, columns)]
@@ -174,7 +172,7 @@ def _cut(
     images: NDArray[Any],
     axes: Axes,
     size: tuple[int, int],
-    offsets: tuple[NDArray[np.int32], NDArray[np.int32]],
+    offsets: tuple[list[int], list[int]],
     fill: NDArray[Any],
 ) -> NDArray[Any]:
     """Return the crop at each image's own offset; what lies outside the image is fill.
@@ -188,13 +186,11 @@ def _cut(
     """
     height, width = images.shape[axes.height], images.shape[axes.width]
     out = _empty_crops(images, axes, size)
-    whole = slice(0, size[0]), slice(0, size[1])
-    tops, lefts = (numbers.tolist() for numbers in offsets)
     # A step through single images with Python's integers is the quickest for one image and for many.
-    for image, crop, top, left in zip(images, out, tops, lefts, strict=True):
+    for image, crop, top, left in zip(images, out, *offsets, strict=True):
         rows, to_rows = _overlap(top, size[0], height)
         columns, to_columns = _overlap(left, size[1], width)
-        if (to_rows, to_columns) != whole:
+        if rows.stop - rows.start < size[0] or columns.stop - columns.start < size[1]:
             crop[...] = fill
         crop[_crop_slices(axes, to_rows, to_columns)] = image[_crop_slices(axes, rows, columns)]
     return out
@@ -204,13 +200,12 @@ def _cut_lines(
     images: NDArray[Any],
     axes: Axes,
     size: tuple[int, int],
-    offsets: tuple[NDArray[np.int32], NDArray[np.int32]],
+    offsets: tuple[list[int], list[int]],
     lines: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> NDArray[Any]:
     """Return the crop at each image's own offset among the rows and columns that stand for those of the image."""
     out = _empty_crops(images, axes, size)
-    tops, lefts = (numbers.tolist() for numbers in offsets)
-    for image, crop, top, left in zip(images, out, tops, lefts, strict=True):
+    for image, crop, top, left in zip(images, out, *offsets, strict=True):
         rows, columns = lines[0][top : top + size[0], np.newaxis], lines[1][left : left + size[1]]
         crop[...] = image[_crop_slices(axes, rows, columns)]
     return out

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.batch.arena import empty
 from headrace.images.layout import Axes
-from headrace.rng.draws import draw
+from headrace.rng.draws import draw_chance
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.chance import check_probability
 from headrace.transforms.placement import mirrored, shifted
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from headrace.transforms.placement import Placement
 
 __all__ = ["RandomHorizontalFlip", "RandomVerticalFlip"]
-
-_WORDS = 2.0**32
 
 
 class _RandomFlip(RandomImageTransform):
@@ -42,7 +40,7 @@ class _RandomFlip(RandomImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the images, each flipped or not; `images` itself if none of them is flipped."""
-        flipped = (draw(len(images))[:, 0] < self.p * _WORDS).tolist()
+        flipped = draw_chance(len(images), self.p)
         if not any(flipped):
             return images
         mirror = (*(slice(None),) * (self.axis(axes) - 1), slice(None, None, -1))
@@ -53,7 +51,7 @@ class _RandomFlip(RandomImageTransform):
 
     def place(self, extent: tuple[int, int]) -> Placement:
         """Return where an image of a height and width comes to lie."""
-        if not draw(1)[0, 0] < self.p * _WORDS:
+        if not draw_chance(1, self.p)[0]:
             return shifted(0, 0, extent)
         return mirrored(extent, along_width=self.axis(Axes(1, 2, None)) == 2)
 

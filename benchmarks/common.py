@@ -64,12 +64,14 @@ class Contender:
         run: does the work once, or begins it where `steady` measures; None where it cannot be run here.
         note: shown in place of figures where it cannot be run.
         share: how much of the work it does, of what would take too long; its name tells. The figures are scaled up.
+        aim: what the first contender is to take at most, in times of this one; None for no aim.
     """
 
     name: str
     run: Callable[[], object] | None
     note: str = "not installed"
     share: float = 1
+    aim: float | None = None
 
 
 class Same:
@@ -209,6 +211,8 @@ def print_table(
 ) -> None:
     """Print one line a contender. The first one is what the others are compared with.
 
+    Where there are aims, the last column says what the first contender takes in times of its aim: at most 1 is well.
+
     Args:
         title: what the work is.
         contenders: all of them, also those that could not be run.
@@ -217,6 +221,8 @@ def print_table(
     """
     first = statistics.median(seconds[contenders[0].name])
     header = ["", *(f"{name} {which}" for name in figures for which in ("best", "median")), "time"]
+    if any(entry.aim is not None for entry in contenders):
+        header.append("aim")
     rows = [header]
     for entry in contenders:
         rounds = seconds.get(entry.name)
@@ -225,7 +231,8 @@ def print_table(
             continue
         middle = statistics.median(rounds)
         cells = [show(took) for show in figures.values() for took in (min(rounds), middle)]
-        rows.append([entry.name, *cells, f"x {middle / first:.2f}"])
+        aims = [] if entry.aim is None else [f"x {first / middle / entry.aim:.2f}"]
+        rows.append([entry.name, *cells, f"x {middle / first:.2f}", *aims])
     print(f"\n{title}")
     _print_aligned(rows)
 

@@ -72,6 +72,7 @@ def test_every_benchmark_is_there() -> None:
         "startup",
         "storage",
         "table",
+        "tensors",
         "training",
         "workers",
         "writing",

@@ -280,7 +280,7 @@ class reseeded_globals(kept_globals):  # noqa: N801 - a context manager reads li
         self._left = (self._bits, self._words.tobytes()) if self._words is not None and known else None
 
 
-class _Memory:
+class _WordsAt:
     """Words at an address, for `numpy.asarray`."""
 
     def __init__(self, address: int, count: int) -> None:
@@ -292,7 +292,7 @@ def _words_of(bits: Any) -> NDArray[np.uint32] | None:
     if type(bits) is not np.random.MT19937:
         return None
     state = bits.state["state"]
-    words: NDArray[np.uint32] = np.asarray(_Memory(bits.ctypes.state_address, len(state["key"]) + 1))
+    words: NDArray[np.uint32] = np.asarray(_WordsAt(bits.ctypes.state_address, len(state["key"]) + 1))
     return words if np.array_equal(words, np.append(state["key"], np.uint32(state["pos"]))) else None
 
 

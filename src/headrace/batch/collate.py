@@ -193,11 +193,14 @@ class Collation:
 
     def _mappings(self, values: list[Any], path: str) -> Any:
         first = values[0]
-        self._check_same(values, type, "type", path)
-        if any(value.keys() != first.keys() for value in values):
-            self._check_same(values, lambda value: sorted(map(repr, value)), "keys", path)
-        parts = [f"[{key!r}]" for key in first]
-        return self._container(first, parts, ([value[key] for value in values] for key in first), path)
+        if len(set(map(type, values))) > 1:
+            self._check_same(values, type, "type", path)
+        columns = _columns(values) if type(first) is dict else None
+        if columns is None:
+            if any(value.keys() != first.keys() for value in values):
+                self._check_same(values, lambda value: sorted(map(repr, value)), "keys", path)
+            columns = [[value[key] for value in values] for key in first]
+        return self._container(first, [f"[{key!r}]" for key in first], columns, path)
 
     def _sequences(self, values: list[Any], path: str) -> Any:
         first = values[0]
@@ -280,6 +283,16 @@ def _only_one(one: Any, other: Any) -> str:
     if not (isinstance(one, list) and isinstance(other, list)):
         return ""
     return f" (only one of them has {', '.join(sorted(set(one) ^ set(other)))})"
+
+
+def _columns(samples: list[dict[Any, Any]]) -> list[list[Any]] | None:
+    """Return what the samples have by each key; None if their keys differ, which takes longer to ask beforehand."""
+    if len(set(map(len, samples))) > 1:
+        return None
+    try:
+        return [[sample[key] for sample in samples] for key in samples[0]]
+    except KeyError:
+        return None
 
 
 def _number_type(value: object) -> object:

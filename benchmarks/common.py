@@ -65,6 +65,8 @@ class Contender:
         note: shown in place of figures where it cannot be run.
         share: how much of the work it does, of what would take too long; its name tells. The figures are scaled up.
         aim: what the first contender is to take at most, in times of this one; None for no aim.
+        most: what this one is to take at most, in times of another one; None for no aim.
+        against: the name of that one; by default the first of the table.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Contender:
     note: str = "not installed"
     share: float = 1
     aim: float | None = None
+    most: float | None = None
+    against: str = ""
 
 
 class Same:
@@ -211,7 +215,8 @@ def print_table(
 ) -> None:
     """Print one line a contender. The first one is what the others are compared with.
 
-    Where there are aims, the last column says what the first contender takes in times of its aim: at most 1 is well.
+    Where there are aims, the last column says what the first contender takes in times of its aim, or what this one does
+    in times of the most that it is to take: at most 1 is well.
 
     Args:
         title: what the work is.
@@ -232,6 +237,9 @@ def print_table(
         middle = statistics.median(rounds)
         cells = [show(took) for show in figures.values() for took in (min(rounds), middle)]
         aims = [] if entry.aim is None else [f"x {first / middle / entry.aim:.2f}"]
+        other = seconds.get(entry.against or contenders[0].name)
+        if entry.most is not None and other is not None:
+            aims.append(f"x {middle / statistics.median(other) / entry.most:.2f}")
         rows.append([entry.name, *cells, f"x {middle / first:.2f}", *aims])
     print(f"\n{title}")
     _print_aligned(rows)

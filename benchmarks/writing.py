@@ -103,24 +103,24 @@ def tables(rows: Any) -> dict[str, list[Contender]]:
 
     return {
         "tar": [
-            Contender("headrace", ours("a.tar", records)),
+            Contender("headrace", ours("a.tar", records), most=1.4, against="tarfile"),
             Contender("tarfile", theirs(by_tarfile)),
             Contender("webdataset.TarWriter", theirs(by_webdataset, webdataset)),
         ],
         "tfrecord": [
-            Contender("headrace", ours("a.tfrecord", records)),
+            Contender("headrace", ours("a.tfrecord", records), most=1.4, against="tf.io.TFRecordWriter"),
             Contender("tf.io.TFRecordWriter", theirs(by_tensorflow, tensorflow)),
         ],
         "lmdb": [
-            Contender("headrace", ours("a.lmdb", records)),
+            Contender("headrace", ours("a.lmdb", records), most=1.4, against="py-lmdb, put in one transaction"),
             Contender("py-lmdb, put in one transaction", theirs(by_lmdb, lmdb)),
         ],
         "parquet": [
-            Contender("headrace", ours("a.parquet", records)),
+            Contender("headrace", ours("a.parquet", records), most=1.4, against="pyarrow, write_table"),
             Contender("pyarrow, write_table", theirs(by_pyarrow, parquet)),
         ],
         "npy": [
-            Contender("headrace", ours("a", columns)),
+            Contender("headrace", ours("a", columns), most=1.4, against="numpy.save"),
             Contender("numpy.save", in_new_folder(lambda folder: by_numpy(folder, rows))),
         ],
     }

@@ -226,7 +226,7 @@ def print_table(
     """
     first = statistics.median(seconds[contenders[0].name])
     header = ["", *(f"{name} {which}" for name in figures for which in ("best", "median")), "time"]
-    if any(entry.aim is not None for entry in contenders):
+    if any(entry.aim is not None or entry.most is not None for entry in contenders):
         header.append("aim")
     rows = [header]
     for entry in contenders:

@@ -86,7 +86,7 @@ def test_unknown_format_and_codec_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toy").write_text("1\n", encoding="utf-8")
     with pytest.raises(ArgumentError, match=r"cannot be told what .* is: names of files end in \.tar, "):
         open_dataset(tmp_path / "a.toy")
-    with pytest.raises(DecodeError, match="known formats are JPEG, PNG, GIF, BMP, TIFF, PPM, WEBP"):
+    with pytest.raises(DecodeError, match="known formats are JPEG, PNG, GIF, BMP, TIFF, PPM, WEBP, AVIF, JPEG 2000"):
         Decode()(b"TOY!" + bytes(3))
 
 

@@ -83,6 +83,14 @@ def test_exif_counts_before_xmp(form: str, turn: int | None) -> None:
 
 
 @pytest.mark.parametrize("turn", range(10))
+def test_avif(turn: int) -> None:
+    """Which has a turn of its own, that Pillow gives as EXIF."""
+    data = saved("AVIF", exif=exif(turn))
+    np.testing.assert_array_equal(decode(data), turned(data))
+    assert decode(data).shape == ((37, 26, 3) if turn in (5, 6, 7, 8) else (26, 37, 3))
+
+
+@pytest.mark.parametrize("turn", range(10))
 @pytest.mark.parametrize("name", ["Raw profile type exif", "Raw profile type APP1"])
 def test_raw_profile_of_a_png(name: str, turn: int) -> None:
     content = exif(turn).hex()

@@ -80,6 +80,12 @@ FILES: dict[str, Callable[[], bytes]] = {
     "PNG palette, 4 bits": lambda: encoded("PNG", "P", bits=4),
     "WebP": lambda: encoded("WEBP"),
     "WebP lossless RGBA": lambda: encoded("WEBP", "RGBA", lossless=True),
+    "AVIF": lambda: encoded("AVIF"),
+    "AVIF RGBA": lambda: encoded("AVIF", "RGBA"),
+    "JPEG2000": lambda: encoded("JPEG2000"),
+    "JPEG2000 grey": lambda: encoded("JPEG2000", "L"),
+    "JPEG2000 RGBA": lambda: encoded("JPEG2000", "RGBA"),
+    "JPEG2000 codestream": lambda: encoded("JPEG2000", no_jp2=True),
     "GIF": lambda: encoded("GIF", "P"),
     "GIF of shades": lambda: encoded("GIF", "L"),
     "BMP": lambda: encoded("BMP"),
@@ -121,9 +127,10 @@ def test_as_pillow_reads_it(name: str, mode: str | None) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_headers(name: str) -> None:
     data = FILES[name]()
-    form = {"WebP": "WEBP", "PGM": "PPM", "PBM": "PPM"}.get(name.split()[0], name.split()[0])
+    names = {"WebP": "WEBP", "PGM": "PPM", "PBM": "PPM", "JPEG2000": "JPEG 2000"}
+    form = names.get(name.split()[0], name.split()[0])
     assert read_header(data) == (form, WIDTH, HEIGHT)
-    if form != "TIFF" and "WebP" not in name:  # of which the header is at the end, or says how long the file is
+    if form not in ("TIFF", "AVIF", "WEBP"):  # of which the header is at the end, or says how long the file is
         assert read_header(data[: len(data) - 20]) == (form, WIDTH, HEIGHT)
 
 

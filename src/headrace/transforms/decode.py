@@ -15,7 +15,7 @@ __all__ = ["Decode", "read_header"]
 
 
 class Decode(Transform):
-    """Turn an encoded image into a uint8 array: JPEG, PNG, WebP, GIF, BMP, TIFF and PPM.
+    """Turn an encoded image into a uint8 array: JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, BMP, TIFF, PPM.
 
     The array is as a person sees the image: turned as its EXIF or XMP orientation says. The first image of
     an animation or of several pages counts. 16-bit samples keep their upper 8 bits. Transparency is

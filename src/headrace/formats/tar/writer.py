@@ -36,7 +36,7 @@ __all__ = ["TarFormat"]
 _BLOCK = 512
 _RECORD = 20 * _BLOCK  # archives are a multiple of it long, as tar and tarfile write them
 
-_IMAGES = ("jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "ppm", "pgm", "pbm", "pnm")
+_IMAGES = ("jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "avif", "jp2", "ppm", "pgm", "pbm", "pnm")
 # Names that say already how their bytes are encoded.
 _ENCODED = {*_IMAGES, *INTEGERS, *TEXTS, "json", "jsn", "csv", "xml", "html", "npy", "npz", "bin", "pth", "pyd", "pkl"}
 _ENCODED |= {

@@ -51,7 +51,7 @@ def read_header(data: Any) -> tuple[str, int, int]:
         data: the encoded image, or as much of it as holds the header: bytes, or a uint8 array.
 
     Returns:
-        "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF" or "PPM"; width; height.
+        "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF" or "JPEG 2000"; width; height.
 
     Raises:
         ArgumentTypeError: data is neither bytes nor a one-dimensional uint8 array.

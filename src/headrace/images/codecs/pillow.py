@@ -32,6 +32,8 @@ _READERS = {  # which class of Pillow's reads a format, and in which of its modu
     "TIFF": ("TiffImagePlugin", "TiffImageFile"),
     "PPM": ("PpmImagePlugin", "PpmImageFile"),
     "WEBP": ("WebPImagePlugin", "WebPImageFile"),
+    "AVIF": ("AvifImagePlugin", "AvifImageFile"),  # since Pillow 11.3
+    "JPEG 2000": ("Jpeg2KImagePlugin", "Jpeg2KImageFile"),
 }
 
 # The mode of Pillow's that keeps what is stored, by the mode that it reads; all others become RGB.
@@ -50,7 +52,10 @@ def _reader(form: str) -> Any:
         import PIL  # noqa: F401 - missing as a whole, or of a broken installation?
     except ImportError as error:
         raise ImportError(f"Pillow decodes {form} images and is not there: pip install 'headrace[images]'") from error
-    return getattr(import_module(f"PIL.{module}"), name)
+    try:
+        return getattr(import_module(f"PIL.{module}"), name)
+    except ImportError as error:
+        raise ImportError(f"this Pillow is too old for {form} images: pip install --upgrade Pillow") from error
 
 
 def decode_by_pillow(data: bytes, form: str, mode: str | None, max_pixels: int, denominator: int = 1) -> Array:
@@ -61,6 +66,8 @@ def decode_by_pillow(data: bytes, form: str, mode: str | None, max_pixels: int, 
     width, height = _stored_size(image)
     check_size(form, width, height, max_pixels)
     with _explained(data, form):
+        if form == "JPEG 2000":
+            _check_end(data)
         if denominator > 1:
             image.draft(image.mode, (max(1, width // denominator), max(1, height // denominator)))
         image.load()
@@ -68,6 +75,13 @@ def decode_by_pillow(data: bytes, form: str, mode: str | None, max_pixels: int, 
         if form not in ("JPEG", "TIFF"):  # TIFF images are turned by Pillow itself
             exif, xmp = _metadata(image.info)
     return turned(pixels, orientation(exif, xmp))
+
+
+def _check_end(data: bytes) -> None:
+    """Raise a ValueError for a JPEG 2000 that was cut off, of which Pillow makes a blurred image."""
+    start = data.find(b"\xff\x4f\xff\x51")
+    if data.find(b"\xff\xd9", start) < 0:
+        raise ValueError("it has no end")
 
 
 def _metadata(info: dict[str, Any]) -> tuple[bytes, bytes]:
@@ -149,4 +163,6 @@ CODECS = [
     _codec("TIFF", rb"II[*+]\0|MM\0[*+]", "tif"),
     _codec("PPM", rb"P[1-6][ \t\n\r\v\f]", "ppm"),
     _codec("WEBP", rb"RIFF....WEBP", "webp"),
+    _codec("AVIF", rb"....ftypavi[fs]", "avif"),
+    _codec("JPEG 2000", rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "jp2"),
 ]

@@ -48,6 +48,7 @@ class CIFAR10(LabelledImages):
             archives `cifar-10-python.tar.gz` and `cifar-10-binary.tar.gz`. An archive is read
             where it lies: nothing is unpacked to disk.
         train: the part to train on, or the one to test with.
+        output: "numpy" for arrays, "torch" for tensors.
 
     Raises:
         FileNotFoundError: the files are not there; the text says where they are published.
@@ -59,9 +60,15 @@ class CIFAR10(LabelledImages):
     ((10000, 32, 32, 3), ['airplane', 'automobile', 'bird'])
     """
 
-    def __init__(self, root: str | PathLike[str], train: bool = True) -> None:  # noqa: FBT001, FBT002 - as in torchvision
+    def __init__(
+        self,
+        root: str | PathLike[str],
+        train: bool = True,  # noqa: FBT001, FBT002 - as in torchvision
+        *,
+        output: str = "numpy",
+    ) -> None:
         place = checked_root(root, train)
-        super().__init__(place, *_read_cifar(place, _CIFAR10, train=train), train=train)
+        super().__init__(place, *_read_cifar(place, _CIFAR10, train=train), train=train, output=output)
 
 
 class CIFAR100(LabelledImages):
@@ -73,6 +80,7 @@ class CIFAR100(LabelledImages):
             `cifar-100-python.tar.gz` and `cifar-100-binary.tar.gz`.
         train: the part to train on, or the one to test with.
         coarse: label each image with its group, instead of its class.
+        output: "numpy" for arrays, "torch" for tensors.
 
     Raises:
         FileNotFoundError: the files are not there; the text says where they are published.
@@ -91,9 +99,10 @@ class CIFAR100(LabelledImages):
         train: bool = True,  # noqa: FBT001, FBT002 - as in torchvision
         *,
         coarse: bool = False,
+        output: str = "numpy",
     ) -> None:
         place = checked_root(root, train)
-        super().__init__(place, *_read_cifar(place, _cifar100(coarse=coarse), train=train), train=train)
+        super().__init__(place, *_read_cifar(place, _cifar100(coarse=coarse), train=train), train=train, output=output)
         self.coarse = coarse
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from headrace.batch.collate import default_collate
 from headrace.datasets.base import Dataset
 from headrace.datasets.composed import ComposedDataset
+from headrace.datasets.output import converter
 from headrace.datasets.paths import PackedPaths, check_endings, pack_paths, walk
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.errors.notes import add_note, name_file
@@ -51,9 +52,10 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
         labels: one a path, of any kind: integers, strings, rows of an array.
         transform: takes the decoded image and returns what replaces it.
         decode: takes the bytes of the file and returns the image; None to keep the bytes.
+        output: "numpy" for arrays, "torch" for tensors, of images as the transform leaves them.
 
     Raises:
-        ArgumentError: there are not as many labels as paths (also a ValueError).
+        ArgumentError: there are not as many labels as paths, or output is another (also a ValueError).
         ArgumentTypeError: labels have no length, or transform or decode cannot be called.
         DecodeError: when a sample is asked for whose file holds no image; a note and `filename` name
             the file, as with every other error then.
@@ -67,7 +69,7 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
     (array([[97, 98, 99]], dtype=uint8), 7)
     """
 
-    made_of = ("paths", "labels", "transform", "decode")
+    made_of = ("paths", "labels", "transform", "decode", "output")
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
         labels: Indexable[Any],
         transform: Callable[[Any], Any] | None = None,
         decode: Callable[[bytes], Any] | None = _TO_RGB,
+        output: str = "numpy",
     ) -> None:
         check_dataset(labels, "labels")
         for name, function in (("transform", transform), ("decode", decode)):
@@ -89,19 +92,21 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
             )
         self.transform = transform
         self.decode = decode
+        self.output = output
+        self._converter = converter(output)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def releases_gil(self) -> bool:
         """Return whether files are read, decoded and transformed without the GIL for most of the time."""
-        functions = [function for function in (self.decode, self.transform) if function is not None]
+        functions = self._functions()
         return all(getattr(function, "releases_gil", False) for function in functions)
 
     def node(self) -> Node:
         """Return the description of the dataset: of files, and of what is made of them."""
         node: Node = Source(_ImageFiles(self.paths, self.labels, self._options, plain=self._plain), draws=False)
-        functions = [function for function in (self.decode, self.transform) if function is not None]
+        functions = self._functions()
         if not begins_encoded([((), function) for function in functions]):
             functions = [self._prepare] if functions else []
         for function in functions:
@@ -110,9 +115,13 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
 
     def _prepare(self, image: Any) -> Any:
         """Return what the functions make of a file, where that is no pass over encoded images."""
-        for function in (self.decode, self.transform):
-            image = image if function is None else function(image)
+        for function in self._functions():
+            image = function(image)
         return image
+
+    def _functions(self) -> list[Callable[[Any], Any]]:
+        """Return what is applied to the bytes of a file, one after the other."""
+        return [function for function in (self.decode, self.transform, self._converter) if function is not None]
 
 
 class _ImageFiles(Dataset[tuple[bytes, Any]]):
@@ -172,6 +181,7 @@ class ImageFolder(ImageDataset):
         extensions: how names of images end, in any case; by default torchvision's.
         is_valid_file: takes a path and says whether it is an image, in place of extensions.
         decode: takes the bytes of the file and returns the image; None to keep the bytes.
+        output: "numpy" for arrays, "torch" for tensors, of images as the transform leaves them.
         allow_empty: whether a class may have no images.
         progress: whether to count on stderr while searching; by default where that is a terminal,
             after two seconds.
@@ -184,7 +194,7 @@ class ImageFolder(ImageDataset):
 
     Raises:
         FileNotFoundError: root is not there or has no folders, or a class has no images.
-        ArgumentError: both extensions and is_valid_file are given.
+        ArgumentError: both extensions and is_valid_file are given, or output is another.
         DecodeError: when a sample is asked for whose file holds no image.
 
     >>> from tempfile import TemporaryDirectory
@@ -205,6 +215,7 @@ class ImageFolder(ImageDataset):
         extensions: str | Sequence[str] | None = None,
         is_valid_file: Callable[[str], bool] | None = None,
         decode: Callable[[bytes], Any] | None = _TO_RGB,
+        output: str = "numpy",
         allow_empty: bool = False,
         progress: bool | None = None,
     ) -> None:
@@ -225,7 +236,7 @@ class ImageFolder(ImageDataset):
             paths = PackedPaths(_find_files(self.root, self.classes, is_valid, counts, show))
         if not allow_empty:
             _check_none_empty(self.classes, counts, "" if is_valid_file else ", ".join(endings))
-        super().__init__(paths, np.repeat(np.arange(len(counts)), counts), transform, decode)
+        super().__init__(paths, np.repeat(np.arange(len(counts)), counts), transform, decode, output)
         self._plain = True
 
     @property

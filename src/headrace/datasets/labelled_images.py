@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.datasets.output import converter
 from headrace.datasets.tensor import TensorDataset
 from headrace.errors import ArgumentError, ArgumentTypeError
 
@@ -23,9 +24,17 @@ class LabelledImages(TensorDataset):
     """Images and labels with the attributes that torchvision gives them."""
 
     def __init__(
-        self, root: Path, images: NDArray[np.uint8], labels: NDArray[np.int64], classes: Iterable[str], *, train: bool
+        self,
+        root: Path,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        classes: Iterable[str],
+        *,
+        train: bool,
+        output: str,
     ) -> None:
-        super().__init__(images, labels)
+        convert = converter(output)
+        super().__init__(*((images, labels) if convert is None else map(convert, (images, labels))))
         self.root = root
         self.train = train
         self.classes = list(classes)
@@ -34,16 +43,14 @@ class LabelledImages(TensorDataset):
     # Properties, since a dataset whose `targets` could be set would go on giving the old ones.
 
     @property
-    def data(self) -> NDArray[np.uint8]:
-        """All images, one array; those of the samples are views of it."""
-        images: NDArray[np.uint8] = self.tensors[0]
-        return images
+    def data(self) -> Any:
+        """All images, one array or tensor; those of the samples are views of it."""
+        return self.tensors[0]
 
     @property
-    def targets(self) -> NDArray[np.int64]:
-        """All labels, one array."""
-        labels: NDArray[np.int64] = self.tensors[1]
-        return labels
+    def targets(self) -> Any:
+        """All labels, one array or tensor."""
+        return self.tensors[1]
 
 
 def checked_root(root: str | PathLike[str], train: object) -> Path:

@@ -52,6 +52,7 @@ class MNIST(LabelledImages):
             and `root/MNIST/raw` that has the images and the labels is read; a file may be packed
             by gzip, as `train-images-idx3-ubyte.gz`, and is taken unpacked if it is there as both.
         train: the part to train on, or the one to test with.
+        output: "numpy" for arrays, "torch" for tensors.
 
     Raises:
         FileNotFoundError: the files are not there; the text says where they are published.
@@ -63,10 +64,16 @@ class MNIST(LabelledImages):
     ((28, 28), '5 - five')
     """
 
-    def __init__(self, root: str | PathLike[str], train: bool = True) -> None:  # noqa: FBT001, FBT002 - as in torchvision
+    def __init__(
+        self,
+        root: str | PathLike[str],
+        train: bool = True,  # noqa: FBT001, FBT002 - as in torchvision
+        *,
+        output: str = "numpy",
+    ) -> None:
         place = checked_root(root, train)
         images, labels = _read_mnist(place, _MNIST_HOME, "MNIST", _MNIST_CLASSES, train=train)
-        super().__init__(place, images, labels, _MNIST_CLASSES, train=train)
+        super().__init__(place, images, labels, _MNIST_CLASSES, train=train, output=output)
 
 
 class FashionMNIST(LabelledImages):
@@ -78,6 +85,7 @@ class FashionMNIST(LabelledImages):
         root: the folder of the files: the first of `root`, `root/raw` and `root/FashionMNIST/raw`
             that has the images and the labels is read.
         train: the part to train on, or the one to test with.
+        output: "numpy" for arrays, "torch" for tensors.
 
     Raises:
         FileNotFoundError: the files are not there; the text says where they are published.
@@ -88,10 +96,16 @@ class FashionMNIST(LabelledImages):
     'Ankle boot'
     """
 
-    def __init__(self, root: str | PathLike[str], train: bool = True) -> None:  # noqa: FBT001, FBT002 - as in torchvision
+    def __init__(
+        self,
+        root: str | PathLike[str],
+        train: bool = True,  # noqa: FBT001, FBT002 - as in torchvision
+        *,
+        output: str = "numpy",
+    ) -> None:
         place = checked_root(root, train)
         images, labels = _read_mnist(place, _FASHION_HOME, "FashionMNIST", _FASHION_CLASSES, train=train)
-        super().__init__(place, images, labels, _FASHION_CLASSES, train=train)
+        super().__init__(place, images, labels, _FASHION_CLASSES, train=train, output=output)
 
 
 def _read_mnist(

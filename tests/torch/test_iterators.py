@@ -224,3 +224,26 @@ def test_profiles_name_the_loader() -> None:
     with torch.profiler.profile() as profile:
         list(ours.DataLoader([1, 2]))
     assert any("enumerate(DataLoader)" in event.key for event in profile.key_averages())
+
+
+def test_small_batches_that_are_read_together_are_tensors_of_their_own() -> None:
+    x = torch.arange(64.0).reshape(32, 2)
+    batches = list(ours.DataLoader(ours.TensorDataset(x), batch_size=4))
+    parameter = torch.ones(2, requires_grad=True)
+    loss = (batches[0][0] * parameter).sum()
+    for (batch,) in batches[1:]:
+        batch.mul_(2)  # of no concern to the graph of another batch
+    loss.backward()
+    assert batches[2][0]._base is None
+    assert torch.equal(parameter.grad, x[:4].sum(0))
+
+
+def test_a_dataset_that_is_changed_in_the_midst_of_an_epoch_is_heard() -> None:
+    found = []
+    for module in (theirs, ours):
+        dataset = module.TensorDataset(torch.arange(12))
+        batches = iter(module.DataLoader(dataset, batch_size=2))
+        first = [next(batches), next(batches)]
+        dataset.tensors = (torch.arange(12) * 10,)
+        found.append([*first, *batches])
+    assert_same(*found)

@@ -88,6 +88,8 @@ def _listed(parts: Any) -> list[Any]:
 
 # Code of these draws nothing by itself: headrace draws for each sample, and the others where they are told to.
 _KNOWN = sys.stdlib_module_names | {"headrace", "numpy", "pyarrow", "lmdb", "PIL"}
+# Of these, only what they are made of may run other code.
+_HOLDERS = ("headrace.", "torch.utils.data.")
 _FEW = 64  # items of a list that are looked at: longer ones are data
 
 
@@ -117,11 +119,11 @@ def _is_foreign(thing: Any, seen: set[int]) -> bool:
         return False
     if not _is_known(type(thing).__module__):
         return True
-    return type(thing).__module__.startswith("headrace.") and any(_is_foreign(part, seen) for part in _held(thing))
+    return type(thing).__module__.startswith(_HOLDERS) and any(_is_foreign(part, seen) for part in _held(thing))
 
 
 def _is_known(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in _KNOWN
+    return (module or "").partition(".")[0] in _KNOWN or (module or "").startswith(_HOLDERS)
 
 
 def _held(thing: Any) -> list[Any]:

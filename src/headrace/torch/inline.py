@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
+from headrace.batch.arena import use_arena
+from headrace.batch.coalesce import SMALL, batches_to_coalesce
 from headrace.loader.context import loading_batch
+from headrace.loader.tasks import name_error
+from headrace.torch.sampling import TorchBatchSampling
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from headrace.batch.arena import Arena
     from headrace.loader.cursor import Cursor
-    from headrace.sampling.samplers import GivenSampling
+    from headrace.sampling.samplers import GivenSampling, Selection
     from headrace.torch.work import TorchReader
 
 __all__ = ["InlineBatches"]
@@ -18,7 +29,8 @@ __all__ = ["InlineBatches"]
 class InlineBatches:
     """The batches of an epoch, each loaded when it is asked for: the core's `SampledBatches` without a pool.
 
-    No task is made, nothing counted ahead and no error passed on, which for small batches is most of the time.
+    No task is made, nothing counted ahead and no error passed on, which for small batches is most of the time. Small
+    batches of rows in memory are gathered several at a time.
 
     Args:
         reader: reads the samples of a selection.
@@ -32,8 +44,14 @@ class InlineBatches:
         self._reader = reader
         self._cursor = cursor
         self._arena = arena
+        self._in_arena = use_arena(arena)
         self._key = cursor.epoch.draws_key
-        self._selections = cursor.sampler = sampling.start(cursor.epoch.order_key, start.step, start.sampler)
+        cursor.sampler = sampling.start(cursor.epoch.order_key, start.step, start.sampler)
+        self._selections: Iterator[Selection] = cursor.sampler
+        self._waiting: deque[tuple[Any, Selection]] = deque()  # batches that were read before their turn
+        private = isinstance(sampling, TorchBatchSampling) and sampling.is_private
+        self._coalesces = private and reader.reads_together and not cursor.ahead
+        self._together = 0  # batches that are read at a time; 0 until it is known how large one is
 
     def read(self) -> tuple[Any, int]:
         """Return the next batch, and how many samples it holds.
@@ -43,14 +61,67 @@ class InlineBatches:
             Exception: what the dataset raised; the batch is passed over.
         """
         cursor = self._cursor
+        if self._waiting and self._is_current():
+            batch, selection = self._waiting.popleft()
+            cursor.step += 1
+            return batch, len(selection)
+        if self._together > 1 and self._read_several():
+            batch, selection = self._waiting.popleft()
+            cursor.step += 1
+            return batch, len(selection)
         selection = next(self._selections)
         while cursor.step in cursor.ahead:  # handed out before the state was taken
             cursor.hand_out(cursor.step)
             selection = next(self._selections)
-        step = cursor.step
-        cursor.step = step + 1
-        with loading_batch(cursor.epoch, step, selection, self._arena):
-            return self._reader(selection, self._key, step), len(selection)
+        step, cursor.step = cursor.step, cursor.step + 1
+        batch = self._load(selection, step)
+        if self._coalesces and not self._together:
+            plain = isinstance(batch, torch.Tensor) or type(batch) is list
+            self._together = batches_to_coalesce(batch, len(selection), SMALL) if plain else 1
+        return batch, len(selection)
+
+    def _load(self, selection: Selection, step: int) -> Any:
+        if not self._reader.fetches:
+            with loading_batch(self._cursor.epoch, step, selection, self._arena):
+                return self._reader(selection, self._key, step)
+        with self._in_arena:
+            try:
+                return self._reader.fetch(selection, self._key, step)
+            except Exception as error:
+                name_error(error, self._cursor.epoch, step)
+                raise
+
+    def _read_several(self) -> bool:
+        """Read the batches whose turn it is next as one; return whether there were any."""
+        if self._reader.fetches or not self._reader.reads_together:  # of a dataset that has been changed
+            return False
+        selections: list[Any] = list(islice(self._selections, self._together))
+        if not selections:
+            return False
+        indices = np.concatenate(selections)
+        try:
+            with loading_batch(self._cursor.epoch, self._cursor.step, indices, self._arena):
+                batch = self._reader.read_at_once(indices)
+        except Exception:  # it comes again, and then it is known of which batch
+            self._selections, self._together = chain(selections, self._selections), 1
+            return False
+        self._waiting.extend(zip(_split(batch, list(map(len, selections))), selections, strict=True))
+        return True
+
+    def _is_current(self) -> bool:
+        """Return whether what was read before its turn is still the dataset's; else it is read again."""
+        if self._reader.is_current():
+            return True
+        self._selections = chain([selection for _, selection in self._waiting], self._selections)
+        self._waiting.clear()
+        return False
 
     def close(self) -> None:
         """Load no more."""
+
+
+def _split(batch: Any, sizes: list[int]) -> list[Any]:
+    """Return batches that were read as one: tensors of their own for autograd, which share memory and no version."""
+    if isinstance(batch, torch.Tensor):
+        return list(torch.unsafe_split_with_sizes(batch, sizes))
+    return list(map(list, zip(*(_split(tensor, sizes) for tensor in batch), strict=True)))

@@ -51,6 +51,11 @@ class TorchBatchSampling(BatchSampling):
         self._draws_outside = False  # but for a seed, which is part of the pass
         self._saved: dict[str, Any] | None = None
 
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody can tell when it is asked for a batch: it draws from no generator but its own."""
+        return self._generator() is None
+
     def present(self) -> dict[str, Any] | None:
         """Return what the sampler is now; see GivenSampling."""
         if self._generator() is not None:

@@ -62,15 +62,34 @@ class TorchReader(BatchReader):
         alike = self._getitems or not self._draws_by_index
         self._fetches = bool(alike) and self._on_error == "raise" and not at_once
 
-    def __call__(self, selection: Selection, key: int, step: int) -> Any:
-        """Return the batch of the selection, or a Loaded where samples failed and were passed over; see BatchReader."""
+    @property
+    def fetches(self) -> bool:
+        """Whether samples are read and collated as torch does both, with draws that follow from their places."""
         if not self._plan.is_current():
             self._compile()
-        if self._fetches:
-            keys = selection.tolist() if isinstance(selection, np.ndarray) else selection
-            with use_keys((key + step * _GOLDEN) & _WORD, _places(len(keys))):
-                return self._fetch(keys)
-        return super().__call__(selection, key, step)
+        return self._fetches
+
+    @property
+    def reads_together(self) -> bool:
+        """Whether several batches may be read as one, ahead of their turn."""
+        return self._read_batch is not None and self._plan.reads_together
+
+    def is_current(self) -> bool:
+        """Return whether the dataset is still made of what it was when it was compiled."""
+        return self._plan.is_current()
+
+    def __call__(self, selection: Selection, key: int, step: int) -> Any:
+        """Return the batch of the selection, or a Loaded where samples failed and were passed over; see BatchReader."""
+        return self.fetch(selection, key, step) if self.fetches else super().__call__(selection, key, step)
+
+    def fetch(self, selection: Selection, key: int, step: int) -> Any:
+        """Return the batch of the selection, read as torch reads it."""
+        keys = selection.tolist() if isinstance(selection, np.ndarray) else selection
+        with use_keys((key + step * _GOLDEN) & _WORD, _places(len(keys))):
+            samples = self._getitems(keys) if self._getitems else read_all(self._dataset, keys)
+            if self._collate_fn is None:
+                return samples
+            return self._collate_fn(samples[0] if self._single else samples)
 
     def read_at_once(self, selection: NDArray[np.int64]) -> Any:
         """Return all samples of the selection as one batch; see BatchReader."""
@@ -78,13 +97,6 @@ class TorchReader(BatchReader):
 
     def _read_as_torch(self, indices: NDArray[np.int64]) -> Any:
         return as_torch(self._plan.batch(indices))
-
-    def _fetch(self, keys: list[Any]) -> Any:
-        collate_fn = self._collate_fn
-        samples = self._getitems(keys) if self._getitems else read_all(self._dataset, keys)
-        if collate_fn is None:
-            return samples
-        return collate_fn(samples[0] if self._single else samples)
 
 
 def makes_batches(dataset: Any) -> bool:

@@ -635,7 +635,7 @@ class DataLoader(Generic[B_co]):
 
     def _coalesce_bytes(self) -> int:
         """Return the bytes up to which batches may be coalesced."""
-        if self.batch_size is None or self._given_sampling is not None or self.collate_fn is not None:
+        if self.batch_size is None or self._given_sampling is not None or not self._collates_itself():
             return 0
         plan = compile_dataset(self.dataset)
         if not plan.reads_together:
@@ -644,6 +644,10 @@ class DataLoader(Generic[B_co]):
             return 0 if plan.may_change else SMALL
         window = self.num_workers * (self.prefetch_factor or 1)
         return LARGE if self.prefetch_bytes is None else min(LARGE, self.prefetch_bytes // window)
+
+    def _collates_itself(self) -> bool:
+        """Return whether batches are made with no function of the user's."""
+        return self.collate_fn is None
 
     def _note(self, found: Loaded, epoch: Epoch, step: int) -> None:
         """Take in what a worker told beside a batch.

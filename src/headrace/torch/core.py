@@ -14,10 +14,10 @@ from headrace.loader.dataloader import DataLoader as CoreDataLoader
 from headrace.loader.pools import make_pool
 from headrace.loader.stream_checks import StreamHistory
 from headrace.pipeline.reading import check_dataset
-from headrace.torch.collate import registered
+from headrace.torch.collate import collates_as_torch, registered
 from headrace.torch.inline import InlineBatches
 from headrace.torch.sampling import sampling_of
-from headrace.torch.work import TorchWorkMaker
+from headrace.torch.work import TorchWorkMaker, makes_batches
 from headrace.workers import InlinePool
 
 if TYPE_CHECKING:
@@ -138,6 +138,9 @@ class CoreLoader(CoreDataLoader[Any]):
         if not self._is_inline() or self._given_sampling is None:
             return super()._batches(pool, cursor, arena)
         return InlineBatches(self._maker().reader(), self._given_sampling, cursor, arena)
+
+    def _collates_itself(self) -> bool:
+        return collates_as_torch(self.collate_fn) and makes_batches(self.dataset)
 
     def _is_inline(self) -> bool:
         """Return whether batches are loaded in this thread and order, with nothing to be told beside them."""

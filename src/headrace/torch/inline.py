@@ -7,10 +7,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from headrace.batch.arena import use_arena
-from headrace.batch.coalesce import SMALL, batches_to_coalesce
+from headrace.batch.coalesce import SMALL, batches_to_coalesce, split
 from headrace.loader.context import loading_batch
 from headrace.loader.tasks import name_error
 from headrace.torch.sampling import TorchBatchSampling
@@ -76,8 +75,7 @@ class InlineBatches:
         step, cursor.step = cursor.step, cursor.step + 1
         batch = self._load(selection, step)
         if self._coalesces and not self._together:
-            plain = isinstance(batch, torch.Tensor) or type(batch) is list
-            self._together = batches_to_coalesce(batch, len(selection), SMALL) if plain else 1
+            self._together = batches_to_coalesce(batch, len(selection), SMALL)
         return batch, len(selection)
 
     def _load(self, selection: Selection, step: int) -> Any:
@@ -105,7 +103,7 @@ class InlineBatches:
         except Exception:  # it comes again, and then it is known of which batch
             self._selections, self._together = chain(selections, self._selections), 1
             return False
-        self._waiting.extend(zip(_split(batch, list(map(len, selections))), selections, strict=True))
+        self._waiting.extend(zip(split(batch, list(map(len, selections))), selections, strict=True))
         return True
 
     def _is_current(self) -> bool:
@@ -118,10 +116,3 @@ class InlineBatches:
 
     def close(self) -> None:
         """Load no more."""
-
-
-def _split(batch: Any, sizes: list[int]) -> list[Any]:
-    """Return batches that were read as one: tensors of their own for autograd, which share memory and no version."""
-    if isinstance(batch, torch.Tensor):
-        return list(torch.unsafe_split_with_sizes(batch, sizes))
-    return list(map(list, zip(*(_split(tensor, sizes) for tensor in batch), strict=True)))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headrace.errors import StateError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["LoaderState"]
+__all__ = ["LoaderState", "name_kind"]
 
 _VERSION = 4
 # What the states of earlier versions did not have, and meant by that.
@@ -88,7 +86,9 @@ class LoaderState:
         """
         names = {field.name for field in fields(cls)}
         if not hasattr(state, "keys") or "headrace" not in state:
-            raise StateError(f"this is not the state of a headrace loader: {state!r:.100}")
+            kind = name_kind(state)
+            but = "" if kind == _UNKNOWN else f" but of {kind}; load it there, or begin without it"
+            raise StateError(f"this is not the state of a headrace loader{but}: {state!r:.100}")
         if state["headrace"] not in _SINCE:
             raise StateError(
                 f"the state has version {state['headrace']!r}; this release reads up to version {_VERSION}"
@@ -131,7 +131,26 @@ _IDENTITY = {
     "blocks": "block_size (or what the dataset's blocks() says)",
     "window": "window",
 }
+# By an entry that all of its states have, whose loader a state is.
+_KINDS = {
+    "headrace": "headrace.DataLoader",
+    "snapshot": "headrace.torch.StatefulDataLoader",
+    "_num_yielded": "torchdata's StatefulDataLoader",
+    "_snapshot": "torchdata's StatefulDataLoader",
+    "workers_state": "Grain's DataLoader",
+}
+_UNKNOWN = "an unknown kind"
 _NEVER_NONE = {"epoch", "step"}
+
+
+def name_kind(state: object) -> str:
+    """Return which kind of loader a state is of, for messages.
+
+    >>> name_kind({"_num_yielded": 3})
+    "torchdata's StatefulDataLoader"
+    """
+    entries = list(state) if isinstance(state, Mapping) else []
+    return next((kind for entry, kind in _KINDS.items() if entry in entries), _UNKNOWN)
 
 
 def _check_value(name: str, value: object) -> None:

@@ -25,19 +25,20 @@ if TYPE_CHECKING:
     from headrace.loader.cursor import Epoch
     from headrace.loader.tasks import StreamTask
 
-__all__ = ["DealtStream", "StreamReader"]
+__all__ = ["DealtStream", "ReadSamples", "StreamReader"]
 
 # A stream that fails this often in a row, with no sample in between, is taken to be at its end.
 _PATIENCE = 100
 
 
-class _Samples(NamedTuple):
+class ReadSamples(NamedTuple):
     """The samples of a batch, fewer at the end of the stream, and what was raised among them."""
 
     samples: list[Any]
     errors: list[Exception]  # those that are told
     failures: list[Failure]  # those of samples that are passed over
     sums: tuple[int, int] | None = None  # checksums of all samples before this batch, and with it
+    snapshot: tuple[int, Any] | None = None  # of the stream after them, where a reader takes one
 
 
 class StreamReader:
@@ -112,7 +113,7 @@ class StreamReader:
         """Return the batch of a task, with what was raised on the way from the batch before it."""
         return self.load(task, self.read(task.epoch, task.step, task.number))
 
-    def read(self, epoch: Epoch, step: int, number: int) -> _Samples:
+    def read(self, epoch: Epoch, step: int, number: int) -> ReadSamples:
         """Read the samples of the batch of that number, which has its place at a step of an epoch."""
         with naming_step(epoch, step):
             if epoch != self._epoch or number < self._number:
@@ -121,9 +122,9 @@ class StreamReader:
             self._read_samples(epoch)  # what fails there is told by who loads that batch
         return self._read_samples(epoch)
 
-    def load(self, task: StreamTask, read: _Samples) -> Loaded:
+    def load(self, task: StreamTask, read: ReadSamples) -> Loaded:
         """Make the batch of a task of its samples. Several threads may do that at the same time."""
-        samples, errors, failures, sums = read
+        samples, errors, failures, sums, _ = read
         if task.skip:
             return Loaded(0, sums=sums)
         if not samples or (self._drop_last and len(samples) < self._size):
@@ -140,7 +141,7 @@ class StreamReader:
         with loading_batch(task.epoch, task.step, self._numbers(indices)):
             return collate(samples, indices, self._collate_fn, single=self._single)
 
-    def _read_samples(self, epoch: Epoch) -> _Samples:
+    def _read_samples(self, epoch: Epoch) -> ReadSamples:
         """Return the samples of the next batch."""
         number, self._number = self._number, self._number + 1
         step = number * self._workers + self._worker
@@ -170,7 +171,7 @@ class StreamReader:
             samples.append(sample)
             self._position += 1
             in_a_row = 0
-        return _Samples(samples, errors, failures, self._sum_up(samples))
+        return ReadSamples(samples, errors, failures, self._sum_up(samples))
 
     def _sum_up(self, samples: list[Any]) -> tuple[int, int] | None:
         if not self._sums:
@@ -216,7 +217,9 @@ class DealtStream:
         self._lock = Lock()
         self._run = -1
         self._next = 0  # the number of the batch that is read next
-        self._waiting: dict[int, _Samples | BaseException] = {}  # what is read before the thread that has the task asks
+        self._waiting: dict[
+            int, ReadSamples | BaseException
+        ] = {}  # what is read before the thread that has the task asks
 
     def __call__(self, task: StreamTask) -> Loaded:
         """Return the batch of a task, with what was raised on the way from the batch before it."""
@@ -226,9 +229,9 @@ class DealtStream:
             raise read
         return self._reader.load(task, read)
 
-    def _take(self, task: StreamTask) -> _Samples | BaseException:
+    def _take(self, task: StreamTask) -> ReadSamples | BaseException:
         if task.run < self._run:  # it has been given up, and nobody hears of it
-            return _Samples([], [], [])
+            return ReadSamples([], [], [])
         if task.run > self._run:
             self._run, self._next = task.run, task.first
             self._waiting.clear()

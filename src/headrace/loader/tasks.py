@@ -126,6 +126,7 @@ class Loaded:
         failures: the samples that were left out, or replaced.
         counted: what the dataset of a worker process has counted since it was last told.
         sums: of a stream that several processes read, checksums of all samples before the batch, and with it.
+        snapshot: whose dataset has a state of its own, and that state after the batch; None where nobody asks for it.
     """
 
     samples: int
@@ -135,6 +136,7 @@ class Loaded:
     failures: list[Failure] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
     sums: tuple[int, int] | None = None
+    snapshot: tuple[int, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,9 +139,9 @@ class WorkMaker:
                 )
             raise
 
-    def _stream_reader(self, worker: int) -> StreamReader:
+    def _stream_reader(self, worker: int, make: Callable[..., StreamReader] = StreamReader) -> StreamReader:
         turns = self.own_process and self.num_workers > 1 and not self.shard
-        return StreamReader(
+        return make(
             self.dataset,
             self.batch_size,
             self.collate_fn,

@@ -95,6 +95,9 @@ class GivenSampling(ABC):
     Args:
         sampler: a sampler or batch_sampler.
         seeded: whether what it draws from the global generators follows from the epoch's key.
+
+    Attributes:
+        deals: whether it gives one of several ranks its share, as torch's DistributedSampler does.
     """
 
     name: str  # of the loader's argument
@@ -104,6 +107,7 @@ class GivenSampling(ABC):
         self._seeded = seeded
         self._plain = isinstance(sampler, list | tuple | range) or frameworks.find(sampler) is not None
         self._memory = SamplerMemory(None if self._plain else sampler)
+        self.deals = _deals(sampler) or _deals(getattr(sampler, "sampler", None))
         self._draws_outside = not self._plain and self._memory.may_draw_outside()
         self._started = False
         self._restored: dict[str, Any] | None = None  # no pass has begun since
@@ -126,7 +130,9 @@ class GivenSampling(ABC):
         """Return what the sampler is now, for `start` in another process; None where every pass is the same."""
         if self._plain:
             return None
-        return {"passes": self._passes, "before": self._before, "prefix": None, **self._memory.take()}
+        # What is saved of a sampler that gives each rank its share holds on all of them.
+        passes, before = (0, None) if self.deals else (self._passes, self._before)
+        return {"passes": passes, "before": before, "prefix": None, **self._memory.take()}
 
     def restore(self, saved: dict[str, Any] | None) -> None:
         """Let the sampler be as it was when a pass began, until it is told something else.
@@ -259,6 +265,10 @@ class GivenSampling(ABC):
             self._passes, self._before = begun.saved["passes"], begun.saved["before"]
 
 
+def _deals(sampler: object) -> bool:
+    return hasattr(sampler, "num_replicas") and hasattr(sampler, "rank")
+
+
 class Pass(Iterator[Selection]):
     """A pass through a sampler: its batches, from one step on.
 
@@ -313,7 +323,10 @@ class Pass(Iterator[Selection]):
 
     def state(self, step: int) -> dict[str, Any] | None:
         """Return what is to be saved of the pass, to start at a step."""
-        return None if self.saved is None else {**self.saved, "prefix": self.digest(step) if step else None}
+        if self.saved is None:
+            return None
+        compared = step and not (self._owner is not None and self._owner.deals)
+        return {**self.saved, "prefix": self.digest(step) if compared else None}
 
 
 class BatchSampling(GivenSampling):

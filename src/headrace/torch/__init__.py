@@ -31,6 +31,7 @@ from torch.utils.data import (
 
 from headrace.torch.dataloader import DataLoader
 from headrace.torch.prefetch_to_device import prefetch_to_device
+from headrace.torch.stateful import StatefulDataLoader
 
 __all__ = [
     "BatchSampler",
@@ -44,6 +45,7 @@ __all__ = [
     "Sampler",
     "SequentialSampler",
     "StackDataset",
+    "StatefulDataLoader",
     "Subset",
     "SubsetRandomSampler",
     "TensorDataset",

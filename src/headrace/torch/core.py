@@ -150,9 +150,7 @@ class CoreLoader(CoreDataLoader[Any]):
     def _make_pool(self, epoch: Epoch, arena: Arena) -> Pool[Any, Any]:
         if self._is_inline():
             return InlinePool(_no_work)
-        # Each worker draws from generators of its own, so which of them loads a batch is part of what is drawn.
-        turns = self.is_torchs or self._readers() is not None
-        maker = self._maker_for(epoch)
+        maker, turns = self._maker_for(epoch), self._takes_turns()
         try:
             pool = make_pool(self, maker, arena, turns=turns)
         except NotPicklableError:
@@ -168,6 +166,10 @@ class CoreLoader(CoreDataLoader[Any]):
         default = torch.multiprocessing.get_start_method(allow_none=True)
         forks = (default or torch.multiprocessing.get_all_start_methods()[0]) == "fork"
         return forks and self._given["multiprocessing_context"] is None
+
+    def _takes_turns(self) -> bool:
+        # Each worker draws from generators of its own, so which of them loads a batch is part of what is drawn.
+        return self.is_torchs or self._readers() is not None
 
     def _deliver(self, batch: Any) -> Any:
         if not (self.pin_memory and torch.accelerator.is_available()):

@@ -199,7 +199,7 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         if self._streams():
             return
         if self.seed is not None:
-            self._core = CoreLoader(self.dataset, streams=False, arguments=self._core_arguments(own=True))
+            self._core = self._make_core(self.dataset, self._core_arguments(own=True))
             kind = EpochSampler if self._core.world_size == 1 else RankSampler
             self._own_sampler = kind(self._core.order, self.seed)
             self._own_sampler.steer(self)
@@ -269,11 +269,14 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         if same and before is not None:
             return before
         arguments = self._core_arguments(own=self._is_own_order())
-        core = CoreLoader(inner_dataset(self.dataset), streams=self._streams(), arguments=arguments)
+        core = self._make_core(inner_dataset(self.dataset), arguments)
         if before is not None:
             core.go_on_from(before)
         self._core, self._core_made_of = core, made_of
         return core
+
+    def _make_core(self, dataset: Any, arguments: dict[str, Any]) -> CoreLoader:
+        return CoreLoader(dataset, streams=self._streams(), arguments=arguments)
 
     def _core_arguments(self, *, own: bool) -> dict[str, Any]:
         """Return the arguments of the core loader.

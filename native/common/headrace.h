@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 18
+#define HEADRACE_ABI 19
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -44,6 +44,10 @@ HEADRACE_API int headrace_abi(void);
 /* out: count rows of four words. */
 HEADRACE_API void headrace_philox(uint64_t key, const uint64_t *indices, int64_t count, uint32_t stream,
                                   uint32_t block, uint32_t *out);
+
+/* Makes the tables of the alias method. chances: how often each number comes in `count` draws; becomes the chance of its own
+ * that a number keeps. left: room for `count` numbers. others: the number that is taken else. */
+HEADRACE_API void headrace_alias(double *chances, int64_t count, int64_t *left, int64_t *others);
 
 /* out: length values; length is at most 2^32. */
 HEADRACE_API void headrace_fisher_yates(uint64_t key, int64_t length, int64_t *out);

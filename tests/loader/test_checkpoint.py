@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 from typing import Any
 
 import pytest
@@ -47,6 +47,7 @@ STATES = st.builds(
     epoch_length=st.none() | COUNT,
     generator=st.none() | st.dictionaries(st.text(), COUNT | st.text()),
     sampler=st.none() | st.dictionaries(st.text(), COUNT),
+    plan=st.none() | COUNT,
 )
 
 
@@ -73,6 +74,11 @@ def test_state_dict_content() -> None:
         "window": None,
         "sampler_epoch": None,
     }
+
+
+def test_a_state_of_a_plan_is_of_version_5() -> None:
+    state = replace(STATE, plan=7).to_dict()
+    assert (state["headrace"], state["plan"]) == (5, 7)
 
 
 def test_a_state_with_more_to_say_is_of_version_4() -> None:
@@ -116,9 +122,9 @@ def test_garbage_state_is_shortened_in_the_error() -> None:
         LoaderState.from_dict({"model": list(range(10_000))})
 
 
-@pytest.mark.parametrize("version", [0, 5, "1", None])
+@pytest.mark.parametrize("version", [0, 6, "1", None])
 def test_unknown_version_is_refused(version: Any) -> None:
-    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 4$"):
+    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 5$"):
         LoaderState.from_dict({**STATE.to_dict(), "headrace": version})
 
 
@@ -183,14 +189,15 @@ def test_damaged_value_is_refused(name: str, value: Any) -> None:
         ("shuffle", "block", "shuffle was True and is block here"),
         ("blocks", 64, "block_size (or what the dataset's blocks() says) was None and is 64 here"),
         ("window", 4, "window was None and is 4 here"),
+        ("plan", 4, "the hash of weights, mixture or lengths was None and is 4 here"),
         ("drop_last", True, "drop_last was False and is True here"),
         ("readers", 2, "the number of workers that read the stream was None and is 2 here"),
     ],
 )
 def test_state_of_another_loader_is_refused(name: str, value: Any, text: str) -> None:
     with pytest.raises(StateError, match=f"^the state belongs to another loader: {re.escape(text)}"):
-        STATE.check_belongs_to(replace(STATE, **{name: value}).to_dict())
+        STATE.check_belongs_to(asdict(replace(STATE, **{name: value})))
 
 
 def test_state_of_an_equal_loader_is_accepted() -> None:
-    STATE.check_belongs_to(replace(STATE, epoch=0, step=0, epoch_seed=9, sampler_epoch=2).to_dict())
+    STATE.check_belongs_to(asdict(replace(STATE, epoch=0, step=0, epoch_seed=9, sampler_epoch=2)))

@@ -8,15 +8,19 @@ import numpy as np
 
 from headrace.io.progress import Progress
 from headrace.pipeline.compile import compile_dataset
-from headrace.pipeline.hints import lengths
+from headrace.pipeline.describe import describe
+from headrace.pipeline.hints import lengths, mixed_node
 from headrace.pipeline.packed import sequence_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from headrace.pipeline.nodes import Mixed
     from headrace.pipeline.reading import Indexable
 
-__all__ = ["sequence_lengths"]
+__all__ = ["lengths_at", "sequence_lengths"]
 
 _AT_ONCE = 256  # samples
 
@@ -41,6 +45,35 @@ def sequence_lengths(dataset: Indexable[Any], field: int | str | None = None) ->
     """
     known = lengths(dataset)
     return _measured(dataset, field) if known is None else known
+
+
+def lengths_at(dataset: Indexable[Any]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    """Return a function that gives the lengths of the samples at indices, also of those of a mixture beyond its end.
+
+    >>> lengths_at([[1, 2, 3], [4]])(np.array([1, 0]))
+    array([1, 3])
+    """
+    mixed = mixed_node(describe(dataset))
+    if mixed is None:
+        return sequence_lengths(dataset).__getitem__
+    return _lengths_of_mixture(mixed)
+
+
+def _lengths_of_mixture(mixed: Mixed) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    known = [
+        sequence_lengths(each.dataset).__getitem__ if inner is None else _lengths_of_mixture(inner)
+        for each, inner in ((each, mixed_node(each)) for each in mixed.inputs)
+    ]
+
+    def at(indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        which, inside = mixed.find(indices)
+        found = np.empty(len(indices), np.int64)
+        for number in np.unique(which).tolist():
+            here = which == number
+            found[here] = known[number](inside[here])
+        return found
+
+    return at
 
 
 def _measured(dataset: Indexable[Any], field: int | str | None) -> NDArray[np.int64]:

@@ -43,6 +43,9 @@ class Kernels(Protocol):
     def feistel(self, key: int, length: int, start: int, stop: int) -> NDArray[np.int64]:
         """Return positions [start, stop) of a pseudo-random permutation of range(length)."""
 
+    def alias(self, chances: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the tables of the alias method."""
+
     def radical_count(self, positions: NDArray[np.int64], bounds: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Count the earlier positions of the van der Corput sequence with a value below a bound."""
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from headrace.datasets.base import IterableDataset
     from headrace.loader.config import OnError, OnWorkerDeath
+    from headrace.loader.order_arguments import BatchBy
     from headrace.pipeline.reading import Indexable
 
 __all__ = ["A", "Arrays", "B", "LoaderOptions", "Number", "Samples", "T", "Untyped"]
@@ -64,3 +65,11 @@ class LoaderOptions(TypedDict, total=False):
     block_size: int | None
     window: int | None
     max_errors: int | None
+    weights: ArrayLike | None
+    replacement: bool | None
+    batch_by: BatchBy
+    max_tokens: int | None
+    max_batch_size: int | None
+    boundaries: Sequence[int] | None
+    group_by_length: bool
+    sort_window: int | None

@@ -10,15 +10,17 @@ from headrace.errors import StateError
 
 __all__ = ["LoaderState", "name_kind"]
 
-_VERSION = 4
+_VERSION = 5
 # What the states of earlier versions did not have, and meant by that.
-_NO_STARTS = {"numbered": True, "epoch_length": None, "generator": None, "sampler": None}
+_NO_PLAN: dict[str, Any] = {"plan": None}
+_NO_STARTS = {"numbered": True, "epoch_length": None, "generator": None, "sampler": None, **_NO_PLAN}
 _NO_BLOCKS = {"blocks": None, "window": None, **_NO_STARTS}
 _SINCE: dict[int, dict[str, Any]] = {
     1: {"ahead": [], "readers": None, **_NO_BLOCKS},
     2: _NO_BLOCKS,
     3: _NO_STARTS,
-    4: {},
+    4: _NO_PLAN,
+    5: {},
 }
 
 
@@ -47,6 +49,7 @@ class LoaderState:
         epoch_length: the number of samples that the epoch's order was made for; None where that is `length`.
         generator: the state of the loader's generator, from which the seeds of later epochs come; None if it has none.
         sampler: what a user's sampler was when the epoch began; None if nothing of it is known.
+        plan: a number that stands for weights, a mixture, or lengths, where the order depends on such.
     """
 
     epoch: int
@@ -66,15 +69,18 @@ class LoaderState:
     epoch_length: int | None = None
     generator: dict[str, Any] | None = None
     sampler: dict[str, Any] | None = None
+    plan: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as a dict that `json.dumps` takes.
 
-        One that holds nothing new is written as version 3, which earlier releases read, too.
+        One that holds nothing new is written as version 3 or 4, which earlier releases read, too.
         """
         state = asdict(self)
         if all(state[name] == value for name, value in _NO_STARTS.items()):
             return {"headrace": 3, **{name: value for name, value in state.items() if name not in _NO_STARTS}}
+        if self.plan is None:
+            return {"headrace": 4, **{name: value for name, value in state.items() if name not in _NO_PLAN}}
         return {"headrace": _VERSION, **state}
 
     @classmethod
@@ -107,7 +113,7 @@ class LoaderState:
 
         Args:
             loader: the values of `length`, `seed`, `global_batch_size`, `shuffle`, `drop_last`, `readers`,
-                `blocks` and `window` in the loader that is to go on from this state.
+                `blocks`, `window` and `plan` in the loader that is to go on from this state.
 
         Raises:
             StateError: with both values of what differs.
@@ -130,6 +136,7 @@ _IDENTITY = {
     "readers": "the number of workers that read the stream",
     "blocks": "block_size (or what the dataset's blocks() says)",
     "window": "window",
+    "plan": "the hash of weights, mixture or lengths",
 }
 # By an entry that all of its states have, whose loader a state is.
 _KINDS = {

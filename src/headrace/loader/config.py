@@ -11,6 +11,7 @@ from headrace import frameworks
 from headrace.datasets.base import IterableDataset
 from headrace.datasets.tables import open_table
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.loader.order_arguments import check_order
 from headrace.pipeline.hugging_face import gives_samples
 from headrace.pipeline.reading import check_dataset
 from headrace.rng.keys import check_seed
@@ -68,6 +69,7 @@ def check_arguments(given: Mapping[str, Any], *, stream: bool) -> None:
     _check_ranks(given)
     _check_choice("on_worker_death", given["on_worker_death"], _ON_WORKER_DEATH)
     _check_errors(given, stream=stream)
+    check_order(given, stream=stream)
 
 
 def _check_flags(given: Mapping[str, Any]) -> None:

@@ -47,10 +47,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from headrace.loader.batch_types import A, B, LoaderOptions, Number, Samples, T, Untyped
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
+    from headrace.loader.order_arguments import BatchBy
     from headrace.sampling.samplers import GivenSampling
     from headrace.workers import Pool
 
@@ -68,6 +69,18 @@ _FIXED = {"dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "per
 # What the batches depend on, and the workers: fixed by the first iterator.
 _FIXED_LATER = {"shuffle", "collate_fn", "generator", "seed", "rank", "world_size", "num_workers", "backend", "shard"}
 _FIXED_LATER |= {"on_error", "max_errors", "block_size", "window"}
+# How often samples come, and which are in one batch.
+_CHOICE = (
+    "weights",
+    "replacement",
+    "batch_by",
+    "max_tokens",
+    "max_batch_size",
+    "boundaries",
+    "group_by_length",
+    "sort_window",
+)
+_FIXED_LATER |= set(_CHOICE)
 # The order of the samples follows from these.
 _ORDER = (
     "batch_size",
@@ -80,6 +93,7 @@ _ORDER = (
     "sampler",
     "batch_sampler",
     "seed",
+    *_CHOICE,
 )
 _WINDOW = 8  # blocks, where the user does not say
 
@@ -136,6 +150,19 @@ class DataLoader(Generic[B_co]):
             else 1024.
         window: how many blocks are shuffled among each other for shuffle="block"; default 8.
         max_errors: how many bad samples are passed over before a TooManyErrorsError; None for any number.
+        weights: how much more often one sample is drawn than another, shape (n,); an epoch has as many draws as
+            the dataset has samples.
+        replacement: whether a sample may be drawn again in an epoch: by default with `weights` only. With
+            weights and `replacement=False`, samples of more weight come sooner, and those without none.
+        batch_by: "samples" has batches of `batch_size` samples, "tokens" batches of sequences of similar
+            lengths whose tokens are bounded by `max_tokens`. The lengths are what the dataset's `lengths()` says, or
+            else all samples are read once.
+        max_tokens: tokens of a batch on each rank, padding included.
+        max_batch_size: samples of such a batch at most.
+        boundaries: the lengths up to which the buckets go that these batches are made of; by default 32
+            buckets of about as many tokens.
+        group_by_length: sort the order by length in windows, so that samples of a batch are of similar lengths.
+        sort_window: how many samples are sorted at once, rounded up to whole steps; default 64 steps.
 
     Raises:
         ArgumentError: a value is not allowed, or two exclude each other (also a ValueError).
@@ -185,6 +212,14 @@ class DataLoader(Generic[B_co]):
     block_size: int | None
     window: int | None
     max_errors: int | None
+    weights: ArrayLike | None
+    replacement: bool | None
+    batch_by: BatchBy
+    max_tokens: int | None
+    max_batch_size: int | None
+    boundaries: Sequence[int] | None
+    group_by_length: bool
+    sort_window: int | None
 
     @overload
     def __init__(
@@ -282,6 +317,14 @@ class DataLoader(Generic[B_co]):
         block_size: int | None = ...,
         window: int | None = ...,
         max_errors: int | None = ...,
+        weights: ArrayLike | None = ...,
+        replacement: bool | None = ...,
+        batch_by: BatchBy = ...,
+        max_tokens: int | None = ...,
+        max_batch_size: int | None = ...,
+        boundaries: Sequence[int] | None = ...,
+        group_by_length: bool = ...,
+        sort_window: int | None = ...,
     ) -> None: ...
 
     def __init__(
@@ -315,6 +358,14 @@ class DataLoader(Generic[B_co]):
         block_size: int | None = None,
         window: int | None = None,
         max_errors: int | None = None,
+        weights: ArrayLike | None = None,
+        replacement: bool | None = None,
+        batch_by: BatchBy = "samples",
+        max_tokens: int | None = None,
+        max_batch_size: int | None = None,
+        boundaries: Sequence[int] | None = None,
+        group_by_length: bool = False,
+        sort_window: int | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
         self.dataset = self._open(dataset, sampler, batch_sampler)
@@ -358,6 +409,7 @@ class DataLoader(Generic[B_co]):
         self.__dict__.update(taken, _given=given)
         self._order = SampleOrder(self.dataset, **{name: taken[name] for name in _ORDER})
         self._given_sampling = self._make_sampling()
+        self._order.check()
 
     def _make_sampling(self) -> GivenSampling | None:
         return self._order.given()
@@ -746,4 +798,5 @@ class DataLoader(Generic[B_co]):
             "readers": self._readers(),
             "blocks": self._order.blocks_identity(),
             "window": self.window,
+            "plan": None if self._streams or self._given_sampling is not None else self._order.identity(),
         }

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 
-from headrace.errors import StateError
+from headrace.datasets.lengths import lengths_at, sequence_lengths
+from headrace.errors import ArgumentError, StateError
+from headrace.loader.order_arguments import checked_weights
 from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import blocks, mixed_node
 from headrace.sampling.blend import LARGEST
 from headrace.sampling.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
+from headrace.sampling.buckets import BucketPlan, Grouped
 from headrace.sampling.mixture import MixedOrder, Repeated
 from headrace.sampling.permutation import Sequential, Shuffled
 from headrace.sampling.plan import Order, Plan
 from headrace.sampling.samplers import BatchSampling, GivenSampling, PlanSampling, SingleSampling
+from headrace.sampling.weighted import Drawn, WeightedShuffle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
 
     from headrace.pipeline.nodes import Mixed
 
@@ -26,6 +33,7 @@ __all__ = ["SampleOrder"]
 
 # Where neither the user nor the dataset says how the samples lie.
 _BLOCK_SIZE = 1024
+_SORTED = 64  # steps of a window that is sorted by length
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,14 @@ class SampleOrder:
         sampler: the user's own order of samples.
         batch_sampler: the user's own batches.
         seed: the loader's; with one, what samplers draw from the global generators follows from the epoch.
+        weights: how much more often one sample is drawn than another.
+        replacement: whether samples are drawn with replacement; None for where there are weights.
+        batch_by: "samples", or "tokens" where lengths decide on the size of batches.
+        max_tokens: tokens of a batch, with its padding.
+        max_batch_size: samples of such a batch.
+        boundaries: the lengths up to which buckets go.
+        group_by_length: whether samples are sorted by length in windows.
+        sort_window: how many samples are sorted at once.
     """
 
     dataset: Any
@@ -57,6 +73,15 @@ class SampleOrder:
     sampler: Iterable[Any] | None
     batch_sampler: Iterable[Sequence[Any]] | None
     seed: int | None
+    weights: ArrayLike | None = None
+    replacement: bool | None = None
+    batch_by: str = "samples"
+    max_tokens: int | None = None
+    max_batch_size: int | None = None
+    boundaries: Sequence[int] | None = None
+    group_by_length: bool = False
+    sort_window: int | None = None
+    _made: dict[Any, Any] = field(default_factory=dict, compare=False)  # what is costly to make, by what it is made of
 
     def given(self) -> GivenSampling | None:
         """Return the batches of the user's sampler, if there is one."""
@@ -69,14 +94,94 @@ class SampleOrder:
 
     def sampling(self, length: int) -> PlanSampling:
         """Return the batches of so many samples, as the plan has it."""
-        mixed = mixed_node(describe(self.dataset))
-        order: Order
-        if mixed is None:
-            order = self._order(self.dataset, length)
-        else:
-            order = self._mixed_order(mixed)
-            length = order.length
+        if self.batch_by == "tokens":
+            return PlanSampling(self._buckets(length))
+        order, length = self._whole_order(length)
+        if self.group_by_length:
+            order = self._grouped(order, length)
         return PlanSampling(Plan(length, self.batch_size or 1, order, self.drop_last, self.rank, self.world_size))
+
+    def check(self) -> None:
+        """Refuse weights that do not fit the dataset, and sequences that fit no batch.
+
+        Raises:
+            ArgumentError: with what was got, and what is allowed.
+        """
+        if self.weights is not None or self.replacement:
+            self._whole_order(len(self.dataset))
+        elif self.batch_by == "tokens":
+            self._buckets(len(self.dataset))
+
+    def identity(self) -> int | None:
+        """Return a number that stands for what the order depends on beside plain arguments; None if for nothing."""
+        if "identity" not in self._made:
+            self._made["identity"] = self._identity()
+        found: int | None = self._made["identity"]
+        return found
+
+    def _identity(self) -> int | None:
+        mixed = mixed_node(describe(self.dataset))
+        parts: list[Any] = [] if mixed is None else [mixed.mixture]
+        if self.weights is not None:
+            parts.append(np.asarray(self.weights, np.float64).tobytes())
+        if self.batch_by == "tokens":
+            parts.append(self._lengths().tobytes())
+        choice = (self.replacement, self.max_tokens, self.max_batch_size, self.boundaries, self.group_by_length)
+        if not parts and not any(choice):
+            return None
+        return crc32(repr((parts, choice, self.sort_window)).encode())
+
+    def _whole_order(self, length: int) -> tuple[Order, int]:
+        """Return the order of an epoch's samples, and how many it has."""
+        mixed = mixed_node(describe(self.dataset))
+        draws = self.weights is not None or self.replacement
+        if mixed is None:
+            return self._drawn(length) if draws else (self._order(self.dataset, length), length)
+        if draws:
+            raise ArgumentError("a mixture has weights of its own; give them to headrace.mix, not to the loader")
+        order = self._mixed_order(mixed)
+        return order, order.length
+
+    def _drawn(self, length: int) -> tuple[Order, int]:
+        """Return the order of samples drawn by weights, or with replacement, and how many are drawn."""
+        if length not in self._made:
+            weights = None if self.weights is None else checked_weights(self.weights, length)
+            if weights is None or self.replacement is not False:
+                self._made[length] = Drawn(length, weights), length
+            else:
+                order = WeightedShuffle(weights)
+                self._made[length] = order, len(order)
+        made: tuple[Order, int] = self._made[length]
+        return made
+
+    def _buckets(self, length: int) -> BucketPlan:
+        """Return the plan of batches that are bounded by their tokens."""
+        if length not in self._made:
+            self._made[length] = BucketPlan(
+                self._lengths()[:length],
+                self.max_tokens or 1,
+                max_batch_size=self.max_batch_size,
+                boundaries=self.boundaries,
+                shuffle=bool(self.shuffle),
+                drop_last=self.drop_last,
+                rank=self.rank,
+                world_size=self.world_size,
+            )
+        made: BucketPlan = self._made[length]
+        return made
+
+    def _grouped(self, order: Order, length: int) -> Grouped:
+        batch = (self.batch_size or 1) * self.world_size
+        window = _SORTED * batch if self.sort_window is None else -(-self.sort_window // batch) * batch
+        if "lengths_at" not in self._made:
+            self._made["lengths_at"] = lengths_at(self.dataset)
+        return Grouped(order, self._made["lengths_at"], length, window, batch)
+
+    def _lengths(self) -> NDArray[np.int64]:
+        if "lengths" not in self._made:
+            self._made["lengths"] = sequence_lengths(self.dataset)
+        found: NDArray[np.int64] = self._made["lengths"]
+        return found
 
     def blocks_identity(self) -> int | None:
         """Return a number that stands for the blocks of the dataset's present samples; None where there are none."""

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Order", "Plan"]
+__all__ = ["BatchPlan", "Order", "Plan"]
 
 
 class Order(Protocol):
@@ -23,6 +23,20 @@ class Order(Protocol):
 
     def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:
         """Return the samples at positions [start, stop), for the key of an epoch."""
+
+
+class BatchPlan(Protocol):
+    """The samples of each batch of an epoch."""
+
+    @property
+    def steps(self) -> int:
+        """The number of batches in an epoch."""
+
+    def indices(self, key: int, step: int) -> NDArray[np.int64]:
+        """Return the samples of a batch, for the key of an epoch."""
+
+    def several(self, key: int, first: int, stop: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        """Return the samples of the batches at the steps from `first` to before `stop`, and how many each has."""
 
 
 @dataclass(frozen=True, slots=True)

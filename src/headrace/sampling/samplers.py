@@ -23,7 +23,7 @@ from headrace.sampling.sampler_memory import SamplerMemory
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from headrace.sampling.plan import Plan
+    from headrace.sampling.plan import BatchPlan
 
 __all__ = [
     "BatchSampling",
@@ -44,7 +44,7 @@ Selection: TypeAlias = NDArray[np.int64] | list[Any]
 class PlanSampling:
     """Batches computed by a plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: BatchPlan) -> None:
         self._plan = plan
 
     def steps(self) -> int:
@@ -69,7 +69,7 @@ class PlannedBatches(Iterator[NDArray[np.int64]]):
         step: the first one's number.
     """
 
-    def __init__(self, plan: Plan, key: int, step: int) -> None:
+    def __init__(self, plan: BatchPlan, key: int, step: int) -> None:
         self._plan = plan
         self._key = key
         self._step = step

@@ -55,6 +55,7 @@ class SequenceKernels:
         self._radical_count = library.both("headrace_radical_count", [c_void_p, c_void_p, c_int64, c_void_p])
         self._radical_find = library.both("headrace_radical_find", [c_void_p, c_void_p, c_void_p, c_int64, c_void_p])
 
+        self._alias = library.long("headrace_alias", [c_void_p, c_int64, c_void_p, c_void_p])
         self._pack = library.long("headrace_pack", [c_void_p, c_void_p, c_int64, c_void_p, c_void_p], c_int64)
         self._pad = library.both("headrace_pad", [c_void_p] * 3, c_int64)
         self._place_pieces = library.both("headrace_place_pieces", [c_void_p, c_void_p, c_int64, c_void_p], c_int64)
@@ -108,6 +109,12 @@ class SequenceKernels:
         wrong = self._place_pieces[out.nbytes > LITTLE](byref(pieces), address(item), len(out), address(out))
         if wrong >= 0:
             raise piece_error(values, starts, lengths, places, out, wrong)
+
+    def alias(self, chances: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the tables of the alias method."""
+        own, left, others = chances.copy(), np.empty(len(chances), np.int64), np.empty(len(chances), np.int64)
+        self._alias(address(own), len(own), address(left), address(others))
+        return own, others
 
     def radical_count(self, positions: NDArray[np.int64], bounds: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Count the earlier positions of the van der Corput sequence with a value below a bound."""

@@ -21,6 +21,7 @@ from headrace.kernels.checks import (
     shard_error,
 )
 from headrace.kernels.moves import Kind, check_move
+from headrace.kernels.reference.alias import alias
 from headrace.kernels.reference.example import find_features, note_features, read_features
 from headrace.kernels.reference.images import decode, decodes, has_libjpeg, jpeg_headers, scale, show
 from headrace.kernels.reference.radical import radical_count, radical_find
@@ -48,6 +49,7 @@ __all__ = [
     "FEISTEL_ROUNDS",
     "FEISTEL_STREAM",
     "FISHER_YATES_STREAM",
+    "alias",
     "crc32c",
     "crc32c_ranges",
     "cut",

@@ -68,6 +68,7 @@ def test_every_benchmark_is_there() -> None:
         "order",
         "reduced",
         "samples",
+        "sequences",
         "soak",
         "startup",
         "storage",

@@ -14,6 +14,7 @@ import typing
 if typing.TYPE_CHECKING:
     from headrace.batch.arena import empty
     from headrace.batch.collate import default_collate
+    from headrace.batch.flatten import FlattenCollate
     from headrace.batch.pad import PadCollate, pad_collate
     from headrace.cache.dataset import CachedDataset
     from headrace.convert.write import write_dataset
@@ -120,6 +121,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "FashionMNIST",
     "FilesDataset",
     "FiveCrop",
+    "FlattenCollate",
     "GaussianBlur",
     "Grayscale",
     "HeadraceError",
@@ -195,6 +197,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "empty": "headrace.batch.arena",
     "default_collate": "headrace.batch.collate",
+    "FlattenCollate": "headrace.batch.flatten",
     **dict.fromkeys(("PadCollate", "pad_collate"), "headrace.batch.pad"),
     "CachedDataset": "headrace.cache.dataset",
     "write_dataset": "headrace.convert.write",

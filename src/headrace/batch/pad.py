@@ -61,7 +61,7 @@ class PadCollate:
 
     def __init__(
         self,
-        fields: Mapping[str | int, Any] | None = None,
+        fields: Mapping[Any, Any] | None = None,
         *,
         padding_value: Any = 0,
         side: Side = "right",

@@ -1,0 +1,126 @@
+"""Padded batches against torch's pad_sequence, the packing of rows, and the first batch of a large mixture.
+
+    python -m benchmarks.sequences [--smoke]
+
+The last column has the figure against its aim: at most 1 is well.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tracemalloc
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from benchmarks.common import Contender, begin, per, print_table, race, rival
+
+from headrace import DataLoader, PadCollate, mix
+from headrace.sampling.packing import pack_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+torch: Any = rival("torch")
+FIELDS = {"input_ids": 0, "labels": -100}
+BATCH = 32
+# What is to be reached: lengths packed in a second, the share of rows that is filled, milliseconds until the first
+# batch of a mixture, and its bytes.
+RATE, FULL, FIRST, MEMORY = 20e6, 0.99, 20, 1e6
+
+
+def padders(samples: list[dict[str, Any]], repeats: int, convert: Callable[[Any], Any]) -> list[Contender]:
+    """The ways to make a batch of samples, so many times."""
+    pad = PadCollate(FIELDS)
+
+    def headrace() -> None:
+        for _ in range(repeats):
+            pad(samples)
+
+    def with_torch() -> None:
+        sequence = torch.nn.utils.rnn.pad_sequence
+        for _ in range(repeats):
+            for name, value in FIELDS.items():
+                sequence([convert(sample[name]) for sample in samples], batch_first=True, padding_value=value)
+
+    return [
+        Contender("headrace PadCollate", headrace),
+        Contender("torch pad_sequence, in a loop", with_torch if torch else None, aim=1 / 5),
+    ]
+
+
+def print_padding(repeats: int, rounds: int) -> None:
+    """Print what a padded batch takes, of lists and of arrays."""
+    rng = np.random.default_rng(0)
+    arrays = [{name: rng.integers(0, 50_000, length) for name in FIELDS} for length in rng.integers(50, 512, BATCH)]
+    lists = [{name: values.tolist() for name, values in sample.items()} for sample in arrays]
+    for kind, samples, convert in (
+        ("lists of integers", lists, torch and torch.tensor),
+        ("arrays", arrays, torch and torch.from_numpy),
+    ):
+        entries = padders(samples, repeats, convert)
+        title = f"a padded batch of {BATCH} samples with two sequences each, {kind}"
+        print_table(title, entries, race(entries, rounds), {"us/batch": per(repeats, 1e-6)})
+
+
+def print_packing(length: int, rounds: int) -> None:
+    """Print how fast sequences are packed, and how full the rows are."""
+    lengths = np.random.default_rng(0).lognormal(np.log(800), 0.7, length).astype(np.int64).clip(1, 2048)
+    seconds = []
+    for _ in range(rounds):
+        start = perf_counter()
+        table = pack_rows(lengths, 2048, window=4096)
+        seconds.append(perf_counter() - start)
+    rate, full = length / statistics.median(seconds), lengths.sum() / (2048 * len(table))
+    print(f"\n{length:,} lengths (lognormal, median 800) packed into rows of 2,048, windows of 4,096")
+    print(f"  headrace, lengths/s            {rate:14,.0f}  x {RATE / rate:.2f}")
+    print(f"  rows are filled                {full:14.2%}  x {(1 - full) / (1 - FULL):.2f}")
+
+
+class Numbers:
+    """A dataset of any size whose samples are their numbers."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+def first_batch(length: int) -> None:
+    """Mix ten datasets of that many samples and load a batch."""
+    sources = {f"source {number}": Numbers(length + number) for number in range(10)}
+    next(iter(DataLoader(mix(sources, range(1, 11)), 256, shuffle=True, seed=0)))
+
+
+def print_mixture(length: int, rounds: int) -> None:
+    """Print what the first batch of a mixture takes."""
+    first_batch(10)
+    seconds = []
+    for _ in range(rounds):
+        start = perf_counter()
+        first_batch(length)
+        seconds.append(perf_counter() - start)
+    tracemalloc.start()
+    first_batch(length)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    took = statistics.median(seconds) * 1e3
+    print(f"\nthe first 256 samples of a mixture of 10 datasets of {length:,}, shuffled")
+    print(f"  headrace, ms                   {took:14.1f}  x {took / FIRST:.2f}")
+    print(f"  memory at its peak, bytes      {most:14,}  x {most / MEMORY:.2f}")
+
+
+def main() -> None:
+    """Run all of it."""
+    smoke = begin("padding, packing and mixing of sequences")
+    print_padding(*((2, 2) if smoke else (100, 15)))
+    print_packing(*((10_000, 2) if smoke else (10**6, 15)))
+    print_mixture(10**9, 2 if smoke else 25)
+
+
+if __name__ == "__main__":
+    main()

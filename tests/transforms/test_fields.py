@@ -414,3 +414,10 @@ def test_samples_that_do_not_fit() -> None:
         chain({**one, "boxes": "none"})
     with pytest.raises(ArgumentError, match="there is no field 'mask'"):
         chain({"image": one["image"]})
+
+
+def test_a_chain_that_is_replaced_is_used() -> None:
+    dataset: Any = MapDataset(Samples(2), CenterCrop(9), FIELDS)
+    assert dataset[0]["mask"].shape == (9, 9)
+    dataset.fn = CenterCrop(5)
+    assert dataset[0]["mask"].shape == (5, 5)

@@ -61,7 +61,7 @@ class MapDataset(ComposedDataset[Any]):
         self.dataset = dataset
         self.fn = fn
         self.field = field
-        self._applied = (FieldsTransform(fn, field), None) if isinstance(field, dict) else (fn, field)
+        self._together = FieldsTransform(fn, field) if isinstance(field, dict) else None
         self._stage = _stages(dataset) + 1
 
     def __len__(self) -> int:
@@ -74,7 +74,16 @@ class MapDataset(ComposedDataset[Any]):
         of theirs. Others may hide a map, which would otherwise come to the place of this one.
         """
         slot = None if says(self.dataset, "keeps_slots") else 0
-        return Map(self, describe(self.dataset), *self._applied, (_FUNCTIONS + self._stage,), slot)
+        fn, field = self._applied()
+        return Map(self, describe(self.dataset), fn, field, (_FUNCTIONS + self._stage,), slot)
+
+    def _applied(self) -> tuple[Callable[[Any], Any], int | str | None]:
+        """Return what is applied, and to which field: of several to the whole sample, by a function of it."""
+        if not isinstance(self.field, dict):
+            return self.fn, self.field
+        if self._together is None or self._together.transform is not self.fn:  # it has been replaced
+            self._together = FieldsTransform(self.fn, self.field)
+        return self._together, None
 
 
 def _stages(dataset: Any) -> int:

@@ -22,12 +22,12 @@ from headrace.errors.notes import add_note
 from headrace.images.codecs.decode import decode
 from headrace.images.codecs.images import as_bytes, check_size
 from headrace.images.codecs.jpeg import decode_reduced, is_jpeg
-from headrace.images.fuse import flat_steps, make_rows, write_steps
-from headrace.images.layout import Axes, entry_layouts, layout_after, run_step, run_steps
+from headrace.images.fuse import flat_steps, make_rows, run_batch, write_steps
+from headrace.images.layout import Axes, entry_layouts, layout_after, run_steps
 from headrace.images.program import Program, channels_last
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Scaling, Turn
-from headrace.rng.context import each_sample, part, slot
+from headrace.rng.context import each_sample, part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,16 +135,16 @@ def upright_size(file: Any) -> tuple[int, int]:
 
 def _rest(value: Any, steps: Sequence[Step], layout: str | None) -> Any:
     """Apply the functions that a program could not express to the batch that it gave."""
-    for number, (path, function) in enumerate(steps):
-        if batch_function(function) is None:
-            return _rest_singly(value, steps[number:], layout)
-        with slot(*path):
-            value = run_step(function, value, layout, batched=True)
-        layout = layout_after(function, layout)
-    return value
+    functions = [function for _, function in steps]
+    single = (number for number, function in enumerate(functions) if batch_function(function) is None)
+    stop = next(single, len(steps))
+    value = run_batch(steps[:stop], value, layout)
+    return _rest_singly(value, steps[stop:], entry_layouts(functions[:stop], layout)[-1])
 
 
 def _rest_singly(batch: Any, steps: Sequence[Step], layout: str | None) -> Any:
+    if not steps:
+        return batch
     samples = []
     with each_sample(len(batch)) as move_to:
         for row, value in enumerate(batch):

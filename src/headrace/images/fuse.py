@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace import kernels
+from headrace import frameworks, kernels
 from headrace.batch.arena import empty
 from headrace.batch.capabilities import capability
 from headrace.errors import ArgumentError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from headrace.images.layout import Step
 
-__all__ = ["ProgramWriter", "apply_to_rows", "flat_steps", "make_rows", "write_steps"]
+__all__ = ["ProgramWriter", "apply_to_rows", "flat_steps", "make_rows", "run_batch", "write_steps"]
 
 _FIXED = (int, float, str, type(None), np.dtype, np.generic)
 
@@ -58,7 +58,37 @@ def apply_to_rows(
     out = empty((len(rows), *program.shape), program.dtype)
     make_rows(program, channels_last(images, program.source_axes), rows, out)
     layout = entry_layouts([function for _, function in steps[:written]], layout)[-1]
-    return run_steps(steps[written:], wrap(out), layout, batched=True)
+    return run_batch(steps[written:], wrap(out), layout)
+
+
+def run_batch(functions: Sequence[Step], value: Any, layout: str | None) -> Any:
+    """Return what functions make of a batch, those that a program can express in one pass.
+
+    Args:
+        functions: one after the other, each with the slots in which it draws; all work on batches.
+        value: the batch.
+        layout: where the channels of images are, where that is known.
+    """
+    steps = list(flat_steps(functions))
+    while steps:
+        value, count = _pass(value, steps, layout) or (run_steps(steps[:1], value, layout, batched=True), 1)
+        layout = entry_layouts([function for _, function in steps[:count]], layout)[-1]
+        steps = steps[count:]
+    return value
+
+
+def _pass(value: Any, steps: list[Step], layout: str | None) -> tuple[Any, int] | None:
+    """Return what the first functions make of a batch in one pass, and how many; None where that is none."""
+    adapter = None if capability(steps[0][1], "lower") is None else frameworks.find(value)
+    images = None if adapter is None else adapter.to_numpy(value)
+    if adapter is None or images is None or not images.size:
+        return None
+    program, written = _write_anew(images, len(images), steps, layout)
+    if program is None or not written:
+        return None
+    out = empty((len(images), *program.shape), program.dtype)
+    make_rows(program, channels_last(images, program.source_axes), np.arange(len(images)), out)
+    return adapter.from_numpy(out, value), written
 
 
 def make_rows(program: Program, images: NDArray[np.uint8], rows: NDArray[np.int64], out: NDArray[Any]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentTypeError
 from headrace.images.encoded import become_one_size, begins_encoded, make_batch, make_sample
+from headrace.images.fuse import run_batch
 from headrace.images.layout import entry_layouts, run_steps
 from headrace.transforms.base import Transform
 
@@ -89,10 +90,11 @@ class Compose(Transform):
             made = make_batch(value, whole)
             if made is not None:
                 return made
-        if batched:
-            self._check_batched()
         steps: list[Step] = [((number,), transform) for number, transform in enumerate(self.transforms)]
-        return run_steps(steps, value, layout, batched=batched)
+        if not batched:
+            return run_steps(steps, value, layout, batched=False)
+        self._check_batched()
+        return run_batch(steps, value, layout)
 
     def layout_after(self, layout: str | None) -> str | None:
         """Return where the channels of images are after all transforms, as far as that is known."""

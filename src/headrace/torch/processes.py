@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["WorkerHandle", "worker_handles"]
+if TYPE_CHECKING:
+    from threading import Thread
+
+__all__ = ["ThreadHandle", "WorkerHandle", "worker_handles"]
 
 
 class WorkerHandle:
@@ -45,9 +49,42 @@ class WorkerHandle:
         self._process.kill()
 
 
+class ThreadHandle:
+    """A worker thread, with the same attributes; it ends with its pool only.
+
+    Args:
+        thread: the thread.
+    """
+
+    daemon = True
+
+    def __init__(self, thread: Thread) -> None:
+        self._thread = thread
+        self.pid = os.getpid()
+        self.name = thread.name
+
+    @property
+    def exitcode(self) -> int | None:
+        """0 once it has ended; None while it runs."""
+        return None if self.is_alive() else 0
+
+    def is_alive(self) -> bool:
+        """Return whether it runs."""
+        return self._thread.is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, so many seconds at most."""
+        self._thread.join(timeout)
+
+    def terminate(self) -> None:
+        """Do nothing: a thread cannot be made to end."""
+
+    kill = terminate
+
+
 def worker_handles(pool: Any) -> list[Any]:
     """Return the workers of a pool: processes, or threads; none where it has neither."""
     supervisor = getattr(pool, "supervisor", None)
     if supervisor is None:
-        return list(getattr(pool, "threads", ()))
+        return list(map(ThreadHandle, getattr(pool, "threads", ())))
     return [WorkerHandle(process, number) for number, process in enumerate(supervisor.processes)]

@@ -60,7 +60,8 @@ class TorchBatchSampling(BatchSampling):
         """Return what the sampler is now; see GivenSampling."""
         if self._generator() is not None:
             return super().present()
-        return {"passes": self._passes, "before": self._before, "prefix": None}
+        # The keys are there from the start: some checkpoints have no more of them than the state of a fresh loader.
+        return {"passes": self._passes, "before": self._before, "prefix": None, _SEED: None}
 
     def start(self, key: int, step: int, saved: dict[str, Any] | None = None) -> Pass:
         """Begin a pass at a step; see GivenSampling."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace import DataLoader, TensorDataset, mix
+from headrace import ColumnDataset, DataLoader, TensorDataset, mix, pad_collate
+from headrace.loader.stats import SourceStats
 
 
 def sources() -> dict[str, Any]:
@@ -66,3 +67,79 @@ def test_same_in_workers(kind: str, backend: Any) -> None:
     expected = [*loader(kind), *loader(kind)]
     with loader(kind, num_workers=2, backend=backend) as working:
         assert digest([*working, *loader(kind)]) == digest(expected)
+
+
+def test_stats_tell_what_was_drawn() -> None:
+    class Tokens(TensorDataset):
+        def lengths(self) -> Any:
+            return np.full(len(self), 3)
+
+    mixture = mix({"a": Tokens(np.arange(30)), "b": TensorDataset(100 + np.arange(30))}, [2, 1], stop="all_exhausted")
+    run = DataLoader(mixture, 8, shuffle=True, seed=0)
+    assert run.stats().sources["a"].samples == 0
+    seen: list[int] = []
+    for _ in range(2):
+        for step, (batch,) in enumerate(run):
+            seen += batch.tolist()
+            if step == 5:
+                sources = run.stats().sources
+                count = sum(value < 100 for value in seen)
+                assert sources["a"] == SourceStats(count, count / 30, 3 * count)
+                assert sources["b"] == SourceStats(len(seen) - count, (len(seen) - count) / 30, None)
+    resumed = DataLoader(mixture, 8, shuffle=True, seed=0)
+    resumed.load_state_dict(run.state_dict())
+    assert resumed.stats().sources == run.stats().sources
+    assert sum(source.samples for source in run.stats().sources.values()) == len(seen)
+    assert DataLoader(range(4)).stats().sources == {}
+    endless = DataLoader(mix([range(3), range(3)], stop="never"), 4, seed=0)
+    next(iter(endless))
+    assert endless.stats().sources["0"].samples in (0, 2)
+
+
+@pytest.mark.parametrize("kind", ["packed", "grouped"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_run_is_the_same_on_any_ranks_workers_and_restarts(kind: str, seed: int) -> None:
+    """Every seven steps it goes on with other ranks and workers, over two epochs."""
+    lengths = np.random.default_rng(0).integers(1, 40, 400)
+    texts = [ColumnDataset({"input_ids": [[n + 1] * length for length in lengths.tolist()]}) for n in range(2)]
+    mixed = mix({"a": texts[0], "b": texts[1]}, [2, 1], stop="all_exhausted")
+    data: Any = mixed if kind == "grouped" else mixed.pack_sequences(64, style="torchtune", window=100)
+    given: dict[str, Any] = {"shuffle": True, "seed": seed, "collate_fn": pad_collate, "drop_last": True}
+    given |= {"group_by_length": True} if kind == "grouped" else {}
+    whole = DataLoader(data, 24, **given)
+    expected = [step_digest([batch]) for _ in range(2) for batch in whole]
+    state = DataLoader(data, 24, **given).state_dict()
+    found: list[str] = []
+    setups = [(1, 0, "thread"), (2, 2, "thread"), (3, 0, "thread"), (8, 0, "thread"), (2, 2, "process")]
+    while len(found) < len(expected):
+        world_size, workers, backend = setups[len(found) // 7 % len(setups)]
+        loaders = [
+            DataLoader(
+                data,
+                24 // world_size,
+                rank=rank,
+                world_size=world_size,
+                num_workers=workers,
+                backend=backend if workers else "auto",
+                **given,
+            )
+            for rank in range(world_size)
+        ]
+        for each in loaders:
+            each.load_state_dict(state)
+        ranks = [iter(each) for each in loaders]
+        for _ in range(7):
+            parts = [next(rank, None) for rank in ranks]
+            if parts[0] is None:
+                break
+            found.append(step_digest(parts))
+        state = loaders[0].state_dict()
+        for each in loaders:
+            each.close()
+    assert found == expected
+
+
+def step_digest(parts: list[Any]) -> str:
+    """A hash of the tokens of a step, whatever ranks and padding they came in."""
+    rows = sorted(row[row > 0].tobytes() for part in parts for row in part.get("input_ids", part.get("tokens")))
+    return hashlib.sha256(b"|".join(rows)).hexdigest()

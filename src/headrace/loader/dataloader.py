@@ -32,7 +32,7 @@ from headrace.loader.epoch import SampledBatches, StreamedBatches
 from headrace.loader.iterator import BatchIterator
 from headrace.loader.order import SampleOrder
 from headrace.loader.pools import PoolKeeper, choose_backend, make_pool
-from headrace.loader.stats import LoaderStats, Meter
+from headrace.loader.stats import LoaderStats, Meter, SourceStats
 from headrace.loader.stream_checks import StreamHistory
 from headrace.loader.tasks import Loaded, naming_step, seed_globals
 from headrace.loader.work import WorkMaker
@@ -624,7 +624,15 @@ class DataLoader(Generic[B_co]):
         """
         snapshot = self._meter.snapshot()
         counted = add_counters([counters(self.dataset), snapshot.counters])
-        return replace(snapshot, bad_samples=len(self._bad), counters=counted)
+        return replace(snapshot, bad_samples=len(self._bad), counters=counted, sources=self._sources())
+
+    def _sources(self) -> dict[str, SourceStats]:
+        """Return what the run has drawn from each source of a mixture."""
+        length = self._length()
+        if length is None or not self._order.mixes():
+            return {}
+        cursor = self._epochs.find(None, length)
+        return self._order.drawn(cursor.epoch.number, cursor.step)
 
     @property
     def bad_samples(self) -> tuple[BadSample, ...]:

@@ -11,8 +11,9 @@ import numpy as np
 from headrace.datasets.lengths import lengths_at, sequence_lengths
 from headrace.errors import ArgumentError, StateError
 from headrace.loader.order_arguments import checked_weights
+from headrace.loader.stats import SourceStats
 from headrace.pipeline.describe import describe
-from headrace.pipeline.hints import blocks, mixed_node
+from headrace.pipeline.hints import blocks, lengths, mixed_node
 from headrace.sampling.blend import LARGEST
 from headrace.sampling.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
 from headrace.sampling.buckets import BucketPlan, Grouped
@@ -221,6 +222,35 @@ class SampleOrder:
                 "grown must begin with those that it had"
             )
         return GivenBlocks(found[: int(np.searchsorted(found, length)) + 1])
+
+    def mixes(self) -> bool:
+        """Return whether the dataset is a mixture."""
+        return mixed_node(describe(self.dataset)) is not None
+
+    def drawn(self, epoch: int, step: int) -> dict[str, SourceStats]:
+        """Return what has been drawn from each source of a mixture, by its name, on all ranks.
+
+        Args:
+            epoch: how many epochs have been gone through.
+            step: and how many steps of the one after these.
+        """
+        mixed = mixed_node(describe(self.dataset))
+        if mixed is None:
+            return {}
+        batch = (self.batch_size or 1) * self.world_size
+        layout, length = mixed.mixture.layout(batch)
+        whole = length // batch * batch if self.drop_last else length
+        counts = layout.counts(min(step * batch, whole))
+        if epoch:  # else the epoch may be endless
+            counts = counts + epoch * layout.counts(whole)
+        found = {}
+        for name, count, size, node in zip(
+            mixed.mixture.names, counts.tolist(), mixed.mixture.lengths, mixed.inputs, strict=True
+        ):
+            known = lengths(node.dataset)
+            tokens = None if known is None or not size else round(count * float(known.mean()))
+            found[name] = SourceStats(count, count / size if size else 0.0, tokens)
+        return found
 
     def sampler_epoch(self) -> int | None:
         """Return the epoch that the user's sampler has been told, if it can be told."""

@@ -10,7 +10,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LoaderStats", "Meter"]
+__all__ = ["LoaderStats", "Meter", "SourceStats"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStats:
+    """The samples that a run has drawn from one source of a mixture, on all ranks.
+
+    Attributes:
+        samples: samples drawn.
+        epochs: how often all of the source has been drawn.
+        tokens: tokens in the samples, by the source's mean length; None where its lengths are not known.
+    """
+
+    samples: int
+    epochs: float
+    tokens: int | None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -27,6 +42,8 @@ class LoaderStats:
             again each time beyond the 10,000 that `DataLoader.bad_samples` lists).
         counters: what the dataset has counted in its method `counters()`, such as hits and misses of a
             cache: by any reader in this process, and in the loader's worker processes.
+        sources: of a mixture what the run has drawn from each source, by name, up to the loader's present place: it
+            follows from that place alone, so what was drawn before a resume counts.
 
     >>> LoaderStats(batches=2, samples=64, bytes=512, wait_seconds=1.0, consumer_seconds=3.0).wait_share
     0.25
@@ -39,6 +56,7 @@ class LoaderStats:
     consumer_seconds: float = 0.0
     bad_samples: int = 0
     counters: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, SourceStats] = field(default_factory=dict)
 
     @property
     def wait_share(self) -> float:
@@ -54,6 +72,8 @@ class LoaderStats:
 
     def __repr__(self) -> str:
         shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        if not self.sources:
+            del shown["sources"]
         shown |= {"wait_share": round(self.wait_share, 4), "samples_per_second": round(self.samples_per_second, 1)}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 

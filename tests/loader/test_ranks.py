@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace import DataLoader, Dataset, sample_rng
-from headrace.errors import StateError
+from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, StateError
 
 
 class Noisy(Dataset[Any]):
@@ -55,7 +55,7 @@ def test_batches_of_ranks_concatenate_to_those_of_one(
 ) -> None:
     whole = batch_size * world_size
     length = steps * whole + rest % whole
-    given: dict[str, Any] = {"shuffle": shuffle, "drop_last": drop_last}
+    given: dict[str, Any] = {"shuffle": shuffle, "drop_last": drop_last, "uneven": "repeat"}
     loaders, alone = ranks(length, batch_size, world_size, **given), DataLoader(Noisy(length), whole, seed=3, **given)
     assert {len(loader) for loader in loaders} == {len(alone)}
     for _ in range(2):
@@ -73,7 +73,7 @@ def test_a_ranks_batch_can_be_asked_for(rank: int) -> None:
 
 
 def test_every_rank_gets_equally_many_samples() -> None:
-    loaders = ranks(25, 3, 4, shuffle=True)
+    loaders = ranks(25, 3, 4, shuffle=True, uneven="repeat")
     sizes = {tuple(len(index) for index, _ in loader) for loader in loaders}
     assert sizes == {(3, 3, 1)}
 
@@ -95,7 +95,7 @@ def test_as_many_samples_as_torchs_sampler(
         batches = [batch.tolist() for batch in loader]
         theirs.update(index for batch in batches for index in batch)
     ours: Counter[int] = Counter()
-    for mine in ranks(length, batch_size, world_size, shuffle=shuffle, drop_last=drop_last):
+    for mine in ranks(length, batch_size, world_size, shuffle=shuffle, drop_last=drop_last, uneven="repeat"):
         found = [index.tolist() for index, _ in mine]
         assert [len(batch) for batch in found] == [len(batch) for batch in batches]
         ours.update(index for batch in found for index in batch)
@@ -112,11 +112,11 @@ def test_another_number_of_ranks_goes_on(shuffle: bool) -> None:
     expected = [list(alone) for _ in range(2)]
     for before in (1, 2, 3):
         for step in range(8):
-            (loader, *_) = ranks(length, 12 // before, before, shuffle=shuffle)
+            (loader, *_) = ranks(length, 12 // before, before, shuffle=shuffle, uneven="repeat")
             list(zip(range(step), loader, strict=False))
             state = json.dumps(loader.state_dict())
             for after in (1, 2, 4, 6, 12):
-                loaders = ranks(length, 12 // after, after, shuffle=shuffle)
+                loaders = ranks(length, 12 // after, after, shuffle=shuffle, uneven="repeat")
                 for each in loaders:
                     each.load_state_dict(json.loads(state))
                 rest = [tuple(field[:12] for field in batch) for batch in together(loaders)]
@@ -149,3 +149,92 @@ def test_samples_draw_the_same_on_any_rank() -> None:
             for index, noise in loader:
                 for key, value in zip(index.tolist(), noise.tolist(), strict=True):
                     assert drawn.setdefault(key, value) == value
+
+
+# ------------------------------------------------------------------ a last step that is smaller than the others
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    length=st.integers(1, 60),
+    batch_size=st.integers(1, 5),
+    world_size=st.integers(1, 4),
+    shuffle=st.booleans(),
+    uneven=st.sampled_from(["even_split", "drop", "pad", "repeat"]),
+    num_workers=st.sampled_from([0, 2]),
+)
+def test_each_sample_comes_once_an_epoch(
+    length: int, batch_size: int, world_size: int, shuffle: bool, uneven: Any, num_workers: int
+) -> None:
+    length = max(length, world_size)
+    given: dict[str, Any] = {"shuffle": shuffle, "uneven": uneven, "num_workers": num_workers, "backend": "thread"}
+    loaders = ranks(length, batch_size, world_size, **given)
+    alone = DataLoader(Noisy(length), batch_size * world_size, shuffle, seed=3)
+    expected = [index for batch, _ in alone for index in batch.tolist()]
+    epochs = [list(loader) for loader in loaders]
+    assert len({len(epoch) for epoch in epochs} | {len(loader) for loader in loaders}) == 1
+    found = []
+    for step, batches in enumerate(zip(*epochs, strict=True)):
+        for loader, batch in zip(loaders, batches, strict=True):
+            valid = loader.valid(step)
+            np.testing.assert_equal(loader.batch(step, 0), batch)
+            if uneven == "pad":
+                assert len(batch[0]) == batch_size
+                np.testing.assert_equal(batch[2], valid)
+            found += batch[0][valid].tolist()
+    assert found == expected[: len(found)]
+    assert len(expected) - len(found) == (length % (batch_size * world_size) % world_size if uneven == "drop" else 0)
+
+
+def test_fewer_samples_than_ranks_are_refused_when_the_loader_is_made() -> None:
+    with pytest.raises(ArgumentError, match=r"^2 samples cannot be split among world_size=3 ranks"):
+        ranks(2, 1, 3)
+    assert [len(loader) for loader in ranks(2, 1, 3, uneven="pad")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (1.0, "(array([1.]), array([ True]))"),
+        ({"x": 1}, "{'x': array([1]), 'valid': array([ True])}"),
+        (("a", 2), "(['a'], array([2]), array([ True]))"),
+    ],
+)
+def test_padding_is_told_in_a_field_of_its_own(sample: Any, expected: str) -> None:
+    assert repr(next(iter(DataLoader([sample], uneven="pad")))) == expected
+
+
+def test_padding_is_told_in_the_batchs_own_framework() -> None:
+    torch = pytest.importorskip("torch")
+    *_, valid = list(DataLoader([(torch.ones(2), 1)] * 3, 2, uneven="pad"))[-1]
+    assert isinstance(valid, torch.Tensor)
+    assert valid.tolist() == [True, False]
+
+
+def test_a_batch_without_a_place_for_the_padding_is_refused() -> None:
+    with pytest.raises(ArgumentTypeError, match=r"and this dict has a field 'valid' of its own; let a collate_fn"):
+        next(iter(DataLoader([{"valid": 1}], uneven="pad")))
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"uneven": "split"}, "uneven must be one of 'even_split', 'drop', 'pad', 'repeat', but got uneven='split'"),
+        ({"uneven": "pad", "sampler": [0]}, "uneven='pad' cannot fill up the batches of a sampler of your own"),
+        ({"uneven": "pad", "batch_size": None}, "uneven='pad' needs batches"),
+        ({"uneven": "pad", "on_error": "skip"}, "uneven='pad' keeps all batches at one size"),
+    ],
+)
+def test_wrong_uses_of_uneven(given: dict[str, Any], text: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{text}"):
+        DataLoader(range(4), **given)
+
+
+def test_the_remainder_is_what_to_keep_of_the_last_step() -> None:
+    assert [DataLoader(range(n), 2, rank=0, world_size=2, uneven="pad").remainder for n in (8, 9, 11)] == [0, 1, 3]
+    with pytest.raises(ArgumentTypeError, match="how many samples a stream gives is not known before"):
+        _ = DataLoader({1, 2}).remainder
+    with pytest.raises(ArgumentTypeError, match="how many samples the sampler gives is not known before"):
+        DataLoader(range(4), sampler=[1]).valid(0)
+    with pytest.raises(OutOfRangeError, match="there is no step 2 in an epoch of 2 steps"):
+        DataLoader(range(4), 2).valid(2)

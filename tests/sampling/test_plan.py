@@ -5,15 +5,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.errors import ArgumentError
 from headrace.sampling.permutation import Sequential, Shuffled
 from headrace.sampling.plan import Plan
+from headrace.sampling.ranks import Shares, Uneven
 
 LONGEST = 2**63 - 1  # what len() can say
 
 
-def plans(length: int, batch_size: int, world_size: int, *, shuffle: bool, drop_last: bool = False) -> list[Plan]:
+def plans(
+    length: int,
+    batch_size: int,
+    world_size: int,
+    *,
+    shuffle: bool,
+    drop_last: bool = False,
+    uneven: Uneven = "repeat",
+    shift: int = 0,
+) -> list[Plan]:
     order = Shuffled(length) if shuffle else Sequential()
-    return [Plan(length, batch_size, order, drop_last, rank, world_size) for rank in range(world_size)]
+    return [
+        Plan(order, Shares(length, batch_size, rank, world_size, uneven, drop_last, shift))
+        for rank in range(world_size)
+    ]
 
 
 def together(ranks: list[Plan], key: int, step: int) -> list[int]:
@@ -98,10 +112,65 @@ def test_indices_are_the_callers_own() -> None:
 @pytest.mark.parametrize("world_size", [1, 3])
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_several_steps_are_their_batches_end_to_end(world_size: int, drop_last: bool) -> None:
-    plan = Plan(103, 4, Shuffled(103), drop_last, world_size - 1, world_size)
+    plan = plans(103, 4, world_size, shuffle=True, drop_last=drop_last)[-1]
     for first in range(plan.steps):
         for stop in range(first + 1, plan.steps + 1):
             indices, parts = plan.several(7, first, stop)
             batches = [plan.indices(7, step) for step in range(first, stop)]
             assert parts == tuple(map(len, batches))
             assert indices.tolist() == np.concatenate(batches).tolist()
+
+
+# ------------------------------------------------------------------ a last step that is smaller than the others
+
+
+@given(
+    length=st.integers(0, 200),
+    batch_size=st.integers(1, 12),
+    world_size=st.integers(1, 9),
+    shift=st.integers(0, 30),
+    uneven=st.sampled_from(["even_split", "drop", "pad", "repeat"]),
+)
+def test_each_sample_comes_once_and_all_ranks_make_the_same_steps(
+    length: int, batch_size: int, world_size: int, shift: int, uneven: Uneven
+) -> None:
+    shift = min(shift, length)
+    if uneven == "even_split" and 0 < length - shift < world_size:
+        with pytest.raises(ArgumentError, match="cannot be split among world_size"):
+            plans(length, batch_size, world_size, shuffle=False, uneven=uneven, shift=shift)
+        return
+    ranks = plans(length, batch_size, world_size, shuffle=False, uneven=uneven, shift=shift)
+    (steps,) = {plan.steps for plan in ranks}
+    found: list[int] = []
+    for step in range(steps):
+        batches = [plan.indices(0, step) for plan in ranks]
+        sizes = [len(batch) for batch in batches]
+        assert max(sizes) - min(sizes) <= (uneven == "even_split")
+        assert min(sizes) >= 1
+        if step < steps - 1 or uneven == "pad":
+            assert set(sizes) == {batch_size}
+        valid = [plan.shares.valid(step) for plan in ranks]
+        kept = [index for batch, keep in zip(batches, valid, strict=True) for index in batch[keep].tolist()]
+        assert len(kept) == ranks[0].shares.count(step)
+        assert ranks[0].shares.start(step) == shift + len(found)
+        found += kept
+    assert found == list(range(shift, shift + len(found)))
+    lost = length - shift - len(found)
+    assert lost == ((length - shift) % (batch_size * world_size) % world_size if uneven == "drop" else 0)
+
+
+def test_fewer_samples_than_ranks_join_the_step_before() -> None:
+    ranks = plans(14, 2, 3, shuffle=False, uneven="even_split")
+    assert [plan.indices(0, 1).tolist() for plan in ranks] == [[6, 7, 8], [9, 10, 11], [12, 13]]
+    assert [plan.shares.remainder for plan in ranks] == [8, 8, 8]
+
+
+def test_too_few_samples_to_split_name_the_ways_out() -> None:
+    text = (
+        "2 samples cannot be split among world_size=3 ranks, since each needs one in every step; take no more ranks "
+        'than samples, or uneven="repeat" or "pad", which fill up, or "drop"'
+    )
+    with pytest.raises(ArgumentError) as caught:
+        Shares(2, 1, 0, 3)
+    assert str(caught.value) == text
+    assert [Shares(2, 1, 0, 3, "drop").steps, Shares(2, 1, 0, 3, drop_last=True).steps] == [0, 0]

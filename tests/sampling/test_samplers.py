@@ -9,6 +9,7 @@ import pytest
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 from headrace.sampling.permutation import Shuffled
 from headrace.sampling.plan import Plan
+from headrace.sampling.ranks import Shares
 from headrace.sampling.samplers import BatchSampling, PlanSampling, Sampling, SingleSampling, as_selection
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def pairs(count: int) -> Iterator[list[int]]:
 
 
 SAMPLINGS: list[Sampling] = [
-    PlanSampling(Plan(11, 3, Shuffled(11))),
-    PlanSampling(Plan(11, 3, Shuffled(11), drop_last=True)),
+    PlanSampling(Plan(Shuffled(11), Shares(11, 3))),
+    PlanSampling(Plan(Shuffled(11), Shares(11, 3, drop_last=True))),
     BatchSampling([[3, 1], [2], [0, 4, 5], []]),
     BatchSampling(["ab", "cd"]),
     SingleSampling(range(10, 21), 3, drop_last=False),

@@ -48,7 +48,9 @@ def test_batches_are_the_cores(arguments: dict[str, Any], num_workers: int) -> N
         assert len(face) == len(core) == len(found)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"drop_last": True}, {"rank": 2, "world_size": 3}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"drop_last": True}, {"rank": 2, "world_size": 3}, {"rank": 1, "world_size": 11}]
+)
 def test_the_sampler_shows_the_order_and_steers_the_loader(arguments: dict[str, Any]) -> None:
     loader = ours.DataLoader(DATA, batch_size=4, shuffle=True, seed=5, **arguments)
     sampler = loader.sampler
@@ -72,10 +74,35 @@ def test_ranks_share_an_epoch() -> None:
     assert {index for loader in ranks for batch in lists(loader) for index in batch} == set(DATA)
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_ranks_of_torchs_order_share_its_steps(world_size: int, drop_last: bool) -> None:
+    """At each step all together have what they have by a DistributedSampler, without what that repeats."""
+    for epoch in range(2):
+        found, padded = [], []
+        for rank in range(world_size):
+            loader = ours.DataLoader(
+                DATA, batch_size=2, shuffle=True, rank=rank, world_size=world_size, drop_last=drop_last
+            )
+            sampler = theirs.DistributedSampler(DATA, world_size, rank, drop_last=drop_last)
+            assert isinstance(loader.sampler, theirs.DistributedSampler)
+            sampler.set_epoch(epoch)
+            loader.set_epoch(epoch)
+            found.append(lists(loader))
+            padded.append(lists(theirs.DataLoader(DATA, batch_size=2, sampler=sampler, drop_last=drop_last)))
+            assert len(loader) == len(found[-1])
+        for mine, other in zip(found, padded, strict=True):
+            assert mine[:-1] == other[: len(mine) - 1]
+        assert len({len(batches) for batches in found}) == 1
+        seen = [index for batches in found for batch in batches for index in batch]
+        assert len(seen) == len(set(seen))
+        assert drop_last or set(seen) == set(DATA)
+
+
 def test_ranks_of_torchs_order_have_torchs_sampler() -> None:
     found = []
     for rank in range(2):
-        loader = ours.DataLoader(DATA, batch_size=4, shuffle=True, rank=rank, world_size=2)
+        loader = ours.DataLoader(DATA, batch_size=4, shuffle=True, rank=rank, world_size=2, uneven="repeat")
         assert type(loader.sampler) is theirs.DistributedSampler
         expected = theirs.DataLoader(DATA, batch_size=4, sampler=theirs.DistributedSampler(DATA, 2, rank))
         assert_same(list(expected), list(loader))
@@ -83,6 +110,8 @@ def test_ranks_of_torchs_order_have_torchs_sampler() -> None:
     assert set(itertools.chain(*found)) == set(DATA)
     with pytest.raises(ValueError, match="world_size cannot divide a sampler of your own"):
         ours.DataLoader(DATA, sampler=DATA, rank=0, world_size=2)
+    with pytest.raises(ValueError, match="uneven='pad' fills up batches of headrace's own order and needs a seed"):
+        ours.DataLoader(DATA, rank=0, world_size=2, uneven="pad")
 
 
 def test_set_epoch_after_iter_counts() -> None:

@@ -118,5 +118,5 @@ def with_dataset(loader: DataLoader[Any], dataset: Any, seed: int | None, **argu
     if loader.batch_sampler is not None:
         del given["batch_size"]
     if loader.world_size > 1:
-        given |= {"rank": loader.rank, "world_size": loader.world_size}
+        given |= {"rank": loader.rank, "world_size": loader.world_size, "uneven": loader.uneven}
     return DataLoader(dataset, **given, seed=seed, **arguments)

@@ -108,8 +108,8 @@ class Placement:
         except ValueError as error:
             raise ArgumentError(
                 f"the field batch{path} of shape {value.shape} cannot be put on {sharding}: {error}; give the "
-                "DataLoader a batch_size that the devices can share and drop_last=True, or the field a sharding of its "
-                "own: sharding={...}"
+                "DataLoader a batch_size that the devices can share and uneven='pad', filling up the last batch, or "
+                "drop_last=True, or the field a sharding of its own: sharding={...}"
             ) from error
 
 

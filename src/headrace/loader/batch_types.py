@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headrace.loader.config import OnError, OnWorkerDeath
     from headrace.loader.order_arguments import BatchBy
     from headrace.pipeline.reading import Indexable
+    from headrace.sampling.ranks import Uneven
 
 __all__ = ["A", "Arrays", "B", "LoaderOptions", "Number", "Samples", "T", "Untyped"]
 
@@ -58,6 +59,7 @@ class LoaderOptions(TypedDict, total=False):
     backend: str
     rank: int | None
     world_size: int | None
+    uneven: Uneven
     on_error: OnError
     on_worker_death: OnWorkerDeath
     prefetch_bytes: int | None

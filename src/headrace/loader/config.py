@@ -15,6 +15,7 @@ from headrace.loader.order_arguments import check_order
 from headrace.pipeline.hugging_face import gives_samples
 from headrace.pipeline.reading import check_dataset
 from headrace.rng.keys import check_seed
+from headrace.sampling.ranks import Uneven
 from headrace.workers.backends import check_backend, default_backend, own_backends, requested_backend
 
 if TYPE_CHECKING:
@@ -153,6 +154,11 @@ def _check_stream(given: Mapping[str, Any]) -> None:
             )
     if given["world_size"] not in (None, 1):
         raise ArgumentError("world_size cannot divide an IterableDataset; let its __iter__ pick the rank's samples")
+    if given["uneven"] == "pad":
+        raise ArgumentError(
+            "uneven='pad' fills a last batch up with other samples of the epoch, which an IterableDataset cannot be "
+            "asked for; use uneven='even_split', 'drop' or 'repeat'"
+        )
 
 
 def _check_seeds(given: Mapping[str, Any]) -> None:
@@ -165,6 +171,9 @@ def _check_seeds(given: Mapping[str, Any]) -> None:
 
 def _check_ranks(given: Mapping[str, Any]) -> None:
     rank, world_size = given["rank"], given["world_size"]
+    _check_choice("uneven", given["uneven"], get_args(Uneven))
+    if given["uneven"] == "pad":
+        _check_padding(given)
     if (rank is None) != (world_size is None):
         raise ArgumentError(f"rank and world_size go together, but got rank={rank!r}, world_size={world_size!r}")
     if world_size is None:
@@ -183,6 +192,19 @@ def _check_ranks(given: Mapping[str, Any]) -> None:
         raise ArgumentError(
             f"shuffle={given['shuffle']!r} on several ranks needs a seed, or each rank would draw an order of its own; "
             "give all the same"
+        )
+
+
+def _check_padding(given: Mapping[str, Any]) -> None:
+    if given["sampler"] is not None or given["batch_sampler"] is not None:
+        raise ArgumentError("uneven='pad' cannot fill up the batches of a sampler of your own; leave one of them out")
+    if given["batch_by"] == "tokens":
+        raise ArgumentError("uneven='pad' fills batches up to batch_size, and with batch_by='tokens' there is none")
+    if given["batch_size"] is None:
+        raise ArgumentError("uneven='pad' needs batches: batch_size=None hands out single samples")
+    if given["on_error"] == "skip":
+        raise ArgumentError(
+            "uneven='pad' keeps all batches at one size, which on_error='skip' does not; use on_error='replace'"
         )
 
 

@@ -35,6 +35,7 @@ from headrace.loader.pools import PoolKeeper, choose_backend, make_pool
 from headrace.loader.stats import LoaderStats, Meter, SourceStats
 from headrace.loader.stream_checks import StreamHistory
 from headrace.loader.tasks import Loaded, naming_step, seed_globals
+from headrace.loader.validity import with_validity
 from headrace.loader.work import WorkMaker
 from headrace.pipeline.blocks import add_counters
 from headrace.pipeline.compile import compile_dataset
@@ -47,11 +48,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from headrace.loader.batch_types import A, B, LoaderOptions, Number, Samples, T, Untyped
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
     from headrace.loader.order_arguments import BatchBy
+    from headrace.sampling.ranks import Shares, Uneven
     from headrace.sampling.samplers import GivenSampling
     from headrace.workers import Pool
 
@@ -68,7 +71,7 @@ else:
 _FIXED = {"dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "persistent_workers"}
 # What the batches depend on, and the workers: fixed by the first iterator.
 _FIXED_LATER = {"shuffle", "collate_fn", "generator", "seed", "rank", "world_size", "num_workers", "backend", "shard"}
-_FIXED_LATER |= {"on_error", "max_errors", "block_size", "window"}
+_FIXED_LATER |= {"on_error", "max_errors", "block_size", "window", "uneven"}
 # How often samples come, and which are in one batch.
 _CHOICE = (
     "weights",
@@ -88,6 +91,7 @@ _ORDER = (
     "drop_last",
     "rank",
     "world_size",
+    "uneven",
     "block_size",
     "window",
     "sampler",
@@ -137,6 +141,11 @@ class DataLoader(Generic[B_co]):
         rank: which of `world_size` ranks this loader feeds. A step is then batch_size * world_size
             samples, of which each rank gets its share.
         world_size: how many ranks share the dataset.
+        uneven: how the ranks share a last step that is smaller than the others. "even_split" divides it as evenly as
+            it goes; fewer samples than ranks join the step before. "drop" leaves out what cannot be shared equally;
+            "repeat" fills the shares up from the start of the epoch, as torch's DistributedSampler does; "pad" fills
+            them up to `batch_size`, also of one rank, and each batch has one more field, which tells the samples
+            from the filling: the last of a tuple, "valid" of a dict.
         on_error: what happens if a sample cannot be read: "raise" its error, "skip" the sample, or
             "replace" it with another one, drawn from the same key; `bad_samples` lists what was passed over.
         on_worker_death: what happens when a worker process dies: "raise" a WorkerDiedError, or
@@ -205,6 +214,7 @@ class DataLoader(Generic[B_co]):
     backend: str
     rank: int
     world_size: int
+    uneven: Uneven
     on_error: OnError
     on_worker_death: OnWorkerDeath
     prefetch_bytes: int | None
@@ -310,6 +320,7 @@ class DataLoader(Generic[B_co]):
         backend: str = ...,
         rank: int | None = ...,
         world_size: int | None = ...,
+        uneven: Uneven = ...,
         on_error: OnError = ...,
         on_worker_death: OnWorkerDeath = ...,
         prefetch_bytes: int | None = ...,
@@ -351,6 +362,7 @@ class DataLoader(Generic[B_co]):
         backend: str = "auto",
         rank: int | None = None,
         world_size: int | None = None,
+        uneven: Uneven = "even_split",
         on_error: OnError = "raise",
         on_worker_death: OnWorkerDeath = "raise",
         prefetch_bytes: int | None = None,
@@ -409,7 +421,8 @@ class DataLoader(Generic[B_co]):
         self.__dict__.update(taken, _given=given)
         self._order = SampleOrder(self.dataset, **{name: taken[name] for name in _ORDER})
         self._given_sampling = self._make_sampling()
-        self._order.check()
+        if not self._streams:
+            self._order.check()
 
     def _make_sampling(self) -> GivenSampling | None:
         return self._order.given()
@@ -521,8 +534,53 @@ class DataLoader(Generic[B_co]):
             if foreign:
                 seed_globals(known, step, devices=False)
             batch = self._alone(self._maker().reader()(selection, known.draws_key, step), known, step)
+        if self.uneven == "pad":
+            batch = with_validity(batch, self.valid(step, known.number))
         delivered: B_co = self._deliver(batch)
         return delivered
+
+    def valid(self, step: int, epoch: int | None = None) -> NDArray[np.bool_]:
+        """Return which samples of the batch at a step are no filling, as `uneven` "pad" and "repeat" have it.
+
+        Args:
+            step: 0 ... len(loader) - 1.
+            epoch: the number of the epoch; by default the one that the loader stands in, or else the next one.
+
+        Returns:
+            Shape (n,), bool, for the n samples of this rank's batch.
+
+        Raises:
+            ArgumentTypeError: the dataset is a stream, or a sampler decides (also a TypeError).
+            OutOfRangeError: there is no such step (also an IndexError).
+
+        >>> loader = DataLoader(range(10), batch_size=4, uneven="pad")
+        >>> loader.valid(2)
+        array([ True,  True, False, False])
+        """
+        shares, step = self._shares(epoch), check_count("step", step)
+        if step >= shares.steps:
+            raise OutOfRangeError(f"there is no step {step} in an epoch of {shares.steps} steps")
+        return shares.valid(step)
+
+    @property
+    def remainder(self) -> int:
+        """The samples that all ranks together have in the last step of an epoch, if it is not a full one; else 0.
+
+        Filling is not counted: it is how many results of that step, gathered from all ranks, are to be kept.
+
+        >>> DataLoader(range(10), batch_size=2, rank=0, world_size=2, uneven="pad").remainder
+        2
+        """
+        return self._shares(None).remainder
+
+    def _shares(self, epoch: int | None) -> Shares:
+        """Return the positions of the batches of an epoch."""
+        if self._streams:
+            raise ArgumentTypeError("how many samples a stream gives is not known before; ask a dataset with indices")
+        sampling = self._sampling(self._epochs.find(epoch, self._length()).length)
+        if sampling.shares is None:
+            raise ArgumentTypeError(f"how many samples the {sampling.name} gives is not known before")
+        return sampling.shares
 
     def _runs_foreign_code(self) -> bool:
         """Return whether a batch is made by code that may draw from the global generators: any but headrace's own."""

@@ -12,6 +12,7 @@ from headrace.batch.coalesce import batches_to_coalesce
 from headrace.errors import DatasetChangedError, TooManyErrorsError
 from headrace.errors.notes import clear_own_frames, without_frames
 from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, naming_step
+from headrace.loader.validity import with_validity
 from headrace.pipeline.hints import reads_ahead
 from headrace.sampling.samplers import PlannedBatches, PlanSampling, looking_ahead
 
@@ -62,6 +63,8 @@ class SampledBatches:
         self._coalesce_bytes = coalesce_bytes
         # What comes next, each with its step and how many samples were asked for.
         self._waiting: deque[tuple[Any, int, int]] = deque()
+        shares = sampling.shares
+        self._padded = shares if shares is not None and shares.uneven == "pad" else None
         self._tasks = _SampleTasks(dataset, sampling, cursor)
         self._results = pool.run(self._tasks)
 
@@ -82,7 +85,7 @@ class SampledBatches:
                 try:
                     self._look_at(found, step)
                     if found.loaded:
-                        return found.batch, found.samples
+                        return self._complete(found.batch, step), found.samples
                 finally:
                     del found  # its error refers to this frame, which must not refer to it
             elif isinstance(found, Exception):
@@ -92,7 +95,10 @@ class SampledBatches:
                 finally:
                     del found  # as above
             else:
-                return found, samples
+                return self._complete(found, step), samples
+
+    def _complete(self, batch: Any, step: int) -> Any:
+        return batch if self._padded is None else with_validity(batch, self._padded.valid(step))
 
     def _look_at(self, found: Loaded, step: int) -> None:
         """Take in what was told beside a batch, and raise the last of its errors."""

@@ -20,6 +20,7 @@ from headrace.sampling.buckets import BucketPlan, Grouped
 from headrace.sampling.mixture import MixedOrder, Repeated
 from headrace.sampling.permutation import Sequential, Shuffled
 from headrace.sampling.plan import Order, Plan
+from headrace.sampling.ranks import Shares, Uneven
 from headrace.sampling.samplers import BatchSampling, GivenSampling, PlanSampling, SingleSampling
 from headrace.sampling.weighted import Drawn, WeightedShuffle
 
@@ -48,6 +49,7 @@ class SampleOrder:
         drop_last: leave out an incomplete last batch.
         rank: which of the ranks this is.
         world_size: how many ranks share the samples.
+        uneven: how they share a last step that is smaller than the others.
         block_size: samples a block; None for what the dataset says.
         window: how many blocks are shuffled among each other; None where none are.
         sampler: the user's own order of samples.
@@ -69,6 +71,7 @@ class SampleOrder:
     drop_last: bool
     rank: int
     world_size: int
+    uneven: Uneven
     block_size: int | None
     window: int | None
     sampler: Iterable[Any] | None
@@ -93,17 +96,22 @@ class SampleOrder:
             return SingleSampling(self.sampler, self.batch_size, drop_last=self.drop_last, seeded=seeded)
         return None
 
-    def sampling(self, length: int) -> PlanSampling:
-        """Return the batches of so many samples, as the plan has it."""
+    def sampling(self, length: int, shift: int = 0) -> PlanSampling:
+        """Return the batches of so many samples, as the plan has it, without those at the first `shift` positions."""
         if self.batch_by == "tokens":
             return PlanSampling(self._buckets(length))
         order, length = self._whole_order(length)
         if self.group_by_length:
             order = self._grouped(order, length)
-        return PlanSampling(Plan(length, self.batch_size or 1, order, self.drop_last, self.rank, self.world_size))
+        return PlanSampling(Plan(order, self.shares(length, shift)))
+
+    def shares(self, length: int, shift: int = 0) -> Shares:
+        """Return which of so many positions are this rank's at each step."""
+        size = self.batch_size or 1
+        return Shares(length, size, self.rank, self.world_size, self.uneven, self.drop_last, shift)
 
     def check(self) -> None:
-        """Refuse weights that do not fit the dataset, and sequences that fit no batch.
+        """Refuse weights that do not fit the dataset, sequences that fit no batch, and fewer samples than ranks.
 
         Raises:
             ArgumentError: with what was got, and what is allowed.
@@ -112,6 +120,8 @@ class SampleOrder:
             self._whole_order(len(self.dataset))
         elif self.batch_by == "tokens":
             self._buckets(len(self.dataset))
+        elif self.world_size > 1:
+            self.shares(len(self.dataset))
 
     def identity(self) -> int | None:
         """Return a number that stands for what the order depends on beside plain arguments; None if for nothing."""

@@ -47,6 +47,8 @@ class BucketPlan:
         ArgumentError: a sample alone is longer than `max_tokens`.
     """
 
+    shares = None  # each batch is of one bucket
+
     def __init__(
         self,
         lengths: NDArray[np.int64],

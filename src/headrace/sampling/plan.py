@@ -15,6 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from headrace.sampling.ranks import Shares
+
 __all__ = ["BatchPlan", "Order", "Plan"]
 
 
@@ -27,6 +29,10 @@ class Order(Protocol):
 
 class BatchPlan(Protocol):
     """The samples of each batch of an epoch."""
+
+    @property
+    def shares(self) -> Shares | None:
+        """Which positions of an order are the batches; None where they are no ranges of one."""
 
     @property
     def steps(self) -> int:
@@ -44,38 +50,20 @@ class Plan:
     """The batches of an epoch.
 
     Args:
-        length: the number of samples.
-        batch_size: samples a batch, on each rank.
         order: in which order the samples come.
-        drop_last: leave out the samples that do not fill a whole global step.
-        rank: which of the ranks this is.
-        world_size: how many ranks share the samples.
+        shares: which positions of it are this rank's at each step.
     """
 
-    length: int
-    batch_size: int
     order: Order
-    drop_last: bool = False
-    rank: int = 0
-    world_size: int = 1
-
-    @property
-    def global_batch_size(self) -> int:
-        """The samples of a full step, on all ranks together."""
-        return self.batch_size * self.world_size
+    shares: Shares
 
     @property
     def steps(self) -> int:
         """The number of batches in an epoch, the same on every rank."""
-        if self.drop_last:
-            return self.length // self.global_batch_size
-        return -(-self.length // self.global_batch_size)
+        return self.shares.steps
 
     def indices(self, key: int, step: int) -> NDArray[np.int64]:
         """Return the samples of this rank's batch.
-
-        A last step that does not divide by the ranks is filled up from the start of the epoch, as
-        torch's DistributedSampler does, so that every rank gets as many samples.
 
         Args:
             key: the key of the epoch.
@@ -85,28 +73,38 @@ class Plan:
             Indices, shape (n,), int64.
 
         >>> from headrace.sampling.permutation import Sequential
-        >>> Plan(length=10, batch_size=4, order=Sequential()).indices(0, 2)
+        >>> from headrace.sampling.ranks import Shares
+        >>> Plan(Sequential(), Shares(length=10, batch_size=4)).indices(0, 2)
         array([8, 9])
         """
-        first = step * self.global_batch_size
-        share = -(-min(self.global_batch_size, self.length - first) // self.world_size)
-        start = first + self.rank * share
-        stop = start + share
-        if stop <= self.length:
+        start, stop = self.shares.span(step)
+        if stop <= self.shares.length:
             return self.order.indices(key, start, stop)
-        positions = [at % self.length for at in range(start, stop)]
-        return np.concatenate([self.order.indices(key, at, at + 1) for at in positions])
+        return np.concatenate([self.order.indices(key, *part) for part in _wrapped(start, stop, self.shares.length)])
 
     def several(self, key: int, first: int, stop: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
         """Return the samples of this rank's batches at the steps from `first` to before `stop`, and how many each has.
 
         >>> from headrace.sampling.permutation import Sequential
-        >>> Plan(length=10, batch_size=4, order=Sequential()).several(0, 1, 3)
+        >>> from headrace.sampling.ranks import Shares
+        >>> Plan(Sequential(), Shares(length=10, batch_size=4)).several(0, 1, 3)
         (array([4, 5, 6, 7, 8, 9]), (4, 2))
         """
-        if self.world_size > 1:
+        start, end = self.shares.span(first)[0], self.shares.span(stop - 1)[1]
+        if self.shares.world_size > 1 or end > self.shares.length:
             batches = [self.indices(key, step) for step in range(first, stop)]
             return np.concatenate(batches), tuple(map(len, batches))
-        start, end = first * self.batch_size, min(stop * self.batch_size, self.length)
-        last = end - (stop - 1) * self.batch_size
-        return self.order.indices(key, start, end), (*(self.batch_size,) * (stop - first - 1), last)
+        size = self.shares.batch_size
+        last = end - start - size * (stop - first - 1)
+        return self.order.indices(key, start, end), (*(size,) * (stop - first - 1), last)
+
+
+def _wrapped(start: int, stop: int, length: int) -> list[tuple[int, int]]:
+    """Return the ranges of positions that are met from `start` to `stop`, where the end is followed by the start."""
+    parts = []
+    while start < stop:
+        at = start % length
+        size = min(stop - start, length - at)
+        parts.append((at, at + size))
+        start += size
+    return parts

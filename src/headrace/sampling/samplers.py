@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from headrace.sampling.plan import BatchPlan
+    from headrace.sampling.ranks import Shares
 
 __all__ = [
     "BatchSampling",
@@ -42,10 +43,17 @@ Selection: TypeAlias = NDArray[np.int64] | list[Any]
 
 
 class PlanSampling:
-    """Batches computed by a plan."""
+    """Batches computed by a plan.
+
+    Attributes:
+        shares: the positions of each batch; None where they are no ranges of an order.
+    """
+
+    name = "plan of batches by tokens"  # where it has no shares
 
     def __init__(self, plan: BatchPlan) -> None:
         self._plan = plan
+        self.shares = plan.shares
 
     def steps(self) -> int:
         """Return the number of batches."""
@@ -101,6 +109,7 @@ class GivenSampling(ABC):
     """
 
     name: str  # of the loader's argument
+    shares: Shares | None = None  # nobody knows them but the sampler
 
     def __init__(self, sampler: Iterable[Any], *, seeded: bool = False) -> None:
         self._sampler = sampler

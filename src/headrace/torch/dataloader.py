@@ -13,10 +13,11 @@ from torch.utils.data.dataloader import _DatasetKind
 from headrace.errors import ArgumentError
 from headrace.loader.config import check_count
 from headrace.pipeline.compile import compile_dataset
+from headrace.sampling.ranks import Shares
 from headrace.torch.collate import TorchCollation, collates_as_torch
 from headrace.torch.core import CoreLoader
 from headrace.torch.iterator import LoaderIterator
-from headrace.torch.sampler import EpochSampler, RankSampler
+from headrace.torch.sampler import EpochSampler, EvenSampler, RankBatches, RankSampler
 from headrace.torch.streams import as_torch_dataset, inner_dataset
 from headrace.torch.work import makes_batches
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from headrace.loader.bad_samples import BadSample
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
     from headrace.loader.stats import LoaderStats
+    from headrace.sampling.ranks import Uneven
 
 __all__ = ["DataLoader"]
 
@@ -95,7 +97,9 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         backend: what workers are: "thread", "process", or "auto", which takes threads only where no code of the
             user's could tell.
         rank: which of `world_size` ranks this loader feeds.
-        world_size: how many ranks share the dataset. Without a `seed` a DistributedSampler deals it out.
+        world_size: how many ranks share the dataset. Without a `seed` they have the order of a DistributedSampler.
+        uneven: how they share a last step that is smaller than the others: "even_split", "drop", "repeat" as a
+            DistributedSampler does, or with a `seed` "pad"; see `headrace.DataLoader`.
         on_error: what happens if a sample cannot be read: "raise", "skip" or "replace".
         on_worker_death: what happens when a worker process dies: "raise" or "restart".
         prefetch_bytes: how large the batches loaded ahead may be together, in bytes.
@@ -144,6 +148,7 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         backend: str = "auto",
         rank: int | None = None,
         world_size: int | None = None,
+        uneven: Uneven = "even_split",
         on_error: OnError = "raise",
         on_worker_death: OnWorkerDeath = "raise",
         prefetch_bytes: int | None = None,
@@ -171,7 +176,7 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
             pin_memory_device=pin_memory_device,
             in_order=in_order,
         )
-        self.seed, self.backend, self.rank, self.world_size = seed, backend, rank, world_size
+        self.seed, self.backend, self.rank, self.world_size, self.uneven = seed, backend, rank, world_size, uneven
         self.on_error, self.on_worker_death, self.prefetch_bytes = on_error, on_worker_death, prefetch_bytes
         self.shard, self.block_size, self.window, self.max_errors = shard, block_size, window, max_errors
         self._shuffle = shuffle
@@ -206,16 +211,26 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
             self._own_batches = self._show(self._own_sampler)
             self._core_made_of = self._made_of()
         elif self.world_size is not None and self.world_size > 1:
-            shuffle = bool(self._shuffle)
-            self._show(
-                torch_data.DistributedSampler(
-                    self.dataset, self.world_size, self.rank, shuffle=shuffle, drop_last=self.drop_last
-                )
+            self._show(self._torchs_ranks(self.world_size))
+
+    def _torchs_ranks(self, world_size: int) -> torch_data.Sampler:
+        """Return the rank's share of torch's order, which is filled up from its start where that is asked for."""
+        if self.uneven == "pad":
+            raise ArgumentError("uneven='pad' fills up batches of headrace's own order and needs a seed; give one")
+        shuffle, batch_size = bool(self._shuffle), self.batch_size
+        if self.uneven == "repeat" or self.drop_last or batch_size is None:
+            return torch_data.DistributedSampler(
+                self.dataset, world_size, self.rank, shuffle=shuffle, drop_last=self.drop_last
             )
+        shares = Shares(len(self.dataset), batch_size, self.rank or 0, world_size, self.uneven)
+        return EvenSampler(self.dataset, shares, shuffle=shuffle)
 
     def _show(self, sampler: torch_data.Sampler) -> torch_data.BatchSampler | None:
         """Let this be the loader's sampler, and return the batches that it makes."""
-        batches = None if self.batch_size is None else torch_data.BatchSampler(sampler, self.batch_size, self.drop_last)
+        batches = None
+        if self.batch_size is not None:
+            kind = RankBatches if isinstance(sampler, RankSampler | EvenSampler) else torch_data.BatchSampler
+            batches = kind(sampler, self.batch_size, self.drop_last)
         self.__dict__.update(sampler=sampler, batch_sampler=batches)  # torch lets nobody set them
         return batches
 
@@ -292,7 +307,7 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         arguments["generator"] = self.generator
         arguments["backend"] = self._choose_backend(arguments["collate_fn"])
         if own:
-            ranks = {"rank": self.rank, "world_size": self.world_size}
+            ranks = {"rank": self.rank, "world_size": self.world_size, "uneven": self.uneven}
             return {
                 **arguments,
                 **ranks,
@@ -301,7 +316,7 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
                 "drop_last": self.drop_last,
             }
         if self._streams():
-            ranks = {"rank": self.rank, "world_size": self.world_size}
+            ranks = {"rank": self.rank, "world_size": self.world_size, "uneven": self.uneven}
             return {**arguments, **ranks, "batch_size": self.batch_size, "drop_last": self.drop_last}
         if self.batch_sampler is None:
             return {**arguments, "batch_size": None, "sampler": self.sampler}

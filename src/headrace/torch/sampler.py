@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch.utils.data import DistributedSampler, Sampler
+import torch
+from torch.utils.data import BatchSampler, DistributedSampler, Sampler
 
 from headrace.loader.cursor import Epoch
 
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from headrace.loader.order import SampleOrder
+    from headrace.sampling.ranks import Shares
 
-__all__ = ["EpochSampler", "RankSampler"]
+__all__ = ["EpochSampler", "EvenSampler", "RankBatches", "RankSampler"]
 
 
 class _Steered(Protocol):
@@ -45,12 +48,12 @@ class EpochSampler(Sampler):
 
     def __len__(self) -> int:
         """Return the number of samples of an epoch, of this rank's share if there are several."""
-        order, length = self._order, len(self.data_source)
-        if order.world_size == 1:
-            return length
-        size = order.batch_size or 1
-        steps, rest = divmod(length, size * order.world_size)
-        return steps * size + (0 if order.drop_last else -(-rest // order.world_size))
+        return _count(self.shares) if self._order.world_size > 1 else len(self.data_source)
+
+    @property
+    def shares(self) -> Shares:
+        """Which positions of the order are this rank's at each step."""
+        return self._order.shares(len(self.data_source))
 
     def __iter__(self) -> Iterator[int]:
         """Return the indices of the samples of the epoch."""
@@ -91,3 +94,59 @@ class RankSampler(EpochSampler, DistributedSampler):
     def total_size(self) -> int:
         """The number of samples of all ranks together."""
         return len(self) * self.num_replicas
+
+
+class EvenSampler(DistributedSampler):
+    """The rank's samples of torch's own order, none of which comes twice.
+
+    At each step all ranks together have what they have by a DistributedSampler, and the last of it is divided evenly.
+
+    Args:
+        dataset: whose samples they are.
+        shares: how many each rank has at each step.
+        shuffle: whether the order is random, the same on all ranks, another in each epoch.
+    """
+
+    def __init__(self, dataset: Any, shares: Shares, *, shuffle: bool) -> None:
+        super().__init__(dataset, shares.world_size, shares.rank, shuffle=shuffle)
+        self._shares = shares
+
+    @property
+    def shares(self) -> Shares:
+        """Which positions of the order are this rank's at each step."""
+        return replace(self._shares, length=len(self.dataset))
+
+    def __len__(self) -> int:
+        return _count(self.shares)
+
+    def __iter__(self) -> Iterator[int]:
+        shares = self.shares
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        length = shares.length
+        order = torch.randperm(length, generator=generator) if self.shuffle else torch.arange(length)
+        last = shares.steps - 1
+        used = shares.start(last) + shares.count(last) if shares.steps else 0
+        yield from order[shares.rank : used : shares.world_size].tolist()
+
+
+class RankBatches(BatchSampler):
+    """The batches of a rank, of which the last has its share of what is left."""
+
+    sampler: RankSampler | EvenSampler
+
+    def __len__(self) -> int:
+        return self.sampler.shares.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        samples, shares = iter(self.sampler), self.sampler.shares
+        for step in range(shares.steps):
+            start, stop = shares.span(step)
+            yield list(islice(samples, stop - start))
+
+
+def _count(shares: Shares) -> int:
+    """Return how many samples a rank has in an epoch."""
+    if not shares.steps:
+        return 0
+    start, stop = shares.span(shares.steps - 1)
+    return (shares.steps - 1) * shares.batch_size + stop - start

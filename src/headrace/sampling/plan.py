@@ -32,7 +32,7 @@ class BatchPlan(Protocol):
 
     @property
     def shares(self) -> Shares | None:
-        """Which positions of an order are the batches; None where they are no ranges of one."""
+        """The positions of an order that the batches have; None where they are no ranges of one."""
 
     @property
     def steps(self) -> int:

@@ -52,7 +52,7 @@ class EpochSampler(Sampler):
 
     @property
     def shares(self) -> Shares:
-        """Which positions of the order are this rank's at each step."""
+        """The positions of the order that are this rank's at each step."""
         return self._order.shares(len(self.data_source))
 
     def __iter__(self) -> Iterator[int]:
@@ -113,7 +113,7 @@ class EvenSampler(DistributedSampler):
 
     @property
     def shares(self) -> Shares:
-        """Which positions of the order are this rank's at each step."""
+        """The positions of the order that are this rank's at each step."""
         return replace(self._shares, length=len(self.dataset))
 
     def __len__(self) -> int:

@@ -59,7 +59,7 @@ def others() -> Iterator[tuple[str, bytes]]:
     from PIL import Image
 
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8))
-    for form in ("PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"):
+    for form in ("PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000"):
         yield f"1.{form.lower()}", _encoded(noise, form)
     yield "palette.png", _encoded(noise.convert("P"), "PNG")
 

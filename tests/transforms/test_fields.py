@@ -421,3 +421,41 @@ def test_a_chain_that_is_replaced_is_used() -> None:
     assert dataset[0]["mask"].shape == (9, 9)
     dataset.fn = CenterCrop(5)
     assert dataset[0]["mask"].shape == (5, 5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda fill: Pad(5, fill),
+        lambda fill: RandomCrop((70, 80), 0, pad_if_needed=True, fill=fill),
+        lambda fill: RandomRotation((45, 45), fill=fill),
+        lambda fill: RandomRotation((45, 45), "bilinear", expand=True, fill=fill),
+        lambda fill: RandomAffine((45, 45), fill=fill),
+        lambda fill: ElasticTransform(300.0, 9.0, fill=fill),
+    ],
+)
+@pytest.mark.parametrize(
+    ("fill", "pixel", "number"),
+    [
+        ({"image": (200, 201, 202), "mask": 255}, (200, 201, 202), 255),
+        ({"mask": 255}, (0, 0, 0), 255),
+        ({"image": 201}, (201, 201, 201), 0),
+        ((200, 201, 202), (200, 201, 202), 0),
+        (201, (201, 201, 201), 201),
+        (None, (0, 0, 0), 0),
+    ],
+)
+def test_what_lies_around_images_and_masks(make: Any, fill: Any, pixel: Any, number: int) -> None:
+    one = {"image": np.full((*SIZE, 3), 99, np.uint8), "mask": np.full(SIZE, 3)}
+    with use_keys(1, np.arange(1)):
+        found = FieldsTransform(make(fill), {"image": "image", "mask": "mask"})(one)
+    outside = found["mask"] != 3
+    assert outside.any()
+    assert (found["mask"][outside] == number).all()
+    solid = outside & (np.abs(found["image"].astype(int) - pixel).max(axis=-1) == 0)
+    assert solid.sum() > 0.8 * outside.sum()
+
+
+def test_a_fill_of_something_else() -> None:
+    with pytest.raises(ArgumentError, match="fill must be a value, or a dict of them for 'image' and 'mask', but got"):
+        Pad(3, fill={"boxes": 3})

@@ -134,7 +134,7 @@ def test_any_number_may_be_a_probability(p: Any) -> None:
 
 @pytest.mark.parametrize(("p", "word"), [(0, 0), (1, 2**32 - 1)])
 def test_never_and_always_hold_for_the_most_extreme_draws(monkeypatch: pytest.MonkeyPatch, p: float, word: int) -> None:
-    monkeypatch.setattr("headrace.transforms.flips.draw", lambda count: np.full((count, 4), word, np.uint32))
+    monkeypatch.setattr("headrace.rng.draws.draw", lambda count: np.full((count, 4), word, np.uint32))
     assert RandomHorizontalFlip(p)(np.array([[1, 2]])).tolist() == ([[2, 1]] if p else [[1, 2]])
 
 
@@ -318,7 +318,6 @@ def test_padding_by_nothing_returns_the_image_itself() -> None:
         (300, "fill=300 cannot be a value of uint8 images"),
         (-1, "fill=-1 cannot be a value of uint8 images"),
         ("white", "fill='white' cannot be a value of uint8 images"),
-        (None, "fill=None cannot be a value of uint8 images"),
     ],
 )
 def test_a_fill_that_does_not_fit_the_image_is_refused(fill: Any, message: str) -> None:

@@ -12,6 +12,7 @@ from headrace.images.interpolation import check_interpolation
 from headrace.rng.draws import draw
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.chance import check_probability, fractions, happens, is_number
+from headrace.transforms.fill import check_fill, fill_of
 from headrace.transforms.maps import IDENTITY, affine, perspective, rotated_size, rotation
 from headrace.transforms.placement import mapped
 from headrace.transforms.warping import INTERPOLATIONS, sampling_of, warp_images
@@ -31,10 +32,12 @@ __all__ = ["RandomAffine", "RandomPerspective", "RandomRotation", "Warping", "ch
 class Warping(RandomImageTransform):
     """Takes the pixels of each image from places that a map tells."""
 
-    def __init__(self, interpolation: Any, fill: float | Sequence[float] | None, layout: str | None) -> None:
+    def __init__(
+        self, interpolation: Any, fill: float | Sequence[float] | dict[str, Any] | None, layout: str | None
+    ) -> None:
         super().__init__(layout)
         self.interpolation = check_interpolation(interpolation, INTERPOLATIONS)
-        self.fill = fill
+        self.fill = check_fill(fill)
 
     @property
     def keeps_shape(self) -> bool:
@@ -51,7 +54,7 @@ class Warping(RandomImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the moved images; `images` itself if none of them is moved."""
-        sampling = sampling_of(self.fill, self.interpolation, images, axes)
+        sampling = sampling_of(fill_of(self.fill), self.interpolation, images, axes)
         maps = self.maps(len(images), (images.shape[axes.height], images.shape[axes.width]))
         return warp_images(images, axes, maps, sampling)
 
@@ -66,7 +69,8 @@ class RandomRotation(Warping):
         expand: whether the result is so large that all of the image has room; then images of a batch differ in
             size, and the transform takes single ones.
         center: the point that it is turned around, x and y in pixels from the upper left corner; None for the middle.
-        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0.
+        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0; a
+            dict for an "image" and its "mask".
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
@@ -87,7 +91,7 @@ class RandomRotation(Warping):
         interpolation: Any = "nearest",
         expand: bool = False,  # noqa: FBT001, FBT002 - torchvision's order
         center: Sequence[float] | None = None,
-        fill: float | Sequence[float] | None = 0,
+        fill: float | Sequence[float] | dict[str, Any] | None = 0,
         *,
         layout: str | None = None,
     ) -> None:
@@ -124,7 +128,8 @@ class RandomRotation(Warping):
             raise ArgumentError("RandomRotation(expand=True) gives images of several sizes; apply it to each of them")
         extent = images.shape[axes.height], images.shape[axes.width]
         turned, size = rotated_size(self._angles(1)[0], _center(self.center, extent), extent)
-        return warp_images(images, axes, [turned], sampling_of(self.fill, self.interpolation, images, axes), size)
+        sampling = sampling_of(fill_of(self.fill), self.interpolation, images, axes)
+        return warp_images(images, axes, [turned], sampling, size)
 
     def _angles(self, count: int) -> list[float]:
         angles: list[float] = _between(draw(count)[:, 0], self.degrees).tolist()
@@ -142,7 +147,8 @@ class RandomAffine(Warping):
         shear: degrees along the width: the least and the largest, or one number for the range from -shear to it;
             or four, of which two are along the height. None for none.
         interpolation: "nearest" or "bilinear"; see RandomRotation.
-        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0.
+        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0; a
+            dict for an "image" and its "mask".
         center: the point that is left where it is, but for the move; None for the middle.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
@@ -164,7 +170,7 @@ class RandomAffine(Warping):
         scale: Sequence[float] | None = None,
         shear: float | Sequence[float] | None = None,
         interpolation: Any = "nearest",
-        fill: float | Sequence[float] | None = 0,
+        fill: float | Sequence[float] | dict[str, Any] | None = 0,
         center: Sequence[float] | None = None,
         *,
         layout: str | None = None,
@@ -203,7 +209,8 @@ class RandomPerspective(Warping):
         distortion_scale: how far its corners come to lie inside at most, as a part of half of its sides, 0 ... 1.
         p: the probability, 0 ... 1.
         interpolation: "nearest" or "bilinear"; see RandomRotation.
-        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0.
+        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0; a
+            dict for an "image" and its "mask".
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
@@ -221,7 +228,7 @@ class RandomPerspective(Warping):
         distortion_scale: float = 0.5,
         p: float = 0.5,
         interpolation: Any = "bilinear",
-        fill: float | Sequence[float] | None = 0,
+        fill: float | Sequence[float] | dict[str, Any] | None = 0,
         *,
         layout: str | None = None,
     ) -> None:

@@ -14,6 +14,7 @@ from headrace.rng.draws import draw
 from headrace.transforms.augment_operations import OPERATIONS, Range
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.color import as_planes, colour_channels
+from headrace.transforms.fill import check_fill, fill_of
 from headrace.transforms.warping import INTERPOLATIONS, sampling_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class AutomaticAugmentation(RandomImageTransform):
     def __init__(self, interpolation: Any, fill: float | Sequence[float] | None, layout: str | None) -> None:
         super().__init__(layout)
         self.interpolation = check_interpolation(interpolation, INTERPOLATIONS)
-        self.fill = fill
+        self.fill = check_fill(fill)
 
     @property
     def keeps_shape(self) -> bool:
@@ -47,7 +48,7 @@ class AutomaticAugmentation(RandomImageTransform):
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the images, each after its operations."""
         colour_channels(images, axes, type(self).__name__, _CHANNELS)
-        sampling = sampling_of(self.fill, self.interpolation, images, axes)
+        sampling = sampling_of(fill_of(self.fill), self.interpolation, images, axes)
         if not images.size:
             return images
         plans = self.plans(len(images), (images.shape[axes.height], images.shape[axes.width]))

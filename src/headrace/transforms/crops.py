@@ -10,6 +10,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.rng.draws import draw_below
 from headrace.transforms.base import ImageTransform, RandomImageTransform, per_channel
+from headrace.transforms.fill import check_fill, fill_of
 from headrace.transforms.placement import shifted
 from headrace.transforms.sizes import check_fits, check_mode, check_padding, check_size, padded
 
@@ -33,7 +34,8 @@ class RandomCrop(RandomImageTransform):
         padding: pixels added on each side first: one integer, (left-right, top-bottom), or (left,
             top, right, bottom), as in torchvision. None for none.
         pad_if_needed: add as many on both sides as a smaller image lacks, so that every crop fits.
-        fill: the value of the new pixels in mode "constant": one number, or one a channel.
+        fill: the value of the new pixels in mode "constant": one number, or one a channel; None for 0; a dict
+            for an "image" and its "mask".
         padding_mode: "constant", "edge", "reflect" or "symmetric", as in numpy.pad.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
@@ -53,7 +55,7 @@ class RandomCrop(RandomImageTransform):
         size: int | Sequence[int],
         padding: int | Sequence[int] | None = 4,
         pad_if_needed: bool = False,  # noqa: FBT001, FBT002 - torchvision's order
-        fill: float | Sequence[float] = 0,
+        fill: float | Sequence[float] | dict[str, Any] | None = 0,
         padding_mode: str = "constant",
         *,
         layout: str | None = None,
@@ -62,7 +64,7 @@ class RandomCrop(RandomImageTransform):
         self.size = check_size(size)
         self.padding = check_padding(0 if padding is None else padding)
         self.pad_if_needed = bool(pad_if_needed)
-        self.fill = fill
+        self.fill = check_fill(fill)
         self.padding_mode = check_mode(padding_mode)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
@@ -72,7 +74,7 @@ class RandomCrop(RandomImageTransform):
         offsets = self._offsets(len(images), extent, padding)
         if self.padding_mode == "constant":
             offsets = [top - padding[1] for top in offsets[0]], [left - padding[0] for left in offsets[1]]
-            return _cut(images, axes, self.size, offsets, _fill_of(self.fill, images, axes))
+            return _cut(images, axes, self.size, offsets, _fill_of(fill_of(self.fill), images, axes))
         return _cut_lines(images, axes, self.size, offsets, _padded_lines(extent, padding, self.padding_mode))
 
     def place(self, extent: tuple[int, int]) -> Placement:
@@ -85,7 +87,7 @@ class RandomCrop(RandomImageTransform):
         """Write what the images become into a program; whether it can express that."""
         extent = program.size
         padding = self._padding(extent)
-        if any(padding) and not program.pad(padding, self.fill, self.padding_mode):
+        if any(padding) and not program.pad(padding, fill_of(self.fill), self.padding_mode):
             return False
         check_fits(self.size, *padded(extent, padding), "padded image")
         program.random_crop(self.size)

@@ -11,6 +11,7 @@ from headrace.rng.draws import draw
 from headrace.transforms.affine import Warping, check_numbers
 from headrace.transforms.blur import gaussian_blur
 from headrace.transforms.chance import is_number
+from headrace.transforms.fill import fill_of
 from headrace.transforms.maps import IDENTITY
 from headrace.transforms.placement import bent
 from headrace.transforms.warping import sampling_of, warp_images
@@ -37,7 +38,8 @@ class ElasticTransform(Warping):
         sigma: how smooth that is: the standard deviations, in pixels, of the Gaussian curve along the width and
             along the height by which random moves are blurred, or one for both; 0 for no blur.
         interpolation: "nearest" or "bilinear"; see RandomRotation.
-        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0.
+        fill: the value of pixels that come from outside the image: one number, or one a channel; None for 0; a
+            dict for an "image" and its "mask".
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
@@ -56,7 +58,7 @@ class ElasticTransform(Warping):
         alpha: float | Sequence[float] = 50.0,
         sigma: float | Sequence[float] = 5.0,
         interpolation: Any = "bilinear",
-        fill: float | Sequence[float] | None = 0,
+        fill: float | Sequence[float] | dict[str, Any] | None = 0,
         *,
         layout: str | None = None,
     ) -> None:
@@ -78,7 +80,7 @@ class ElasticTransform(Warping):
         """Return the bent images."""
         extent = images.shape[axes.height], images.shape[axes.width]
         shifts = self.shifts(len(images), extent)
-        sampling = sampling_of(self.fill, self.interpolation, images, axes)
+        sampling = sampling_of(fill_of(self.fill), self.interpolation, images, axes)
         return warp_images(images, axes, self.maps(len(images), extent), sampling, shifts=shifts)
 
     def shifts(self, count: int, extent: tuple[int, int]) -> NDArray[np.float64]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from headrace.batch.capabilities import batch_function
 from headrace.batch.tree import get_field, replace_field
 from headrace.errors import ArgumentError, ArgumentTypeError
@@ -21,12 +19,14 @@ from headrace.transforms.compose import Compose
 from headrace.transforms.conversions import PILToTensor, ToDtype, ToTensor
 from headrace.transforms.decode import Decode
 from headrace.transforms.erasing import RandomErasing
+from headrace.transforms.fill import fill_of
 from headrace.transforms.pixels import Normalize, ToCHW, ToFloat
 from headrace.transforms.tone import RandomChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     Path = tuple[int | str, ...]
@@ -257,9 +257,8 @@ def _for_masks(transform: Any) -> Transform:
     for name, value in (("layout", None), ("interpolation", "nearest")):
         if hasattr(of_masks, name):
             setattr(of_masks, name, value)
-    fill = getattr(of_masks, "fill", None)
-    if isinstance(fill, list | tuple | np.ndarray):  # one for each channel of the image
-        of_masks.fill = 0  # type: ignore[attr-defined]
+    if hasattr(of_masks, "fill"):
+        of_masks.fill = fill_of(of_masks.fill, "mask")
     return of_masks
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.transforms.base import ImageTransform, per_channel
+from headrace.transforms.fill import check_fill, fill_of
 from headrace.transforms.placement import shifted
 from headrace.transforms.sizes import check_mode, check_padding, padded
 
@@ -30,7 +31,8 @@ class Pad(ImageTransform):
     Args:
         padding: pixels: one integer, (left-right, top-bottom), or (left, top, right, bottom). Where it is negative,
             as many are cut off.
-        fill: the value of the new pixels in mode "constant": one number, or one a channel.
+        fill: the value of the new pixels in mode "constant": one number, or one a channel; None for 0; a dict
+            for an "image" and its "mask".
         padding_mode: "constant", "edge", "reflect" or "symmetric", as in numpy.pad.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
@@ -49,14 +51,14 @@ class Pad(ImageTransform):
     def __init__(
         self,
         padding: int | Sequence[int],
-        fill: float | Sequence[float] = 0,
+        fill: float | Sequence[float] | dict[str, Any] | None = 0,
         padding_mode: str = "constant",
         *,
         layout: str | None = None,
     ) -> None:
         super().__init__(layout)
         self.padding = check_padding(padding, negative=True)
-        self.fill = fill
+        self.fill = check_fill(fill)
         self.padding_mode = check_mode(padding_mode)
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
@@ -72,7 +74,7 @@ class Pad(ImageTransform):
             return np.pad(kept, widths, self.padding_mode)  # type: ignore[call-overload, no-any-return]
         shape = tuple(size + sum(width) for size, width in zip(kept.shape, widths, strict=True))
         out = empty(shape, images.dtype)
-        out[...] = per_channel("fill", self.fill, images, axes)
+        out[...] = per_channel("fill", fill_of(self.fill), images, axes)
         rows, columns = slice(top, top + kept.shape[axes.height]), slice(left, left + kept.shape[axes.width])
         out[_along(images, axes, rows, columns)] = kept
         return out
@@ -84,7 +86,7 @@ class Pad(ImageTransform):
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""
         if min(self.padding) >= 0:
-            return not any(self.padding) or program.pad(self.padding, self.fill, self.padding_mode)
+            return not any(self.padding) or program.pad(self.padding, fill_of(self.fill), self.padding_mode)
         if max(self.padding) > 0:  # cut and padded in one is for what comes after the program
             return False
         self._check_remains(program.size)

@@ -30,12 +30,13 @@ def test_python_blocks_run(page: Path) -> None:
         exec(code, names)  # noqa: S102 - running the page's code is the test
 
 
-def test_blocks_for_frameworks_run() -> None:
+@pytest.mark.parametrize("name", ["how-to/devices.md", "coming-from/torch.md"])
+def test_blocks_for_frameworks_run(name: str) -> None:
     """They are marked `py`, and each goes on from the one before."""
     pytest.importorskip("torch")
     pytest.importorskip("jax")
-    text = (_ROOT / "docs" / "how-to" / "devices.md").read_text(encoding="utf-8")
-    names: dict[str, Any] = {"__name__": "devices"}
+    text = (_ROOT / "docs" / name).read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "blocks"}
     for block in re.findall(r"^```py\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         exec(block, names)  # noqa: S102 - running the page's code is the test
 

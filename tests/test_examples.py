@@ -41,6 +41,7 @@ def accuracies(text: str) -> list[float]:
 def test_every_example_is_tested() -> None:
     assert [path.stem for path in EXAMPLES] == [
         "jax_cifar",
+        "torch_cifar",
         "train_images",
         "train_numpy",
         "train_tinytorch",
@@ -74,6 +75,13 @@ def test_tinytorch() -> None:
     text = run("train_tinytorch.py")
     assert accuracies(text)[-1] > 0.95
     assert text.endswith("a batch is a pair of Tensors: (8, 2), (8,)\n")
+
+
+@with_torch
+def test_torch_with_one_import_changed() -> None:
+    text = run("torch_cifar.py")
+    assert len(accuracies(text)) == 4
+    assert accuracies(text)[-1] > 0.8
 
 
 @with_torch

@@ -8,6 +8,10 @@
 (torch.Size([16, 3, 32, 32]), torch.int64)
 """
 
+import gc
+import importlib
+import typing
+
 from torch.utils.data import (
     BatchSampler,
     ChainDataset,
@@ -29,9 +33,17 @@ from torch.utils.data import (
     random_split,
 )
 
-from headrace.torch.dataloader import DataLoader
-from headrace.torch.prefetch_to_device import prefetch_to_device
-from headrace.torch.stateful import StatefulDataLoader
+_collects = gc.isenabled()
+gc.disable()  # imports make no garbage, and to look for some among all that torch has made takes longer than they do
+try:
+    from headrace.torch.dataloader import DataLoader
+    from headrace.torch.prefetch_to_device import prefetch_to_device
+finally:
+    if _collects:
+        gc.enable()
+
+if typing.TYPE_CHECKING:
+    from headrace.torch.stateful import StatefulDataLoader
 
 __all__ = [
     "BatchSampler",
@@ -56,3 +68,15 @@ __all__ = [
     "prefetch_to_device",
     "random_split",
 ]
+
+# Where names are that not everybody needs, who would have to wait for them.
+_LATE = {"StatefulDataLoader": "headrace.torch.stateful"}
+
+
+def __getattr__(name: str) -> typing.Any:
+    """Import what is imported late."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LATE[name]), name)
+    globals()[name] = value
+    return value

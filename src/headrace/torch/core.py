@@ -168,8 +168,9 @@ class CoreLoader(CoreDataLoader[Any]):
         return forks and self._given["multiprocessing_context"] is None
 
     def _takes_turns(self) -> bool:
-        # Each worker draws from generators of its own, so which of them loads a batch is part of what is drawn.
-        return self.is_torchs or self._readers() is not None
+        # Each worker draws from generators of its own, so which of them loads a batch is part of what is drawn. Out of
+        # order that is not known anyway, and whichever is free takes the next.
+        return (self.is_torchs and self.in_order) or self._readers() is not None
 
     def _deliver(self, batch: Any) -> Any:
         if not (self.pin_memory and torch.accelerator.is_available()):

@@ -232,6 +232,11 @@ def test_sources_that_are_refused() -> None:
         mix([inner, inner])
 
 
+def test_a_source_too_large_for_its_weight() -> None:
+    with pytest.raises(ArgumentError, match="source 'b' has 10,000,000,000,000 samples and 1e-10 of the weight"):
+        mix(numbered(5, 10**13), [1, 1e-10])
+
+
 def test_a_schedule_that_starves_a_source() -> None:
     mixture = mix(numbered(100, 100), [1, 1], schedule=[(1, [1, 0])], stop="all_exhausted")
     with pytest.raises(ArgumentError, match="source 'b' is not exhausted before the schedule takes its weight away"):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import ColumnDataset, DataLoader, Dataset, mix, sample_rng
-from headrace.errors import ArgumentError, DatasetChangedError
+from headrace.errors import ArgumentError, DatasetChangedError, StateError
 from headrace.testing import check_dataset, check_same
 
 STYLES = ["hf", "torchtitan", "megatron", "grain", "maxtext", "torchtune"]
@@ -170,6 +170,16 @@ def test_same_in_workers_and_resumed(arguments: Any, workers: Any) -> None:
         loader.load_state_dict({**loader.state_dict(), "epoch": 1, "step": 3})
         found += [*expected[len(alone) : len(alone) + 3], *loader]
     check_same(found, expected)
+
+
+def test_a_state_of_other_rows_is_refused() -> None:
+    loaders = [
+        DataLoader(Sequences(*[3, 5] * 20).pack_sequences(8, strategy=strategy), 2, seed=0)
+        for strategy in ("best_fit", "first_fit")
+    ]
+    assert len(loaders[0]) == len(loaders[1])
+    with pytest.raises(StateError, match="the hash of weights, mixture, lengths or packed rows was"):
+        loaders[1].load_state_dict(loaders[0].state_dict())
 
 
 def test_draws_follow_the_sequence() -> None:

@@ -189,7 +189,7 @@ def test_damaged_value_is_refused(name: str, value: Any) -> None:
         ("shuffle", "block", "shuffle was True and is block here"),
         ("blocks", 64, "block_size (or what the dataset's blocks() says) was None and is 64 here"),
         ("window", 4, "window was None and is 4 here"),
-        ("plan", 4, "the hash of weights, mixture or lengths was None and is 4 here"),
+        ("plan", 4, "the hash of weights, mixture, lengths or packed rows was None and is 4 here"),
         ("drop_last", True, "drop_last was False and is True here"),
         ("readers", 2, "the number of workers that read the stream was None and is 2 here"),
     ],

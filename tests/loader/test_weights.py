@@ -83,10 +83,10 @@ def test_a_state_of_other_weights_is_refused() -> None:
     data = TensorDataset(np.arange(9))
     state = DataLoader(data, 3, weights=np.ones(9), seed=0).state_dict()
     other = DataLoader(data, 3, weights=1 + np.arange(9), seed=0)
-    with pytest.raises(StateError, match="the hash of weights, mixture or lengths was"):
+    with pytest.raises(StateError, match="the hash of weights, mixture, lengths or packed rows was"):
         other.load_state_dict(state)
     mixed = [DataLoader(mix([range(9), range(9)], weights, stop="never"), 3, seed=0) for weights in ([1, 2], [2, 1])]
-    with pytest.raises(StateError, match="the hash of weights, mixture or lengths was"):
+    with pytest.raises(StateError, match="the hash of weights, mixture, lengths or packed rows was"):
         mixed[1].load_state_dict(mixed[0].state_dict())
 
 

@@ -13,6 +13,7 @@ from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.pipeline.describe import describe
 from headrace.pipeline.nodes import Mixed, Node
+from headrace.sampling.blend import LARGEST
 from headrace.sampling.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def mix(
         counts = sizes
     for number, name in enumerate(names):
         _check_source(name, sizes[number], [share[number] for share in shares], stop)
+    _check_positions(names, sizes, shares)
     mixture = Mixture(
         names=names,
         lengths=sizes,
@@ -175,6 +177,17 @@ def _check_source(name: str, size: int, weights: list[float], stop: str) -> None
         raise ArgumentError(
             f"source {name!r} has weight 0, so it is never exhausted; leave it out, or use stop='first_exhausted'"
         )
+
+
+def _check_positions(names: tuple[str, ...], sizes: tuple[int, ...], shares: list[tuple[float, ...]]) -> None:
+    """Refuse a source so large, and of so little weight, that its last samples would stand beyond all positions."""
+    for name, size, of_source in zip(names, sizes, zip(*shares, strict=True), strict=True):
+        mean = sum(of_source) / len(of_source)
+        if mean and size / mean >= LARGEST / 2:
+            raise ArgumentError(
+                f"source {name!r} has {size:,} samples and {mean:.3g} of the weight, so its last ones would come after "
+                "more samples than can be counted; give it more weight, or take a subset of it"
+            )
 
 
 def _numbers(what: str, given: Any, names: tuple[str, ...]) -> list[float]:

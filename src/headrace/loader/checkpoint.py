@@ -136,7 +136,7 @@ _IDENTITY = {
     "readers": "the number of workers that read the stream",
     "blocks": "block_size (or what the dataset's blocks() says)",
     "window": "window",
-    "plan": "the hash of weights, mixture or lengths",
+    "plan": "the hash of weights, mixture, lengths or packed rows",
 }
 # By an entry that all of its states have, whose loader a state is.
 _KINDS = {

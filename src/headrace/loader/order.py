@@ -13,7 +13,7 @@ from headrace.errors import ArgumentError, StateError
 from headrace.loader.order_arguments import checked_weights
 from headrace.loader.stats import SourceStats
 from headrace.pipeline.describe import describe
-from headrace.pipeline.hints import blocks, lengths, mixed_node
+from headrace.pipeline.hints import blocks, lengths, mixed_node, packing_node
 from headrace.sampling.blend import LARGEST
 from headrace.sampling.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
 from headrace.sampling.buckets import BucketPlan, Grouped
@@ -132,7 +132,14 @@ class SampleOrder:
 
     def _identity(self) -> int | None:
         mixed = mixed_node(describe(self.dataset))
+        packing = packing_node(describe(self.dataset))
         parts: list[Any] = [] if mixed is None else [mixed.mixture]
+        if packing is not None:
+            table = packing.table
+            parts += [
+                packing.style,
+                *(crc32(each.tobytes()) for each in (table.sequences, table.lengths, table.bounds)),
+            ]
         if self.weights is not None:
             parts.append(np.asarray(self.weights, np.float64).tobytes())
         if self.batch_by == "tokens":

@@ -17,7 +17,7 @@ from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, S
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["blocks", "counters", "has_counters", "lengths", "mixed_node", "reads_ahead", "will_need"]
+__all__ = ["blocks", "counters", "has_counters", "lengths", "mixed_node", "packing_node", "reads_ahead", "will_need"]
 
 
 _MOST_LENGTHS = 2**36  # samples of a mixture; one that never ends has more
@@ -76,9 +76,20 @@ def lengths(dataset: Any) -> NDArray[np.int64] | None:
 
 def mixed_node(node: Node) -> Mixed | None:
     """Return the mixture that a dataset is, with functions applied to it or not; None if it is none."""
+    node = _below_functions(node)
+    return node if isinstance(node, Mixed) else None
+
+
+def packing_node(node: Node) -> Packing | None:
+    """Return the packed rows that a dataset is, with functions applied to it or not; None if it is none."""
+    node = _below_functions(node)
+    return node if isinstance(node, Packing) else None
+
+
+def _below_functions(node: Node) -> Node:
     while isinstance(node, Map | Cached):
         node = node.input
-    return node if isinstance(node, Mixed) else None
+    return node
 
 
 def has_counters(dataset: Any) -> bool:

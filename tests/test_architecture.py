@@ -69,6 +69,7 @@ ROOMS = {
     "cloudpickle": {"headrace.workers.pickling.by_value"},
     "multiprocessing": {"headrace.workers"},
     "lmdb": {"headrace.formats.lmdb.writer"},
+    "ray": {"headrace.workers.ray"},
     "msgpack": {"headrace.formats.lmdb.msgpack"},
     "mmap": {"headrace.workers", "headrace.io", "headrace.cache.folder"},
     "socket": {"headrace.workers"},

@@ -70,7 +70,7 @@ def test_loader_uses_a_backend_of_another_distribution() -> None:
         DataLoader(dataset, 4, num_workers=2, backend="toy", prefetch_bytes=7)
     with pytest.raises(ArgumentError, match=r"^multiprocessing_context is for backend='process', but got .*'toy'"):
         DataLoader(dataset, 4, num_workers=2, backend="toy", multiprocessing_context="fork")
-    with pytest.raises(ArgumentError, match="must be one of 'auto', 'thread', 'process', 'toy', but got"):
+    with pytest.raises(ArgumentError, match="must be one of 'auto', 'thread', 'process', 'ray', 'toy', but got"):
         DataLoader(dataset, backend="toys")
 
 
@@ -99,7 +99,7 @@ def test_second_backend_of_one_name_is_refused(monkeypatch: pytest.MonkeyPatch) 
 class _Remote(backends.Backend):
     name = "remote"
     separate = True
-    options = ("ray_options",)
+    options = ("remote_options",)
 
     def make_pool(self, make_work: Any, options: Any, given: Any) -> ThreadPool[Any, Any]:
         raise NotImplementedError
@@ -108,15 +108,15 @@ class _Remote(backends.Backend):
 def test_an_option_chooses_its_backend_and_excludes_others(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {**backends.own_backends(), "remote": _Remote()}
     monkeypatch.setattr(backends, "own_backends", lambda: own)
-    given = {"backend": "auto", "ray_options": None, "multiprocessing_context": None}
+    given = {"backend": "auto", "ray_options": None, "remote_options": None, "multiprocessing_context": None}
     assert backends.requested_backend(given) is None
-    assert backends.requested_backend({**given, "ray_options": {}}) is own["remote"]
+    assert backends.requested_backend({**given, "remote_options": {}}) is own["remote"]
     assert backends.requested_backend({**given, "multiprocessing_context": "fork"}) is own["process"]
     assert backends.requested_backend({**given, "backend": "remote"}) is own["remote"]
-    backends.check_backend({**given, "backend": "remote", "ray_options": {}})
+    backends.check_backend({**given, "backend": "remote", "remote_options": {}})
     for wrong in ({"backend": "thread"}, {"multiprocessing_context": "fork"}):
         with pytest.raises(ArgumentError, match="leave one of them out"):
-            backends.check_backend({**given, "ray_options": {}, **wrong})
+            backends.check_backend({**given, "remote_options": {}, **wrong})
 
 
 def test_default_backend_is_one_that_is_available(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 
-__all__ = ["share_cores", "threads"]
+__all__ = ["bound_threads", "share_cores", "threads"]
 
 _sharers: ContextVar[int] = ContextVar("headrace_sharers", default=1)
+_bound: ContextVar[int | None] = ContextVar("headrace_threads", default=None)
 
 
 def share_cores(processes: int) -> None:
     """Share the cores with so many worker processes, this one among them, in the present thread from now on."""
     _sharers.set(processes)
+
+
+def bound_threads(number: int) -> None:
+    """Let kernels use so many threads, and no share of the cores, in the present thread from now on."""
+    _bound.set(number)
 
 
 def threads() -> int:
@@ -25,4 +31,5 @@ def threads() -> int:
     True
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // _sharers.get())
+    bound = _bound.get()
+    return max(1, cores // _sharers.get() if bound is None else min(cores, bound))

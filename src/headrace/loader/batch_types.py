@@ -75,3 +75,4 @@ class LoaderOptions(TypedDict, total=False):
     boundaries: Sequence[int] | None
     group_by_length: bool
     sort_window: int | None
+    ray_options: dict[str, Any] | None

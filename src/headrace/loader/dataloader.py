@@ -136,8 +136,8 @@ class DataLoader(Generic[B_co]):
         pin_memory_device: accepted as torch accepts it; page-locked memory serves every device.
         in_order: hand out batches in the order of their steps, else as they come.
         seed: a non-negative integer from which all epochs follow, in place of a generator.
-        backend: what workers are: "thread", "process", or "auto", which takes threads where all of the
-            dataset says that it releases the GIL, else processes.
+        backend: what workers are: "thread", "process", "ray" (actors of a cluster), or "auto", which takes threads
+            where all of the dataset says that it releases the GIL, else processes.
         rank: which of `world_size` ranks this loader feeds. A step is then batch_size * world_size
             samples, of which each rank gets its share.
         world_size: how many ranks share the dataset.
@@ -172,6 +172,8 @@ class DataLoader(Generic[B_co]):
             buckets of about as many tokens.
         group_by_length: sort the order by length in windows, so that samples of a batch are of similar lengths.
         sort_window: how many samples are sorted at once, rounded up to whole steps; default 64 steps.
+        ray_options: for backend="ray": the `address` of a cluster, and of each actor `num_cpus` (by default 1 if
+            there are as many), `resources`, `label_selector`, `scheduling_strategy` and `runtime_env`, as Ray has them.
 
     Raises:
         ArgumentError: a value is not allowed, or two exclude each other (also a ValueError).
@@ -230,6 +232,7 @@ class DataLoader(Generic[B_co]):
     boundaries: Sequence[int] | None
     group_by_length: bool
     sort_window: int | None
+    ray_options: dict[str, Any] | None
 
     @overload
     def __init__(
@@ -336,6 +339,7 @@ class DataLoader(Generic[B_co]):
         boundaries: Sequence[int] | None = ...,
         group_by_length: bool = ...,
         sort_window: int | None = ...,
+        ray_options: dict[str, Any] | None = ...,
     ) -> None: ...
 
     def __init__(
@@ -378,6 +382,7 @@ class DataLoader(Generic[B_co]):
         boundaries: Sequence[int] | None = None,
         group_by_length: bool = False,
         sort_window: int | None = None,
+        ray_options: dict[str, Any] | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
         self.dataset = self._open(dataset, sampler, batch_sampler)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Backend", "check_backend", "default_backend", "find_backend", "own_backends", "requested_backend"]
 
 # The modules of headrace's own backends; where a loader may choose, it takes the first that serves.
-_MODULES = ("threads", "processes.backend")
+_MODULES = ("threads", "processes.backend", "ray.backend")
 _GROUP = "headrace.backends"
 
 
@@ -70,7 +70,7 @@ def own_backends() -> dict[str, Backend]:
     """Return headrace's own backends by their names.
 
     >>> list(own_backends())
-    ['thread', 'process']
+    ['thread', 'process', 'ray']
     """
     found: list[Backend] = [import_module(f"headrace.workers.{module}").BACKEND for module in _MODULES]
     return {each.name: each for each in found}

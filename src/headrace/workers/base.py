@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeAlias, TypedDict, TypeVar
+from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar
 
 from headrace.errors import WorkerError
 
-__all__ = ["MakeWork", "Pool", "PoolOptions", "Results", "check_home", "have_ended", "interrupted"]
+__all__ = ["MakeWork", "Pool", "PoolOptions", "Results", "check_home", "failing", "have_ended", "interrupted"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -98,6 +98,15 @@ def check_home(process: int) -> None:
             f"the workers belong to process {process}, and this is process {here}, forked from it; begin a new "
             "iterator here"
         )
+
+
+def failing(error: BaseException) -> Callable[[Any], Any]:
+    """Return work that cannot be done, since the worker could not be made ready for it."""
+
+    def fail(task: object) -> None:  # noqa: ARG001
+        raise error
+
+    return fail
 
 
 def interrupted() -> WorkerError:

@@ -22,7 +22,7 @@ from headrace.batch.tree import count_bytes
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.errors.notes import set_cause, text_of
 from headrace.workers.backends import Backend
-from headrace.workers.base import check_home, have_ended, interrupted
+from headrace.workers.base import check_home, failing, have_ended, interrupted
 from headrace.workers.in_flight import InFlight
 from headrace.workers.processes.interrupts import end_surely
 
@@ -283,7 +283,7 @@ def _do_tasks(
     try:
         work = make_work(number)
     except BaseException as error:
-        work = _failing(error)
+        work = failing(error)
     made.put(number)
     while (job := queue.get()) is not None:
         job.results.put(_do(work, job))
@@ -300,15 +300,6 @@ def _do(work: Callable[[Any], Any], job: _Job) -> _Result:
 
 def _death(number: int, how: str) -> WorkerDiedError:
     return WorkerDiedError(f"worker thread {number} ended {how}; begin a new iterator")
-
-
-def _failing(error: BaseException) -> Callable[[Any], Any]:
-    """Work that cannot be done, since the worker could not be made ready for it."""
-
-    def fail(task: object) -> None:  # noqa: ARG001
-        raise error
-
-    return fail
 
 
 def _end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) -> None:

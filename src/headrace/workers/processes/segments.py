@@ -25,12 +25,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MappedSegments", "SegmentRange", "SharedArena", "create_file", "place_once", "read_file", "write_file"]
+__all__ = [
+    "MappedSegments",
+    "SegmentRange",
+    "SharedArena",
+    "create_file",
+    "most_held",
+    "place_once",
+    "read_file",
+    "write_file",
+]
 
 _PAGE = mmap.PAGESIZE
 _ALIGNMENT = 64  # cache lines, as the vector units and JAX like it
 # A free segment serves arrays down to half its size.
 _SLACK = 2
+# So many segments the consumer may hold, and no more than this part of the descriptors that it may have, since
+# each takes one; batches that are kept beyond are copied out of their segments.
+_MOST_HELD = 256
+_PART_HELD = 4
 
 
 def write_file(file: int, data: memoryview) -> None:
@@ -325,6 +338,14 @@ class MappedSegments:
     def _end(self, number: int, forks: int) -> None:
         del self._leases[number]
         (self._ended if forks == _forks.number else self._inherited).append(number)
+
+
+def most_held() -> int:
+    """Return how many segments the consumer may hold of all workers."""
+    import resource  # not everywhere
+
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_HELD if allowed == resource.RLIM_INFINITY else min(_MOST_HELD, allowed // _PART_HELD)
 
 
 def _emptied(numbers: deque[int]) -> list[int]:

@@ -15,6 +15,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.arena import use_arena
+from headrace.workers.base import failing
 from headrace.workers.pickling.messages import dump_error, dump_result, load
 from headrace.workers.processes.channel import Channel
 from headrace.workers.processes.orphans import end_with
@@ -127,7 +128,7 @@ class _Server:
         except BaseException as error:
             if self._stopping:
                 raise
-            return _failing(error)
+            return failing(error)
 
     def _do_next(self, work: Callable[[Any], Any]) -> None:
         self._report.wait()
@@ -189,15 +190,6 @@ def _unpack_work(message: bytes, files: list[int]) -> Callable[[Any], Any]:
         raise
     work: Callable[[Any], Any] = make_work(worker)
     return work
-
-
-def _failing(error: BaseException) -> Callable[[Any], Any]:
-    """Work that cannot be done, since the worker could not be made ready for it."""
-
-    def fail(task: object) -> None:  # noqa: ARG001
-        raise error
-
-    return fail
 
 
 def _end_with(parent: int, control: Channel) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
 import select
 from collections import deque
 from contextlib import suppress
@@ -21,7 +20,7 @@ from headrace.workers.base import check_home, have_ended, interrupted
 from headrace.workers.pickling.messages import dump_work
 from headrace.workers.processes.channel import Channel
 from headrace.workers.processes.interrupts import end_surely
-from headrace.workers.processes.segments import place_once
+from headrace.workers.processes.segments import most_held, place_once
 from headrace.workers.processes.serve import NUMBER_BYTES
 from headrace.workers.processes.template import prepare_template
 from headrace.workers.processes.worker import Worker
@@ -48,10 +47,6 @@ _PATIENCE = 2.0
 _LOOK = 0.2
 # A task that so many workers died of, or so many deaths with no result in between, are no accident.
 _MOST_DEATHS = 3
-# So many segments the consumer may hold, and no more than this part of the descriptors that it may have, since
-# each takes one; batches that are kept beyond are copied out of their segments.
-_MOST_HELD = 256
-_PART_HELD = 4
 
 
 class Supervisor:
@@ -128,7 +123,7 @@ class Supervisor:
 
     def _start(self, number: int) -> None:
         """Start a worker, in place of the one of that number if there is one."""
-        worker = Worker(number, max(1, _most_held() // self.size))
+        worker = Worker(number, max(1, most_held() // self.size))
         worker.segments.adopt = self._adopt
         self._workers[number : number + 1] = [
             worker
@@ -355,9 +350,3 @@ def _context(context: Any) -> Any:
     import multiprocessing  # only needed where a start method is named
 
     return multiprocessing.get_context(context)
-
-
-def _most_held() -> int:
-    """Return how many segments the consumer may hold of all workers."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST_HELD if allowed == resource.RLIM_INFINITY else min(_MOST_HELD, allowed // _PART_HELD)

@@ -1,0 +1,161 @@
+"""The Ray cluster that workers run in: it is joined, or a small local one is started."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from headrace.errors import HeadraceWarning, WorkerError
+from headrace.errors.notes import level_of_user
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Place", "describe_resources", "is_free", "join_cluster", "store_of_a_node", "with_cores"]
+
+# Of a cluster that is started here, in bytes: batches do not lie in it, since all workers are on this machine.
+_LOCAL_STORE = 256 << 20
+_LOOPBACK = "127.0.0.1"
+# Ray keeps the loopback address for a cluster only where it is told that no other machine will join.
+_ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
+class Place(NamedTuple):
+    """The place where a process runs. Two with equal places can open each other's files.
+
+    Attributes:
+        node: Ray's name of the node; one machine may play several.
+        boot: of the running system, so that it tells machines apart; None where a system has no such thing.
+        processes: the number of the namespace of its processes.
+        user: whose process it is.
+    """
+
+    node: str
+    boot: str | None
+    processes: int
+    user: int
+
+    @classmethod
+    def here(cls) -> Place:
+        """Return that of this process, which Ray has initialised."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        try:
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+            return cls(node, boot, os.stat("/proc/self/ns/pid").st_ino, os.getuid())  # noqa: PTH116 - not of a path
+        except OSError:
+            return cls(node, None, 0, 0)
+
+    def shares_files_with(self, other: Place) -> bool:
+        """Return whether a process there can open the files of one here."""
+        return self == other and self.boot is not None
+
+
+def join_cluster(options: Mapping[str, Any], workers: int) -> None:
+    """Initialise Ray in this process unless that has been done.
+
+    Args:
+        options: `address` is that of a cluster to join. Without one it is what RAY_ADDRESS says, or one that runs on
+            this machine; else a local one is started.
+        workers: for how many workers such a one is.
+
+    Raises:
+        WorkerError: there is no cluster at the address.
+    """
+    with_ray_at_home = "ray" not in sys.modules
+    before = os.environ.get(_ONE_MACHINE)
+    if with_ray_at_home and before is None:
+        os.environ[_ONE_MACHINE] = "0"  # it is read when Ray is imported, and concerns none that is joined
+    try:
+        import ray
+
+        if not ray.is_initialized():
+            _join(ray, options, workers)
+    finally:
+        if with_ray_at_home and before is None:
+            del os.environ[_ONE_MACHINE]
+
+
+def _join(ray: Any, options: Mapping[str, Any], workers: int) -> None:
+    address = options.get("address")
+    try:
+        ray.init(address or "auto", logging_level=logging.WARNING)
+    except ConnectionError as error:
+        if address is not None or "RAY_ADDRESS" in os.environ:
+            raise WorkerError(f"there is no Ray cluster to join: {error}") from error
+        _start(ray, max(workers * float(options.get("num_cpus", 1)), os.cpu_count() or 1))
+
+
+def _start(ray: Any, cores: float) -> None:
+    ray.init(
+        "local",
+        num_cpus=int(cores),
+        object_store_memory=_LOCAL_STORE,
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+        _node_ip_address=_LOOPBACK,
+    )
+    warnings.warn(
+        f"no Ray cluster was found, so one was started on this machine alone, with {int(cores)} CPUs; to join one, "
+        "call ray.init(address) before, or give ray_options={'address': ...}",
+        HeadraceWarning,
+        stacklevel=level_of_user(),
+    )
+
+
+def with_cores(options: Mapping[str, Any], workers: int) -> dict[str, Any]:
+    """Return what each actor asks of the cluster, where the user does not say: a core, if there are as many.
+
+    Args:
+        options: as the user gave them.
+        workers: how many actors there will be.
+    """
+    import ray
+
+    enough = ray.cluster_resources().get("CPU", 0) >= workers
+    asked = {"num_cpus": 1 if enough else 0, **options}
+    return {name: value for name, value in asked.items() if name != "address"}
+
+
+def describe_resources(asked: Mapping[str, Any]) -> str:
+    """Return a sentence of what was asked of the cluster for a worker, and of what it has."""
+    import ray
+
+    nodes = "; ".join(_nodes(ray)) or "nothing"
+    free = _amounts(ray.available_resources()) or "nothing"
+    return f"each asks for {dict(asked)}; the cluster has {nodes}; free are {free}"
+
+
+def _nodes(ray: Any) -> Iterator[str]:
+    for node in ray.nodes():
+        if node["Alive"]:
+            labels = {name: value for name, value in node.get("Labels", {}).items() if not name.startswith("ray.io/")}
+            yield f"{_amounts(node['Resources'])}{f' with labels {labels}' if labels else ''}"
+
+
+def _amounts(resources: Mapping[str, float]) -> str:
+    """Return resources as text, but for those that every node has of its own."""
+    shown = {name: amount for name, amount in resources.items() if ":" not in name and "memory" not in name}
+    return ", ".join(f"{name} {amount:g}" for name, amount in sorted(shown.items()))
+
+
+def is_free(asked: Mapping[str, Any]) -> bool:
+    """Return whether the cluster, all of its nodes together, has free what an actor asks for."""
+    import ray
+
+    wanted = {"CPU": asked.get("num_cpus") or 0, **(asked.get("resources") or {})}
+    free = ray.available_resources()
+    return all(free.get(name, 0) >= amount for name, amount in wanted.items())
+
+
+def store_of_a_node() -> float:
+    """Return how large the object store of a node is, on average, in bytes."""
+    import ray
+
+    stores = [node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]]
+    return float(sum(stores)) / max(1, len(stores))

@@ -24,8 +24,9 @@ __all__ = ["Shards"]
 
 # A mark is set when so many bytes or samples were written after the last one, or after some time where
 # the format allows that: each mark is a transaction of an LMDB, whose pages depend on where those end.
-_BYTES_BETWEEN = 1 << 25
-_SAMPLES_BETWEEN = 1 << 13
+# A mark waits for the disk twice, in which 32 megabytes would be written.
+_BYTES_BETWEEN = 1 << 26
+_SAMPLES_BETWEEN = 1 << 15
 _SECONDS_BETWEEN = 5.0
 
 

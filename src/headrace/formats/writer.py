@@ -249,6 +249,8 @@ def payload(columns: Columns) -> NDArray[np.int64]:
     for column in columns.values():
         if isinstance(column, np.ndarray):
             total += column.nbytes // max(count, 1)
+        elif set(map(type, column)) <= {bytes, str}:
+            total += np.fromiter(map(len, column), np.int64, count)
         else:
             total += np.fromiter(map(_bytes_of, column), np.int64, count)
     return total

@@ -47,10 +47,13 @@ class ParquetFormat:
 
 def _arrow(name: str, column: Column, first: int) -> pa.Array:
     try:
-        for values in [column] if isinstance(column, np.ndarray) else column:
-            _check_times(values)
         if isinstance(column, np.ndarray):
+            _check_times(column)
             return _array(column)
+        if len(set(map(type, column)) - {type(None)}) <= 1 and type(_first(column)) in (bytes, str):
+            return pa.array(column)
+        for value in column:
+            _check_times(value)
         return _list(column)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(
@@ -71,6 +74,11 @@ def _array(column: Any) -> pa.Array:
         return pa.ListArray.from_arrays(np.arange(len(column) + 1, dtype=np.int32) * column.shape[1], flat)
     kind = pa.fixed_shape_tensor(flat.type, column.shape[1:])
     return pa.ExtensionArray.from_storage(kind, pa.FixedSizeListArray.from_arrays(flat, type=kind.storage_type))
+
+
+def _first(column: list[Any]) -> Any:
+    """Return the first value that a sample has; None if none has one."""
+    return next((value for value in column if value is not None), None)
 
 
 def _list(column: list[Any]) -> pa.Array:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LMDBFormat"]
 
 _PYTHONS = (np.int64, np.float64, np.bool_)
+_DICTS = frozenset(bytes([code]) for code in (*range(0x80, 0x90), 0xDE, 0xDF))  # how MessagePack begins them
 _MAP = 1 << 28  # bytes that are mapped at first: no more than the samples take is written
 
 
@@ -36,9 +37,9 @@ class LMDBFormat:
 
     def encode(self, columns: Columns, first: int) -> Records:
         """Return the values."""
+        if list(columns) == [""] and set(map(type, columns[""])) <= {str, bytes}:
+            return _lone_records(first, list(map(_lone, columns[""])))
         rows = zip(*map(_plain, columns.values()), strict=True)
-        if list(columns) == [""] and all(isinstance(value, str | bytes) for value in columns[""]):
-            return _lone_records(first, [_lone(value) for (value,) in rows])
         names = list(call_lone_values_data(columns))
         samples = (dict(zip(names, values, strict=True)) for values in rows)
         known = ({name: value for name, value in sample.items() if value is not None} for sample in samples)
@@ -62,7 +63,8 @@ def _lone(value: str | bytes) -> bytes:
 
 def _lone_records(first: int, values: list[bytes]) -> Records:
     """Return samples without fields; a reader parses dicts in MessagePack, so that all are such dicts, or none."""
-    kinds = {_is_dict(value) for value in values}
+    # Most samples are told by how they begin.
+    kinds = {value[:1] in _DICTS and _is_dict(value) for value in values}
     if len(kinds) > 1:
         raise ArgumentError(
             f"some of the samples from {first} on are dicts in MessagePack, others other bytes, which no reader would "
@@ -73,8 +75,6 @@ def _lone_records(first: int, values: list[bytes]) -> Records:
 
 
 def _is_dict(value: bytes) -> bool:
-    if not value or not (0x80 <= value[0] <= 0x8F or value[0] in (0xDE, 0xDF)):
-        return False
     with suppress(CorruptDataError):
         return isinstance(unpackb(value), dict)
     return False
@@ -98,14 +98,16 @@ class _EnvironmentWriter:
         self.samples = 0 if state is None else int(state["samples"])
         with _explained():  # it may hold one more transaction than the state knows of
             self._stored = int(self._environment.stat()["entries"])
-        self._waiting: list[tuple[bytes, bytes]] = []
+        self._waiting: list[tuple[bytes, memoryview]] = []
 
     def write(self, chunk: Records) -> None:
         """Append the samples of a chunk."""
-        data, ends = chunk.data.tobytes(), np.cumsum(chunk.sizes).tolist()
-        for place, (start, stop) in enumerate(zip([0, *ends], ends, strict=False)):
-            if self.samples + place >= self._stored:
-                self._waiting.append((b"%012d" % (chunk.first + place), data[start:stop]))
+        stored = min(max(0, self._stored - self.samples), len(chunk.sizes))
+        data, ends = memoryview(chunk.data), np.cumsum(chunk.sizes).tolist()
+        starts = [0, *ends]
+        self._waiting += [
+            (b"%012d" % (chunk.first + place), data[starts[place] : ends[place]]) for place in range(stored, len(ends))
+        ]
         self.samples += len(ends)
 
     def checkpoint(self) -> State:

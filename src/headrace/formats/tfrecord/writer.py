@@ -39,9 +39,9 @@ class TFRecordFormat:
 
     def encode(self, columns: Columns, first: int) -> Records:
         """Return the samples' records, each with its length and their sums."""
-        rows = zip(*columns.values(), strict=True)
-        if list(columns) == [""] and all(isinstance(value, bytes) for value in columns[""]):
+        if list(columns) == [""] and set(map(type, columns[""])) == {bytes}:
             return _framed(first, columns[""])
+        rows = zip(*columns.values(), strict=True)
         names = list(call_lone_values_data(columns))
         check_names(names)
         kinds = {kind: what for name in columns for kind, what in _kinds(name, columns[name], first)}

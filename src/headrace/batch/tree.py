@@ -205,8 +205,8 @@ def count_bytes(batch: Any) -> int:
     >>> count_bytes((np.zeros((4, 3), np.float32), ["ab", "c"]))
     51
     """
-    with suppress(Exception):  # most batches are arrays, or a list of them, which is found out in a tenth of the time
-        size = sum([item.nbytes for item in batch]) if type(batch) in (list, tuple) else batch.nbytes
+    with suppress(Exception):  # most batches are arrays, or hold them, which is found out in a tenth of the time
+        size = _count_plain(batch)
         if type(size) is int:
             return size
     total = 0
@@ -221,6 +221,21 @@ def count_bytes(batch: Any) -> int:
                 seen[id(value)] = value
                 pending += [item for _, item in children(value) or ()]
     return total
+
+
+def _count_plain(batch: Any) -> Any:
+    """Return the bytes of an array, or of a container of arrays and lists of texts; others may raise anything."""
+    if type(batch) is dict:
+        batch = list(batch.values())
+    if type(batch) not in (list, tuple):
+        return batch.nbytes
+    if str in map(type, batch) or bytes in map(type, batch):
+        return None
+    return sum([_count_texts(item) if type(item) is list else item.nbytes for item in batch])
+
+
+def _count_texts(items: list[Any]) -> int | None:
+    return sum(map(len, items)) if _TEXTS.issuperset(map(type, items)) else None
 
 
 def _own_bytes(value: Any) -> int | None:

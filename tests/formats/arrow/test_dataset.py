@@ -613,3 +613,21 @@ def test_loader_error_names_the_remedy_for_nulls() -> None:
     dataset = ArrowDataset(pa.table({"age": [1, 2, None, 4], "x": [1, 2, 3, 4]}))
     with pytest.raises(MixedSamplesError, match=r"column 'age' is null in sample 2, .*columns=.*fill_null"):
         next(iter(DataLoader(dataset, batch_size=4)))
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+def test_batches_from_the_same_row_groups_and_from_others_hold_their_rows(tmp_path: Path, cache_bytes: int) -> None:
+    numbers = np.arange(1000)
+    texts = [f"row {number}" * (number % 3) for number in numbers.tolist()]
+    table = pa.table({"number": numbers, "text": texts, "inner": [{"twice": 2 * n} for n in numbers.tolist()]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=100)
+    dataset = ParquetDataset(tmp_path / "a.parquet", cache_bytes=cache_bytes)
+    random = np.random.default_rng(0)
+    for low, high in [(0, 300), (0, 300), (200, 500), (400, 450), (410, 420), (0, 1000), (0, 1000)]:
+        indices = random.integers(low, high, 64)
+        batch = pickle.loads(pickle.dumps(dataset)).get_batch(indices) if low == 400 else dataset.get_batch(indices)
+        np.testing.assert_array_equal(batch["number"], indices)
+        np.testing.assert_array_equal(batch["inner"]["twice"], 2 * indices)
+        assert batch["text"] == [texts[index] for index in indices.tolist()]
+    held = 0 if dataset._last is None else len(dataset._last[0])
+    assert held <= len(dataset._recent)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
 from headrace.batch.rows import gather_rows
 from headrace.errors import ArgumentError, CorruptDataError, MixedSamplesError, RaggedSamplesError
+from headrace.kernels.scans import RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,19 +27,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.formats.shard_bounds import Located
+    from headrace.kernels.checks import GatherShards
+    from headrace.kernels.scans import SliceRecords
 
 __all__ = [
     "BinaryColumn",
+    "ColumnParts",
     "DecodedColumn",
     "FixedSizeColumn",
     "NestedColumn",
     "ObjectColumn",
     "RaggedColumn",
     "RecordBatch",
+    "RecordBatches",
     "StructColumn",
     "TextColumn",
     "Wanted",
 ]
+
+_TABLED = 1 << 18  # rows: tables of them take 6 megabytes
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,45 @@ class Wanted:
     def field(self, name: str) -> Wanted:
         """Return the same rows of a field inside of this one."""
         return Wanted(f"{self.name}.{name}", self.which, self.rows, self.indices)
+
+
+C = TypeVar("C", bound="DecodedColumn")
+
+
+class ColumnParts(tuple[C, ...], Generic[C]):
+    """One column of several record batches, and what was found out of these for all batches gathered from them."""
+
+    @cached_property
+    def are_alike(self) -> bool:
+        """Whether the parts are of one class: some lists may have nulls in them, and others not."""
+        return len(set(map(type, self))) == 1
+
+    @cached_property
+    def have_nulls(self) -> bool:
+        """Whether a row of any part is null."""
+        return any(part.nulls is not None for part in self)
+
+    @cached_property
+    def fields(self) -> dict[str, ColumnParts[Any]]:
+        """The fields of structs."""
+        structs: Any = self
+        return {name: ColumnParts(struct.fields[name] for struct in structs) for name in structs[0].fields}
+
+    @cached_property
+    def gather_rows(self) -> GatherShards | None:
+        """What gathers rows of fixed size; None where there is one part, which needs nothing, or rows are objects."""
+        arrays = [part.array for part in cast("ColumnParts[FixedSizeColumn]", self)]
+        if len(arrays) == 1 or arrays[0].dtype.hasobject:
+            return None
+        return kernels.active().prepare_gather_shards(arrays)
+
+    @cached_property
+    def slice_rows(self) -> SliceRecords | None:
+        """What makes bytes objects of rows; None where a table of so many rows would take more than it saves."""
+        parts = cast("ColumnParts[BinaryColumn]", self)
+        if sum(len(part.offsets) for part in parts) > _TABLED:
+            return None
+        return kernels.active().prepare_slices([part.content for part in parts], [part.table for part in parts])
 
 
 class DecodedColumn(ABC):
@@ -83,12 +130,13 @@ class DecodedColumn(ABC):
             RaggedSamplesError: lists differ in length.
             CorruptDataError: bytes are not the text that they should be, or lie outside of the column.
         """
-        _refuse_nulls(columns, wanted)
-        kind = type(columns[0])
-        if any(type(column) is not kind for column in columns):  # some lists have nulls in them, and others don't
-            return _collate(columns, wanted)
+        parts = columns if isinstance(columns, ColumnParts) else ColumnParts(columns)
+        if parts.have_nulls:
+            _refuse_nulls(parts, wanted)
+        if not parts.are_alike:
+            return _collate(parts, wanted)
         try:
-            return kind._gather(columns, wanted)  # noqa: SLF001 - of a derived class
+            return parts[0]._gather(parts, wanted)  # noqa: SLF001 - of a derived class
         except ArgumentError as error:
             raise CorruptDataError(f"column {wanted.name!r} is damaged: {error}") from error
 
@@ -98,7 +146,7 @@ class DecodedColumn(ABC):
 
     @classmethod
     @abstractmethod
-    def _gather(cls, columns: Sequence[Self], wanted: Wanted) -> Any:
+    def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
         """Gather rows that are not null; the columns are all of this class."""
 
 
@@ -112,8 +160,8 @@ class FixedSizeColumn(DecodedColumn):
         return self.array[row]
 
     @classmethod
-    def _gather(cls, columns: Sequence[FixedSizeColumn], wanted: Wanted) -> Any:
-        return gather_rows([column.array for column in columns], wanted.which, wanted.rows)
+    def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
+        return gather_rows([column.array for column in columns], wanted.which, wanted.rows, columns.gather_rows)
 
 
 class RaggedColumn(DecodedColumn):
@@ -128,7 +176,7 @@ class RaggedColumn(DecodedColumn):
         return self.items[start:stop]
 
     @classmethod
-    def _gather(cls, columns: Sequence[RaggedColumn], wanted: Wanted) -> Any:
+    def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
         starts, lengths = _ranges([column.offsets for column in columns], wanted)
         if len(set(lengths.tolist())) > 1:
             return _collate(columns, wanted)
@@ -159,7 +207,7 @@ class NestedColumn(DecodedColumn):
         return (np.stack(items) if items else self.empty) if are_alike else items
 
     @classmethod
-    def _gather(cls, columns: Sequence[NestedColumn], wanted: Wanted) -> Any:
+    def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
         starts, lengths = _ranges([column.offsets for column in columns], wanted)
         items = Wanted(
             wanted.name,
@@ -185,12 +233,22 @@ class BinaryColumn(DecodedColumn):
         self.content = content
         self.offsets = offsets
 
+    @cached_property
+    def table(self) -> NDArray[Any]:
+        """Where the rows are in the content, RECORD, shape (n,)."""
+        table = np.zeros(len(self.offsets) - 1, RECORD)
+        table["offset"] = self.offsets[:-1]
+        np.subtract(self.offsets[1:], self.offsets[:-1], out=table["length"], dtype=np.int64)
+        return table
+
     def _row(self, row: int) -> Any:
         start, stop = self.offsets[row : row + 2].tolist()
         return self.content[start:stop].tobytes()
 
     @classmethod
-    def _gather(cls, columns: Sequence[BinaryColumn], wanted: Wanted) -> Any:
+    def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
+        if columns.slice_rows is not None:
+            return columns.slice_rows(wanted.which, wanted.rows, verify=False)[0]
         starts, lengths = _ranges([column.offsets for column in columns], wanted)
         return kernels.active().slice_ranges([column.content for column in columns], wanted.which, starts, lengths)
 
@@ -202,7 +260,7 @@ class TextColumn(BinaryColumn):
         return str(super()._row(row), "utf-8")
 
     @classmethod
-    def _gather(cls, columns: Sequence[BinaryColumn], wanted: Wanted) -> Any:
+    def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
         texts = super()._gather(columns, wanted)
         try:
             return list(map(bytes.decode, texts))
@@ -223,11 +281,8 @@ class StructColumn(DecodedColumn):
         return {name: field.row(row) for name, field in self.fields.items()}
 
     @classmethod
-    def _gather(cls, columns: Sequence[StructColumn], wanted: Wanted) -> Any:
-        return {
-            name: DecodedColumn.gather([column.fields[name] for column in columns], wanted.field(name))
-            for name in columns[0].fields
-        }
+    def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
+        return {name: DecodedColumn.gather(parts, wanted.field(name)) for name, parts in columns.fields.items()}
 
 
 class ObjectColumn(DecodedColumn):
@@ -240,7 +295,7 @@ class ObjectColumn(DecodedColumn):
         return self.array[row].as_py()
 
     @classmethod
-    def _gather(cls, columns: Sequence[ObjectColumn], wanted: Wanted) -> Any:
+    def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
         return _collate(columns, wanted)
 
 
@@ -261,11 +316,24 @@ class RecordBatch:
     @classmethod
     def gather(cls, batches: Sequence[RecordBatch], located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
         """Return the batch of some rows."""
+        return RecordBatches(batches).gather(located, indices)
+
+
+class RecordBatches:
+    """Record batches that batches are gathered from.
+
+    Args:
+        batches: one at least, of the same columns.
+    """
+
+    def __init__(self, batches: Sequence[RecordBatch]) -> None:
+        self._columns = {name: ColumnParts(batch.columns[name] for batch in batches) for name in batches[0].columns}
+
+    def gather(self, located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the batch of some rows."""
         return {
-            name: DecodedColumn.gather(
-                [batch.columns[name] for batch in batches], Wanted(name, located.which, located.rows, indices)
-            )
-            for name in batches[0].columns
+            name: DecodedColumn.gather(parts, Wanted(name, located.which, located.rows, indices))
+            for name, parts in self._columns.items()
         }
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import ArgumentError, HeadraceWarning
+from headrace.formats.arrow.columns import RecordBatches
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.formats.sharded import ShardedDataset
 from headrace.io.lru import Recent
 from headrace.io.paths import find_paths
+from headrace.pipeline.reading import check_indices
 
 if TYPE_CHECKING:
     import os
@@ -41,15 +43,40 @@ class _TableDataset(ShardedDataset["RecordBatch"]):
         self._places = [(table, number) for table in tables for number in range(len(table.lengths))]
         super().__init__(ShardBounds(table.lengths[number] for table, number in self._places))
         self._recent: Recent[RecordBatch] = Recent(_checked_size(cache_bytes))
+        self._last: tuple[list[int], RecordBatches] | None = None  # those that the last batch was gathered from
 
     @property
     def column_names(self) -> list[str]:
         """The keys of a sample."""
         return list(self._tables[0].types)
 
-    def _open(self, numbers: list[int]) -> list[RecordBatch]:
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_last": None}
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """Return the batch of the samples at the indices, shape (n,), int64."""
+        indices = check_indices(indices, len(self))
+        located = self._bounds.locate(indices)
+        return self._batches(located.shards).gather(located, indices)
+
+    def _batches(self, numbers: list[int]) -> RecordBatches:
+        """Return the record batches of these numbers: in blocks, and in sequence, those of the batch before."""
+        last = self._last
+        if last is not None and last[0] == numbers:
+            self._check(numbers)
+            return last[1]
+        self._last = last = None  # so that they are not in memory beside those that come
+        batches = RecordBatches(self._open(numbers))
+        if len(self._recent) >= len(numbers):  # the cache keeps them anyway
+            self._last = numbers, batches
+        return batches
+
+    def _check(self, numbers: list[int]) -> None:
         for table in {self._places[number][0] for number in numbers}:
             table.check()
+
+    def _open(self, numbers: list[int]) -> list[RecordBatch]:
+        self._check(numbers)
         return [self._recent.get(number, partial(self._read, number)) for number in numbers]
 
     def _read(self, shard: int) -> tuple[RecordBatch, int]:

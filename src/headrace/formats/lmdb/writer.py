@@ -103,7 +103,7 @@ class _EnvironmentWriter:
     def write(self, chunk: Records) -> None:
         """Append the samples of a chunk."""
         stored = min(max(0, self._stored - self.samples), len(chunk.sizes))
-        data, ends = memoryview(chunk.data), np.cumsum(chunk.sizes).tolist()
+        data, ends = chunk.data.data, np.cumsum(chunk.sizes).tolist()
         starts = [0, *ends]
         self._waiting += [
             (b"%012d" % (chunk.first + place), data[starts[place] : ends[place]]) for place in range(stored, len(ends))

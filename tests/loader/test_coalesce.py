@@ -181,6 +181,36 @@ def test_error_belongs_to_one_coalesced_batch(backend: Any, workers: int) -> Non
     assert found == [list(range(at, min(at + 4, LENGTH))) for at in range(0, LENGTH, 4) if at != 40]
 
 
+@pytest.mark.parametrize("calls", [1, 2])
+def test_after_ctrl_c_the_first_batch_that_was_not_handed_out_comes_next(
+    monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    read, left = BatchReader.read_at_once, [calls]
+
+    def interrupted(self: BatchReader, selection: Any) -> Any:
+        found = read(self, selection)
+        left[0] -= len(selection) > 4
+        if left[0] == 0 and len(selection) > 4:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(BatchReader, "read_at_once", interrupted)
+    loader = DataLoader(TensorDataset(np.arange(1000)), 4, shuffle=True, seed=3)
+    expected = [loader.batch(step, 0)[0].tolist() for step in range(250)]
+    batches = iter(loader)
+    found: list[Any] = []
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(batch.tolist() for (batch,) in batches)
+    state = loader.state_dict()
+    assert found == expected[: len(found)]
+    assert 0 < len(found) < 250
+    found += [batch.tolist() for (batch,) in batches]
+    assert found == expected
+    resumed = DataLoader(TensorDataset(np.arange(1000)), 4, shuffle=True, seed=3)
+    resumed.load_state_dict(state)
+    assert [batch.tolist() for (batch,) in resumed] == expected[state["step"] :]
+
+
 @pytest.mark.parametrize("backend", ["thread", "process"])
 def test_a_bad_sample_is_passed_over(backend: Any) -> None:
     with DataLoader(Broken(np.arange(LENGTH)), 4, num_workers=2, backend=backend, on_error="skip") as loader:

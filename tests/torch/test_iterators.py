@@ -15,6 +15,8 @@ torch = pytest.importorskip("torch")
 
 from tests.torch.oracle import assert_same, both, ours, theirs  # noqa: E402
 
+from headrace.torch.work import TorchReader  # noqa: E402
+
 pytestmark = pytest.mark.usefixtures("by_value")
 
 
@@ -247,3 +249,23 @@ def test_a_dataset_that_is_changed_in_the_midst_of_an_epoch_is_heard() -> None:
         dataset.tensors = (torch.arange(12) * 10,)
         found.append([*first, *batches])
     assert_same(*found)
+
+
+def test_after_ctrl_c_batches_that_were_read_together_come_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, left = TorchReader.read_at_once, [2]
+
+    def interrupted(self: TorchReader, selection: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return read(self, selection)
+
+    monkeypatch.setattr(TorchReader, "read_at_once", interrupted)
+    data = torch.utils.data.TensorDataset(torch.arange(1000))
+    batches = iter(ours.DataLoader(data, 4))
+    found: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(number for (batch,) in batches for number in batch.tolist())
+    assert 0 < len(found) < 1000
+    found += [number for (batch,) in batches for number in batch.tolist()]
+    assert found == list(range(1000))

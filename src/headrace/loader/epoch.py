@@ -121,6 +121,10 @@ class SampledBatches:
             for step in results.task.steps if results.task is not None else ():  # else it was not a batch that failed
                 self._cursor.hand_out(step)
             raise
+        except BaseException:  # as Ctrl-C: whoever goes on gets the batches all the same
+            if results.task is not None:
+                self._tasks.put_back(results.task)
+            raise
         task = results.task
         assert task is not None  # noqa: S101 - a result is a task's
         if isinstance(found, Several):
@@ -151,6 +155,7 @@ class _SampleTasks(Iterator[SampleTask]):
         self._step = cursor.step
         self._handed_out = frozenset(cursor.ahead)
         self._planned: PlannedBatches | None = None
+        self._interrupted: SampleTask | None = None
         self._selections = self._start(sampling, cursor)
 
     def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[tuple[Selection, NDArray[np.int64] | None]]:
@@ -165,8 +170,16 @@ class _SampleTasks(Iterator[SampleTask]):
         cursor.sampler = sampling.start(key, start.step, start.sampler)
         return zip(cursor.sampler, repeat(None))
 
+    def put_back(self, task: SampleTask) -> None:
+        """Take back a task that was interrupted, to be drawn next, unless others were drawn after it."""
+        if task.steps.stop == self._step:
+            self._interrupted = task
+
     def __next__(self) -> SampleTask:
         self._check_length()
+        if self._interrupted is not None:
+            task, self._interrupted = self._interrupted, None
+            return task
         while self._step in self._handed_out:
             next(self._selections)
             self._step += 1

@@ -100,8 +100,11 @@ class InlineBatches:
         try:
             with loading_batch(self._cursor.epoch, self._cursor.step, indices, self._arena):
                 batch = self._reader.read_at_once(indices)
-        except Exception:  # it comes again, and then it is known of which batch
-            self._selections, self._together = chain(selections, self._selections), 1
+        except BaseException as error:
+            self._selections = chain(selections, self._selections)
+            if not isinstance(error, Exception):  # as Ctrl-C: whoever goes on gets the batches all the same
+                raise
+            self._together = 1  # it comes again, and then it is known of which batch
             return False
         self._waiting.extend(zip(split(batch, list(map(len, selections))), selections, strict=True))
         return True

@@ -73,7 +73,7 @@ C = TypeVar("C", bound="DecodedColumn")
 
 
 class ColumnParts(tuple[C, ...], Generic[C]):
-    """One column of several record batches, and what was found out of these for all batches gathered from them."""
+    """One column of several record batches, with the kernels that gather batches of it."""
 
     @cached_property
     def are_alike(self) -> bool:
@@ -93,7 +93,7 @@ class ColumnParts(tuple[C, ...], Generic[C]):
 
     @cached_property
     def gather_rows(self) -> GatherShards | None:
-        """What gathers rows of fixed size; None where there is one part, which needs nothing, or rows are objects."""
+        """The kernel that gathers rows of fixed size; None where one part needs nothing, or rows are objects."""
         arrays = [part.array for part in cast("ColumnParts[FixedSizeColumn]", self)]
         if len(arrays) == 1 or arrays[0].dtype.hasobject:
             return None
@@ -101,7 +101,7 @@ class ColumnParts(tuple[C, ...], Generic[C]):
 
     @cached_property
     def slice_rows(self) -> SliceRecords | None:
-        """What makes bytes objects of rows; None where a table of so many rows would take more than it saves."""
+        """The kernel that makes bytes objects of rows; None where their table would take more than it saves."""
         parts = cast("ColumnParts[BinaryColumn]", self)
         if sum(len(part.offsets) for part in parts) > _TABLED:
             return None
@@ -235,7 +235,7 @@ class BinaryColumn(DecodedColumn):
 
     @cached_property
     def table(self) -> NDArray[Any]:
-        """Where the rows are in the content, RECORD, shape (n,)."""
+        """The places of the rows in the content, RECORD, shape (n,)."""
         table = np.zeros(len(self.offsets) - 1, RECORD)
         table["offset"] = self.offsets[:-1]
         np.subtract(self.offsets[1:], self.offsets[:-1], out=table["length"], dtype=np.int64)

@@ -30,6 +30,7 @@ from headrace import (
 )
 from headrace.errors import ArgumentError, ArgumentTypeError, MixedSamplesError, OutOfRangeError, RaggedSamplesError
 from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.describe import describe
 from headrace.rng.context import use_keys
 from headrace.testing import check_dataset, check_same
 
@@ -729,3 +730,11 @@ def test_maps_draw_apart_also_where_one_is_hidden() -> None:
     for dataset in stages:
         for sample in drawn_by(dataset):
             assert len(set(sample)) == len(sample)
+
+
+def test_a_dataset_that_is_another_one_under_its_own_name() -> None:
+    class Renamed(Subset):
+        def node(self) -> Any:
+            return describe(self.dataset)
+
+    assert Renamed("abc", [0, 1, 2])[1] == "b"

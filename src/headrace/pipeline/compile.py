@@ -70,7 +70,8 @@ class ReadPlan:
         self.gets_batches = self.reads_batches and (self._composed or capability(dataset, "get_batch") is not None)
         self.reads_many = self._getitems is not None
         self.collates_as_torch = self.reads_batches and _collates_as_torch(node)
-        if not self._composed or is_torchs_own(dataset):  # which know more keys, such as lists of indices
+        reads_itself = isinstance(self._plan, SourcePlan) and self._plan.dataset is dataset
+        if reads_itself or is_torchs_own(dataset):  # which know more keys, such as lists of indices
             self.sample = partial(operator.getitem, dataset)  # type: ignore[method-assign]
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:

@@ -65,6 +65,7 @@ ROOMS = {
         "headrace.formats.arrow.memory",
         "headrace.formats.arrow.writer",
     },
+    "accelerate": {"headrace.torch.accelerated", "headrace.torch.skipping"},
     "fsspec": {"headrace.io.remote_connection"},
     "cloudpickle": {"headrace.workers.pickling.by_value"},
     "multiprocessing": {"headrace.workers"},

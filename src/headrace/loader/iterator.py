@@ -110,6 +110,10 @@ class BatchIterator(Iterator[B_co]):
                 self._call_site.asked = _call_site(sys._getframe(1))
             return batch
 
+    def is_at_end(self) -> bool:
+        """Return whether the last batch of its epoch has been handed out; the loader must have a length."""
+        return self._cursor is not None and self._cursor.step >= len(self)
+
     def begin(self) -> None:
         """Begin its epoch now, so that workers load ahead; else the first batch does."""
         with self._lock:

@@ -43,6 +43,7 @@ finally:
         gc.enable()
 
 if typing.TYPE_CHECKING:
+    from headrace.torch.skipping import skip_first_batches
     from headrace.torch.stateful import StatefulDataLoader
 
 __all__ = [
@@ -67,10 +68,14 @@ __all__ = [
     "get_worker_info",
     "prefetch_to_device",
     "random_split",
+    "skip_first_batches",
 ]
 
 # Where names are that not everybody needs, who would have to wait for them.
-_LATE = {"StatefulDataLoader": "headrace.torch.stateful"}
+_LATE = {
+    "StatefulDataLoader": "headrace.torch.stateful",
+    "skip_first_batches": "headrace.torch.skipping",
+}
 
 
 def __getattr__(name: str) -> typing.Any:

@@ -103,6 +103,11 @@ class CoreLoader(CoreDataLoader[Any]):
             self._epochs = other.epochs
             self._epochs.draw_from(self.seed, self.generator)
 
+    def skip(self, batches: int) -> None:
+        """Let the next iterator leave out so many batches."""
+        at = self._epochs.position()
+        self._epochs.resume(replace(at, step=at.step + batches))
+
     @property
     def pool(self) -> Any:
         """The workers that were made last; None before there are any."""

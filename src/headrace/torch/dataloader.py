@@ -14,6 +14,7 @@ from headrace.errors import ArgumentError
 from headrace.loader.config import check_count
 from headrace.pipeline.compile import compile_dataset
 from headrace.sampling.ranks import Shares
+from headrace.torch.accelerated import AcceleratedIterator, is_kept
 from headrace.torch.collate import TorchCollation, collates_as_torch
 from headrace.torch.core import CoreLoader
 from headrace.torch.iterator import LoaderIterator
@@ -122,6 +123,8 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
     torch.Size([2]) tensor([8, 9])
     """
 
+    use_stateful_dataloader = True  # accelerate saves its state
+    _prepared = False
     _memory: tuple[str, Callable[[], Arena]] | None = None  # of the iterator being made, where it is not the usual one
 
     def __init__(
@@ -263,7 +266,17 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
     def _get_iterator(self) -> LoaderIterator:
         """Return an iterator over the next epoch: what torch's `__iter__`, and those who derive from it, call."""
         self.check_worker_number_rationality()
-        return LoaderIterator(self, self._core_loader())
+        kind = AcceleratedIterator if self._prepared else LoaderIterator
+        return kind(self, self._core_loader())
+
+    @property
+    def _is_accelerate_prepared(self) -> bool:
+        """Whether accelerate is to keep this loader; it sets that when it does."""
+        return self._prepared or is_kept(self)
+
+    @_is_accelerate_prepared.setter
+    def _is_accelerate_prepared(self, prepared: bool) -> None:
+        self._prepared = prepared
 
     def _iterate_in(self, name: str, make: Callable[[], Arena]) -> Iterator[B_co]:
         """Return an iterator over the next epoch whose batches lie in an arena of another kind."""
@@ -356,6 +369,16 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
     def go_to_epoch(self, epoch: int) -> None:
         """Let the next epoch be that of a number, as the loader's own sampler was told."""
         self._core_loader().epochs.go_to(check_count("epoch", epoch))
+
+    def skip(self, batches: int) -> None:
+        """Let the next iterator leave out so many batches of those that come next.
+
+        None of their samples is read. With a `seed` that takes no time, however many they are.
+
+        Args:
+            batches: a non-negative integer.
+        """
+        self._core_loader().skip(check_count("batches", batches))
 
     def batch(self, step: int, epoch: int | None = None) -> B_co:
         """Return the batch at a step of an epoch, without loading any other; see `headrace.DataLoader.batch`."""

@@ -71,6 +71,11 @@ class LoaderIterator(_BaseDataLoaderIter):
         """Return a function that gives the state of this moment, which costs next to nothing where it is not called."""
         return (self._start() if self._batches is None else self._batches).state_later()
 
+    def is_at_end(self) -> bool:
+        """Return whether the last batch of the epoch has been handed out; its length must be known."""
+        batches = self._start() if self._batches is None else self._batches
+        return batches.is_at_end()
+
     def _start(self) -> BatchIterator[Any]:
         epochs = self._core.epochs
         if isinstance(epochs, TorchEpochs):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
+    from headrace.sampling.ranks import Uneven
 
 __all__ = ["StatefulDataLoader"]
 
@@ -88,6 +89,7 @@ class StatefulDataLoader(DataLoader[B_co]):
         backend: str = "auto",
         rank: int | None = None,
         world_size: int | None = None,
+        uneven: Uneven = "even_split",
         on_error: OnError = "raise",
         on_worker_death: OnWorkerDeath = "raise",
         prefetch_bytes: int | None = None,
@@ -119,6 +121,7 @@ class StatefulDataLoader(DataLoader[B_co]):
             backend=backend,
             rank=rank,
             world_size=world_size,
+            uneven=uneven,
             on_error=on_error,
             on_worker_death=on_worker_death,
             prefetch_bytes=prefetch_bytes,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from headrace import default_collate
 from headrace.batch.arena import Arena, use_arena
+from headrace.errors import MixedSamplesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,3 +71,15 @@ def test_large_batches_lie_in_leased_memory() -> None:
     assert arena.leased == 1
     del batch
     assert (arena.leased, arena.free) == (0, 1)
+
+
+@pytest.mark.parametrize("size", [3, 1 << 16])
+def test_plain_tensors_beside_others(size: int) -> None:
+    plain, learned = torch.arange(size).float(), torch.nn.Parameter(torch.ones(size), requires_grad=False)
+    with use_arena(Arena()):
+        batch = default_collate([plain, learned])
+    assert type(batch) is torch.Tensor
+    assert torch.equal(batch, torch.stack([plain, learned]))
+    for other in (np.zeros(size, np.float32), "text", 1.5, None):
+        with use_arena(Arena()), pytest.raises(MixedSamplesError):
+            default_collate([plain, other])

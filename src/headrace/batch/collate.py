@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,13 +147,13 @@ class Collation:
         return values
 
     def _arrays(self, adapter: Adapter, values: list[Any], path: str) -> Any:
-        types = set(map(type, values))
-        if types == {np.ndarray}:
-            return self._ndarrays(values, path)
-        stack_plain = getattr(adapter, "stack_plain", None) if len(types) == 1 else None
+        stack_plain = getattr(adapter, "stack_plain", None)
         batch = None if stack_plain is None else stack_plain(values)
         if batch is not None:
             return batch
+        types = set(map(type, values))
+        if types == {np.ndarray}:
+            return self._ndarrays(values, path)
         if not adapter.own_all(values):
             self._check_same(values, type, "type", path)
             position = next(number for number, value in enumerate(values) if not adapter.owns(value))
@@ -206,10 +207,13 @@ class Collation:
         first = values[0]
         if len(set(map(type, values))) > 1:
             self._check_same(values, type, "type", path)
-        if len(set(map(len, values))) > 1:
+        try:
+            columns = list(map(list, zip(*values, strict=True)))
+        except ValueError:
             self._check_same(values, len, "length", path)
+            raise
         parts = [f"[{position}]" for position in range(len(first))]
-        return self._container(first, parts, map(list, zip(*values, strict=True)), path)
+        return self._container(first, parts, columns, path)
 
     def _dataclasses(self, values: list[Any], path: str) -> Any:
         self._check_same(values, type, "type", path)
@@ -290,7 +294,7 @@ def _columns(samples: list[dict[Any, Any]]) -> list[list[Any]] | None:
     if len(set(map(len, samples))) > 1:
         return None
     try:
-        return [[sample[key] for sample in samples] for key in samples[0]]
+        return [list(map(itemgetter(key), samples)) for key in samples[0]]
     except KeyError:
         return None
 
@@ -299,7 +303,10 @@ def _number_type(value: object) -> object:
     """Return what the dtype of a batch of such numbers would be, or the type of what is no number."""
     if isinstance(value, np.generic):
         return value.dtype
-    return next((_NUMBERS[kind] for kind in type(value).__mro__ if kind in _NUMBERS), type(value))
+    for kind in type(value).__mro__:
+        if kind in _NUMBERS:
+            return _NUMBERS[kind]
+    return type(value)
 
 
 def _stack(arrays: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -38,7 +38,7 @@ def find(value: object) -> Adapter | None:
     """
     if numpy.owns(value):
         return numpy
-    framework = _framework(value)
+    framework = _named_framework(value)[1]
     if framework is not None:
         return framework
     return boxed if boxed.owns(value) else None

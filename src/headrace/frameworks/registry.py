@@ -33,8 +33,8 @@ __all__ = [
 class Adapter(Protocol):
     """The operations that headrace needs for arrays of a kind, which have a `shape` or, in `.data`, an ndarray.
 
-    It may have one more, `stack_plain(values)`: values of one class, stacked by the framework itself as collation would
-    stack them, but quicker; None where that is in doubt.
+    It may have one more, `stack_plain(values)`: values of which it owns the first, stacked by the framework itself as
+    collation would stack them, but quicker; None where that is in doubt.
     """
 
     def owns(self, value: object) -> bool:

@@ -184,7 +184,8 @@ def stack(values: list[torch.Tensor]) -> torch.Tensor:
 def stack_plain(values: list[torch.Tensor]) -> torch.Tensor | None:
     """Return dense tensors on the host along a new first dimension, large ones in memory for batches.
 
-    Torch refuses those of several shapes, devices or layouts, and promotes those of several dtypes.
+    Torch refuses those of several shapes, devices or layouts, and what is no tensor; it promotes those of several
+    dtypes.
     """
     first = values[0]
     plain = type(first) is torch.Tensor and first.layout is torch.strided and first.device.type == "cpu"
@@ -194,7 +195,7 @@ def stack_plain(values: list[torch.Tensor]) -> torch.Tensor | None:
         memory = lease(len(values) * first.nbytes)
         if memory is None:
             return torch.stack(values)
-        if len({value.dtype for value in values}) > 1 or first.is_quantized:
+        if len(set(map(type, values))) > 1 or len({value.dtype for value in values}) > 1 or first.is_quantized:
             return None
         return torch.stack(values, out=torch.from_numpy(memory).view(first.dtype).view(len(values), *first.shape))
     except (RuntimeError, TypeError):  # TypeError of values that are none of its own

@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 19
+#define HEADRACE_ABI 20
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -124,6 +124,12 @@ HEADRACE_API int64_t headrace_gather_shards(const headrace_rows *shards, const i
  * source. Returns the place of the first range outside of its source, in which case nothing is written, or -1. */
 HEADRACE_API int64_t headrace_gather_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
                                             const int64_t *offsets, const int64_t *lengths, int64_t count, char *out);
+
+/* out: the integers in the ranges, end to end. lengths: how many each has. item: their bytes, negative where they are signed: 1, -1, 2, -2, 4, -4 or
+ * -8. Returns as headrace_gather_ranges. */
+HEADRACE_API int64_t headrace_widen_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
+                                           const int64_t *offsets, const int64_t *lengths, int64_t count,
+                                           int64_t item, int64_t *out);
 
 /* out: the CRC32C of each of the ranges. Returns as headrace_gather_ranges. */
 HEADRACE_API int64_t headrace_crc32c(const char *const *sources, const int64_t *sizes, const int64_t *which,

@@ -43,6 +43,9 @@ if typing.TYPE_CHECKING:
     from headrace.formats.tar.dataset import TarDataset
     from headrace.formats.tar.stream import TarStream
     from headrace.formats.tfrecord.dataset import TFRecordDataset
+    from headrace.formats.tokens.dataset import TokenDataset
+    from headrace.formats.tokens.documents import TokenDocuments
+    from headrace.formats.tokens.gpt import GPTDataset
     from headrace.io.remote_options import RemoteOptions
     from headrace.loader.bad_samples import BadSample
     from headrace.loader.dataloader import DataLoader
@@ -122,6 +125,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "FilesDataset",
     "FiveCrop",
     "FlattenCollate",
+    "GPTDataset",
     "GaussianBlur",
     "Grayscale",
     "HeadraceError",
@@ -175,6 +179,8 @@ __all__ = [  # noqa: RUF022 - in plain order
     "ToFloat",
     "ToImage",
     "ToTensor",
+    "TokenDataset",
+    "TokenDocuments",
     "Transform",
     "TrivialAugmentWide",
     "WorkerInfo",
@@ -229,6 +235,9 @@ _HOMES = {
     "TarDataset": "headrace.formats.tar.dataset",
     "TarStream": "headrace.formats.tar.stream",
     "TFRecordDataset": "headrace.formats.tfrecord.dataset",
+    "TokenDataset": "headrace.formats.tokens.dataset",
+    "TokenDocuments": "headrace.formats.tokens.documents",
+    "GPTDataset": "headrace.formats.tokens.gpt",
     "RemoteOptions": "headrace.io.remote_options",
     "BadSample": "headrace.loader.bad_samples",
     "DataLoader": "headrace.loader.dataloader",

@@ -119,3 +119,41 @@ def test_sources_over_four_gigabytes(kernels: Kernels) -> None:
     out = np.zeros(3, np.uint8)
     kernels.gather_ranges([source], integers(0), integers(len(source) - 3), integers(3), out)
     assert out.tolist() == [1, 2, 3]
+
+
+@given(sources_and_ranges(), st.sampled_from(["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8"]))
+def test_integers_are_widened(case: tuple[list[bytes], Ranges], dtype: str) -> None:
+    sources, ranges = case
+    size = np.dtype(dtype).itemsize
+    parts = [sources[which][start : start + length // size * size] for which, start, length in ranges]
+    expected = np.concatenate([np.empty(0, np.int64), *(np.frombuffer(part, dtype) for part in parts)])
+    which, offsets, lengths = np.array(ranges, np.int64).reshape(-1, 3).T
+    for kernels in (reference, native.load()):
+        if not isinstance(kernels, str):
+            out = np.full(len(expected), 7)
+            arrays = [np.frombuffer(source, np.uint8) for source in sources]
+            kernels.widen_ranges(arrays, which, offsets, lengths // size, np.dtype(dtype), out)
+            np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("bad", [(0, 3, 2), (0, -1, 1), (1, 0, 1), (0, 2**62, 2), (0, 6, 0)])
+def test_nothing_is_widened_where_a_range_lies_outside(kernels: Kernels, bad: tuple[int, int, int]) -> None:
+    which, offsets, lengths = np.array([(0, 1, 1), bad], np.int64).T
+    out = np.full(int(lengths.sum()), 7)
+    with pytest.raises(ArgumentError, match=r"^range 1 is \d+ bytes at -?\d+, but its source has [05] bytes"):
+        kernels.widen_ranges(
+            [np.zeros(5, np.uint8), np.zeros(0, np.uint8)], which, offsets, lengths, np.dtype("<u2"), out
+        )
+    assert (out == 7).all()
+
+
+def test_what_cannot_be_widened(kernels: Kernels) -> None:
+    source, one = np.zeros(8, np.uint8), integers(1)
+    for dtype in ("<u8", "<f4", ">u2"):
+        with pytest.raises(ArgumentTypeError, match="one of integers that int64 can hold is needed"):
+            kernels.widen_ranges([source], integers(0), integers(0), one, np.dtype(dtype), np.zeros(1, np.int64))
+    for out in (np.zeros(1, np.int32), np.zeros((1, 1), np.int64)):
+        with pytest.raises(ArgumentError, match="a contiguous int64 array"):
+            kernels.widen_ranges([source], integers(0), integers(0), one, np.dtype("<u2"), out)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="out has 2 items, but 1 are needed"):
+        kernels.widen_ranges([source], integers(0), integers(0), one, np.dtype("<u2"), np.zeros(2, np.int64))

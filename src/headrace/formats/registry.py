@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FileFormat", "find_format", "formats", "writable_formats"]
 
 # The packages of headrace's own formats, in the order in which a folder of files is looked through.
-_PACKAGES = ("tar", "tfrecord", "lmdb", "arrow", "npy")
+_PACKAGES = ("tar", "tfrecord", "lmdb", "arrow", "npy", "tokens")
 _GROUP = "headrace.formats"
 
 

@@ -101,6 +101,17 @@ class Kernels(Protocol):
     ) -> None:
         """Copy ranges of bytes of several sources into `out`, end to end."""
 
+    def widen_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        dtype: np.dtype[Any],
+        out: NDArray[np.int64],
+    ) -> None:
+        """Copy ranges of integers of several sources into `out`, end to end, as int64."""
+
     def slice_ranges(
         self,
         sources: Sequence[NDArray[np.uint8]],

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_FEISTEL_LENGTH",
     "MAX_SHUFFLE_LENGTH",
+    "WIDENED",
     "check_columns",
     "check_cut",
     "check_cut_values",
@@ -35,6 +36,7 @@ __all__ = [
     "check_room",
     "check_shards",
     "check_shuffle_length",
+    "check_widen",
     "index_error",
     "range_error",
     "shard_error",
@@ -44,6 +46,9 @@ MAX_SHUFFLE_LENGTH = 2**32
 MAX_FEISTEL_LENGTH = 2**63
 
 _INT64 = np.dtype(np.int64)
+
+# The dtypes of `widen_ranges`, by the bytes of an item, negative where it is signed.
+WIDENED = {"|u1": 1, "|i1": -1, "<u2": 2, "<i2": -2, "<u4": 4, "<i4": -4, "<i8": -8}
 
 
 def check_indices(indices: NDArray[np.int64]) -> None:
@@ -151,6 +156,17 @@ def check_room(lengths: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
     total = int(lengths.sum())
     if len(out) != total or not out.flags.writeable:
         raise ArgumentError(f"out has {len(out)} bytes, but {total}, writable, are needed: the sum of the lengths")
+
+
+def check_widen(lengths: NDArray[np.int64], dtype: np.dtype[Any], out: NDArray[np.int64]) -> None:
+    """Raise unless ranges of the lengths are integers of a dtype, and fill `out`."""
+    if dtype.str not in WIDENED:
+        raise ArgumentTypeError(f"dtype is {dtype}, but one of integers that int64 can hold is needed, little-endian")
+    if out.dtype != _INT64 or out.ndim != 1 or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ArgumentError("out must be a contiguous int64 array of one dimension, writable")
+    total = int(lengths.sum())
+    if total != len(out):
+        raise ArgumentError(f"out has {len(out)} items, but {total} are needed: the sum of the lengths")
 
 
 def _is_bytes(array: NDArray[Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.kernels.checks import check_ranges, check_room, range_error
+from headrace.kernels.checks import WIDENED, check_ranges, check_room, check_widen, range_error
 from headrace.kernels.native.calls import LITTLE, address, range_arrays
 from headrace.kernels.scans import RECORD, VALUE_DTYPES, check_bounds, check_crc32c, check_data, check_spans
 
@@ -52,6 +52,7 @@ class RecordKernels:
     def __init__(self, library: Library) -> None:
         ranges = [*[c_void_p] * 5, c_int64]
         self._gather_ranges = library.both("headrace_gather_ranges", [*ranges, c_void_p], c_int64)
+        self._widen_ranges = library.both("headrace_widen_ranges", [*ranges, c_int64, c_void_p], c_int64)
         self._crc32c = library.both("headrace_crc32c", [*ranges, c_void_p], c_int64)
         tfrecord = [c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
         self._scan_tfrecord = library.long("headrace_scan_tfrecord", tfrecord, c_int64)
@@ -78,6 +79,24 @@ class RecordKernels:
         bad = self._gather_ranges[out.nbytes > LITTLE](*map(address, arrays), len(which), address(out))
         if bad >= 0:
             raise range_error(sources, which, offsets, lengths, bad)
+
+    def widen_ranges(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        dtype: np.dtype[Any],
+        out: NDArray[np.int64],
+    ) -> None:
+        """Copy ranges of integers of several sources into `out`, end to end, as int64."""
+        check_ranges(sources, which, offsets, lengths)
+        check_widen(lengths, dtype, out)
+        arrays = range_arrays(sources, which, offsets, lengths)
+        widen = self._widen_ranges[out.nbytes > LITTLE]
+        bad = widen(*map(address, arrays), len(which), WIDENED[dtype.str], address(out))
+        if bad >= 0:
+            raise range_error(sources, which, offsets, lengths * dtype.itemsize, bad)
 
     def crc32c(
         self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]

@@ -32,6 +32,7 @@ from headrace.kernels.reference.records import (
     prepare_slices,
     scan_tfrecord,
     slice_ranges,
+    widen_ranges,
 )
 from headrace.kernels.reference.sequences import pack, pad, place_pieces
 from headrace.kernels.reference.tar import scan_tar
@@ -80,6 +81,7 @@ __all__ = [
     "scan_tfrecord",
     "slice_ranges",
     "warp",
+    "widen_ranges",
 ]
 
 name = "reference"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.kernels.checks import check_ranges, check_room, range_error
+from headrace.kernels.checks import check_ranges, check_room, check_widen, range_error
 from headrace.kernels.scans import (
     RECORD,
     check_crc32c,
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
     from headrace.kernels.scans import SliceRecords
 
-__all__ = ["crc32c", "crc32c_ranges", "gather_ranges", "prepare_slices", "scan_tfrecord", "slice_ranges"]
+__all__ = [
+    "crc32c",
+    "crc32c_ranges",
+    "gather_ranges",
+    "prepare_slices",
+    "scan_tfrecord",
+    "slice_ranges",
+    "widen_ranges",
+]
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, the bits reflected
 _LANES = 1 << 9
@@ -64,6 +72,43 @@ def gather_ranges(
     for values in _ranges(sources, which, offsets, lengths):
         start, end = end, end + len(values)
         out[start:end] = values
+
+
+def widen_ranges(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    dtype: np.dtype[Any],
+    out: NDArray[np.int64],
+) -> None:
+    """Copy ranges of integers of several sources into `out`, end to end, as int64.
+
+    Args:
+        sources: Contiguous arrays of one dimension, uint8.
+        which: int64 of shape (n,): the place of each range's source.
+        offsets: int64 of shape (n,): where in its source it starts, in bytes; it need not be aligned.
+        lengths: int64 of shape (n,): its integers.
+        dtype: of the integers, little-endian; any but uint64.
+        out: Contiguous int64 of shape (sum of lengths,), not overlapping the sources.
+
+    Raises:
+        ArgumentTypeError: A dtype does not match.
+        ArgumentError: A shape does not match, or a range lies outside of its source; nothing is written then.
+        OutOfRangeError: There is no such source.
+
+    >>> out = np.empty(2, np.int64)
+    >>> tokens = np.arange(5, dtype=np.uint16).view(np.uint8)
+    >>> widen_ranges([tokens], np.array([0]), np.array([4]), np.array([2]), np.dtype(np.uint16), out)
+    >>> out
+    array([2, 3])
+    """
+    check_ranges(sources, which, offsets, lengths)
+    check_widen(lengths, dtype, out)
+    end = 0
+    for values in _ranges(sources, which, offsets, lengths * dtype.itemsize):
+        start, end = end, end + len(values) // dtype.itemsize
+        out[start:end] = np.frombuffer(values, dtype)
 
 
 def slice_ranges(

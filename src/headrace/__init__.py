@@ -33,6 +33,7 @@ if typing.TYPE_CHECKING:
     from headrace.datasets.images import ImageDataset, ImageFolder
     from headrace.datasets.mix import mix
     from headrace.datasets.mnist import MNIST, FashionMNIST
+    from headrace.datasets.shared_list import SharedList
     from headrace.datasets.stats import CacheStats
     from headrace.errors import HeadraceError, HeadraceWarning
     from headrace.formats.arrow.dataset import ArrowDataset, ParquetDataset
@@ -167,6 +168,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "RandomVerticalFlip",
     "RemoteOptions",
     "Resize",
+    "SharedList",
     "StackDataset",
     "Subset",
     "TFRecordDataset",
@@ -225,6 +227,7 @@ _HOMES = {
     **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.datasets.images"),
     "mix": "headrace.datasets.mix",
     **dict.fromkeys(("MNIST", "FashionMNIST"), "headrace.datasets.mnist"),
+    "SharedList": "headrace.datasets.shared_list",
     "CacheStats": "headrace.datasets.stats",
     **dict.fromkeys(("HeadraceError", "HeadraceWarning"), "headrace.errors"),
     **dict.fromkeys(("ArrowDataset", "ParquetDataset"), "headrace.formats.arrow.dataset"),

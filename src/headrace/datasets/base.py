@@ -74,6 +74,14 @@ class Dataset(ABC, Generic[T_co]):
     def __repr__(self) -> str:
         return describe_dataset(self)
 
+    def __getstate__(self) -> object:
+        """Return the attributes; worker processes get large plain lists as `SharedList`."""
+        from headrace.datasets.shared_list import share_lists  # what few datasets need
+        from headrace.workers.pickling.sending import replacements
+
+        state, known = super().__getstate__(), replacements()
+        return state if known is None else share_lists(state, known)
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of samples."""

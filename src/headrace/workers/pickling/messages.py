@@ -26,6 +26,7 @@ import numpy as np
 from headrace.workers.pickling.by_value import CACHING, RENAMED_MAIN, main_by_value, value_pickler
 from headrace.workers.pickling.class_registry import Delivery
 from headrace.workers.pickling.picklers import ByReference, dump, keep_large
+from headrace.workers.pickling.sending import sending, warn_of_objects
 from headrace.workers.pickling.values import dump_error, load_error, reduce
 from headrace.workers.processes.channel import MOST_FILES
 from headrace.workers.processes.mapped_arrays import MappedFile, mapped_root, reduce_view
@@ -87,10 +88,11 @@ def dump_work(work: object, name: str = "work") -> PickledMessage:
     with io.BytesIO() as file:
         pickler = kind(file, reducer, keep_large(buffers))
         try:
-            with nullcontext() if kind is ByReference else main_by_value():
+            with sending(), nullcontext() if kind is ByReference else main_by_value():
                 pickler.dump(Delivery(work, pickler.classes, pickler.sources))
         except Exception as error:
             raise _refusal(work, name, error, kind, lambda: _WorkReducer(kind), to_worker=True) from error
+        warn_of_objects(work, file.tell())
         return PickledMessage(file.getvalue(), buffers, reducer.shared, frozenset(reducer.modules))
 
 

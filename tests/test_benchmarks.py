@@ -74,6 +74,7 @@ def test_every_benchmark_is_there() -> None:
         "storage",
         "table",
         "tensors",
+        "tokens",
         "torch_face",
         "training",
         "workers",

@@ -42,6 +42,7 @@ def test_every_example_is_tested() -> None:
     assert [path.stem for path in EXAMPLES] == [
         "jax_cifar",
         "torch_cifar",
+        "train_gpt",
         "train_images",
         "train_numpy",
         "train_tinytorch",
@@ -90,6 +91,14 @@ def test_torch() -> None:
     assert len(accuracies(text)) == 4
     assert accuracies(text)[-1] > 0.9
     assert re.search(r"hardest batch: epoch 1, step \d+, loss \d\.\d{3}\nit is torch\.Tensor \(50, 1, 16, 16\)", text)
+
+
+@with_torch
+def test_gpt() -> None:
+    text = run("train_gpt.py")
+    assert len(re.findall(r"step \d+, loss [01]\.\d{3}\n", text)) == 3
+    assert "same losses as without the stop: True\n" in text
+    assert re.search(r"\n1\+1=2;7\+5=\d\d?;\n$", text)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")

@@ -61,7 +61,7 @@ class SharedList(Sequence[T]):
         self._length = len(values)
         self._is_pickled = columns is None
         self._is_tuple = columns is not None and type(values[0]) is tuple
-        self._columns = [_Packed(*_packed(list(map(_dump, values)), bytes))] if columns is None else columns
+        self._columns = [_StringColumn(*_packed(list(map(_dump, values)), bytes))] if columns is None else columns
 
     def __len__(self) -> int:
         return self._length
@@ -90,7 +90,7 @@ class SharedList(Sequence[T]):
         return pickle.loads(value) if self._is_pickled else value  # noqa: S301 - pickled by this class
 
 
-class _Numbers:
+class _NumberColumn:
     """Numbers of one type."""
 
     def __init__(self, values: NDArray[Any]) -> None:
@@ -101,7 +101,7 @@ class _Numbers:
         return self._values[position].item()
 
 
-class _Packed:
+class _StringColumn:
     """Bytes, or strings as bytes, end to end."""
 
     def __init__(self, content: bytes, lengths: NDArray[np.int64], *, is_text: bool = False) -> None:
@@ -133,7 +133,7 @@ def _lengths(values: list[Any]) -> NDArray[np.int64]:
     return np.fromiter(map(len, values), np.int64, len(values))
 
 
-def _plain_columns(values: list[Any]) -> list[_Numbers | _Packed] | None:
+def _plain_columns(values: list[Any]) -> list[_NumberColumn | _StringColumn] | None:
     """Return the columns of items that are plain and alike; None of others."""
     parts: list[list[Any]] = []
     kinds: list[type] = []
@@ -161,11 +161,11 @@ def _part(values: list[Any], kind: type) -> Any:
     return np.array(values, _NUMBERS[kind]) if kind in _NUMBERS else _packed(values, kind)
 
 
-def _join(parts: Sequence[Any], kind: type) -> _Numbers | _Packed:
+def _join(parts: Sequence[Any], kind: type) -> _NumberColumn | _StringColumn:
     if kind in _NUMBERS:
-        return _Numbers(np.concatenate(parts))
+        return _NumberColumn(np.concatenate(parts))
     content, lengths = zip(*parts, strict=True)
-    return _Packed(b"".join(content), np.concatenate(lengths), is_text=kind is str)
+    return _StringColumn(b"".join(content), np.concatenate(lengths), is_text=kind is str)
 
 
 def _columns_of(chunk: list[Any]) -> list[list[Any]] | None:

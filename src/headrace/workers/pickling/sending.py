@@ -38,7 +38,7 @@ def replacements() -> dict[int, tuple[Any, Any]] | None:
     return _replacements.get()
 
 
-class _Found(NamedTuple):
+class _FoundCollection(NamedTuple):
     path: str
     size: int
     kind: str
@@ -63,14 +63,14 @@ def warn_of_objects(work: object, nbytes: int) -> None:
     )
 
 
-def _collections(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[_Found]:
+def _collections(value: Any, path: str, depth: int, seen: set[int]) -> Iterator[_FoundCollection]:
     """Yield the lists, dicts and other collections in the attributes of an object."""
     if depth > _DEEPEST or id(value) in seen or isinstance(value, _BUILT_IN):
         return
     seen.add(id(value))
     if isinstance(value, Collection) and not hasattr(value, "dtype"):
         with suppress(Exception):
-            yield _Found(path, len(value), type(value).__name__)
+            yield _FoundCollection(path, len(value), type(value).__name__)
     for name, part in getattr(value, "__dict__", {}).items():
         yield from _collections(part, f"{type(value).__name__}.{name}", depth + 1, seen)
     if isinstance(value, list | tuple) and len(value) < 100:  # others are data

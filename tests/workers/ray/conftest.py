@@ -15,7 +15,7 @@ STORE = 160 << 20
 FAR = {"resources": {"far": 1}, "num_cpus": 0}  # what an actor asks for that is to be on the other node
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Any]:
     """Start the cluster and join it: its own node has 4 CPUs, and another one what `FAR` asks for."""
     pytest.importorskip("ray")

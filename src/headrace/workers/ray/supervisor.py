@@ -217,8 +217,8 @@ class RaySupervisor:
             self._check_store(answer.nbytes)
 
     def _adapt(self, seconds: float) -> None:
-        """Give several tasks in a call where they are short, but to each actor two calls, so that none waits."""
-        self._in_a_call = 1 if self._turns or seconds > _SHORT else max(1, min(_MOST_IN_A_CALL, self._share // 2))
+        """Give an actor all that it may have in flight in one call where tasks are short, for the call takes longer."""
+        self._in_a_call = 1 if self._turns or seconds > _SHORT else min(_MOST_IN_A_CALL, self._share)
 
     def _send_backlog(self, *, whole: bool) -> None:
         """Give tasks to actors.

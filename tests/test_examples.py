@@ -42,6 +42,8 @@ def test_every_example_is_tested() -> None:
     assert [path.stem for path in EXAMPLES] == [
         "jax_cifar",
         "torch_cifar",
+        "torch_ddp",
+        "torch_resume",
         "train_gpt",
         "train_images",
         "train_numpy",
@@ -112,3 +114,18 @@ def test_jax() -> None:
 def test_torch_is_asked_for_where_it_is_missing(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('not here')", encoding="utf-8")
     assert run("train_torch.py", path=tmp_path) == "This example needs PyTorch: install it with `pip install torch`.\n"
+
+
+@with_torch
+def test_torch_resume() -> None:
+    text = run("torch_resume.py")
+    assert accuracies(text)[0] == accuracies(text)[1] > 0.9
+    assert text.endswith("same weights as without the stop: True\n")
+
+
+@with_torch
+def test_torch_ddp() -> None:
+    text = run("torch_ddp.py")
+    assert text.count("each sample once: True") == 3
+    assert accuracies(text)[-1] > 0.9
+    assert text.endswith("all ranks go on from the state of rank 0: True\n")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from headrace.errors import StateError
 
 __all__ = ["LoaderState", "name_kind"]
 
-_VERSION = 5
+_VERSION, _FIRST_WRITTEN = 6, 3
 # What the states of earlier versions did not have, and meant by that.
-_NO_PLAN: dict[str, Any] = {"plan": None}
+_NO_SHIFT: dict[str, Any] = {"shift": 0, "skip": []}
+_NO_PLAN: dict[str, Any] = {"plan": None, **_NO_SHIFT}
 _NO_STARTS = {"numbered": True, "epoch_length": None, "generator": None, "sampler": None, **_NO_PLAN}
 _NO_BLOCKS = {"blocks": None, "window": None, **_NO_STARTS}
 _SINCE: dict[int, dict[str, Any]] = {
@@ -20,7 +21,8 @@ _SINCE: dict[int, dict[str, Any]] = {
     2: _NO_BLOCKS,
     3: _NO_STARTS,
     4: _NO_PLAN,
-    5: {},
+    5: _NO_SHIFT,
+    6: {},
 }
 
 
@@ -50,6 +52,8 @@ class LoaderState:
         generator: the state of the loader's generator, from which the seeds of later epochs come; None if it has none.
         sampler: what a user's sampler was when the epoch began; None if nothing of it is known.
         plan: a number that stands for weights, a mixture, or lengths, where the order depends on such.
+        shift: so many samples of the epoch come before its first step, since it began with steps of another size.
+        skip: the steps that are passed over, each as [epoch, step].
     """
 
     epoch: int
@@ -70,18 +74,19 @@ class LoaderState:
     generator: dict[str, Any] | None = None
     sampler: dict[str, Any] | None = None
     plan: int | None = None
+    shift: int = 0
+    skip: list[list[int]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as a dict that `json.dumps` takes.
 
-        One that holds nothing new is written as version 3 or 4, which earlier releases read, too.
+        One that holds nothing new is written as an earlier version, from 3 on, which earlier releases read, too.
         """
         state = asdict(self)
-        if all(state[name] == value for name, value in _NO_STARTS.items()):
-            return {"headrace": 3, **{name: value for name, value in state.items() if name not in _NO_STARTS}}
-        if self.plan is None:
-            return {"headrace": 4, **{name: value for name, value in state.items() if name not in _NO_PLAN}}
-        return {"headrace": _VERSION, **state}
+        for version, later in sorted(_SINCE.items()):
+            if version >= _FIRST_WRITTEN and all(state[name] == value for name, value in later.items()):
+                break
+        return {"headrace": version, **{name: value for name, value in state.items() if name not in later}}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> LoaderState:
@@ -108,25 +113,38 @@ class LoaderState:
             _check_value(name, value)
         return cls(**values)
 
-    def check_belongs_to(self, loader: Mapping[str, Any]) -> None:
-        """Refuse a state of a loader that gives other batches.
+    def differences(self, loader: Mapping[str, Any]) -> dict[str, tuple[str, Any, Any]]:
+        """Return what decides on the batches and differs: by name what it is, what it was, and what it is now.
 
         Args:
             loader: the values of `length`, `seed`, `global_batch_size`, `shuffle`, `drop_last`, `readers`,
                 `blocks`, `window` and `plan` in the loader that is to go on from this state.
+        """
+        both = {name: (what, getattr(self, name), loader[name]) for name, what in _IDENTITY.items()}
+        return {name: (what, saved, present) for name, (what, saved, present) in both.items() if saved != present}
+
+    def refuse(self, changed: Mapping[str, tuple[str, Any, Any]], *, allowed: Collection[str] = ()) -> None:
+        """Refuse a state of a loader that gives other batches.
+
+        Args:
+            changed: what `differences` gave.
+            allowed: the names of what may differ.
 
         Raises:
             StateError: with both values of what differs.
         """
-        for name, what in _IDENTITY.items():
-            saved, present = getattr(self, name), loader[name]
-            if saved != present:
+        for name, (what, saved, present) in changed.items():
+            if name not in allowed:
                 raise StateError(
                     f"the state belongs to another loader: {what} was {saved} and is {present} here; "
-                    "load it into a loader made with the same arguments"
+                    f"load it into a loader made with the same arguments{_REMEDIES.get(name, '')}"
                 )
 
 
+_REMEDIES = {
+    "length": ", or if it has grown with at='samples', strict=False",
+    "global_batch_size": ", or with at='samples'",
+}
 _IDENTITY = {
     "length": "the dataset's length",
     "seed": "seed",
@@ -147,7 +165,7 @@ _KINDS = {
     "workers_state": "Grain's DataLoader",
 }
 _UNKNOWN = "an unknown kind"
-_NEVER_NONE = {"epoch", "step"}
+_NEVER_NONE = {"epoch", "step", "shift"}
 
 
 def name_kind(state: object) -> str:
@@ -167,6 +185,8 @@ def _check_value(name: str, value: object) -> None:
         good = isinstance(value, bool) or (name, value) == ("shuffle", "block")
     elif name == "ahead":
         good = isinstance(value, list) and all(_is_count(step) for step in value)
+    elif name == "skip":
+        good = isinstance(value, list) and all(_is_place(place) for place in value)
     elif value is None:
         good = name not in _NEVER_NONE
     else:
@@ -177,3 +197,7 @@ def _check_value(name: str, value: object) -> None:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_place(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value))

@@ -65,6 +65,8 @@ class StartPoint:
         ahead: and these after it.
         length: the number of samples that the epoch's order is made for; None for the dataset's present one.
         sampler: what a user's sampler was when the epoch began; None if it is to begin anew.
+        shift: so many samples of the epoch come before its first step.
+        stop: the step before which it ends; None for the end of the epoch.
     """
 
     number: int
@@ -74,6 +76,8 @@ class StartPoint:
     ahead: frozenset[int] = frozenset()
     length: int | None = None
     sampler: dict[str, Any] | None = None
+    shift: int = 0
+    stop: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +125,8 @@ class Cursor:
             step, ahead = self.step, frozenset(self.ahead)
         epoch = self.epoch
         sampler = self.start.sampler if self.sampler is None else self.sampler.state(step)
-        return StartPoint(epoch.number, epoch.seed, epoch.numbered, step, ahead, self.length, sampler)
+        shift = self.start.shift
+        return StartPoint(epoch.number, epoch.seed, epoch.numbered, step, ahead, self.length, sampler, shift)
 
 
 class Epochs:
@@ -131,6 +136,9 @@ class Epochs:
     that asked for its first batch, as `next(iter(loader))` is, was a look at the data, and leaves the epoch to the next
     one. The loader stands where the iterator stands that was asked for a batch last; a first batch does not count while
     another one goes through its epoch.
+
+    Attributes:
+        skipped: the steps that are passed over, each as (epoch, step); it holds for iterators that begin.
 
     Args:
         seed: the seed of all epochs; None lets each draw its own when it is needed first.
@@ -142,6 +150,7 @@ class Epochs:
         self._seed = seed
         self._generator = generator
         self._of_torch = of_torch
+        self.skipped: set[tuple[int, int]] = set()
         self._next = self._fresh(0)  # of the epoch that begins next
         self._empty()
 
@@ -162,7 +171,7 @@ class Epochs:
             current = self._current()
             begins = self._next if current is None else current.reached()
             of_self = {"_seed": self._seed, "_generator": self._generator, "_of_torch": self._of_torch}
-        return {**of_self, "_next": begins}
+        return {**of_self, "_next": begins, "skipped": set(self.skipped)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -191,6 +200,7 @@ class Epochs:
             self._settle()
             start = self._next
             cursor = _cursor(start, self._draw() if start.seed is None else start.seed, length)
+            cursor.ahead |= {step for epoch, step in self.skipped if epoch == start.number and step >= start.step}
             cursor._previous, self._last = self._last, cursor  # noqa: SLF001 - known to this file only
             self._running.append(cursor)
             self._next = self._fresh(start.number + 1)
@@ -250,6 +260,34 @@ class Epochs:
                 self._next = replace(self._next, numbered=False)
             self._forget()
 
+    def seek(self, number: int, step: int) -> None:
+        """Let the next iterator begin at a step of an epoch, which has the seed that it had before if it had one."""
+        with self._lock:
+            self._settle()
+            begun = [each.epoch for each in (*self._running, self._left, self._last) if each is not None]
+            known = [epoch.seed for epoch in begun if epoch.number == number]
+            start = replace(self._fresh(number), step=step)
+            if known and start.seed is None:
+                start = replace(start, seed=known[0])
+            self._next = start
+            self._forget()
+
+    def place(self) -> StartPoint:
+        """Return where the loader stands, and draw nothing."""
+        with self._lock:
+            current = self._current()
+            return self._next if current is None else current.reached()
+
+    def aside(self, cursor: Cursor, step: int, stop: int) -> Epochs:
+        """Return epochs of their own, the next of which goes from one step of a given epoch to another."""
+        epoch = cursor.epoch
+        other = Epochs(self._seed, self._generator, of_torch=self._of_torch)
+        shift = cursor.start.shift
+        other._next = StartPoint(
+            epoch.number, epoch.seed, epoch.numbered, step, length=cursor.length, shift=shift, stop=stop
+        )
+        return other
+
     def position(self) -> StartPoint:
         """Return where the loader stands; where no iterator does, that is the start of the next epoch."""
         with self._lock:
@@ -258,6 +296,12 @@ class Epochs:
                 return current.reached()
             if self._next.seed is None:
                 self._next = replace(self._next, seed=self._draw())
+            return self._next
+
+    def next_start(self) -> StartPoint:
+        """Return where the next iterator begins."""
+        with self._lock:
+            self._settle()
             return self._next
 
     def upcoming_length(self, length: int | None) -> int | None:

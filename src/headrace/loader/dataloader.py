@@ -21,15 +21,14 @@ from headrace.errors import (
     HeadraceError,
     HeadraceWarning,
     OutOfRangeError,
-    StateError,
 )
+from headrace.loader import position
 from headrace.loader.bad_samples import BadSample, BadSamples
-from headrace.loader.checkpoint import LoaderState
 from headrace.loader.config import check_arguments, check_count, check_divides, check_kind, is_stream, rows_of_table
 from headrace.loader.context import loading_batch
-from headrace.loader.cursor import Cursor, Epoch, Epochs, StartPoint
+from headrace.loader.cursor import Cursor, Epoch, Epochs
 from headrace.loader.epoch import SampledBatches, StreamedBatches
-from headrace.loader.iterator import BatchIterator
+from headrace.loader.iterator import BatchIterator, one_after_the_other
 from headrace.loader.order import SampleOrder
 from headrace.loader.pools import PoolKeeper, choose_backend, make_pool
 from headrace.loader.stats import LoaderStats, Meter, SourceStats
@@ -44,15 +43,18 @@ from headrace.sampling.samplers import PlanSampling, Sampling, Selection
 from headrace.workers.settings import ProgramSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
-    from typing import Unpack
+    from typing import Literal, Unpack
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from headrace.loader.batch_types import A, B, LoaderOptions, Number, Samples, T, Untyped
+    from headrace.loader.checkpoint import LoaderState
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
+    from headrace.loader.cursor import StartPoint
+    from headrace.loader.epoch import Following
     from headrace.loader.order_arguments import BatchBy
     from headrace.sampling.ranks import Shares, Uneven
     from headrace.sampling.samplers import GivenSampling
@@ -528,7 +530,7 @@ class DataLoader(Generic[B_co]):
             raise ArgumentTypeError("a stream has no batch to be asked for; batch(step) needs a dataset with indices")
         step = check_count("step", step)
         cursor = self._epochs.find(None if epoch is None else check_count("epoch", epoch), self._length())
-        known, sampling = cursor.epoch, self._sampling(cursor.length)
+        known, sampling = cursor.epoch, self._sampling(cursor.length, cursor.start.shift)
         if isinstance(sampling, PlanSampling) and step >= sampling.steps():
             raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
         foreign = self._runs_foreign_code()
@@ -582,7 +584,8 @@ class DataLoader(Generic[B_co]):
         """Return the positions of the batches of an epoch."""
         if self._streams:
             raise ArgumentTypeError("how many samples a stream gives is not known before; ask a dataset with indices")
-        sampling = self._sampling(self._epochs.find(epoch, self._length()).length)
+        cursor = self._epochs.find(epoch, self._length())
+        sampling = self._sampling(cursor.length, cursor.start.shift)
         if sampling.shares is None:
             raise ArgumentTypeError(f"how many samples the {sampling.name} gives is not known before")
         return sampling.shares
@@ -647,32 +650,132 @@ class DataLoader(Generic[B_co]):
         """
         return self._state(self._epochs.position()).to_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], at: Literal["step", "samples"] = "step", *, strict: bool = True
+    ) -> None:
         """Let the next iterator go on where the state was taken.
 
         A computed order is entered at once; a sampler is gone through again, and a stream is read
         again, up to there. An empty dict, which stands for no state in some frameworks, changes nothing.
 
+        Args:
+            state: what `state_dict` gave, on any rank.
+            at: "step" counts steps, which must be of as many samples as before: the ranks may be others, if `batch_size
+                * world_size` is the same. "samples" counts samples, so the batch size may be another one, too; the
+                epoch goes on with full steps.
+            strict: refuse a dataset that has grown. Else, with at="samples", this epoch goes on with the samples that
+                it had, the next one has all, and a warning says what has changed.
+
         Raises:
             StateError: it is not the state of a loader with this dataset length, seed and batch size.
+
+        >>> one = DataLoader(range(100), batch_size=10, seed=0)
+        >>> batches = iter(one)
+        >>> _ = next(batches), next(batches), next(batches)
+        >>> ranks = [DataLoader(range(100), batch_size=8, seed=0, rank=rank, world_size=2) for rank in range(2)]
+        >>> for loader in ranks:
+        ...     loader.load_state_dict(one.state_dict(), at="samples")
+        >>> [int(next(iter(loader))[0]) for loader in ranks]
+        [30, 38]
         """
         if isinstance(state, dict) and not state:
             return
-        saved = LoaderState.from_dict(state)
-        saved.check_belongs_to(self._identity())
-        length = saved.length if saved.epoch_length is None else saved.epoch_length
-        if length is not None and saved.step > self._steps(length):
-            raise StateError(f"the state is damaged: step {saved.step} of an epoch of {self._steps(length)} steps")
-        if self.generator is not None:
-            frameworks.restore_generator(self.generator, saved.generator)
-        if self._given_sampling is not None:
-            self._given_sampling.restore(saved.sampler)
-        ahead = frozenset(saved.ahead)
-        length = length if saved.step or ahead else saved.epoch_length  # an epoch that begins takes what there is
-        start = StartPoint(saved.epoch, saved.epoch_seed, saved.numbered, saved.step, ahead, length, saved.sampler)
-        self._epochs.resume(start)
-        if saved.sampler_epoch is not None:
-            self._order.tell_sampler(saved.sampler_epoch)
+        position.go_on(self, state, at, strict=strict)
+
+    def seek(self, step: int, epoch: int = 0) -> None:
+        """Let the next iterator begin at a step of an epoch.
+
+        Args:
+            step: the step of its first batch, 0 ... len(loader).
+            epoch: the number of the epoch.
+
+        Raises:
+            OutOfRangeError: there is no such step (also an IndexError).
+
+        >>> loader = DataLoader(range(10), batch_size=4)
+        >>> loader.seek(2)
+        >>> next(iter(loader))
+        array([8, 9])
+        """
+        epoch, step = check_count("epoch", epoch), position.check_step(self, step, self._length())
+        self._epochs.seek(epoch, step)
+        self._order.tell_sampler(epoch)
+
+    def skip(self, steps: Collection[tuple[int, int]]) -> None:
+        """Pass over steps from the next iterator on: those of a loss spike, for example. A state remembers them.
+
+        The other steps stay as they are, and `batch` gives those that are passed over, too.
+
+        Args:
+            steps: each as (epoch, step), in addition to those of earlier calls.
+
+        >>> loader = DataLoader(range(6), batch_size=2)
+        >>> loader.skip({(0, 1)})
+        >>> list(loader)
+        [array([0, 1]), array([4, 5])]
+        """
+        self._epochs.skipped |= {position.check_place(place) for place in steps}
+
+    def iterate(self, start: int = 0, stop: int | None = None, epoch: int | None = None) -> BatchIterator[B_co]:
+        """Return an iterator over some steps of an epoch, which leaves the position of the loader as it is.
+
+        Args:
+            start: the first step.
+            stop: the step after the last one; by default all to the end.
+            epoch: the number of the epoch; by default the one that the loader stands in, or else the next one.
+
+        Raises:
+            OutOfRangeError: there are no such steps (also an IndexError).
+            ArgumentTypeError: the dataset is a stream, or a sampler decides (also a TypeError).
+
+        >>> loader = DataLoader(range(10), batch_size=2)
+        >>> list(loader.iterate(1, 3))
+        [array([2, 3]), array([4, 5])]
+        """
+        self._check_open()
+        if self._streams or self._given_sampling is not None:
+            raise ArgumentTypeError("iterate(start, stop) needs an order that the loader computes; use iter(loader)")
+        cursor = self._epochs.find(None if epoch is None else check_count("epoch", epoch), self._length())
+        steps = self._steps(cursor.length, cursor.start.shift)
+        stop = steps if stop is None else check_count("stop", stop)
+        if check_count("start", start) > stop or stop > steps:
+            raise OutOfRangeError(f"there are no steps from {start} to {stop} in an epoch of {steps} steps")
+        return BatchIterator(self, self._epochs.aside(cursor, start, stop))
+
+    def forever(self) -> Iterator[B_co]:
+        """Return an iterator over this epoch and all that follow it.
+
+        With a seed, workers begin the next epoch while the last batches of this one are handed out. The batches are
+        those of one `iter(loader)` after the other, and so are the states.
+
+        Returns:
+            An iterator that ends only where an epoch has no batches.
+
+        >>> from itertools import islice
+        >>> [batch.tolist() for batch in islice(DataLoader(range(4), batch_size=2, seed=0).forever(), 3)]
+        [[0, 1], [2, 3], [0, 1]]
+        """
+        if self.seed is None or self._streams or self._given_sampling is not None:
+            return one_after_the_other(self)  # what an epoch draws as it begins, it draws in its turn
+        self._check_open()
+        self._iterated = True
+        return BatchIterator(self, endless=True)
+
+    @property
+    def samples_seen(self) -> int:
+        """The samples that all ranks together have been given since epoch 0, by where the loader stands.
+
+        Raises:
+            ArgumentTypeError: the dataset is a stream, or a sampler decides (also a TypeError).
+
+        >>> loader = DataLoader(range(10), batch_size=2, rank=0, world_size=2, seed=0)
+        >>> for step, batch in zip(range(4), loader.forever(), strict=False):
+        ...     pass
+        >>> loader.samples_seen  # an epoch of 10, and a step of 4
+        14
+        """
+        at = self._epochs.place()
+        return position.samples_seen(self, self._shares(at.number), at)
 
     # ------------------------------------------------------------------ resources
 
@@ -753,8 +856,14 @@ class DataLoader(Generic[B_co]):
             drops = readers * ((self.batch_size or 1) - 1) if self.drop_last else 0
             check = self._stream_history.begin(readers, drops=drops, whole=not (cursor.step or cursor.ahead))
             return StreamedBatches(pool, readers, cursor, self._note, check)
-        sampling = self._sampling(cursor.length)
-        return SampledBatches(pool, self.dataset, sampling, cursor, self._note, self._coalesce_bytes())
+        return self._sampled_batches(pool, cursor)
+
+    def _sampled_batches(
+        self, pool: Pool[Any, Any], cursor: Cursor, following: Following | None = None
+    ) -> SampledBatches:
+        """Return the batches of an epoch of a dataset, and of those that follow it, if any are to."""
+        sampling = self._sampling(cursor.length, cursor.start.shift)
+        return SampledBatches(pool, self.dataset, sampling, cursor, self._note, self._coalesce_bytes(), following)
 
     def _coalesce_bytes(self) -> int:
         """Return the bytes up to which batches may be coalesced."""
@@ -830,44 +939,15 @@ class DataLoader(Generic[B_co]):
         """Return the number of samples now, where the order depends on it."""
         return None if self._streams or self._given_sampling is not None else len(self.dataset)
 
-    def _sampling(self, length: int | None) -> Sampling:
-        """Return the sampling that says which samples make up each batch, of so many samples."""
+    def _sampling(self, length: int | None, shift: int = 0) -> Sampling:
+        """Return the sampling that says which samples make up each batch, of so many samples without the first."""
         if self._given_sampling is not None:
             return self._given_sampling
-        return self._order.sampling(len(self.dataset) if length is None else length)
+        return self._order.sampling(len(self.dataset) if length is None else length, shift)
 
-    def _steps(self, length: int | None) -> int:
-        """Return the number of batches in an epoch of so many samples."""
-        return len(self) if self._streams else self._sampling(length).steps()
+    def _steps(self, length: int | None, shift: int = 0) -> int:
+        """Return the number of batches in an epoch of so many samples without the first."""
+        return len(self) if self._streams else self._sampling(length, shift).steps()
 
     def _state(self, at: StartPoint) -> LoaderState:
-        identity = self._identity()
-        sampler = at.sampler
-        if sampler is None and self._given_sampling is not None and not at.step and not at.ahead:
-            sampler = self._given_sampling.present()  # the pass that begins next
-        return LoaderState(
-            epoch=at.number,
-            step=at.step,
-            ahead=sorted(at.ahead),
-            epoch_seed=at.seed if self.seed is None else None,
-            numbered=at.numbered,
-            epoch_length=None if at.length == identity["length"] else at.length,
-            generator=None if self.generator is None else frameworks.generator_state(self.generator),
-            sampler=sampler,
-            sampler_epoch=self._order.sampler_epoch(),
-            **identity,
-        )
-
-    def _identity(self) -> dict[str, Any]:
-        """Return the arguments that a state and the loader that goes on from it must have in common."""
-        return {
-            "length": self._length(),
-            "seed": self.seed,
-            "global_batch_size": None if self.batch_sampler is not None else (self.batch_size or 1) * self.world_size,
-            "shuffle": self.shuffle,
-            "drop_last": self.drop_last,
-            "readers": self._readers(),
-            "blocks": self._order.blocks_identity(),
-            "window": self.window,
-            "plan": None if self._streams or self._given_sampling is not None else self._order.identity(),
-        }
+        return position.state_at(self, at)

@@ -5,39 +5,37 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count, repeat
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.coalesce import batches_to_coalesce
-from headrace.errors import DatasetChangedError, TooManyErrorsError
+from headrace.errors import TooManyErrorsError
 from headrace.errors.notes import clear_own_frames, without_frames
+from headrace.loader.sample_tasks import EndlessTasks, SampleTasks
 from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, naming_step
 from headrace.loader.validity import with_validity
-from headrace.pipeline.hints import reads_ahead
-from headrace.sampling.samplers import PlannedBatches, PlanSampling, looking_ahead
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from headrace.loader.cursor import Cursor, Epoch
     from headrace.loader.stream_checks import StreamCheck
-    from headrace.sampling.samplers import Sampling, Selection
+    from headrace.sampling.samplers import Sampling
     from headrace.workers.base import Pool
 
     Note = Callable[[Loaded, Epoch, int], None]
+    Following = Callable[[], tuple[Cursor, Sampling] | None]
 
 __all__ = ["SampledBatches", "StreamedBatches"]
 
-# How many batches before its turn a dataset hears of one, if it wants to. A user's own sampler may wait to see
-# what becomes of a batch before it decides on the next one, so it is not asked early.
-_READ_AHEAD = 8
 # The numbers of the runs of stream tasks.
 _RUNS = count()
 
 
 class SampledBatches:
     """The batches of a dataset from one step of an epoch on.
+
+    Attributes:
+        cursors: of the epoch whose batches are handed out, and of those after it that have begun.
 
     Args:
         pool: who loads them.
@@ -47,6 +45,8 @@ class SampledBatches:
             batch; it moves on with each batch that is handed out.
         note: takes in what is told beside a batch; it raises where that is too much.
         coalesce_bytes: bytes of batches that may be loaded together; 0 loads each alone.
+        following: begins the epoch after the last that has begun, and returns its cursor and sampling; None where
+            there is none. Its tasks come as soon as those of the epoch before it are given out.
     """
 
     def __init__(
@@ -57,15 +57,18 @@ class SampledBatches:
         cursor: Cursor,
         note: Note,
         coalesce_bytes: int = 0,
+        following: Following | None = None,
     ) -> None:
-        self._cursor = cursor
+        self.cursors = deque([cursor])
+        self._dataset = dataset
         self._note = note
         self._coalesce_bytes = coalesce_bytes
         # What comes next, each with its step and how many samples were asked for.
         self._waiting: deque[tuple[Any, int, int]] = deque()
         shares = sampling.shares
         self._padded = shares if shares is not None and shares.uneven == "pad" else None
-        self._tasks = _SampleTasks(dataset, sampling, cursor)
+        tasks = SampleTasks(dataset, sampling, cursor)
+        self._tasks = tasks if following is None else EndlessTasks(tasks, partial(self._follow, following))
         self._results = pool.run(self._tasks)
 
     def read(self) -> tuple[Any, int]:
@@ -77,10 +80,10 @@ class SampledBatches:
             StopIteration: the epoch is over.
             DatasetChangedError: the dataset has become shorter than it was when the epoch began.
         """
-        waiting, cursor = self._waiting, self._cursor
+        waiting = self._waiting
         while True:
             found, step, samples = waiting.popleft() if waiting else self._next()
-            cursor.hand_out(step)
+            self.cursors[0].hand_out(step)
             if isinstance(found, Loaded):
                 try:
                     self._look_at(found, step)
@@ -102,7 +105,7 @@ class SampledBatches:
 
     def _look_at(self, found: Loaded, step: int) -> None:
         """Take in what was told beside a batch, and raise the last of its errors."""
-        epoch = self._cursor.epoch
+        epoch = self.cursors[0].epoch
         try:
             self._note(found, epoch, step)
             if found.errors:
@@ -118,8 +121,10 @@ class SampledBatches:
         try:
             found = next(results)
         except Exception:
-            for step in results.task.steps if results.task is not None else ():  # else it was not a batch that failed
-                self._cursor.hand_out(step)
+            if results.task is not None:  # else it was not a batch that failed
+                self._reach(results.task)
+                for step in results.task.steps:
+                    self.cursors[0].hand_out(step)
             raise
         except BaseException:  # as Ctrl-C: whoever goes on gets the batches all the same
             if results.task is not None:
@@ -127,6 +132,7 @@ class SampledBatches:
             raise
         task = results.task
         assert task is not None  # noqa: S101 - a result is a task's
+        self._reach(task)
         if isinstance(found, Several):
             self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
             return self._waiting.popleft()
@@ -135,77 +141,22 @@ class SampledBatches:
             self._coalesce_bytes = 0  # it is known
         return found, task.step, len(task.selection)
 
+    def _follow(self, following: Following) -> SampleTasks | None:
+        begun = following()
+        if begun is None:
+            return None
+        cursor, sampling = begun
+        self.cursors.append(cursor)
+        return SampleTasks(self._dataset, sampling, cursor)
+
+    def _reach(self, task: SampleTask) -> None:
+        """Let the epochs before that of a task be over."""
+        while len(self.cursors) > 1 and self.cursors[0].epoch is not task.epoch:
+            self.cursors.popleft()
+
     def close(self) -> None:
         """Load no more."""
         self._results.close()
-
-
-class _SampleTasks(Iterator[SampleTask]):
-    """A task for each batch that has not been handed out, or for several of them.
-
-    Attributes:
-        coalesced: how many; it may be set on the way.
-    """
-
-    def __init__(self, dataset: Any, sampling: Sampling, cursor: Cursor) -> None:
-        self.coalesced = 1
-        self._dataset = dataset
-        self._length = cursor.length
-        self._epoch = cursor.epoch
-        self._step = cursor.step
-        self._handed_out = frozenset(cursor.ahead)
-        self._planned: PlannedBatches | None = None
-        self._interrupted: SampleTask | None = None
-        self._selections = self._start(sampling, cursor)
-
-    def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[tuple[Selection, NDArray[np.int64] | None]]:
-        """Yield the selections from the cursor on, each with what is read later, if that is known and of use."""
-        key, start = cursor.epoch.order_key, cursor.start
-        if isinstance(sampling, PlanSampling):
-            planned = sampling.start(key, cursor.step)
-            if reads_ahead(self._dataset):
-                return looking_ahead(planned, _READ_AHEAD)
-            self._planned = planned
-            return zip(planned, repeat(None))
-        cursor.sampler = sampling.start(key, start.step, start.sampler)
-        return zip(cursor.sampler, repeat(None))
-
-    def put_back(self, task: SampleTask) -> None:
-        """Take back a task that was interrupted, to be drawn next, unless others were drawn after it."""
-        if task.steps.stop == self._step:
-            self._interrupted = task
-
-    def __next__(self) -> SampleTask:
-        self._check_length()
-        if self._interrupted is not None:
-            task, self._interrupted = self._interrupted, None
-            return task
-        while self._step in self._handed_out:
-            next(self._selections)
-            self._step += 1
-        if self.coalesced > 1 and self._planned is not None:
-            return self._several(self._planned)
-        selection, later = next(self._selections)
-        self._step += 1
-        return SampleTask(self._epoch, self._step - 1, selection, later)
-
-    def _several(self, planned: PlannedBatches) -> SampleTask:
-        """Return a task for all batches up to the next that has been handed out, as many as go together."""
-        first, most = self._step, self.coalesced
-        while self._handed_out and most > 1 and not self._handed_out.isdisjoint(range(first, first + most)):
-            most -= 1
-        selection, parts = planned.several(most)
-        self._step += len(parts)
-        return SampleTask(self._epoch, first, selection, parts=parts if len(parts) > 1 else ())
-
-    def _check_length(self) -> None:
-        """Refuse a dataset that has become shorter; of one that has grown the epoch's order takes what there was."""
-        if self._length is not None and len(self._dataset) < self._length:
-            raise DatasetChangedError(
-                f"the dataset had {self._length} samples when epoch {self._epoch.number} began and has "
-                f"{len(self._dataset)} at step {self._step}; samples may be added in the midst of an epoch, but taken "
-                "away between epochs only"
-            )
 
 
 class StreamedBatches:
@@ -223,6 +174,7 @@ class StreamedBatches:
     def __init__(
         self, pool: Pool[StreamTask, Loaded], readers: int, cursor: Cursor, note: Note, check: StreamCheck
     ) -> None:
+        self.cursors = deque([cursor])
         self._cursor = cursor
         self._note = note
         self._check = check

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from headrace.batch.tree import count_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from headrace.batch.arena import Arena
     from headrace.loader.checkpoint import LoaderState
     from headrace.loader.cursor import Cursor, Epoch, Epochs
-    from headrace.loader.epoch import SampledBatches, StreamedBatches
+    from headrace.loader.epoch import Following, SampledBatches, StreamedBatches
     from headrace.loader.pools import PoolKeeper
     from headrace.loader.stats import Meter
+    from headrace.sampling.samplers import Sampling
     from headrace.workers import Pool
 
-__all__ = ["BatchIterator"]
+__all__ = ["BatchIterator", "one_after_the_other"]
 
 B_co = TypeVar("B_co", covariant=True)
 
@@ -40,6 +41,7 @@ class IterableLoader(Protocol):
     _pools: PoolKeeper
 
     def _batches(self, pool: Pool[Any, Any], cursor: Cursor, arena: Arena) -> SampledBatches | StreamedBatches: ...
+    def _sampled_batches(self, pool: Pool[Any, Any], cursor: Cursor, following: Following) -> SampledBatches: ...
     def _arena_named(self, name: str, make: Callable[[], Arena]) -> Arena: ...
     def _check_open(self) -> None: ...
     def _deliver(self, batch: Any) -> Any: ...
@@ -47,17 +49,25 @@ class IterableLoader(Protocol):
     def _length(self) -> int | None: ...
     def _make_pool(self, epoch: Epoch, arena: Arena) -> Pool[Any, Any]: ...
     def _state(self, at: Any) -> LoaderState: ...
-    def _steps(self, length: int | None) -> int: ...
+    def _sampling(self, length: int | None, shift: int = 0) -> Sampling: ...
+    def _steps(self, length: int | None, shift: int = 0) -> int: ...
 
 
 class BatchIterator(Iterator[B_co]):
     """The batches of one epoch. Several iterators of one loader do not disturb each other.
 
     Threads may share one: each batch goes to one of them.
+
+    Args:
+        loader: whose batches they are.
+        epochs: the next of these is gone through; None for the loader's own.
+        endless: go on with the epochs after it, for ever.
     """
 
-    def __init__(self, loader: IterableLoader) -> None:
+    def __init__(self, loader: IterableLoader, epochs: Epochs | None = None, *, endless: bool = False) -> None:
         self._loader = loader
+        self._epochs = loader._epochs if epochs is None else epochs
+        self._endless = endless
         self._arena = loader._arena
         self._delivers = loader._delivers()
         self._lock = RLock()  # what is loaded in the consumer's thread may come back here, which must not hang
@@ -69,9 +79,13 @@ class BatchIterator(Iterator[B_co]):
 
     def __len__(self) -> int:
         """Return the number of batches in its epoch."""
-        loader = self._loader
-        length = loader._epochs.upcoming_length(loader._length()) if self._cursor is None else self._cursor.length
-        return loader._steps(length)
+        if self._endless:
+            raise TypeError("an iterator that goes through the epochs for ever has no length")
+        loader, start = self._loader, self._epochs.next_start() if self._cursor is None else self._cursor.start
+        if start.stop is not None:
+            return start.stop - start.step
+        length = self._epochs.upcoming_length(loader._length()) if self._cursor is None else self._cursor.length
+        return loader._steps(length, start.shift)
 
     def __next__(self) -> B_co:
         """Load the next batch.
@@ -88,7 +102,7 @@ class BatchIterator(Iterator[B_co]):
             if first:
                 self._asked = True
             else:
-                loader._epochs.ask(cursor)
+                self._epochs.ask(cursor)
             between, self._handed_out_at = asked - (self._handed_out_at or asked), None
             loader._check_open()
             if cursor.finished:
@@ -99,9 +113,12 @@ class BatchIterator(Iterator[B_co]):
             except BaseException as error:
                 loader._meter.consumed(between)
                 if isinstance(error, StopIteration):
-                    loader._epochs.finish(cursor)
+                    self._epochs.finish(self._reach(cursor))
                     self._end()
+                else:
+                    self._reach(cursor)
                 raise
+            self._reach(cursor)
             if self._delivers:
                 batch = loader._deliver(batch)
             self._handed_out_at = now = perf_counter()
@@ -126,23 +143,36 @@ class BatchIterator(Iterator[B_co]):
         loader._check_open()
         if loader._given_sampling is not None:
             loader._given_sampling.check()
-        cursor = loader._epochs.begin(loader._length())
+        epochs = self._epochs
+        cursor = epochs.begin(loader._length())
         try:
             pool = loader._pools.take(lambda: loader._make_pool(cursor.epoch, self._arena), self._arena)
             try:
-                self._batches = loader._batches(pool, cursor, self._arena)
+                if self._endless:
+                    following = partial(_begin_following, loader, epochs)
+                    self._batches = loader._sampled_batches(pool, cursor, following)
+                else:
+                    self._batches = loader._batches(pool, cursor, self._arena)
             except BaseException:
                 pool.close()
                 raise
         except BaseException:
-            loader._epochs.give_up(cursor)
+            epochs.give_up(cursor)
             raise
         self._cursor, self._call_site = cursor, (site := _CallSite())
         # An iterator that is dropped half-way leaves no worker behind.
-        self._end = weakref.finalize(
-            self, _end, partial(loader._pools.give_back, pool, self._arena), self._batches, loader._epochs, cursor, site
-        )
+        give_back = partial(loader._pools.give_back, pool, self._arena)
+        self._end = weakref.finalize(self, _end, give_back, self._batches, epochs, site)
         return cursor
+
+    def _reach(self, cursor: Cursor) -> Cursor:
+        """Return the epoch that the last batch was of, where one epoch follows the other."""
+        reached = self._batches.cursors[0]
+        if reached is not cursor:
+            self._epochs.finish(cursor)
+            self._epochs.ask(reached)
+            self._cursor = reached
+        return reached
 
     def lie_in(self, name: str, make: Callable[[], Arena]) -> None:
         """Let the batches lie in an arena of another kind, and come as they were loaded; once they are, it is too late.
@@ -157,16 +187,36 @@ class BatchIterator(Iterator[B_co]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return where this iterator stands, for `DataLoader.load_state_dict`. It begins an epoch if it has none."""
-        loader = self._loader
         with self._lock:
             cursor = self._begin() if self._cursor is None else self._cursor
-        return loader._state(loader._epochs.position() if cursor.finished else cursor.reached()).to_dict()
+        at = self._epochs.position() if cursor.finished else cursor.reached()
+        return self._loader._state(at).to_dict()
 
     def state_later(self) -> Callable[[], dict[str, Any]]:
         """Return a function that gives the state of this moment, which costs next to nothing where it is not called."""
         loader, cursor = self._loader, self._cursor
-        at = loader._epochs.position() if cursor is None else cursor.reached()
+        at = self._epochs.position() if cursor is None else cursor.reached()
         return lambda: loader._state(at).to_dict()
+
+
+def one_after_the_other(loader: Iterable[B_co]) -> Iterator[B_co]:
+    """Yield the batches of one epoch of a loader after the other, until one has none."""
+    found = True
+    while found:
+        found = False
+        for batch in loader:
+            found = True
+            yield batch
+
+
+def _begin_following(loader: IterableLoader, epochs: Epochs) -> tuple[Cursor, Sampling] | None:
+    """Begin the next epoch ahead of its turn; return None where it has no batches."""
+    cursor = epochs.begin(loader._length())
+    sampling = loader._sampling(cursor.length, cursor.start.shift)
+    if sampling.steps():
+        return cursor, sampling
+    epochs.give_up(cursor)
+    return None
 
 
 class _CallSite:
@@ -187,12 +237,14 @@ def _end(
     give_back: Callable[[], None],
     batches: SampledBatches | StreamedBatches,
     epochs: Epochs,
-    cursor: Cursor,
     call_site: _CallSite,
 ) -> None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__") == weakref.__name__:
         frame = frame.f_back
-    epochs.drop(cursor, look=frame is not None and call_site.asked == _call_site(frame))
+    present, *later = batches.cursors
+    epochs.drop(present, look=frame is not None and call_site.asked == _call_site(frame))
+    for cursor in later:  # of which no batch has been handed out
+        epochs.drop(cursor, look=True)
     batches.close()
     give_back()

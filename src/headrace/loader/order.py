@@ -110,6 +110,12 @@ class SampleOrder:
         size = self.batch_size or 1
         return Shares(length, size, self.rank, self.world_size, self.uneven, self.drop_last, shift)
 
+    def is_of_samples(self) -> bool:
+        """Return whether the order of the samples is the same for steps of any size."""
+        mixed = mixed_node(describe(self.dataset))
+        alike = mixed is None or (mixed.mixture.batches == "mixed" and len(mixed.mixture.steps) == 1)
+        return alike and not self.group_by_length and self.batch_by == "samples"
+
     def check(self) -> None:
         """Refuse weights that do not fit the dataset, sequences that fit no batch, and fewer samples than ranks.
 

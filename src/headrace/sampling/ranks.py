@@ -79,6 +79,13 @@ class Shares:
         """Return how many positions come before a step."""
         return self.length if step >= self.steps and not self.drop_last else self._first(step)
 
+    def seen(self, step: int) -> int:
+        """Return how many samples all ranks have had before a step, each counted once."""
+        steps = self.steps
+        if step < steps or not steps:
+            return self._first(min(step, steps))
+        return self._first(steps - 1) + self.count(steps - 1)
+
     def count(self, step: int) -> int:
         """Return how many samples all ranks have together at a step, each counted once."""
         left, full = self.length - self._first(step), self.global_batch_size

@@ -52,9 +52,7 @@ class TorchEpochs(Epochs):
 
     def position(self) -> StartPoint:
         """Return where the loader stands, and draw nothing for an epoch that has not begun."""
-        with self._lock:
-            current = self._current()
-            return self._next if current is None else current.reached()
+        return self.place()
 
     @property
     def loaded_seed(self) -> int | None:

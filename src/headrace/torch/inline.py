@@ -41,6 +41,7 @@ class InlineBatches:
     def __init__(self, reader: TorchReader, sampling: GivenSampling, cursor: Cursor, arena: Arena) -> None:
         start = cursor.start
         self._reader = reader
+        self.cursors = deque([cursor])
         self._cursor = cursor
         self._arena = arena
         self._in_arena = use_arena(arena)

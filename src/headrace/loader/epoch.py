@@ -151,7 +151,7 @@ class SampledBatches:
 
     def _reach(self, task: SampleTask) -> None:
         """Let the epochs before that of a task be over."""
-        while len(self.cursors) > 1 and self.cursors[0].epoch is not task.epoch:
+        while len(self.cursors) > 1 and self.cursors[0].epoch != task.epoch:
             self.cursors.popleft()
 
     def close(self) -> None:

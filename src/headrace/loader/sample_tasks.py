@@ -58,7 +58,7 @@ class SampleTasks(Iterator[SampleTask]):
 
     def put_back(self, task: SampleTask) -> None:
         """Take back a task that was interrupted, to be drawn next, unless others were drawn after it."""
-        if task.epoch is self._epoch and task.steps.stop == self._step:
+        if task.epoch == self._epoch and task.steps.stop == self._step:
             self._interrupted = task
 
     def __next__(self) -> SampleTask:

@@ -1,4 +1,4 @@
-"""Where a loader stands: taking and loading its state, and ways to another place."""
+"""The position of a loader: taking and loading its state, and ways to another place."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class CoreLoader(CoreDataLoader[Any]):
             self._epochs = other.epochs
             self._epochs.draw_from(self.seed, self.generator)
 
-    def skip(self, batches: int) -> None:
+    def pass_over(self, batches: int) -> None:
         """Let the next iterator leave out so many batches."""
         at = self._epochs.position()
         self._epochs.resume(replace(at, step=at.step + batches))

@@ -378,7 +378,7 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         Args:
             batches: a non-negative integer.
         """
-        self._core_loader().skip(check_count("batches", batches))
+        self._core_loader().pass_over(check_count("batches", batches))
 
     def batch(self, step: int, epoch: int | None = None) -> B_co:
         """Return the batch at a step of an epoch, without loading any other; see `headrace.DataLoader.batch`."""

@@ -21,7 +21,8 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
-def test_python_blocks_run(page: Path) -> None:
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # pages write files, as a reader's folder would have them
     text = page.read_text(encoding="utf-8")
     names: dict[str, Any] = {"__name__": page.stem}
     for block in _BLOCK.finditer(text):
@@ -31,8 +32,9 @@ def test_python_blocks_run(page: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["how-to/devices.md", "coming-from/torch.md"])
-def test_blocks_for_frameworks_run(name: str) -> None:
+def test_blocks_for_frameworks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are marked `py`, and each goes on from the one before."""
+    monkeypatch.chdir(tmp_path)
     pytest.importorskip("torch")
     pytest.importorskip("jax")
     text = (_ROOT / "docs" / name).read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ ON_WORKER_DEATH = "on_worker_death must be one of 'raise', 'restart', but got on
 CONTEXT = "multiprocessing_context must be one of 'fork', 'forkserver', 'spawn', but got multiprocessing_context="
 SEED = "seed must be a non-negative integer or None, but got seed="
 GENERATOR = "generator must be a numpy.random.Generator, a random.Random, a torch.Generator or None, got "
-BACKEND = "backend must be one of 'auto', 'thread', 'process', but got backend="
+BACKEND = "backend must be one of 'auto', 'thread', 'process', 'ray', but got backend="
 ON_ERROR = "on_error must be one of 'raise', 'skip', 'replace', but got on_error="
 MAX_ERRORS = "max_errors must be a non-negative integer or None, but got max_errors="
 BATCH_SAMPLER = (
@@ -56,7 +56,7 @@ VALUES = [
     *[({"on_worker_death": bad}, f"{ON_WORKER_DEATH}{bad!r}") for bad in ("skip", None)],
     *[({"num_workers": 1, "multiprocessing_context": bad}, f"{CONTEXT}{bad!r}") for bad in ("threads", "")],
     *[({"seed": bad}, f"{SEED}{bad!r}") for bad in (-1, True, 1.0, "0", np.True_)],
-    *[({"backend": bad}, f"{BACKEND}{bad!r}") for bad in ("gpu", "ray", None, 1)],
+    *[({"backend": bad}, f"{BACKEND}{bad!r}") for bad in ("gpu", None, 1)],
     *[({"on_error": bad}, f"{ON_ERROR}{bad!r}") for bad in ("ignore", None, True)],
     *[
         (

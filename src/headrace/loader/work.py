@@ -21,6 +21,7 @@ from headrace.loader.fetch import BatchReader
 from headrace.loader.stream_fetch import DealtStream, StreamReader
 from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, seed_globals
 from headrace.pipeline.hints import counters, has_counters, will_need
+from headrace.pipeline.hugging_face import unshare_epoch
 from headrace.rng.keys import epoch_key
 from headrace.workers.info import WorkerInfo, be_worker_process, be_worker_thread
 
@@ -110,6 +111,7 @@ class WorkMaker:
         if self.own_process:
             share_cores(self.num_workers)
             self._seed_process(seed, worker)
+            unshare_epoch(self.dataset)
             be_worker_process(info)
         else:
             be_worker_thread(info)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["collate_columns", "gives_columns", "gives_samples"]
+__all__ = ["collate_columns", "gives_columns", "gives_samples", "unshare_epoch"]
 
 
 def gives_columns(dataset: object) -> bool:
@@ -35,6 +35,17 @@ def gives_samples(dataset: object) -> bool:
         (cls.__module__, cls.__name__) == ("datasets.iterable_dataset", "IterableDataset")
         for cls in type(dataset).__mro__
     )
+
+
+def unshare_epoch(dataset: object) -> None:
+    """Give one of their streams an epoch number of its own, where it shares it with the processes it was forked with.
+
+    They let the number lie in shared memory, and `set_epoch` adds to it what is missing: workers that begin an epoch
+    at the same time add it several times, shuffle their shards differently, and lose samples.
+    """
+    epoch = getattr(dataset, "_epoch", None)
+    if gives_samples(dataset) and hasattr(epoch, "clone"):
+        vars(dataset)["_epoch"] = epoch.clone()
 
 
 def collate_columns(columns: Mapping[str, Any], indices: Sequence[int] | NDArray[np.int64]) -> dict[str, Any]:

@@ -316,7 +316,8 @@ def read_in_turn(read: Callable[[Any], Any], keys: Sequence[Any], samples: list[
     """
     loaded = whole_batch(len(keys))
     if loaded is None:
-        samples.extend(map(read, keys))
+        for key in keys:  # no `extend(map(...))`, which a StopIteration of the dataset would end without a word
+            samples.append(read(key))  # noqa: PERF401
         return
     path, start = loaded.path, loaded.count
     try:

@@ -13,7 +13,7 @@ import pytest
 from headrace import DataLoader, TensorDataset
 from headrace.errors import ArgumentError
 from headrace.testing import check_pool
-from headrace.workers import ThreadPool, backends
+from headrace.workers import ThreadPool, backends, be_worker_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,7 @@ def toy(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     importlib.invalidate_caches()
     backends._backends.cache_clear()
     yield
+    be_worker_process(None)  # its threads take themselves for processes, and so this one for a worker
     monkeypatch.undo()
     sys.modules.pop("headrace_toy", None)
     backends._backends.cache_clear()

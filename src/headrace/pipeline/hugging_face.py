@@ -43,7 +43,7 @@ def unshare_epoch(dataset: object) -> None:
     They let the number lie in shared memory, and `set_epoch` adds to it what is missing: workers that begin an epoch
     at the same time add it several times, shuffle their shards differently, and lose samples.
     """
-    epoch = getattr(dataset, "_epoch", None)
+    epoch: Any = getattr(dataset, "_epoch", None)
     if gives_samples(dataset) and hasattr(epoch, "clone"):
         vars(dataset)["_epoch"] = epoch.clone()
 

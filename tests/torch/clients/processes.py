@@ -6,6 +6,7 @@ import importlib
 import multiprocessing
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -26,17 +27,27 @@ _PROGRAM = "from tests.torch.clients.processes import be_ranks; be_ranks()"
 
 def run_on_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
     """What `function(rank, world_size, *arguments)` of a test module returns on each rank."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _PROGRAM],
-        input=pickle.dumps((function.__module__, function.__name__, world_size, arguments)),
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.fspath(_ROOT), "GLOO_SOCKET_IFNAME": "lo"},
-        cwd=_ROOT,
-        capture_output=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    found: list[Any] = pickle.loads(done.stdout.rpartition(b"\nRESULT ")[2])
+    request = pickle.dumps((function.__module__, function.__name__, world_size, arguments))
+    for last in (False, True):  # a fork of a process that has imported torch hangs once in a long while
+        with subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.fspath(_ROOT), "GLOO_SOCKET_IFNAME": "lo"},
+            cwd=_ROOT,
+            start_new_session=True,
+        ) as program:
+            try:
+                said, complaints = program.communicate(request, timeout=60)
+            except subprocess.TimeoutExpired:
+                os.killpg(program.pid, signal.SIGKILL)  # the ranks, too
+                if last:
+                    raise
+                continue
+        assert program.returncode == 0, complaints.decode()[-3000:]
+        found: list[Any] = pickle.loads(said.rpartition(b"\nRESULT ")[2])
+        break
     return found
 
 

@@ -28,7 +28,7 @@ _PROGRAM = "from tests.torch.clients.processes import be_ranks; be_ranks()"
 def run_on_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
     """What `function(rank, world_size, *arguments)` of a test module returns on each rank."""
     request = pickle.dumps((function.__module__, function.__name__, world_size, arguments))
-    for last in (False, True):  # a fork of a process that has imported torch hangs once in a long while
+    for last in (False, True):  # a rank can hang as its group ends, once in a long while
         with subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", _PROGRAM],
             stdin=subprocess.PIPE,

@@ -194,6 +194,7 @@ def ddp_on_rank(rank: int, world_size: int) -> list[Any]:
             loader.sampler.set_epoch(epoch)
             losses += train(model, loader, lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]))
         found.append(losses)
+        del model  # before the group that it talks through, without which its end can hang
     torch.distributed.destroy_process_group()
     return found
 

@@ -62,6 +62,7 @@ def train(rank: int, world_size: int, port: int) -> None:
     distributed.all_reduce(same, distributed.ReduceOp.MIN)
     if rank == 0:
         print(f"all ranks go on from the state of rank 0: {bool(same)}")
+    del parallel  # before the group that it talks through
     distributed.destroy_process_group()
 
 

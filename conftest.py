@@ -48,6 +48,8 @@ _FRAMEWORKS = re.compile(r'torch|jax|importorskip\("(?:datasets|pandas|polars|ra
 _MISSING = [name for name in adapter_modules() if find_spec(name) is None]
 collect_ignore = [f"src/{adapter_modules()[name].replace('.', '/')}.py" for name in _MISSING]
 collect_ignore += [f"src/headrace/{name}" for name in _MISSING]
+if "torch" in _MISSING:
+    collect_ignore += ["tests/torch/oracle.py"]  # no file of tests, which skip where torch is missing
 if find_spec("ray") is None:
     collect_ignore += ["src/headrace/workers/ray"]
 

@@ -64,6 +64,7 @@ def test_a_shared_list_is_a_dataset() -> None:
     assert repr(SharedList(["a\ud800"])[0]) == r"'a\ud800'"
 
 
+@pytest.mark.usefixtures("by_value")
 def test_workers_get_large_plain_lists_as_arrays() -> None:
     dataset = Samples([(f"{number}.jpg", number) for number in range(MANY)])
     with DataLoader(dataset, 64, num_workers=2, backend="process") as loader:

@@ -14,7 +14,7 @@ jax = pytest.importorskip("jax")
 
 from headrace import DataLoader, TensorDataset  # noqa: E402
 from headrace.errors import ArgumentError, ArgumentTypeError, MixedSamplesError  # noqa: E402
-from headrace.jax.placement import Placement, makes_memory  # noqa: E402
+from headrace.jax.placement import DevicePlacement, makes_memory  # noqa: E402
 
 P = jax.sharding.PartitionSpec
 
@@ -56,7 +56,7 @@ jax.tree_util.register_pytree_node_class(Ragged)
 
 
 def place(batch: Any, sharding: Any = None) -> Any:
-    return Placement(sharding, owned=False)(batch)
+    return DevicePlacement(sharding, owned=False)(batch)
 
 
 def ones() -> Any:
@@ -211,7 +211,7 @@ def test_a_sharding_of_what_is_one_array() -> None:
 @pytest.mark.parametrize("sharding", ["cpu", 0, P("data"), {"x": P("data")}, [0]], ids=repr)
 def test_a_sharding_that_is_none(sharding: Any) -> None:
     with pytest.raises(ArgumentTypeError, match=r"^sharding must be a jax.sharding.Sharding, a device, None, or a con"):
-        Placement(sharding, owned=True)
+        DevicePlacement(sharding, owned=True)
 
 
 def test_arrays_of_others_are_copied() -> None:
@@ -220,7 +220,7 @@ def test_arrays_of_others_are_copied() -> None:
     start = -memory.__array_interface__["data"][0] % 64  # an address whose memory JAX shares on a CPU
     array = memory[start : start + (1 << 20)]
     for view in (array, array.view(np.memmap)):
-        shared, copied = Placement(None, owned=True)(view), Placement(None, owned=False)(view)
+        shared, copied = DevicePlacement(None, owned=True)(view), DevicePlacement(None, owned=False)(view)
         array += 1
         assert np.unique(copied).tolist() == [array[0] - 1]
         assert np.unique(shared).tolist() == [array[0]]  # or the test shows nothing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from headrace.jax.placement import Placement, makes_memory
+from headrace.jax.placement import DevicePlacement, makes_memory
 from headrace.loader import dataloader
 
 __all__ = ["DataLoader"]
@@ -34,4 +34,4 @@ class DataLoader(dataloader.DataLoader[B_co]):
         return True
 
     def _deliver(self, batch: Any) -> Any:
-        return Placement(None, owned=makes_memory(self))(super()._deliver(batch))
+        return DevicePlacement(None, owned=makes_memory(self))(super()._deliver(batch))

@@ -14,7 +14,7 @@ from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.frameworks.jax import fit
 from headrace.loader.dataloader import DataLoader
 
-__all__ = ["Placement", "makes_memory"]
+__all__ = ["DevicePlacement", "makes_memory"]
 
 _PLACES = (Sharding, jax.Device, type(None))
 # What headrace looks into itself, because JAX would sort the keys; all else that JAX knows, it walks itself.
@@ -32,7 +32,7 @@ def makes_memory(loader: object) -> bool:
     return loader.batch_size is not None or loader.batch_sampler is not None
 
 
-class Placement:
+class DevicePlacement:
     """Puts batches where a sharding says.
 
     Args:
@@ -43,7 +43,7 @@ class Placement:
     Raises:
         ArgumentTypeError: something in it is neither.
 
-    >>> Placement(None, owned=True)({"x": np.zeros(2, np.float32), "name": ["a", "b"]})
+    >>> DevicePlacement(None, owned=True)({"x": np.zeros(2, np.float32), "name": ["a", "b"]})
     {'x': Array([0., 0.], dtype=float32), 'name': ['a', 'b']}
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.jax.placement import Placement, makes_memory
+from headrace.jax.placement import DevicePlacement, makes_memory
 from headrace.loader.prefetch import PrefetchedBatches
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ def prefetch_to_device(loader: Iterable[Any], sharding: Any = None, size: int = 
     (4, 3) [0 1 2 3]
     (4, 3) [4 5 6 7]
     """
-    return PrefetchedBatches(loader, size, _JaxMover(Placement(sharding, owned=makes_memory(loader))))
+    return PrefetchedBatches(loader, size, _JaxMover(DevicePlacement(sharding, owned=makes_memory(loader))))
 
 
 class _JaxMover:
     """Puts batches on JAX's devices, which copy while the program goes on."""
 
-    def __init__(self, placement: Placement) -> None:
+    def __init__(self, placement: DevicePlacement) -> None:
         self.start = placement
 
     def begin(self, loader: Any) -> Iterator[Any]:

@@ -11,11 +11,11 @@ import weakref
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headrace.batch.arena import Arena, lease, use_arena
-from headrace.errors import WorkerError
 from headrace.workers.in_flight import InFlight
-from headrace.workers.pickling.messages import load, load_error
+from headrace.workers.pickling.messages import load
 from headrace.workers.ray.cluster import join_cluster, with_cores
 from headrace.workers.ray.supervisor import RaySupervisor
+from headrace.workers.results import SupervisedResults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -86,12 +86,12 @@ class RayPool(Generic[T, R]):
         """Whether it has no workers: they have ended, or belong to a process that this one was forked from."""
         return self.supervisor.ended or not self.supervisor.is_home
 
-    def run(self, tasks: Iterator[T]) -> _RayResults[T, R]:
+    def run(self, tasks: Iterator[T]) -> SupervisedResults[T, R, RayAnswer]:
         """Begin to do the tasks."""
         in_flight: InFlight[T, RayAnswer] = InFlight(
             tasks, self._size, self._max_bytes, in_order=self._in_order, first=self._next
         )
-        return _RayResults(self, in_flight)
+        return SupervisedResults(self, in_flight)
 
     def end_run(self, following: int) -> None:
         """Forget the tasks that no worker has begun; the next run's numbers begin at `following`."""
@@ -102,6 +102,10 @@ class RayPool(Generic[T, R]):
         """Return the result that an answer holds."""
         with use_arena(self._arena):
             return load(answer.payload, answer.worker.views(answer, _copied))
+
+    def forget(self, answer: RayAnswer) -> None:
+        """Give back the memory of an answer that nobody opens."""
+        answer.forget()
 
     def let_adopt(self, adopt: Callable[[NDArray[np.uint8]], None]) -> None:
         """Call a function with the memory of this machine's workers that results will come in: before any do."""
@@ -123,75 +127,3 @@ def _copied(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return stored.copy()
     copy[:] = stored
     return copy
-
-
-class _RayResults(Generic[T, R]):
-    """The results of one run."""
-
-    def __init__(self, pool: RayPool[T, R], in_flight: InFlight[T, RayAnswer]) -> None:
-        self._pool = pool
-        self._supervisor = pool.supervisor
-        self._in_flight = in_flight
-        self.task: T | None = None
-        self._submit()
-
-    def __iter__(self) -> _RayResults[T, R]:
-        return self
-
-    def __next__(self) -> R:
-        self.task = None
-        self._supervisor.check()
-        try:
-            number = self._wait()
-            if number is None:
-                raise StopIteration
-            self.task, answer = self._in_flight.hand_out(number)
-            value, error = self._open(answer)
-        except KeyboardInterrupt:
-            self._supervisor.interrupt()
-            raise
-        finally:
-            if self._supervisor.ended:
-                self._in_flight.clear()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error, answer  # it refers to this frame, which must not refer to it
-        result: R = value
-        return result
-
-    def _open(self, answer: RayAnswer | BaseException) -> tuple[Any, BaseException | None]:
-        """Return the result, or the error in its place."""
-        if isinstance(answer, BaseException):
-            return None, answer
-        if not answer.good:
-            return None, load_error(answer.payload)
-        return self._pool.open(answer), None
-
-    def close(self) -> None:
-        """Give up the tasks that no worker has begun."""
-        for answer in self._in_flight.clear():
-            answer.forget()
-        self._pool.end_run(self._in_flight.following)
-
-    def _wait(self) -> int | None:
-        """Return the number of the task whose result comes next, once it is there; None if there are no more."""
-        try:
-            self._submit()
-            self._supervisor.receive(self._in_flight, wait=False)
-            while len(self._in_flight) and self._in_flight.ready() is None:
-                self._supervisor.receive(self._in_flight)
-        except WorkerError:
-            raise
-        except BaseException:  # raised by a signal's handler, as Ctrl-C is: an answer that just came may be lost
-            self._supervisor.interrupt()
-            raise
-        return self._in_flight.ready()
-
-    def _submit(self) -> None:
-        for number, task in self._in_flight.draw():
-            try:
-                self._supervisor.submit(number, task)
-            except Exception as error:  # it cannot be pickled
-                self._in_flight.finish(number, error, 0)

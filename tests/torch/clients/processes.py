@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,26 +29,23 @@ _PROGRAM = "from tests.torch.clients.processes import be_ranks; be_ranks()"
 def run_on_ranks(function: Callable[..., Any], world_size: int, *arguments: Any) -> list[Any]:
     """What `function(rank, world_size, *arguments)` of a test module returns on each rank."""
     request = pickle.dumps((function.__module__, function.__name__, world_size, arguments))
-    for last in (False, True):  # a rank can hang as its group ends, once in a long while
-        with subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.fspath(_ROOT), "GLOO_SOCKET_IFNAME": "lo"},
-            cwd=_ROOT,
-            start_new_session=True,
-        ) as program:
-            try:
-                said, complaints = program.communicate(request, timeout=60)
-            except subprocess.TimeoutExpired:
-                os.killpg(program.pid, signal.SIGKILL)  # the ranks, too
-                if last:
-                    raise
-                continue
-        assert program.returncode == 0, complaints.decode()[-3000:]
-        found: list[Any] = pickle.loads(said.rpartition(b"\nRESULT ")[2])
-        break
+    program = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.fspath(_ROOT), "GLOO_SOCKET_IFNAME": "lo"},
+        cwd=_ROOT,
+        start_new_session=True,
+    )
+    with program:
+        try:
+            said, complaints = program.communicate(request, timeout=100)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGKILL)  # ranks that hang, too
+    assert program.returncode == 0, complaints.decode()[-3000:]
+    found: list[Any] = pickle.loads(said.rpartition(b"\nRESULT ")[2])
     return found
 
 

@@ -163,15 +163,18 @@ def test_torch_and_headrace_worker_info_agree(backend: str) -> None:
         assert all(sample == [sample[0]] * 4 and sample[0][1:] == (count, True) for sample in told)
 
 
-def test_worker_info_of_torch_when_torch_is_imported_in_the_worker(run_script: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("first", ["import torch", "frameworks.rebuild('torch', np.zeros(1))"])
+def test_worker_info_of_torch_when_torch_is_imported_in_the_worker(run_script: Callable[..., Any], first: str) -> None:
     pytest.importorskip("torch")
-    script = """
+    script = f"""
         import sys
-        from headrace import DataLoader, IterableDataset
+        import numpy as np
+        from headrace import DataLoader, IterableDataset, frameworks
 
         class Late(IterableDataset):
             def __iter__(self):
                 assert "torch" not in sys.modules
+                {first}
                 from torch.utils.data import get_worker_info
                 info = get_worker_info()
                 return iter(range(12) if info is None else range(info.id, 12, info.num_workers))

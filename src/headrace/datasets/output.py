@@ -36,9 +36,6 @@ def converter(output: object) -> ToTorch | None:
 class ToTorch(Transform):
     """Turn arrays into torch tensors in the same memory; all else stays."""
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return converter, ("torch",)  # so that a worker has imported torch before it begins
-
     @property
     def releases_gil(self) -> bool:
         """Whether `apply_batch` leaves other threads the GIL for most of its time: it takes none."""

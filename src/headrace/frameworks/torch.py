@@ -40,7 +40,6 @@ __all__ = [
     "stack",
     "stack_plain",
     "take",
-    "tell_worker",
     "to_numpy",
     "use_one_thread",
     "use_settings",
@@ -303,11 +302,3 @@ def use_one_thread() -> None:
 def worker_info() -> Any:
     """Return what torch says of the worker that this code runs in; None outside of workers."""
     return torch.utils.data.get_worker_info()
-
-
-def tell_worker(info: Any) -> None:
-    """Let `torch.utils.data.get_worker_info` give the worker of this process; None for no worker."""
-    worker: Any = importlib.import_module("torch.utils.data._utils.worker")
-    if info is not None:
-        info = worker.WorkerInfo(id=info.id, num_workers=info.num_workers, seed=info.seed, dataset=info.dataset)
-    worker._worker_info = info  # noqa: SLF001 - torch has no other way to be told

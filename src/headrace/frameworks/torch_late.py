@@ -91,9 +91,10 @@ def enter_worker(info: Any) -> None:
     """
 
     def tell() -> None:
-        from headrace.frameworks import torch
-
-        torch.tell_worker(info)
+        worker: Any = sys.modules[_TORCH_WORKER]  # not the adapter, whose own import of torch this may be a part of
+        worker._worker_info = info and worker.WorkerInfo(  # noqa: SLF001 - torch has no other way to be told
+            id=info.id, num_workers=info.num_workers, seed=info.seed, dataset=info.dataset
+        )
 
     if is_in_use("torch"):
         from headrace.frameworks import torch

@@ -25,7 +25,7 @@ ROOT = Path(headrace.__file__).parent
 # do not know each other. Few modules stand elsewhere than the rest of their folder; the root is `headrace/__init__.py`.
 LAYERS = [
     ["errors"],
-    ["kernels"],
+    ["kernels", "plugins"],
     ["rng", "batch.arena"],
     ["io"],
     ["frameworks", "batch.capabilities"],

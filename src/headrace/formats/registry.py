@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import ArgumentError
+from headrace.plugins import by_name, load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,16 +101,8 @@ def formats() -> dict[str, FileFormat]:
     >>> formats()["tar"].extensions
     ('.tar',)
     """
-    from importlib.metadata import entry_points  # a third of the time that importing headrace takes
-
-    own = [each for name in _PACKAGES for each in _load(f"headrace.formats.{name}:FORMATS")]
-    others = [each for entry in entry_points(group=_GROUP) for each in entry.load()]
-    found: dict[str, FileFormat] = {}
-    for each in (*own, *others):
-        if each.name in found:
-            raise ArgumentError(f"two formats are called {each.name!r}; uninstall one of the distributions with them")
-        found[each.name] = each
-    return found
+    own = [_load(f"headrace.formats.{name}:FORMATS") for name in _PACKAGES]
+    return by_name("formats", chain.from_iterable([*own, *load_plugins(_GROUP)]))
 
 
 def find_format(name: str) -> FileFormat:

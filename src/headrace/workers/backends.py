@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from headrace.errors import ArgumentError
+from headrace.plugins import by_name, load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,15 +80,7 @@ def own_backends() -> dict[str, Backend]:
 @cache
 def _backends() -> dict[str, Backend]:
     """Return all backends by their names: headrace's own, then those of other distributions."""
-    from importlib.metadata import entry_points  # a third of the time that importing headrace takes
-
-    found = dict(own_backends())
-    for entry in entry_points(group=_GROUP):
-        each: Backend = entry.load()
-        if each.name in found:
-            raise ArgumentError(f"two backends are called {each.name!r}; uninstall one of the distributions with them")
-        found[each.name] = each
-    return found
+    return by_name("backends", [*own_backends().values(), *load_plugins(_GROUP)])
 
 
 def find_backend(name: object) -> Backend:

@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from headrace.errors import DecodeError
+from headrace.plugins import by_name, load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,17 +56,14 @@ class Codec:
 def codecs() -> dict[str, Codec]:
     """Return all codecs by their names: headrace's own, then those of other distributions.
 
+    Raises:
+        ArgumentError: two have one name.
+
     >>> codecs()["PNG"].extension
     'png'
     """
-    from importlib.metadata import entry_points  # takes as long as all of headrace
-
-    found: list[Codec] = []
-    for module in _MODULES:
-        own: Any = import_module(f"headrace.images.codecs.{module}")
-        found += own.CODECS
-    found += [each for entry in entry_points(group=_GROUP) for each in entry.load()]
-    return {each.name: each for each in found}
+    own = [import_module(f"headrace.images.codecs.{module}").CODECS for module in _MODULES]
+    return by_name("codecs", chain.from_iterable([*own, *load_plugins(_GROUP)]))
 
 
 def find_codec(data: bytes) -> Codec | None:

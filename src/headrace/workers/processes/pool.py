@@ -7,20 +7,13 @@ does not hold the others up. Arrays come back in memory that both sides have map
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from headrace.workers.in_flight import InFlight
 from headrace.workers.pickling.messages import load
 from headrace.workers.processes.supervisor import Supervisor
-from headrace.workers.results import SupervisedResults
+from headrace.workers.supervised import SupervisedPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from headrace.workers.base import MakeWork
     from headrace.workers.processes.worker import Answer
 
@@ -30,7 +23,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class ProcessPool(Generic[T, R]):
+class ProcessPool(SupervisedPool[T, R, "Answer"]):
     """Does tasks in processes, a bounded number of them ahead of the consumer.
 
     Args:
@@ -66,37 +59,11 @@ class ProcessPool(Generic[T, R]):
         context: Any = None,
         restart: bool = False,
     ) -> None:
-        self._size = in_flight
-        self._max_bytes = max_bytes
-        self._in_order = in_order
-        self._next = 0  # the number of the first task of the next run: no two runs have one in common
         # For its share of the tasks in flight, the batch it writes, and two more: it may be ahead of the others, and
         # segments take their time to come back. New ones cost more than batches do, since the system clears each page.
         spare = -(-in_flight // workers) + 3
-        self.supervisor = Supervisor(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
-        self._end = weakref.finalize(self, self.supervisor.end)
-        try:
-            self.supervisor.start()
-        except BaseException:
-            self._end()
-            raise
-
-    @property
-    def closed(self) -> bool:
-        """Whether it has no workers: they have ended, or belong to a process that this one was forked from."""
-        return self.supervisor.ended or not self.supervisor.is_home
-
-    def run(self, tasks: Iterator[T]) -> SupervisedResults[T, R, Answer]:
-        """Begin to do the tasks."""
-        in_flight: InFlight[T, Answer] = InFlight(
-            tasks, self._size, self._max_bytes, in_order=self._in_order, first=self._next
-        )
-        return SupervisedResults(self, in_flight)
-
-    def end_run(self, following: int) -> None:
-        """Forget the tasks that no worker has begun; the next run's numbers begin at `following`."""
-        self._next = -(-following // self.supervisor.size) * self.supervisor.size
-        self.supervisor.give_up()
+        supervisor = Supervisor(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
+        super().__init__(supervisor, in_flight, max_bytes, in_order=in_order)
 
     def open(self, answer: Answer) -> Any:
         """Return the result that an answer holds."""
@@ -105,15 +72,3 @@ class ProcessPool(Generic[T, R]):
     def forget(self, answer: Answer) -> None:
         """Give back the memory of an answer that nobody opens."""
         answer.worker.segments.forget(answer.places)
-
-    def let_adopt(self, adopt: Callable[[NDArray[np.uint8]], None]) -> None:
-        """Call a function with the memory that results will come in: before any do."""
-        self.supervisor.let_adopt(adopt)
-
-    def start_times(self) -> tuple[float, float]:
-        """Return how many seconds passed until a worker could begin with the first task, and until now."""
-        return self.supervisor.start_times()
-
-    def close(self) -> None:
-        """End the processes."""
-        self._end()

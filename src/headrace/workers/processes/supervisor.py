@@ -167,7 +167,11 @@ class Supervisor:
         """Let a worker do the task."""
         self._backlog.append((number, number.to_bytes(NUMBER_BYTES, "little") + pickle.dumps(task)))
 
-    def give_up(self) -> None:
+    def give_up(self, following: int) -> None:  # noqa: ARG002 - whatever waits is taken back
+        """Take back the tasks that no worker has begun; the next one that is wanted is `following`."""
+        self._take_back()
+
+    def _take_back(self) -> None:
         """Take back the tasks that no worker has begun."""
         self._backlog.clear()
         if not self.ended and self.is_home:
@@ -285,7 +289,7 @@ class Supervisor:
         self._start(dead.number)
         if self._setup is not None:
             self._workers[dead.number].send_setup(*self._setup)
-        self.give_up()
+        self._take_back()
         in_hand = {other.report.task for other in self._workers}
         for number, task in in_flight.unfinished():
             if number not in in_hand:
@@ -317,7 +321,7 @@ class Supervisor:
     def _end(self) -> None:
         if self.ended:
             return
-        self.give_up()
+        self._take_back()
         self.ended = True
         for worker in self._workers:
             worker.control.close()

@@ -7,18 +7,16 @@ themselves, and they are copied out of its store, which gives read-only memory, 
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.batch.arena import Arena, lease, use_arena
-from headrace.workers.in_flight import InFlight
 from headrace.workers.pickling.messages import load
 from headrace.workers.ray.cluster import join_cluster, with_cores
 from headrace.workers.ray.supervisor import RaySupervisor
-from headrace.workers.results import SupervisedResults
+from headrace.workers.supervised import SupervisedPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -32,7 +30,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class RayPool(Generic[T, R]):
+class RayPool(SupervisedPool[T, R, "RayAnswer"]):
     """Does tasks in Ray actors, a bounded number of them ahead of the consumer.
 
     Args:
@@ -64,39 +62,13 @@ class RayPool(Generic[T, R]):
         restart: bool = False,
         ray_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._size = in_flight
-        self._max_bytes = max_bytes
-        self._in_order = in_order
-        self._next = 0  # the number of the first task of the next run: no two runs have one in common
         self._arena = Arena()  # where batches from other nodes are copied to
         join_cluster(ray_options or {}, workers)
         options = with_cores(ray_options or {}, workers)
-        self.supervisor = RaySupervisor(
+        supervisor = RaySupervisor(
             make_work, workers, in_flight, timeout or None, options, turns=turns, restart=restart
         )
-        self._end = weakref.finalize(self, self.supervisor.end)
-        try:
-            self.supervisor.start()
-        except BaseException:
-            self._end()
-            raise
-
-    @property
-    def closed(self) -> bool:
-        """Whether it has no workers: they have ended, or belong to a process that this one was forked from."""
-        return self.supervisor.ended or not self.supervisor.is_home
-
-    def run(self, tasks: Iterator[T]) -> SupervisedResults[T, R, RayAnswer]:
-        """Begin to do the tasks."""
-        in_flight: InFlight[T, RayAnswer] = InFlight(
-            tasks, self._size, self._max_bytes, in_order=self._in_order, first=self._next
-        )
-        return SupervisedResults(self, in_flight)
-
-    def end_run(self, following: int) -> None:
-        """Forget the tasks that no worker has begun; the next run's numbers begin at `following`."""
-        self._next = -(-following // self.supervisor.size) * self.supervisor.size
-        self.supervisor.give_up(self._next)
+        super().__init__(supervisor, in_flight, max_bytes, in_order=in_order)
 
     def open(self, answer: RayAnswer) -> Any:
         """Return the result that an answer holds."""
@@ -106,18 +78,6 @@ class RayPool(Generic[T, R]):
     def forget(self, answer: RayAnswer) -> None:
         """Give back the memory of an answer that nobody opens."""
         answer.forget()
-
-    def let_adopt(self, adopt: Callable[[NDArray[np.uint8]], None]) -> None:
-        """Call a function with the memory of this machine's workers that results will come in: before any do."""
-        self.supervisor.let_adopt(adopt)
-
-    def start_times(self) -> tuple[float, float]:
-        """Return how many seconds passed until an actor ran, and until now."""
-        return self.supervisor.start_times()
-
-    def close(self) -> None:
-        """End the actors."""
-        self._end()
 
 
 def _copied(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,21 +1,26 @@
-"""The results of a run whose workers lie behind a supervisor: in processes, or on other machines."""
+"""Pools whose workers lie behind a supervisor: in processes, or on other machines."""
 
 from __future__ import annotations
 
+import weakref
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from headrace.errors import WorkerError
+from headrace.workers.in_flight import InFlight
 from headrace.workers.pickling.messages import load_error
 
 if TYPE_CHECKING:
-    from headrace.workers.in_flight import InFlight
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["SupervisedPool", "SupervisedResults"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 A = TypeVar("A", bound="WorkerAnswer")
-A_contra = TypeVar("A_contra", contravariant=True)
 
 
 class WorkerAnswer(Protocol):
@@ -33,7 +38,15 @@ class WorkerAnswer(Protocol):
 class PoolSupervisor(Protocol):
     """The workers of a pool, seen from the consumer."""
 
+    size: int
     ended: bool
+
+    @property
+    def is_home(self) -> bool:
+        """Whether this is the process that has the workers, and not a fork of it."""
+
+    def start(self) -> None:
+        """Start all workers."""
 
     def check(self) -> None:
         """Refuse to go on where that cannot be."""
@@ -44,25 +57,81 @@ class PoolSupervisor(Protocol):
     def receive(self, in_flight: InFlight[Any, Any], *, wait: bool = True) -> None:
         """Take in what workers have sent."""
 
+    def give_up(self, following: int) -> None:
+        """Take back the tasks that no worker has begun; the next one that is wanted is `following`."""
+
+    def let_adopt(self, adopt: Callable[[NDArray[np.uint8]], None]) -> None:
+        """Call a function with the memory of each segment that workers will make."""
+
+    def start_times(self) -> tuple[float, float]:
+        """Return how many seconds passed until a worker could begin with the first task, and until now."""
+
     def interrupt(self) -> None:
         """End all workers at once."""
 
+    def end(self) -> None:
+        """End all workers."""
 
-class SupervisedPool(Protocol[A_contra]):
-    """A pool whose workers answer through a supervisor."""
 
-    @property
-    def supervisor(self) -> PoolSupervisor:
-        """Its workers."""
+class SupervisedPool(ABC, Generic[T, R, A]):
+    """A pool whose workers answer through a supervisor.
 
-    def open(self, answer: A_contra) -> Any:
+    Args:
+        supervisor: of workers that have not been started.
+        size: how many tasks may be in flight.
+        max_bytes: how large their results may be together, in bytes; None for no bound.
+        in_order: give the results in the order of the tasks, else as they come.
+    """
+
+    def __init__(self, supervisor: PoolSupervisor, size: int, max_bytes: int | None, *, in_order: bool) -> None:
+        self.supervisor = supervisor
+        self._size = size
+        self._max_bytes = max_bytes
+        self._in_order = in_order
+        self._next = 0  # the number of the first task of the next run: no two runs have one in common
+        self._end = weakref.finalize(self, supervisor.end)
+        try:
+            supervisor.start()
+        except BaseException:
+            self._end()
+            raise
+
+    @abstractmethod
+    def open(self, answer: A) -> Any:
         """Return the result that an answer holds."""
 
-    def forget(self, answer: A_contra) -> None:
+    @abstractmethod
+    def forget(self, answer: A) -> None:
         """Give back the memory of an answer that nobody opens."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has no workers: they have ended, or belong to a process that this one was forked from."""
+        return self.supervisor.ended or not self.supervisor.is_home
+
+    def run(self, tasks: Iterator[T]) -> SupervisedResults[T, R, A]:
+        """Begin to do the tasks."""
+        in_flight: InFlight[T, A] = InFlight(
+            tasks, self._size, self._max_bytes, in_order=self._in_order, first=self._next
+        )
+        return SupervisedResults(self, in_flight)
 
     def end_run(self, following: int) -> None:
         """Forget the tasks that no worker has begun; the next run's numbers begin at `following`."""
+        self._next = -(-following // self.supervisor.size) * self.supervisor.size
+        self.supervisor.give_up(self._next)
+
+    def let_adopt(self, adopt: Callable[[NDArray[np.uint8]], None]) -> None:
+        """Call a function with the memory of this machine's workers that results will come in: before any do."""
+        self.supervisor.let_adopt(adopt)
+
+    def start_times(self) -> tuple[float, float]:
+        """Return how many seconds passed until a worker could begin with the first task, and until now."""
+        return self.supervisor.start_times()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._end()
 
 
 class SupervisedResults(Generic[T, R, A]):
@@ -73,7 +142,7 @@ class SupervisedResults(Generic[T, R, A]):
         in_flight: the tasks, and how far ahead they are done.
     """
 
-    def __init__(self, pool: SupervisedPool[A], in_flight: InFlight[T, A]) -> None:
+    def __init__(self, pool: SupervisedPool[T, R, A], in_flight: InFlight[T, A]) -> None:
         self._pool = pool
         self._supervisor = pool.supervisor
         self._in_flight = in_flight

@@ -65,7 +65,7 @@ def main() -> None:
     smoke = begin("torch's tensors and datasets")
     rounds = 1 if smoke else 7
     if not torch:
-        print("torch is not installed")
+        print("headrace reads torch's tensors here, and torch is not installed")
         return
     torch.set_num_threads(1)
     for size in (1, 32, 1024, 12_288):

@@ -41,11 +41,12 @@ class StatefulDataLoader(DataLoader[B_co]):
     The state's entries are the same for every loader and at all times: "version", "loader", "position" and "snapshot",
     a number and three texts. So `torch.distributed.checkpoint` and `json` can save it as it is.
 
+    All other arguments are those of `DataLoader`, by position or by name.
+
     Args:
         dataset: as torch takes it, or a dataset or stream of headrace's.
         batch_size: samples a batch; None hands out single samples.
         shuffle: a new random order in each epoch, by a generator that is seeded when the loader is made.
-        options: all other arguments of `DataLoader`, by position or by name.
         snapshot_every_n_steps: after so many batches workers tell the state of an IterableDataset; those that came
             after it are loaded again to go on, and dropped.
 

@@ -133,6 +133,17 @@ def test_a_damaged_one_is_built_anew(text: Path, build: Counting) -> None:
     assert len(build.built) > len(whole) // 10
 
 
+def test_tables_that_are_not_aligned(text: Path, build: Counting) -> None:
+    opened(text, build)
+    kept = index_paths(str(text))[0]
+    content = kept.read_bytes()
+    stop = content.index(b"\n", 10 + int.from_bytes(content[8:10], "little"))
+    kept.write_bytes(content[:stop] + b" " + content[stop:])  # all tables as they were, a byte further on
+    assert opened(text, build) == b"headrace"
+    assert len(build.built) == 2
+    assert kept.read_bytes() == content
+
+
 @pytest.mark.parametrize("about", ["5", "[]", '"x"', "{}", '{"tables": 3}', '{"tables": {"bytes": 1}}', "[" * 50_000])
 def test_index_with_other_content_is_rebuilt(text: Path, build: Counting, about: str) -> None:
     opened(text, build)

@@ -282,6 +282,8 @@ def _read(path: Path, source: ByteSource, index_format: IndexFormat) -> Tables:
     tables = {}
     for name, (offset, length, crc) in places.items():
         dtype = index_format.dtypes[name]
+        if (stop + offset) % _ALIGNMENT:  # the kernels read its numbers where they lie
+            raise CorruptDataError(f"{path} has its table {name!r} at a place where none was written")
         part = content[stop + offset : stop + offset + length * dtype.itemsize]
         if _sum(part) != crc:
             raise CorruptDataError(f"{path} is damaged in its table {name!r}")

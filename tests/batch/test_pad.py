@@ -57,6 +57,31 @@ def test_like_torch(side: Any, tail: tuple[int, ...]) -> None:
     assert torch.equal(batch, expected)
 
 
+def test_tensors_promote_as_torch_has_it() -> None:
+    torch = pytest.importorskip("torch")
+    mixed = [torch.tensor([1.5, 2.5]), torch.tensor([3]), torch.tensor([], dtype=torch.float16)]
+    batch = pad_collate(mixed)
+    assert batch.tolist() == [[1.5, 2.5], [3, 0], [0, 0]]
+    assert batch.dtype == torch.cat(mixed).dtype == torch.float32
+    wide = [torch.tensor([1, 2], dtype=torch.uint8), torch.tensor([-3], dtype=torch.int16)]
+    assert pad_collate(wide).tolist() == [[1, 2], [-3, 0]]
+    assert pad_collate(wide).dtype == torch.int16
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_tensors_that_are_no_plain_ones(side: Any) -> None:
+    torch = pytest.importorskip("torch")
+    apart = [torch.arange(10)[::2], torch.arange(6)[1:3], torch.arange(0)]
+    rows = torch.ones(2, 3), torch.zeros(1, 3), torch.ones(0, 3)
+    for tensors in (apart, rows, apart[::-1], rows[::-1]):
+        expected = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_side=side)
+        assert torch.equal(PadCollate(side=side)(list(tensors)), expected)
+    with pytest.raises(MixedSamplesError, match="cannot be padded"):
+        pad_collate([torch.ones(1, requires_grad=True), torch.ones(2)])
+    with pytest.raises(RaggedSamplesError, match="differs in shape"):
+        pad_collate([torch.ones(2), torch.ones(2, 3)])
+
+
 def test_like_transformers() -> None:
     torch = pytest.importorskip("torch")
     tokenization = pytest.importorskip("transformers.data.data_collator")
@@ -113,6 +138,7 @@ def test_boxed_arrays_stay_boxed() -> None:
 def test_dtypes_promote_and_lists_may_be_empty() -> None:
     batch = pad_collate([np.array([1], np.int16), np.array([0.5, 2], np.float32)])
     assert batch.dtype == np.float32
+    assert pad_collate([[2**63, 1], [True]]).dtype == np.float64  # NumPy has no integers for both
     empty = pad_collate([{"ids": []}, {"ids": [3]}])["ids"]
     assert empty.dtype == np.int64
     assert empty.tolist() == [[0], [3]]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from headrace import kernels
+from headrace import frameworks, kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import Collation
 from headrace.errors import ArgumentError, ArgumentTypeError, MixedSamplesError
@@ -110,24 +110,35 @@ class _Padding(Collation):
     def __init__(self, rules: PadCollate, values: dict[str, Any], sample: Any, indices: Sequence[int]) -> None:
         super().__init__(sample, indices)
         self._rules = rules
-        names = enumerate(getattr(sample, "_fields", ()))  # of a namedtuple, whose fields are called by their positions
-        self._values = values | {f"[{at}]": rules.fields[name] for at, name in names if name in rules.fields}
+        names = getattr(sample, "_fields", ())  # of a namedtuple, whose fields are called by their positions
+        named = {f"[{at}]": rules.fields[name] for at, name in enumerate(names) if name in rules.fields}
+        self._values = values | named if named else values
         self._adds = rules.return_lengths or rules.mask
         self._of_array: tuple[Adapter, Any] = numpy, None  # the adapter, and a value, of the field being collated
         self._first: tuple[NDArray[np.int64], int, Adapter, Any] | None = None  # of the first sequence
 
     def field(self, values: list[Any], path: str) -> Any:
-        if not _are_lists_of_numbers(values):
-            return super().field(values, path)
-        with suppress(TypeError, OverflowError):  # they are no integers, or large ones
-            numbers = array("q")
-            for value in values:
-                numbers.fromlist(value)
-            return self._pad(np.frombuffer(numbers, np.int64), _lengths(values), path)
+        first = values[0]
+        if type(first) is dict:
+            return self._mappings(values, path)
+        if type(first) is list and _are_lists_of_numbers(values):
+            return self._lists(values, path)
+        adapter = frameworks.find(first) if hasattr(first, "dtype") else None
+        return super().field(values, path) if adapter is None else self._arrays(adapter, values, path)
+
+    def _lists(self, values: list[list[Any]], path: str) -> NDArray[Any]:
+        with suppress(struct.error):  # they are no integers, or large ones
+            numbers = bytearray().join([struct.pack(f"{len(value)}q", *value) for value in values])
+            return self._pad(np.frombuffer(numbers, np.int64), list(map(len, values)), path)
         return self._padded(list(map(np.asarray, values)), path)
 
     def _arrays(self, adapter: Adapter, values: list[Any], path: str) -> Any:
         self._of_array = adapter, values[0]
+        join_plain = getattr(adapter, "join_plain", None)
+        joined = None if join_plain is None else join_plain(values)
+        if joined is not None:
+            end_to_end, items = joined
+            return adapter.from_numpy(self._pad(end_to_end, items, path), values[0])
         if adapter.own_all(values) and all(map(adapter.rebuilds, set(map(type, values)))):
             known = list(map(adapter.to_numpy, values))
             arrays = [array for array in known if array is not None]
@@ -151,17 +162,17 @@ class _Padding(Collation):
         except ValueError:
             self._check_same(arrays, lambda array: array.shape[1:] if array.ndim else None, "shape", path)
             raise
-        return self._pad(values, _lengths(arrays), path)
+        return self._pad(values, list(map(len, arrays)), path)
 
     def _is_sequence(self, arrays: list[NDArray[Any]], path: str) -> bool:
         if arrays[0].ndim < 2 or path in self._values:
             return arrays[0].ndim > 0
         return len({len(array) if array.ndim else -1 for array in arrays}) > 1
 
-    def _pad(self, values: NDArray[Any], lengths: NDArray[np.int64], path: str) -> NDArray[Any]:
-        """Return the padded batch of sequences that lie end to end."""
+    def _pad(self, values: NDArray[Any], items: list[int], path: str) -> NDArray[Any]:
+        """Return the padded batch of sequences that lie end to end, each of so many items."""
         rules = self._rules
-        width = int(lengths.max())
+        width, lengths = max(items), np.array(items, np.int64)
         most = width if rules.max_length is None else rules.max_length
         width = -(-min(width, most) // rules.pad_to_multiple_of) * rules.pad_to_multiple_of
         if self._first is None and self._adds:
@@ -220,10 +231,6 @@ def _check_length(name: str, value: object) -> None:
 
 def _are_lists_of_numbers(values: list[Any]) -> bool:
     return all(type(value) is list and (not value or type(value[0]) in _NUMBERS) for value in values)
-
-
-def _lengths(values: list[Any]) -> NDArray[np.int64]:
-    return np.array(list(map(len, values)), np.int64)
 
 
 def _fitting(value: Any, dtype: np.dtype[Any], path: str) -> NDArray[Any]:

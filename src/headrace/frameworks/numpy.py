@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["explain", "from_numbers", "from_numpy", "own_all", "owns", "rebuilds", "row", "stack", "take", "to_numpy"]
+__all__ = [
+    "explain",
+    "from_numbers",
+    "from_numpy",
+    "join_plain",
+    "own_all",
+    "owns",
+    "rebuilds",
+    "row",
+    "stack",
+    "take",
+    "to_numpy",
+]
+
+_dtype = attrgetter("dtype")
 
 
 def owns(value: object) -> bool:
@@ -66,6 +82,14 @@ def from_numbers(array: NDArray[Any]) -> NDArray[Any]:
 def stack(values: list[NDArray[Any]]) -> NDArray[Any]:
     """Return the arrays along a new first dimension."""
     return np.stack(values)
+
+
+def join_plain(values: list[NDArray[Any]]) -> tuple[NDArray[Any], list[int]] | None:
+    """Return plain arrays of one dimension and one dtype end to end, and their lengths; None for others."""
+    if values[0].ndim == 1 and set(map(type, values)) == {np.ndarray} and len(set(map(_dtype, values))) == 1:
+        with suppress(ValueError):  # others have more dimensions, or none
+            return np.concatenate(values), list(map(len, values))
+    return None
 
 
 def row(value: NDArray[Any], index: int) -> Any:

@@ -26,6 +26,7 @@ __all__ = [
     "is_collate",
     "is_data",
     "is_generator",
+    "join_plain",
     "memory",
     "own_all",
     "owns",
@@ -199,6 +200,21 @@ def stack_plain(values: list[torch.Tensor]) -> torch.Tensor | None:
         return torch.stack(values, out=torch.from_numpy(memory).view(first.dtype).view(len(values), *first.shape))
     except (RuntimeError, TypeError):  # TypeError of values that are none of its own
         return None
+
+
+def join_plain(values: list[torch.Tensor]) -> tuple[NDArray[Any], list[int]] | None:
+    """Return dense tensors of one dimension on the host end to end, and how many items each has; None for others.
+
+    Torch refuses those of several devices or layouts, and what is no tensor; it promotes those of several dtypes.
+    """
+    if values[0].dim() != 1 or set(map(type, values)) != {torch.Tensor}:
+        return None
+    try:
+        joined, items = torch.cat(values), list(map(torch.Tensor.numel, values))
+    except (RuntimeError, TypeError):
+        return None
+    array = to_numpy(joined)
+    return None if array is None or joined.dim() != 1 else (array, items)
 
 
 def row(value: torch.Tensor, index: int) -> torch.Tensor:

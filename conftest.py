@@ -51,7 +51,7 @@ collect_ignore += [f"src/headrace/{name}" for name in _MISSING]
 if "torch" in _MISSING:
     collect_ignore += ["tests/torch/oracle.py"]  # no file of tests, which skip where torch is missing
 if find_spec("ray") is None:
-    collect_ignore += ["src/headrace/workers/ray"]
+    collect_ignore += ["src/headrace/workers/ray", "src/headrace/ray"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

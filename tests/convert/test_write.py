@@ -265,11 +265,6 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         write_dataset(digits(), tmp_path / "b" / "a.tar")
 
 
-def test_a_path_of_another_machine(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"s3://bucket/a\.tar is not on this machine; write to a local path"):
-        write_dataset(digits(), "s3://bucket/a.tar")
-
-
 def test_nothing_to_pack(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="there is nothing to write: the dataset has no samples"):
         write_dataset([], tmp_path / "a.tar")

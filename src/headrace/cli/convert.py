@@ -13,6 +13,7 @@ from headrace.cli.target import look_in_current_folder
 from headrace.convert.write import write_dataset
 from headrace.errors import ArgumentError
 from headrace.formats.opening import format_at, open_dataset
+from headrace.io.remote import is_remote
 from headrace.pipeline.reading import check_dataset
 
 if TYPE_CHECKING:
@@ -42,10 +43,12 @@ def run(
         with bar("writing") as progress:
             written = write_dataset(dataset, target, workers=workers, progress=progress, **arguments)
     except KeyboardInterrupt:
-        if Path(f"{target}.writing").exists():
+        if is_remote(target):
+            print("stopped; what is written is kept: go on with --resume", file=sys.stderr)
+        elif Path(f"{target}.writing").exists():
             print(f"stopped; what is written is in {target}.writing: go on with --resume", file=sys.stderr)
         raise
-    several = f"{written.paths[0]} ... {written.paths[-1].name}, {len(written.paths)} shards"
+    several = f"{written.paths[0]} ... {Path(written.paths[-1]).name}, {len(written.paths)} shards"
     print(several if len(written.paths) > 1 else written.paths[0])
     print(summary(written.samples, written.bytes, monotonic() - start))
 

@@ -206,6 +206,7 @@ def _convert(args: argparse.Namespace) -> None:
         overwrite=args.force,
         train=not args.test,
         workers=args.workers,
+        backend=args.backend,
     )
 
 
@@ -230,6 +231,7 @@ def _verify(args: argparse.Namespace) -> int:
         as_json=args.json,
         train=not args.test,
         workers=args.workers,
+        backend=args.backend,
     )
 
 
@@ -237,6 +239,9 @@ def _add_reading(command: argparse.ArgumentParser) -> None:
     """Add the options of commands that read a whole dataset."""
     workers = os.cpu_count() or 1
     command.add_argument("--workers", type=int, default=workers, metavar="N", help="default: one a core, %(default)s")
+    command.add_argument(
+        "--backend", default="auto", metavar="KIND", help="what workers are: thread, process, ray; default: what suits"
+    )
     command.add_argument("--test", action="store_true", help="of MNIST and CIFAR the part to test with")
 
 

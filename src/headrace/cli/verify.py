@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace.cli.rate import bar, summary
 from headrace.convert.verify import verify
@@ -26,6 +26,7 @@ def run(
     as_json: bool = False,
     train: bool = True,
     workers: int = 0,
+    backend: str = "auto",
 ) -> int:
     """Verify, print what is bad, and write what is good if that is wanted.
 
@@ -36,6 +37,7 @@ def run(
         as_json: print one JSON object, and no text.
         train: which part of MNIST and CIFAR.
         workers: workers that read.
+        backend: what they are.
 
     Returns:
         1 if anything is bad, else 0.
@@ -43,20 +45,20 @@ def run(
     start = monotonic()
     try:
         with bar("verifying") as progress:
-            found = verify(path, train=train, workers=workers, progress=progress)
+            found = verify(path, train=train, workers=workers, backend=backend, progress=progress)
     except FileNotFoundError as error:
         raise ArgumentError(str(error)) from error
     print(_as_json(path, found) if as_json else _as_text(found, monotonic() - start))
     if repair is not None:
-        _repair(found, repair, force=force, workers=workers, quiet=as_json)
+        _repair(found, repair, force=force, quiet=as_json, workers=workers, backend=backend)
     return 1 if found.bad else 0
 
 
-def _repair(found: Verified, target: str, *, force: bool, workers: int, quiet: bool) -> None:
+def _repair(found: Verified, target: str, *, force: bool, quiet: bool, **reading: Any) -> None:
     if found.good is None:
         raise ArgumentError("there are no good samples to write")
     with bar("writing") as progress:
-        written = write_dataset(found.good, target, workers=workers, overwrite=force, progress=progress)
+        written = write_dataset(found.good, target, overwrite=force, progress=progress, **reading)
     if not quiet:
         print(f"{written.samples:,} good samples are in {target}")
 

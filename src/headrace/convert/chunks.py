@@ -21,9 +21,31 @@ if TYPE_CHECKING:
     from headrace.formats.writer import Chunk, Columns, OutputFormat
     from headrace.pipeline.reading import Indexable
 
-__all__ = ["EncodedChunks"]
+__all__ = ["ColumnReader", "EncodedChunks"]
 
 _DRAWS = Epoch(0, 0).draws_key  # random transforms draw as in the first epoch of a loader of seed 0
+
+
+class ColumnReader:
+    """Reads samples as columns.
+
+    Args:
+        dataset: what is read. Its random transforms draw as in the first epoch of a loader of seed 0.
+        fields: how its values are called.
+    """
+
+    def __init__(self, dataset: Indexable[Any], fields: Fields) -> None:
+        self._dataset = dataset
+        self._fields = fields
+
+    def read(self, indices: NDArray[np.int64]) -> Columns:
+        """Return the columns of the samples at the indices, shape (n,), int64."""
+        plan = compile_dataset(self._dataset)
+        if plan.reads_batches:
+            with suppress(Exception), use_keys(_DRAWS, indices):  # what is wrong gets a name when read one by one
+                return self._fields.of_batch(plan.batch(indices), len(indices))
+        with use_keys(_DRAWS, indices):
+            return self._fields.of_samples(plan.samples(indices, singly=True))
 
 
 class EncodedChunks(Dataset[Any]):
@@ -38,7 +60,7 @@ class EncodedChunks(Dataset[Any]):
 
     def __init__(self, dataset: Indexable[Any], fields: Fields, format: OutputFormat, size: int = 1) -> None:  # noqa: A002
         self._dataset = dataset
-        self._fields = fields
+        self._reader = ColumnReader(dataset, fields)
         self._format = format
         self._samples = len(dataset)
         self.size = size
@@ -48,7 +70,7 @@ class EncodedChunks(Dataset[Any]):
 
     def __getitem__(self, index: int, /) -> Chunk:
         first = check_index(index, len(self)) * self.size
-        columns = self._read(np.arange(first, min(first + self.size, self._samples)))
+        columns = self._reader.read(np.arange(first, min(first + self.size, self._samples)))
         if self._format.name == "tar":  # it holds files, and pixels are one only as an image
             columns = with_png(columns)
         return self._format.encode(columns, first)
@@ -56,11 +78,3 @@ class EncodedChunks(Dataset[Any]):
     def releases_gil(self) -> bool:
         """Return whether chunks are best made in threads."""
         return compile_dataset(self._dataset).releases_gil
-
-    def _read(self, indices: NDArray[np.int64]) -> Columns:
-        plan = compile_dataset(self._dataset)
-        if plan.reads_batches:
-            with suppress(Exception), use_keys(_DRAWS, indices):  # what is wrong gets a name when read one by one
-                return self._fields.of_batch(plan.batch(indices), len(indices))
-        with use_keys(_DRAWS, indices):
-            return self._fields.of_samples(plan.samples(indices, singly=True))

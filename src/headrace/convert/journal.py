@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Journal", "Mark", "is_moving"]
 
 _FILE = "journal"
-_OURS = re.compile(r"shard-\d{5,}|shards|old-.*")  # what `OutputPaths` makes in the folder
+_OURS = re.compile(r"shard-\d{5,}|shards|old-.*|moves")  # what `OutputPaths` makes in the folder
 
 
 @dataclass(frozen=True)

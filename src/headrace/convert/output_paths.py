@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from headrace.formats.writer import OutputFormat
 
-__all__ = ["OutputPaths", "sync_folder"]
+__all__ = ["OutputPaths"]
 
 _OF_LMDB = {"data.mdb", "lock.mdb"}
 _INDEX = ".headrace-index.npy"  # kept beside a file that was read
@@ -60,6 +60,10 @@ class OutputPaths:
             return self.path / f"{shard:05d}{ending}"
         return self.path.with_name(f"{self.path.name.removesuffix(ending)}-{shard:05d}{ending}")
 
+    def keep(self, shard: int) -> None:  # noqa: ARG002 - it stays where it is
+        """Make what is whole survive a crash."""
+        _sync_folder(self.work)
+
     def existing(self) -> list[Path]:
         """Return the paths of existing files that the result would replace."""
         if not self.sharded or self.in_folder:
@@ -101,14 +105,14 @@ class OutputPaths:
                 drafts.mkdir(exist_ok=True)
             for shard, final in enumerate(finals):
                 _rename(self.draft(shard), drafts / final.name)
-            sync_folder(drafts)  # if it is there
+            _sync_folder(drafts)  # if it is there
             self._replace(drafts, self.path)
         else:
             for shard, final in enumerate(finals):
                 self._replace(self.draft(shard), final)
             for left in set(self.existing()) - set(finals):
                 _remove(left)
-        sync_folder(self.path.parent)
+        _sync_folder(self.path.parent)
         shutil.rmtree(self.work)
         return finals
 
@@ -131,7 +135,7 @@ class OutputPaths:
         )
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a crash, where the system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.convert.journal import Mark
-from headrace.convert.output_paths import sync_folder
 from headrace.errors import ArgumentError, HeadraceError, StorageError
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from headrace.convert.journal import Journal
     from headrace.convert.output_paths import OutputPaths
+    from headrace.convert.remote_paths import RemoteOutputPaths
     from headrace.formats.writer import Chunk, Writer
 
 __all__ = ["Shards"]
@@ -40,7 +40,9 @@ class Shards:
         samples: how many samples a shard may hold; None for any number.
     """
 
-    def __init__(self, output_paths: OutputPaths, journal: Journal, size: int | None, samples: int | None) -> None:
+    def __init__(
+        self, output_paths: OutputPaths | RemoteOutputPaths, journal: Journal, size: int | None, samples: int | None
+    ) -> None:
         self._output_paths = output_paths
         self._journal = journal
         self._most_bytes = size
@@ -143,7 +145,7 @@ class Shards:
             self._writer = self._open()
         self._writer.finish()
         self.close()
-        sync_folder(self._output_paths.work)
+        self._output_paths.keep(self._shard)
         self._shard, self._first, self._total = self._shard + 1, self.next, self.bytes
         self._held, self._bytes, self._marked = 0, 0, (0, 0)
         self._marked_at = monotonic()

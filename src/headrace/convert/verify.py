@@ -82,7 +82,7 @@ def verify(
         path: as for `open_dataset`.
         train: which part of MNIST and CIFAR.
         workers: workers that read; 0 reads in the calling thread.
-        backend: what they are, "thread" or "process"; "auto" as for the DataLoader.
+        backend: what they are, "thread", "process" or "ray"; "auto" as for the DataLoader.
         progress: called with the samples read, all samples, and the bytes so far.
 
     Raises:

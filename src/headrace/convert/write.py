@@ -16,6 +16,7 @@ from headrace.convert.chunks import EncodedChunks
 from headrace.convert.fields import Fields
 from headrace.convert.journal import Journal, Mark, is_moving
 from headrace.convert.output_paths import OutputPaths
+from headrace.convert.remote_paths import RemoteOutputPaths
 from headrace.convert.shards import Shards
 from headrace.convert.sizes import parse_size
 from headrace.convert.undecoded import field_names, undecoded
@@ -23,6 +24,7 @@ from headrace.convert.workers import useful_workers
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError, DestinationExistsError
 from headrace.formats.registry import find_format, formats, writable_formats
+from headrace.io.remote import is_remote
 from headrace.loader.dataloader import DataLoader
 
 if TYPE_CHECKING:
@@ -45,12 +47,12 @@ class Written:
     """The result of a conversion.
 
     Attributes:
-        paths: the shards.
+        paths: the shards: each a Path, or the address as str.
         samples: how many samples they hold.
         bytes: what these take in them.
     """
 
-    paths: list[Path]
+    paths: list[Any]
     samples: int
     bytes: int
 
@@ -80,7 +82,9 @@ def write_dataset(
             bytes, or a tuple, dict or dataclass of them. Image files that the dataset would decode,
             and do nothing else with, are written as they are.
         path: the file, or for "lmdb" and "npy" the folder, to write. With shards, it gets a number
-            before its ending for each of them; without an ending it becomes a folder of shards.
+            before its ending for each of them; without an ending it becomes a folder of shards. An address such as
+            "s3://bucket/name.tar" goes through fsspec: each shard is written to a folder of this machine, then
+            uploaded in parts, and all get their names when the last one is there.
         format: "tar", "tfrecord", "lmdb", "parquet" or "npy"; by default what the ending of path says,
             and "npy" where it has none.
         fields: the names of the positions of samples that are tuples; by default "image" and "label"
@@ -89,7 +93,7 @@ def write_dataset(
             number or a text as "256 MB". By default there is one shard.
         shard_samples: the most samples of one shard.
         workers: workers that read and encode samples; 0 does that in the calling thread.
-        backend: what they are, "thread" or "process"; "auto" as for the DataLoader.
+        backend: what they are, "thread", "process" or "ray"; "auto" as for the DataLoader.
         resume: go on with a conversion that was stopped; begin, if there is none.
         overwrite: replace what is at the path, once all is whole, and begin anew if a conversion was stopped.
         progress: called with the samples written, all samples, and the bytes so far.
@@ -115,11 +119,8 @@ def write_dataset(
     dataset = as_dataset(dataset)
     if len(dataset) == 0:
         raise ArgumentError("there is nothing to write: the dataset has no samples")
-    if "://" in str(path):
-        raise ArgumentError(f"{path} is not on this machine; write to a local path, and upload what is there then")
     limits = parse_size("shard_size", shard_size), parse_size("shard_samples", shard_samples)
-    path = Path(path).expanduser()
-    output_paths = OutputPaths(path, find_format(_format_name(path, format)).output(), sharded=limits != (None, None))
+    output_paths = _output_paths(path, format, sharded=limits != (None, None))
     output_paths.check_free(overwrite=overwrite or (resume and is_moving(output_paths.work)))  # before anything is read
     chunks, identity = _describe(dataset, fields, output_paths.format)
     identity |= {"shard_size": limits[0], "shard_samples": limits[1]}
@@ -139,7 +140,17 @@ def write_dataset(
         return Written(output_paths.move_in(count), len(dataset), journal.mark.total)
 
 
-def _check_still_free(output_paths: OutputPaths, journal: Journal, *, overwrite: bool) -> None:
+def _output_paths(path: str | os.PathLike[str], form: str | None, *, sharded: bool) -> OutputPaths | RemoteOutputPaths:
+    """Return the names of the shards, on this machine or at addresses."""
+    if is_remote(path):
+        address = str(path).rstrip("/")
+        output = find_format(_format_name(Path(address.partition("://")[2]), form)).output()
+        return RemoteOutputPaths(address, output, sharded)
+    local = Path(path).expanduser()
+    return OutputPaths(local, find_format(_format_name(local, form)).output(), sharded)
+
+
+def _check_still_free(output_paths: OutputPaths | RemoteOutputPaths, journal: Journal, *, overwrite: bool) -> None:
     """See that nothing came to the path since the conversion began, and note that the shards go there now."""
     if journal.mark.moving:
         return

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import ArgumentError, FileChangedError, StorageError
+from headrace.errors import FileChangedError, StorageError
 from headrace.io.braces import expand_braces
 from headrace.io.chunks import CHUNK, ChunkCache
 from headrace.io.memory import total_memory
 from headrace.io.ranges import Identity, Packed, read_ranges
 from headrace.io.remote_connection import connect
 from headrace.io.remote_options import RemoteOptions
+from headrace.io.retry import retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,9 +36,7 @@ __all__ = ["RemoteSource", "find_remote", "is_remote", "is_remote_folder", "list
 _GAP = 1 << 16  # ranges that lie so near to each other are asked for together, in bytes
 _LARGEST = 1 << 23  # a request asks for no more
 _AHEAD = 1 << 26  # bytes of a file that are kept because they will be needed
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # before a request is made again, in seconds
 _LOOK = 30.0  # how often to see whether a file is still the same, in seconds
-_FINAL = (ArgumentError, FileNotFoundError, PermissionError, FileChangedError, ImportError, NotImplementedError)
 _TIMES = ("mtime", "LastModified", "last_modified", "Last-Modified", "updated", "modified", "created")
 _TAGS = ("ETag", "etag", "md5Hash", "Content-MD5", "Digest", "checksum", "sha256")
 
@@ -259,19 +257,15 @@ class RemoteSource:
 
     def _again(self, attempt: Callable[[Connection, float], Any], deadline: float) -> Any:
         """Return the result of an attempt, which is made again while there is time and hope."""
-        for number in range(self._options.retries + 1):
-            left = deadline - monotonic()
+
+        def once(left: float) -> Any:
             try:
-                return attempt(self._connection, max(left, 0.001))
+                return attempt(self._connection, left)
             except Exception as error:
                 self._refuse_change(error)
-                if _is_final(error):
-                    raise
-                pause = random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**number))  # noqa: S311 - full jitter
-                if number == self._options.retries or monotonic() + pause >= deadline:
-                    raise self._failed(error, number + 1) from error
-                sleep(pause)
-        raise AssertionError  # pragma: no cover - the last attempt returns or raises
+                raise
+
+        return retry(once, self._options, deadline, self._failed)
 
     def _failed(self, error: BaseException, attempts: int = 1) -> StorageError:
         text = str(error) or type(error).__name__
@@ -325,17 +319,6 @@ def _joined(offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[tupl
         else:
             spans.append((start, stop))
     return spans
-
-
-def _is_final(error: BaseException) -> bool:
-    """Return whether it would be the same again."""
-    status = getattr(error, "status", None)
-    cause = error.__cause__
-    if isinstance(error, FileNotFoundError) and cause is not None and not isinstance(cause, FileNotFoundError):
-        return _is_final(cause)  # fsspec takes a server that fails for one that has nothing
-    if isinstance(status, int):
-        return 400 <= status < 500 and status not in (408, 425, 429)
-    return isinstance(error, _FINAL)
 
 
 def _time_of(info: Mapping[str, Any], tag: str) -> int:

@@ -99,8 +99,8 @@ def rows(files: Files) -> list[Contender]:
     """All the ways to read rows of .npy files in random order."""
     shards = _epochs(_loader(NpyDataset(files.folder / "shard-*.npy"), shuffle=True))
     return [
-        Contender("bare mmap-and-slice loop", _slices(files)),
-        Contender(_INDEXING, _indexing(files)),
+        Contender("bare mmap-and-slice loop", _slices(files), limit=True),
+        Contender(_INDEXING, _indexing(files), limit=True),
         Contender("headrace", _epochs(_loader(NpyDataset(files.npy), shuffle=True)), most=1 / 0.85, against=_INDEXING),
         Contender("headrace, 8 shards", shards, most=1 / 0.6, against=_INDEXING),
         Contender("torch DataLoader", torch_data and _epochs(_torch_loader(np.load(files.npy, mmap_mode="r"), 0))),
@@ -110,7 +110,7 @@ def rows(files: Files) -> list[Contender]:
 def values(files: Files) -> list[Contender]:
     """All the ways to read values of a database in random order."""
     return [
-        Contender("bare py-lmdb get loop", lmdb and _gets(files)),
+        Contender("bare py-lmdb get loop", lmdb and _gets(files), limit=True),
         Contender("headrace", lmdb and _epochs(_loader(LMDBDataset(files.lmdb), shuffle=True))),
         Contender("headrace, keys given", lmdb and _epochs(_loader(LMDBDataset(files.lmdb, files.keys), shuffle=True))),
         Contender("torch DataLoader, 2 workers", lmdb and torch_data and _epochs(_torch_loader(Values(files), 2))),
@@ -133,7 +133,7 @@ def tables(files: Files) -> list[Contender]:
 
 
 def takes(files: Files) -> list[Contender]:
-    """A plain shuffle over a table in memory, as `pyarrow.Table.take` does it, for a few batches."""
+    """A plain shuffle over a table in memory, as `pyarrow.Comparison.take` does it, for a few batches."""
     return [Contender("pyarrow take, plain shuffle", parquet and _takes(files))]
 
 

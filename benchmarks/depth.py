@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from benchmarks.common import begin, rival
+from benchmarks.common import Comparison, Measurement, begin, rival, show
 from PIL import Image
 
 import headrace
@@ -157,17 +157,24 @@ def main() -> None:
             "headrace, subsets": subsets,
             "headrace, flips over images": images(folder),
         }
-        print(f"\n{'frames (hops)':32}" + "".join(f"{depth:>14}" for depth in depths) + f"{f'of {AIM} hops':>14}")
-        for name, make in trees.items():
-            print_calls(name, [of_headrace(make(depth)) for depth in depths])
-        print_calls("Grain, functions of samples", [of_grain(depth) for depth in depths])
+        results = [
+            result(name, "headrace", {depth: of_headrace(make(depth)) for depth in depths})
+            for name, make in trees.items()
+        ]
+        results.append(result("Grain, functions of samples", "rival", {depth: of_grain(depth) for depth in depths}))
+    show(Comparison("frames (hops) of a batch, by the depth of the tree", tuple(results)))
 
 
-def print_calls(name: str, found: list[Calls | None]) -> None:
-    """Print a line of the table."""
-    cells = ["not installed" if each is None else f"{each.frames:,} ({each.hops})" for each in found]
-    aim = "" if found[0] is None else f"x {found[0].hops / AIM:.2f}"
-    print(f"{name:32}" + "".join(f"{cell:>14}" for cell in [*cells, aim]))
+def result(name: str, kind: str, found: dict[int, Calls | None]) -> Measurement:
+    """A line of the table."""
+    figures: dict[str, float | str] = {
+        f"{depth} deep": f"{each.frames:,} ({each.hops})" for depth, each in found.items() if each is not None
+    }
+    if not figures:
+        return Measurement(name, kind, note="not installed")
+    plain = found[0]
+    aims = (plain.hops / AIM,) if kind == "headrace" and plain is not None else ()
+    return Measurement(name, kind, figures, aims=aims, aim=f"{AIM} hops")
 
 
 if __name__ == "__main__":

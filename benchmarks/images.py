@@ -184,7 +184,7 @@ def kernel_and_floor(images: NDArray[Any]) -> list[Contender]:
             active.gather(images, chosen, gathered)
             out.fill(1.0)
 
-    return [Contender(f"{active.name} kernel", cut), Contender("gather and fill", floor)]
+    return [Contender(f"headrace, {active.name} kernel", cut), Contender("gather and fill", floor, limit=True)]
 
 
 def main() -> None:

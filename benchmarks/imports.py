@@ -12,7 +12,7 @@ import subprocess
 import sys
 from time import perf_counter
 
-from benchmarks.common import begin
+from benchmarks.common import Comparison, Measurement, begin, show
 
 STATEMENTS = {
     "python alone": "pass",
@@ -21,8 +21,7 @@ STATEMENTS = {
     "numpy, DataLoader": "import numpy; from headrace import DataLoader, TensorDataset",
     "numpy, torch.utils.data": "import numpy, torch.utils.data",
 }
-
-
+NOTE = "not installed"
 AIMS = {"numpy, headrace": 40, "numpy, DataLoader": 40}  # milliseconds on top of NumPy
 
 
@@ -45,17 +44,24 @@ def main() -> None:
                 missing.add(name)
             elif number:  # the first round fills the disk's cache
                 rounds.setdefault(name, []).append(took)
-    best = {name: min(of_name) for name, of_name in rounds.items()}
-    median = {name: statistics.median(of_name) for name, of_name in rounds.items()}
-    print(f"\n{'import':25}  {'best':>8}  {'median':>8}  {'on top of numpy':>15}  {'/ aim':>6}")
-    for name in STATEMENTS:
-        if name in missing:
-            print(f"{name:25}  not installed")
-            continue
-        on_top = (median[name] - median["numpy"]) * 1e3
-        extra = f"{on_top:12.0f} ms" if "," in name else ""
-        extra += f"  {on_top / AIMS[name]:6.2f}" if name in AIMS else ""
-        print(f"{name:25}  {best[name] * 1e3:5.0f} ms  {median[name] * 1e3:5.0f} ms  {extra}".rstrip())
+    median_of_numpy = statistics.median(rounds["numpy"])
+    results = [
+        result(name, rounds[name], median_of_numpy) if name not in missing else Measurement(name, "rival", note=NOTE)
+        for name in STATEMENTS
+    ]
+    show(Comparison("an import in a fresh interpreter", tuple(results)))
+
+
+def result(name: str, seconds: list[float], of_numpy: float) -> Measurement:
+    """A line of the table."""
+    median = statistics.median(seconds)
+    on_top = (median - of_numpy) * 1e3
+    figures: dict[str, float | str] = {"ms best": min(seconds) * 1e3, "ms median": median * 1e3}
+    if "," in name:
+        figures["ms on top of numpy"] = on_top
+    aims = (on_top / AIMS[name],) if name in AIMS else ()
+    kind = "headrace" if name in AIMS else "rival" if "torch" in name else "limit"
+    return Measurement(name, kind, figures, median, min(seconds), rounds=len(seconds), aims=aims)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,19 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.common import Contender, begin, print_table, race, rate, rival, touch, use_cores
+from benchmarks.common import (
+    Comparison,
+    Contender,
+    Measurement,
+    begin,
+    print_table,
+    race,
+    rate,
+    rival,
+    show,
+    touch,
+    use_cores,
+)
 
 from headrace import (
     Compose,
@@ -121,14 +133,14 @@ def decoding_alone(paths: list[Path]) -> Contender:
     """simplejpeg on as many threads: all of each image, and nothing else."""
     name = f"simplejpeg, decoding alone, {THREADS} threads"
     if not simplejpeg:
-        return Contender(name, None)
+        return Contender(name, None, limit=True)
 
     def run() -> None:
         with ThreadPoolExecutor(THREADS) as threads:
             for _ in threads.map(lambda path: simplejpeg.decode_jpeg(path.read_bytes()), paths):
                 pass
 
-    return Contender(name, run)
+    return Contender(name, run, limit=True)
 
 
 def torch_loader(paths: list[Path]) -> Contender:
@@ -263,7 +275,12 @@ def print_memory(file: bytes, batches: int) -> None:
                 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     size = len(file) * len(dataset) / 1e9
-    print(f"\n{batches} batches of a virtual dataset of {size:.0f} GB: memory grew by {grown / 1024:.0f} MB")
+    figures: dict[str, float | str] = {"MB more": grown / 1024}
+    show(
+        Comparison(
+            f"{batches} batches of a virtual dataset of {size:.0f} GB", (Measurement("headrace", figures=figures),)
+        )
+    )
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.common import Contender, begin, per, print_table, race, rival
+from benchmarks.common import Comparison, Contender, Measurement, begin, per, print_table, race, rival, show
 
 from headrace.rng.keys import epoch_key
 from headrace.sampling.permutation import Shuffled
@@ -67,16 +67,15 @@ def peak(run: Callable[[], object]) -> int:
 
 
 def print_memory(length: int) -> None:
-    """Print the peak memory of each contender that tracemalloc can see."""
-    print(f"\nmemory for n = {length:,}, at its peak")
+    """Print the peak memory of each contender; torch's own is computed, since tracemalloc does not see it."""
+    results = []
     for entry in contenders(length):
         if entry.run is None:
-            shown = entry.note
-        elif entry.name == "torch.randperm":
-            shown = f"{8 * length / 2**20:10.3f} MiB (computed: tracemalloc does not see torch's own memory)"
-        else:
-            shown = f"{peak(entry.run) / 2**20:10.3f} MiB"
-        print(f"  {entry.name:33}  {shown}")
+            results.append(Measurement(entry.name, entry.kind, note=entry.note))
+            continue
+        most = 8 * length if entry.name == "torch.randperm" else peak(entry.run)
+        results.append(Measurement(entry.name, entry.kind, {"MiB": most / 2**20}))
+    show(Comparison(f"memory for the order of n = {length:,}, at its peak", tuple(results)))
 
 
 def print_middle(length: int, rounds: int) -> None:
@@ -87,9 +86,13 @@ def print_middle(length: int, rounds: int) -> None:
         start = perf_counter()
         order.indices(key, length // 2, length // 2 + BATCH)
         seconds.append(perf_counter() - start)
-    print(f"\nthe batch in the middle of an epoch of n = {length:,}")
-    print(f"  headrace   best {min(seconds) * 1e6:.0f} us, median {sorted(seconds)[rounds // 2] * 1e6:.0f} us")
-    print(f"  the others have to shuffle all of it first, in {8 * length / 2**30:.1f} GiB: not run")
+    figures: dict[str, float | str] = {"us best": min(seconds) * 1e6, "us median": sorted(seconds)[rounds // 2] * 1e6}
+    shuffled = f"shuffles all of it first, in {8 * length / 2**30:.1f} GiB: not run"
+    others = [
+        Measurement(entry.name, entry.kind, note=shuffled) for entry in contenders(1)[1:] if entry.run is not None
+    ]
+    title = f"the batch in the middle of an epoch of n = {length:,}"
+    show(Comparison(title, (Measurement("headrace Shuffled.indices", figures=figures), *others)))
 
 
 def main() -> None:

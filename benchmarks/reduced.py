@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from benchmarks.common import begin_with
+from benchmarks.common import Comparison, Measurement, begin_with, show
 from PIL import Image
 
 from headrace import Compose, Decode, Resize
@@ -32,15 +32,21 @@ def noise(size: int) -> bytes:
 def print_differences(name: str, data: bytes) -> None:
     """Print the differences of one image, a line for each part of its size."""
     pixels = Decode()(data)
-    print(f"\nheadrace and Pillow: {name}, {pixels.shape[1]} x {pixels.shape[0]}")
-    print(f"  {'decoded at':>10}  {'mean':>6}  {'99 % within':>11}  {'largest':>7}")
+    results = []
     for denominator in DENOMINATORS:
         height, width = (max(1, extent // denominator - 1) for extent in pixels.shape[:2])
         reduced = Compose([Decode(), Resize((height, width))])(data).astype(int)
         whole = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
         difference = np.abs(reduced - whole)
         percentile = np.percentile(difference, 99)
-        print(f"  {f'1/{denominator}':>10}  {difference.mean():6.2f}  {percentile:11.0f}  {difference.max():7}")
+        figures: dict[str, float | str] = {
+            "mean": float(difference.mean()),
+            "99 % within": int(percentile),
+            "largest": int(difference.max()),
+        }
+        results.append(Measurement(f"headrace, decoded at 1/{denominator}", figures=figures))
+    title = f"pixels unlike those of decoding all with Pillow: {name}, {pixels.shape[1]} x {pixels.shape[0]}"
+    show(Comparison(title, tuple(results)))
 
 
 def main() -> None:

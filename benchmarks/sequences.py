@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.common import Contender, begin, per, print_table, race, rival
+from benchmarks.common import Comparison, Contender, Measurement, begin, per, print_table, race, rival, show
 
 from headrace import DataLoader, PadCollate, mix
 from headrace.sampling.packing import pack_rows
@@ -72,9 +72,14 @@ def print_packing(length: int, rounds: int) -> None:
         table = pack_rows(lengths, 2048, window=4096)
         seconds.append(perf_counter() - start)
     rate, full = length / statistics.median(seconds), lengths.sum() / (2048 * len(table))
-    print(f"\n{length:,} lengths (lognormal, median 800) packed into rows of 2,048, windows of 4,096")
-    print(f"  headrace, lengths/s            {rate:14,.0f}  x {RATE / rate:.2f}")
-    print(f"  rows are filled                {full:14.2%}  x {(1 - full) / (1 - FULL):.2f}")
+    title = f"{length:,} lengths (lognormal, median 800) packed into rows of 2,048, windows of 4,096"
+    figures: dict[str, float | str] = {"lengths/s": rate, "filled": f"{full:.2%}"}
+    aims = RATE / rate, (1 - full) / (1 - FULL)
+    show(
+        Comparison(
+            title, (Measurement("headrace", figures=figures, aims=aims, aim=f"{RATE:,.0f}/s, {FULL:.0%} filled"),)
+        )
+    )
 
 
 class Numbers:
@@ -109,9 +114,14 @@ def print_mixture(length: int, rounds: int) -> None:
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     took = statistics.median(seconds) * 1e3
-    print(f"\nthe first 256 samples of a mixture of 10 datasets of {length:,}, shuffled")
-    print(f"  headrace, ms                   {took:14.1f}  x {took / FIRST:.2f}")
-    print(f"  memory at its peak, bytes      {most:14,}  x {most / MEMORY:.2f}")
+    title = f"the first 256 samples of a mixture of 10 datasets of {length:,}, shuffled"
+    figures: dict[str, float | str] = {"ms": took, "MB at the peak": most / 1e6}
+    aims = took / FIRST, most / MEMORY
+    show(
+        Comparison(
+            title, (Measurement("headrace", figures=figures, aims=aims, aim=f"{FIRST} ms, {MEMORY / 1e6:g} MB"),)
+        )
+    )
 
 
 def main() -> None:

@@ -20,7 +20,17 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from benchmarks.common import Same, begin_with, count_descriptors, family, proportional_memory, touch
+from benchmarks.common import (
+    Comparison,
+    Measurement,
+    Same,
+    begin_with,
+    count_descriptors,
+    family,
+    proportional_memory,
+    show,
+    touch,
+)
 
 from headrace import DataLoader, Dataset
 from headrace.errors import WorkerDiedError
@@ -73,12 +83,18 @@ def soak(title: str, sample: Any, batch: int, batches: int, backend: Any) -> Non
                 flush=True,
             )
         endless.close()
-    first, last = readings[0], readings[-1]
-    print(
-        f"  from the first tenth to the last: memory {(last.memory - first.memory) / 1e6:+.1f} MB, descriptors "
-        f"{last.descriptors - first.descriptors:+d} (of workers {sum(last.of_workers) - sum(first.of_workers):+d}), "
-        f"batches/s x {last.batches_per_second / first.batches_per_second:.2f}"
-    )
+    show(Comparison(f"{title}: from the first tenth to the last", (change(readings[0], readings[-1]),)))
+
+
+def change(first: Reading, last: Reading) -> Measurement:
+    """What is other at the end than at the beginning."""
+    figures: dict[str, float | str] = {
+        "batches/s": f"x {last.batches_per_second / first.batches_per_second:.2f}",
+        "memory": f"{(last.memory - first.memory) / 1e6:+.1f} MB",
+        "descriptors": f"{last.descriptors - first.descriptors:+d}",
+        "of workers": f"{sum(last.of_workers) - sum(first.of_workers):+d}",
+    }
+    return Measurement("headrace", figures=figures)
 
 
 class Deadly(Dataset[Any]):

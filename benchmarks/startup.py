@@ -21,7 +21,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.common import begin, family, private_memory, proportional_memory, rival, touch
+from benchmarks.common import (
+    Comparison,
+    Measurement,
+    begin,
+    family,
+    private_memory,
+    proportional_memory,
+    rival,
+    show,
+    touch,
+)
 
 from headrace import DataLoader, TensorDataset
 
@@ -165,32 +175,30 @@ def main() -> None:
         for name in names:
             found[name].append(run_alone(name, rows, batches))
     megabytes = rows * (64 * 4 + 8) / 1e6
-    print(f"\n{rows:,} x 64 float32 and a label ({megabytes:.0f} MB), shuffled, batch {BATCH}, {WORKERS} workers")
-    columns = ("first best", "first median", "again", "before", "under way", "more", "processes", "own")
-    print(f"  {'':28}" + "".join(f"  {column:>12}" for column in columns))
-    for name in shown:
-        if name not in found:
-            print(f"  {name:28}  not installed")
-            continue
-        print(f"  {name:28}" + "".join(f"  {cell:>12}" for cell in cells(found[name])))
-    print('  memory is the median of the rounds, in MB of 10^6 bytes; "more" is what the loader adds, batches included')
+    title = f"{rows:,} x 64 float32 and a label ({megabytes:.0f} MB), shuffled, batch {BATCH}, {WORKERS} workers"
+    show(Comparison(title, tuple(result(name, found.get(name)) for name in shown)))
 
 
-def cells(rounds: list[Figures]) -> list[str]:
-    """The figures of a contender as the table shows them."""
+def result(name: str, rounds: list[Figures] | None) -> Measurement:
+    """The line of a contender: the medians of its rounds, memory in MB; "more" is what the loader adds."""
+    kind = "headrace" if name.startswith("headrace") else "rival"
+    if rounds is None:
+        return Measurement(name, kind, note="not installed")
     seconds = [of_round.seconds for of_round in rounds]
     before = statistics.median(of_round.before for of_round in rounds) / 1e6
     under_way = statistics.median(of_round.under_way for of_round in rounds) / 1e6
-    return [
-        f"{min(seconds) * 1e3:.0f} ms",
-        f"{statistics.median(seconds) * 1e3:.0f} ms",
-        f"{statistics.median(of_round.again for of_round in rounds) * 1e3:.0f} ms",
-        f"{before:.0f}",
-        f"{under_way:.0f}",
-        f"{under_way - before:.0f}",
-        str(rounds[-1].processes),
-        f"{statistics.median(of_round.own for of_round in rounds) / 1e6:.0f}",
-    ]
+    median = statistics.median(seconds)
+    figures: dict[str, float | str] = {
+        "first ms best": min(seconds) * 1e3,
+        "first ms median": median * 1e3,
+        "again ms": statistics.median(of_round.again for of_round in rounds) * 1e3,
+        "before MB": before,
+        "under way MB": under_way,
+        "more MB": under_way - before,
+        "processes": rounds[-1].processes,
+        "own MB": statistics.median(of_round.own for of_round in rounds) / 1e6,
+    }
+    return Measurement(name, kind, figures, median, min(seconds), rounds=len(rounds))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def random_order(files: Files) -> list[Contender]:
         lambda: webdataset.WebDataset(os.fspath(files.short_tar), shardshuffle=False).shuffle(count).batched(BATCH)
     )
     return [
-        Contender("bare mmap-and-slice loop", _bare_loop(files)),
+        Contender("bare mmap-and-slice loop", _bare_loop(files), limit=True),
         Contender("headrace, TFRecord", _epochs(_loader(TFRecordDataset(files.tfrecord), shuffle=True)), most=1 / 0.85),
         Contender(
             "headrace, tar", _epochs(_loader(TarDataset(files.tar, fields=["bin"]), shuffle=True)), most=1 / 0.85

@@ -75,7 +75,7 @@ def main() -> None:
         entries = [
             Contender("headrace", batches(path, steps)),
             Contender("nanoGPT's get_batch", get_batch(path, steps) if torch else None, aim=1 / 4),
-            Contender("slices to buffers", slices(path, steps), aim=1 / 0.7),
+            Contender("slices to buffers", slices(path, steps), aim=1 / 0.7, limit=True),
         ]
         title = f"{BATCH} windows of {LENGTH:,} tokens, uint16 to int64 inputs and targets"
         print_table(title, entries, race(entries, 1 if smoke else 9), {"tokens/s": rate(steps * BATCH * LENGTH)})

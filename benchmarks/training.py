@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.common import Contender, begin, print_table, race, rate, rival
+from benchmarks.common import Comparison, Contender, Measurement, begin, print_table, race, rate, rival, show
 from benchmarks.images import MEAN, STD, Photos
 
 from headrace import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH, CLASSES = 512, 10
+NOTHING = "nothing loaded"
 torch: Any = rival("torch")
 data: Any = rival("torch.utils.data")
 has_gpu = bool(torch) and torch.cuda.is_available()
@@ -133,7 +134,7 @@ def contender(
     if trainer is None:
         return Contender(name, None, "there is no GPU")
     batches = make()
-    return Contender(name, lambda: trainer.epoch(batches()))
+    return Contender(name, lambda: trainer.epoch(batches()), limit=name == NOTHING)
 
 
 def main() -> None:
@@ -143,7 +144,7 @@ def main() -> None:
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
     processes = max(1, (os.cpu_count() or 2) - 1)
     loaders: dict[str, tuple[bool, Callable[[], Callable[[], Iterable[Any]]]]] = {
-        "nothing loaded": (bool(torch), lambda: nothing_loaded(images)),
+        NOTHING: (bool(torch), lambda: nothing_loaded(images)),
         "headrace, inline": (bool(torch), lambda: headrace_loader(images, 0)),
         "headrace, 2 threads": (bool(torch), lambda: headrace_loader(images, 2)),
         f"torch DataLoader, {processes} processes": (bool(torch), lambda: torch_loader(images, processes)),
@@ -152,7 +153,7 @@ def main() -> None:
     entries = [contender(name, make, trainer, is_there=is_there) for name, (is_there, make) in loaders.items()]
     title = f"{count:,} images, batch {BATCH}, on {torch.cuda.get_device_name() if has_gpu else 'no GPU'}"
     if trainer is None:
-        print(f"\n{title}", *(f"  {entry.name}: {entry.note}" for entry in entries), sep="\n")
+        show(Comparison(title, tuple(Measurement(entry.name, entry.kind, note=entry.note) for entry in entries)))
         return
     print_table(title, entries, race(entries, 1 if smoke else 5), {"images/s": rate(count // BATCH * BATCH)})
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
-import statistics
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +105,8 @@ def bare_ring(dataset: Same, batch: int) -> Contender:
             for ring in rings:
                 ring.end()
 
-    return Contender("bare ring, 2 processes", run if hasattr(os, "memfd_create") else None, "this system has no memfd")
+    there = hasattr(os, "memfd_create")
+    return Contender("bare ring, 2 processes", run if there else None, "this system has no memfd", limit=True)
 
 
 class _Ring:
@@ -245,11 +245,6 @@ def print_slow(batches: int, seconds: float, rounds: int) -> None:
     took = race(entries, rounds, steady(PASSED_OVER))
     title = f"{batches:,} batches of {batch} samples of {turns:,} turns of a Python loop ({seconds * 1e3:g} ms) each"
     print_table(title, entries, took, {"ms/batch": per(batches, 1e-3)})
-    middle = {name: statistics.median(of_name) for name, of_name in took.items()}
-    for name in ("headrace", "torch"):
-        if f"{name}, inline" in middle:
-            with_two = next(value for key, value in middle.items() if key.startswith(f"{name}, {WORKERS} processes"))
-            print(f"  {name}: {WORKERS} processes are {middle[f'{name}, inline'] / with_two:.2f} times as fast as none")
 
 
 def main() -> None:

@@ -44,6 +44,7 @@ LAYERS = [
     ["convert", "torch", "jax"],
     ["ray"],
     ["(root)"],
+    ["bench"],
     ["testing", "cli"],
     ["__main__"],
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "common")
+BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("__main__", "common"))
 RIVALS = {
     "images": ["torch", "nvidia.dali"],
     "jpeg": ["torch", "simplejpeg", "nvidia.dali", "tensorflow", "mlx.data"],
@@ -101,3 +102,33 @@ def test_a_missing_rival_is_no_failure(name: str, tmp_path: Path) -> None:
     table = run(name, path=tmp_path)
     assert "headrace" in table
     assert "not installed" in table
+
+
+def run_all(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "ignore:the slower NumPy kernels serve", "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_one_command_runs_them_and_saves_what_they_found(tmp_path: Path) -> None:
+    target = tmp_path / "results.json"
+    done = run_all("--smoke", "--only", "gather,reduced", "--out", os.fspath(target))
+    assert done.returncode == 0, done.stderr
+    saved = json.loads(target.read_text(encoding="utf-8"))
+    assert [(each["name"], each["ended"]) for each in saved["benchmarks"]] == [("gather", "well"), ("reduced", "well")]
+    assert saved["versions"]["Python"] == sys.version.split()[0]
+    assert all(table["results"] for each in saved["benchmarks"] for table in each["tables"])
+    assert "[ 2/2] reduced" in done.stdout
+
+
+def test_one_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    target = tmp_path / "results.json"
+    done = run_all("--smoke", "--only", "gather", "--limit", "0.01", "--out", os.fspath(target))
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "gather was ended after 0.01 s"
+    assert json.loads(target.read_text(encoding="utf-8"))["benchmarks"][0]["tables"] == []
+
+
+def test_a_benchmark_that_is_not_there() -> None:
+    done = run_all("--only", "tabel")
+    assert done.returncode == 2
+    assert "there is no benchmark tabel; there are cache, columns" in done.stderr

@@ -1,0 +1,161 @@
+"""Contenders that do the same work and take turns at it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.bench.processes import PeakMemory, cpu_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+__all__ = ["Contender", "Rounds", "race", "rival", "steady", "stopwatch", "touch"]
+
+# Threads of the contender before, which may wait in a loop for more to do, go to sleep meanwhile; in seconds.
+_PAUSE = 0.25
+_LEAST = 2  # rounds that count, however long they take
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work.
+
+    Args:
+        name: what the table calls it. One of headrace begins with "headrace".
+        run: does the work once, or begins it where `steady` measures; None where it cannot be run here.
+        note: shown in place of figures where it cannot be run.
+        share: how much of the work it does, of what would take too long; its name tells. The figures are scaled up.
+        aim: what the first contender is to take at most, in times of this one; None for no aim.
+        most: what this one is to take at most, in times of another one; None for no aim.
+        against: the name of that one, by default the first of the table; of a rival, the contender of headrace that it
+            is compared with, by default the quickest.
+        limit: whether it does less than the work, so that it is no rival: a copy of the memory, say.
+
+    >>> Contender("headrace", lambda: None).kind, Contender("a copy", None, limit=True).kind
+    ('headrace', 'limit')
+    """
+
+    name: str
+    run: Callable[[], object] | None
+    note: str = "not installed"
+    share: float = 1
+    aim: float | None = None
+    most: float | None = None
+    against: str = ""
+    limit: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Return "headrace", "limit" or "rival"."""
+        if self.limit:
+            return "limit"
+        return "headrace" if self.name.startswith("headrace") else "rival"
+
+
+class Rounds(list[float]):
+    """The seconds that each round of a contender took.
+
+    Attributes:
+        cpu: the seconds of CPU in each, of all its processes.
+        memory: the bytes of memory that it added at its peak, in a round that does not count; None if not measured.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cpu: list[float] = []
+        self.memory: int | None = None
+
+
+def rival(module: str) -> Any:
+    """Return the module of a rival, or None where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None
+
+
+def stopwatch(run: Callable[[], object]) -> float:
+    """Return the seconds that all of it takes."""
+    start = perf_counter()
+    run()
+    return perf_counter() - start
+
+
+def steady(passed_over: int) -> Callable[[Callable[[], Any]], float]:
+    """Measure a loader that is under way: what it takes to start and to end, and its first batches, do not count.
+
+    Args:
+        passed_over: how many batches.
+
+    Returns:
+        A measure for `race`, of contenders whose `run` begins an epoch and returns its iterator. It gives the seconds
+        until all other batches were there.
+    """
+
+    def seconds(begin_epoch: Callable[[], Iterator[Any]]) -> float:
+        batches = begin_epoch()
+        for _ in range(passed_over):
+            touch(next(batches))
+        start = end = perf_counter()
+        for batch in batches:
+            touch(batch)
+            end = perf_counter()
+        return end - start
+
+    return seconds
+
+
+def race(
+    contenders: Sequence[Contender],
+    rounds: int,
+    measure: Callable[[Callable[[], Any]], float] = stopwatch,
+    *,
+    limit: float | None = None,
+) -> dict[str, Rounds]:
+    """Let the contenders take turns, after one round that does not count and in which memory is looked at.
+
+    Args:
+        contenders: all of them.
+        rounds: how many rounds count. A single one is a trial: nothing comes before it, and no pauses are made.
+        measure: runs a contender and gives the seconds that count.
+        limit: seconds after which no further round begins, once two have counted.
+
+    Returns:
+        The seconds of each round, for each contender that could be run; those that all of the work would take.
+
+    >>> seconds = race([Contender("headrace", lambda: None), Contender("another", None)], rounds=1)
+    >>> list(seconds), len(seconds["headrace"])
+    (['headrace'], 1)
+    """
+    found = {entry.name: Rounds() for entry in contenders if entry.run is not None}
+    start = perf_counter()
+    if rounds > 1:
+        for entry, run in _running(contenders):
+            sleep(_PAUSE)
+            with PeakMemory() as memory:
+                measure(run)
+            found[entry.name].memory = memory.grown if memory.before else None
+    for number in range(rounds):
+        if limit is not None and number >= _LEAST and perf_counter() - start > limit:
+            break
+        for entry, run in _running(contenders):
+            sleep(_PAUSE if rounds > 1 else 0)
+            before = cpu_seconds()
+            found[entry.name].append(measure(run) / entry.share)
+            found[entry.name].cpu.append((cpu_seconds() - before) / entry.share)
+    return found
+
+
+def _running(contenders: Iterable[Contender]) -> Iterator[tuple[Contender, Callable[[], object]]]:
+    return ((entry, entry.run) for entry in contenders if entry.run is not None)
+
+
+def touch(batch: Iterable[Any]) -> None:
+    """Read a number of each field of a batch, as cheaply for a tensor as for an array."""
+    for field in batch:
+        (field if isinstance(field, np.ndarray) else field.numpy()).item(-1)

@@ -1,0 +1,98 @@
+"""Contenders take turns, and what they take is all counted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import pytest
+
+from headrace.bench import race as racing
+from headrace.bench.processes import PeakMemory, cpu_seconds, family, private_memory, proportional_memory
+from headrace.bench.race import Contender, race, steady
+
+HAS_PROC = Path("/proc/self/smaps_rollup").exists()
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(racing, "_PAUSE", 0)
+
+
+def test_they_take_turns_after_a_round_that_does_not_count() -> None:
+    calls: list[str] = []
+    entries = [Contender("headrace", lambda: calls.append("a")), Contender("b", lambda: calls.append("b"))]
+    found = race([*entries, Contender("c", None)], 3)
+    assert "".join(calls) == "ab" * 4
+    assert {name: len(seconds) for name, seconds in found.items()} == {"headrace": 3, "b": 3}
+    assert all(len(seconds.cpu) == 3 for seconds in found.values())
+
+
+def test_a_single_round_is_all_there_is() -> None:
+    calls: list[int] = []
+    found = race([Contender("headrace", lambda: calls.append(1))], 1)
+    assert calls == [1]
+    assert found["headrace"].memory is None
+
+
+def test_no_round_begins_after_the_limit() -> None:
+    calls: list[int] = []
+    race([Contender("headrace", lambda: calls.append(1))], 50, limit=0)
+    assert len(calls) == 3  # one that does not count, and two that do
+
+
+def test_a_share_is_scaled_up() -> None:
+    found = race([Contender("a tenth", lambda: None, share=0.1)], 1, lambda _: 2.0)
+    assert found["a tenth"] == [20.0]
+
+
+def test_the_first_batches_do_not_count() -> None:
+    given = []
+
+    def epoch() -> object:
+        for number in range(5):
+            given.append(number)
+            yield [np.zeros(2)]
+
+    assert steady(2)(lambda: epoch()) >= 0
+    assert given == list(range(5))
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="the system does not say how much memory is shared")
+def test_memory_and_processes_of_a_child() -> None:
+    program = "block = bytearray(b'1' * 30_000_000); print(flush=True); input()"
+    with (
+        PeakMemory() as memory,
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child,
+    ):
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert child.pid in family()
+        assert private_memory(child.pid) >= 30_000_000
+        assert proportional_memory([child.pid]) >= private_memory(child.pid)
+        memory._look()
+        child.communicate(b"\n")
+    assert memory.grown >= 30_000_000
+    assert child.pid not in family()
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="the system does not say what others take")
+def test_the_time_of_a_child_counts_while_it_runs_and_when_it_has_ended() -> None:
+    program = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); input()"
+    before, own = cpu_seconds(), process_time()
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        running = cpu_seconds() - before - (process_time() - own)
+        child.communicate(b"\n")
+    ended = cpu_seconds() - before - (process_time() - own)
+    assert running >= 0.27
+    assert ended >= running - 0.02
+
+
+def test_touching_reads_arrays_and_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    racing.touch([np.zeros(2), torch.zeros(2)])

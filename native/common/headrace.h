@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 20
+#define HEADRACE_ABI 21
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -130,6 +130,20 @@ HEADRACE_API int64_t headrace_gather_ranges(const char *const *sources, const in
 HEADRACE_API int64_t headrace_widen_ranges(const char *const *sources, const int64_t *sizes, const int64_t *which,
                                            const int64_t *offsets, const int64_t *lengths, int64_t count,
                                            int64_t item, int64_t *out);
+
+/* Windows of integers: window i begins with the byte offsets[i] of source which[i]. */
+typedef struct {
+    const char *const *sources;
+    const int64_t *sizes;
+    int64_t source_count;
+    const int64_t *which, *offsets;
+    int64_t count, length; /* how many windows, and the integers of each */
+    int64_t shifts, item;  /* item as in headrace_widen_ranges */
+} headrace_windows;
+
+/* out: the integers of all windows as they are, then those one further on, and so on, as often as there are shifts. Returns the first window that lies
+ * outside of its source, or has none; then nothing is written. Otherwise -1. */
+HEADRACE_API int64_t headrace_widen_windows(const headrace_windows *windows, int64_t *out);
 
 /* out: the CRC32C of each of the ranges. Returns as headrace_gather_ranges. */
 HEADRACE_API int64_t headrace_crc32c(const char *const *sources, const int64_t *sizes, const int64_t *which,

@@ -20,13 +20,16 @@ typedef struct {
 
 static inline const char *range_at(const ranges *all, int64_t i) { return all->sources[all->which[i]] + all->offsets[i]; }
 
+/* Bring the begin of so many bytes near. */
+INLINED void prefetch(const char *start, int64_t bytes) {
+    const int64_t near = bytes < PREFETCH_BYTES ? bytes : PREFETCH_BYTES;
+    for (int64_t offset = 0; offset < near; offset += LINE) PREFETCH(start + offset);
+}
+
 /* Bring a range near that comes a little after range i. */
 INLINED void prefetch_after(const ranges *all, int64_t i) {
     const int64_t next = i + AHEAD;
-    if (next >= all->count) return;
-    const char *start = range_at(all, next);
-    const int64_t bytes = all->lengths[next] < PREFETCH_BYTES ? all->lengths[next] : PREFETCH_BYTES;
-    for (int64_t offset = 0; offset < bytes; offset += LINE) PREFETCH(start + offset);
+    if (next < all->count) prefetch(range_at(all, next), all->lengths[next]);
 }
 
 /* The place of the first range outside of its source, or -1. */

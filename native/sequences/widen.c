@@ -53,3 +53,35 @@ int64_t headrace_widen_ranges(const char *const *sources, const int64_t *sizes, 
     }
     return -1;
 }
+
+static const char *window_at(const headrace_windows *all, int64_t i) {
+    return all->sources[all->which[i]] + all->offsets[i];
+}
+
+static int64_t first_window_outside(const headrace_windows *all, int64_t bytes) {
+    const int64_t items = all->length + all->shifts - 1;
+    for (int64_t i = 0; i < all->count; i++) {
+        const int64_t which = all->which[i], offset = all->offsets[i];
+        if (which < 0 || which >= all->source_count || offset < 0) return i;
+        const int64_t size = all->sizes[which];
+        if (items > size / bytes || offset > size - items * bytes) return i;
+    }
+    return -1;
+}
+
+int64_t headrace_widen_windows(const headrace_windows *windows, int64_t *out) {
+    const int64_t item = windows->item, bytes = item < 0 ? -item : item;
+    const int64_t wrong = first_window_outside(windows, bytes);
+    if (wrong >= 0) return wrong;
+    const widen convert = find_widen(item);
+    const int64_t length = windows->length, stride = windows->count * length;
+    for (int64_t i = 0; i < windows->count; i++) {
+        const int64_t next = i + AHEAD;
+        if (next < windows->count) prefetch(window_at(windows, next), bytes * length);
+        const char *from = window_at(windows, i);
+        /* A window is read from memory for the first shift, and from the cache for the others. */
+        for (int64_t shift = 0; shift < windows->shifts; shift++)
+            convert(from + bytes * shift, length, out + shift * stride + i * length);
+    }
+    return -1;
+}

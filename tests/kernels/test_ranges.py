@@ -147,6 +147,57 @@ def test_nothing_is_widened_where_a_range_lies_outside(kernels: Kernels, bad: tu
     assert (out == 7).all()
 
 
+@given(
+    st.lists(st.binary(max_size=80), min_size=1, max_size=3),
+    st.data(),
+    st.integers(0, 5),
+    st.integers(1, 3),
+    st.sampled_from(["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8"]),
+)
+def test_windows_are_widened(sources: list[bytes], data: st.DataObject, length: int, shifts: int, dtype: str) -> None:
+    size = np.dtype(dtype).itemsize
+    taken = (length + shifts - 1) * size
+    roomy = [number for number, source in enumerate(sources) if len(source) >= taken]
+    which = data.draw(st.lists(st.sampled_from(roomy), max_size=9)) if roomy else []
+    offsets = [data.draw(st.integers(0, len(sources[number]) - taken)) for number in which]
+    expected = np.zeros((shifts, len(which), length), np.int64)
+    for row, (number, offset) in enumerate(zip(which, offsets, strict=True)):
+        for shift in range(shifts):
+            expected[shift, row] = np.frombuffer(sources[number], dtype, length, offset + shift * size)
+    for kernels in (reference, native.load()):
+        if not isinstance(kernels, str):
+            out = np.full_like(expected, 7)
+            arrays = [np.frombuffer(source, np.uint8) for source in sources]
+            kernels.widen_windows(arrays, integers(*which), integers(*offsets), np.dtype(dtype), out)
+            np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("bad", [(0, 6), (0, -1), (1, 0), (0, 2**62), (0, 2**63 - 1)])
+def test_no_window_is_widened_where_one_lies_outside(kernels: Kernels, bad: tuple[int, int]) -> None:
+    which, offsets = np.array([(0, 1), bad], np.int64).T
+    out = np.full((2, 2, 1), 7)
+    with pytest.raises(ArgumentError, match=r"^range 1 is 4 bytes at -?\d+, but its source has [09] bytes"):
+        kernels.widen_windows([np.zeros(9, np.uint8), np.zeros(0, np.uint8)], which, offsets, np.dtype("<u2"), out)
+    assert (out == 7).all()
+    for missing in (-1, 2):
+        with pytest.raises(OutOfRangeError, match=f"Index {missing} "):
+            kernels.widen_windows([np.zeros(9, np.uint8)] * 2, integers(0, missing), offsets, np.dtype("<u2"), out)
+
+
+def test_windows_that_cannot_be_widened(kernels: Kernels) -> None:
+    source, zero = np.zeros(8, np.uint8), integers(0)
+    with pytest.raises(ArgumentTypeError, match="one of integers that int64 can hold is needed"):
+        kernels.widen_windows([source], zero, zero, np.dtype("<f4"), np.zeros((1, 1, 1), np.int64))
+    for out in (np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int64), np.zeros((1, 1, 4), np.int64)[..., ::2]):
+        with pytest.raises(ArgumentError, match="a contiguous int64 array of three dimensions"):
+            kernels.widen_windows([source], zero, zero, np.dtype("<u2"), out)  # type: ignore[arg-type]
+    for out in (np.zeros((1, 2, 1), np.int64), np.zeros((0, 1, 1), np.int64)):
+        with pytest.raises(ArgumentError, match="all must have as many, and be there once or more"):
+            kernels.widen_windows([source], zero, zero, np.dtype("<u2"), out)
+    with pytest.raises(ArgumentError, match="sources must be contiguous uint8"):
+        kernels.widen_windows([source[::2]], zero, zero, np.dtype("<u2"), np.zeros((1, 1, 1), np.int64))
+
+
 def test_what_cannot_be_widened(kernels: Kernels) -> None:
     source, one = np.zeros(8, np.uint8), integers(1)
     for dtype in ("<u8", "<f4", ">u2"):

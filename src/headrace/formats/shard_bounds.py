@@ -56,9 +56,10 @@ class ShardBounds:
         self.lengths = np.array(counts, np.int64)
         self._stops = np.cumsum(self.lengths)
         self._starts = self._stops - self.lengths
+        self._total = sum(counts)
 
     def __len__(self) -> int:
-        return int(self._stops[-1]) if len(self._stops) else 0
+        return self._total
 
     def find(self, index: int) -> tuple[int, int]:
         """Return the shard, and the row in it, of an index in [0, len)."""

@@ -7,12 +7,13 @@ import mmap
 import sys
 import weakref
 from collections import OrderedDict
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 resource: Any = None
 with suppress(ImportError):  # Windows has none
@@ -131,19 +132,37 @@ class DiskWaits:
         """Whether one of the last reads had to wait for the disk."""
         return self._left > 0
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> AbstractContextManager[None]:
         """Count all that is read while this is open as one read."""
-        before = _count_faults()
-        yield
-        self._left = _WHILE if _count_faults() > before else max(self._left - 1, 0)
+        return _Reading(self)
+
+    def count(self, faults: int) -> None:
+        """Count one read that had to wait so often."""
+        self._left = _WHILE if faults else max(self._left - 1, 0)
+
+
+class _Reading:
+    """A read under way: a class, since a generator would take as long as the system calls."""
+
+    __slots__ = ("_before", "_waits")
+
+    def __init__(self, waits: DiskWaits) -> None:
+        self._waits = waits
+
+    def __enter__(self) -> None:
+        self._before = _count_faults()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None:
+            self._waits.count(_count_faults() - self._before)
+
+
+_OF_WHOM = resource and getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
 
 
 def _count_faults() -> int:
     """Return how often this thread had to wait for a page from the disk; 0 where the system does not say."""
-    if resource is None:
-        return 0
-    return int(resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_majflt)
+    return 0 if resource is None else resource.getrusage(_OF_WHOM).ru_majflt
 
 
 def _most_open() -> int:

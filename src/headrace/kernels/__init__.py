@@ -112,6 +112,16 @@ class Kernels(Protocol):
     ) -> None:
         """Copy ranges of integers of several sources into `out`, end to end, as int64."""
 
+    def widen_windows(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        dtype: np.dtype[Any],
+        out: NDArray[np.int64],
+    ) -> None:
+        """Copy windows of integers of several sources, once or shifted, as int64."""
+
     def slice_ranges(
         self,
         sources: Sequence[NDArray[np.uint8]],

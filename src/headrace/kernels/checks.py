@@ -37,6 +37,7 @@ __all__ = [
     "check_shards",
     "check_shuffle_length",
     "check_widen",
+    "check_windows",
     "index_error",
     "range_error",
     "shard_error",
@@ -167,6 +168,29 @@ def check_widen(lengths: NDArray[np.int64], dtype: np.dtype[Any], out: NDArray[n
     total = int(lengths.sum())
     if total != len(out):
         raise ArgumentError(f"out has {len(out)} items, but {total} are needed: the sum of the lengths")
+
+
+def check_windows(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    dtype: np.dtype[Any],
+    out: NDArray[np.int64],
+) -> None:
+    """Raise unless the arrays fit one another, and the dtype is one of integers; where windows lie is not looked at."""
+    check_indices(which)
+    check_indices(offsets)
+    if dtype.str not in WIDENED:
+        raise ArgumentTypeError(f"dtype is {dtype}, but one of integers that int64 can hold is needed, little-endian")
+    if not all(map(_is_bytes, sources)):
+        raise ArgumentError("sources must be contiguous uint8 arrays of one dimension")
+    if out.dtype != _INT64 or out.ndim != 3 or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ArgumentError("out must be a contiguous int64 array of three dimensions, writable")
+    if not (len(which) == len(offsets) == out.shape[1] and len(out)):
+        raise ArgumentError(
+            f"which, offsets and out have {len(which)}, {len(offsets)} and {out.shape[1]} windows, shifted "
+            f"{len(out)} times; all must have as many, and be there once or more"
+        )
 
 
 def _is_bytes(array: NDArray[Any]) -> bool:

@@ -99,12 +99,8 @@ class TokenDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"
     def get_batch(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the inputs and targets of the windows at the indices, each int64 of shape (n, length)."""
         indices = check_indices(indices, len(self))
-        count, (located, starts) = len(indices), self._locate(indices)
-        twice = np.concatenate([located.which, located.which])
-        lengths = np.full(2 * count, self.length)
-        tokens = self._files.read(located._replace(which=twice), np.concatenate([starts, starts + 1]), lengths, indices)
-        inputs, targets = tokens.reshape(2, count, self.length)
-        return inputs, targets
+        located, starts = self._locate(indices)
+        return self._files.read_windows(located, starts, self.length, indices)
 
     def lengths(self) -> NDArray[np.int64]:
         """Return the tokens of each window, shape (n,), int64."""
@@ -112,8 +108,9 @@ class TokenDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the windows at the indices, shape (n,), int64, where files are not in memory."""
-        located, starts = self._locate(indices)
-        self._files.will_need(located, starts, np.full(len(indices), self.length + 1))
+        if self._files.reads_ahead():
+            located, starts = self._locate(indices)
+            self._files.will_need(located, starts, np.full(len(indices), self.length + 1))
 
     def releases_gil(self) -> bool:
         """Return whether batches are read without the GIL for most of the time: they are."""

@@ -87,7 +87,8 @@ class TokenDocuments(Dataset["NDArray[np.int64]"]):
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the documents at the indices, shape (n,), int64, where files are not in memory."""
-        self._files.will_need(*self._pieces(indices))
+        if self._files.reads_ahead():
+            self._files.will_need(*self._pieces(indices))
 
     def releases_gil(self) -> bool:
         """Return whether samples are read without the GIL for most of the time: they are."""

@@ -112,8 +112,9 @@ class GPTDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the samples at the indices, shape (n,), int64, where the file is not in memory."""
-        starts, lengths, _, _ = self._pieces(indices)
-        self._files.will_need(_in_one_file(len(starts)), starts, lengths)
+        if self._files.reads_ahead():
+            starts, lengths, _, _ = self._pieces(indices)
+            self._files.will_need(_in_one_file(len(starts)), starts, lengths)
 
     def releases_gil(self) -> bool:
         """Return whether batches are read without the GIL for most of the time: they are."""

@@ -105,10 +105,40 @@ class TokenFiles:
             self._check_tokens(out, self._most, lengths, indices)
         return out
 
+    def read_windows(
+        self, located: Located, starts: NDArray[np.int64], length: int, indices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return windows, and those that begin one token later.
+
+        Args:
+            located: the file of each window.
+            starts: the token of its file with which it begins, int64 of shape (n,).
+            length: its tokens.
+            indices: of the samples that windows are of, for the texts of errors.
+
+        Returns:
+            int64 of shape (n, length), twice.
+
+        Raises:
+            CorruptDataError: a token is outside of the vocabulary.
+            FileChangedError: a file has changed, or is gone.
+        """
+        offsets = self._offsets(located, starts)
+        out = empty((2, len(starts), length), np.int64)
+        with self._waits.reading():
+            views = self._views(located, offsets, length + 1)
+            kernels.active().widen_windows(views, located.which, offsets, self.dtype, out)
+        if self._most is not None:
+            self._check_tokens(out.ravel(), self._most, np.full(2 * len(starts), length), indices)
+        inputs, targets = out
+        return inputs, targets
+
+    def reads_ahead(self) -> bool:
+        """Return whether it is worth to say early what will be read: where files are far away, or not in memory."""
+        return self._waits.lately or not self._is_local
+
     def will_need(self, located: Located, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Begin to fetch tokens that will be read soon, where they are not in memory."""
-        if self._is_local and not self._waits.lately:
-            return
+        """Begin to fetch tokens that will be read soon."""
         offsets, sizes = self._offsets(located, starts), lengths * self.dtype.itemsize
         for place, shard in enumerate(located.shards):
             here = located.which == place
@@ -116,11 +146,14 @@ class TokenFiles:
 
     def _offsets(self, located: Located, starts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the bytes of their files with which pieces begin."""
+        offsets = starts * self.dtype.itemsize
+        if len(self.all) == 1:
+            return offsets + self.all[0].offset
         begins = np.array([self.all[shard].offset for shard in located.shards], np.int64)
-        return begins[located.which] + starts * self.dtype.itemsize
+        return begins[located.which] + offsets
 
     def _views(
-        self, located: Located, offsets: NDArray[np.int64], lengths: NDArray[np.int64]
+        self, located: Located, offsets: NDArray[np.int64], lengths: NDArray[np.int64] | int
     ) -> list[NDArray[np.uint8]]:
         """Return the bytes of the files; of one that is not mapped no more than the pieces, whose offsets change."""
         views = []
@@ -129,7 +162,8 @@ class TokenFiles:
             view = source.view()
             if view is None:
                 here = located.which == place
-                view, bounds = source.read_many(offsets[here], lengths[here] * self.dtype.itemsize)
+                sizes = np.broadcast_to(lengths, len(offsets))[here] * self.dtype.itemsize
+                view, bounds = source.read_many(offsets[here], sizes)
                 offsets[here] = bounds[:-1]
             views.append(view)
         return views

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.kernels.checks import WIDENED, check_ranges, check_room, check_widen, range_error
+from headrace.kernels.checks import WIDENED, check_ranges, check_room, check_widen, check_windows, range_error
 from headrace.kernels.native.calls import LITTLE, address, range_arrays
 from headrace.kernels.scans import RECORD, VALUE_DTYPES, check_bounds, check_crc32c, check_data, check_spans
 
@@ -46,6 +46,17 @@ class _FeaturesStruct(ctypes.Structure):
     ]
 
 
+class _WindowsStruct(ctypes.Structure):
+    """The headrace_windows of the header file."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("sources", "sizes")),
+        ("source_count", c_int64),
+        *((name, c_void_p) for name in ("which", "offsets")),
+        *((name, c_int64) for name in ("count", "length", "shifts", "item")),
+    ]
+
+
 class RecordKernels:
     """Ranges of bytes, TFRecord, tar and tf.train.Example; `headrace.kernels.reference` documents each function."""
 
@@ -53,6 +64,7 @@ class RecordKernels:
         ranges = [*[c_void_p] * 5, c_int64]
         self._gather_ranges = library.both("headrace_gather_ranges", [*ranges, c_void_p], c_int64)
         self._widen_ranges = library.both("headrace_widen_ranges", [*ranges, c_int64, c_void_p], c_int64)
+        self._widen_windows = library.both("headrace_widen_windows", [c_void_p] * 2, c_int64)
         self._crc32c = library.both("headrace_crc32c", [*ranges, c_void_p], c_int64)
         tfrecord = [c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
         self._scan_tfrecord = library.long("headrace_scan_tfrecord", tfrecord, c_int64)
@@ -97,6 +109,26 @@ class RecordKernels:
         bad = widen(*map(address, arrays), len(which), WIDENED[dtype.str], address(out))
         if bad >= 0:
             raise range_error(sources, which, offsets, lengths * dtype.itemsize, bad)
+
+    def widen_windows(
+        self,
+        sources: Sequence[NDArray[np.uint8]],
+        which: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        dtype: np.dtype[Any],
+        out: NDArray[np.int64],
+    ) -> None:
+        """Copy windows of integers of several sources, once or shifted, as int64."""
+        check_windows(sources, which, offsets, dtype, out)
+        arrays = range_arrays(sources, which, offsets)
+        begins, sizes, *places = map(address, arrays)
+        shifts, count, length = out.shape
+        windows = _WindowsStruct(begins, sizes, len(sources), *places, count, length, shifts, WIDENED[dtype.str])
+        bad = self._widen_windows[out.nbytes > LITTLE](byref(windows), address(out))
+        if bad >= 0:
+            lengths = np.full(count, (length + shifts - 1) * dtype.itemsize)
+            check_ranges(sources, which, offsets, lengths)
+            raise range_error(sources, which, offsets, lengths, bad)
 
     def crc32c(
         self, data: NDArray[np.uint8], offsets: NDArray[np.int64], lengths: NDArray[np.int64]

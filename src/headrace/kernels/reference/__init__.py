@@ -33,6 +33,7 @@ from headrace.kernels.reference.records import (
     scan_tfrecord,
     slice_ranges,
     widen_ranges,
+    widen_windows,
 )
 from headrace.kernels.reference.sequences import pack, pad, place_pieces
 from headrace.kernels.reference.tar import scan_tar
@@ -82,6 +83,7 @@ __all__ = [
     "slice_ranges",
     "warp",
     "widen_ranges",
+    "widen_windows",
 ]
 
 name = "reference"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.kernels.checks import check_ranges, check_room, check_widen, range_error
+from headrace.kernels.checks import check_ranges, check_room, check_widen, check_windows, range_error
 from headrace.kernels.scans import (
     RECORD,
     check_crc32c,
@@ -33,6 +33,7 @@ __all__ = [
     "scan_tfrecord",
     "slice_ranges",
     "widen_ranges",
+    "widen_windows",
 ]
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, the bits reflected
@@ -109,6 +110,44 @@ def widen_ranges(
     for values in _ranges(sources, which, offsets, lengths * dtype.itemsize):
         start, end = end, end + len(values) // dtype.itemsize
         out[start:end] = np.frombuffer(values, dtype)
+
+
+def widen_windows(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    dtype: np.dtype[Any],
+    out: NDArray[np.int64],
+) -> None:
+    """Copy windows of integers of several sources, once or shifted, as int64.
+
+    Args:
+        sources: Contiguous arrays of one dimension, uint8.
+        which: int64 of shape (n,): the place of each window's source.
+        offsets: int64 of shape (n,): where in its source it starts, in bytes; it need not be aligned.
+        dtype: of the integers, little-endian; any but uint64.
+        out: Contiguous int64 of shape (shifts, n, length), not overlapping the sources: out[0] are the windows,
+            out[1] the windows that start one integer later, and so on.
+
+    Raises:
+        ArgumentTypeError: A dtype does not match.
+        ArgumentError: A shape does not match, or a window lies outside of its source; nothing is written then.
+        OutOfRangeError: There is no such source.
+
+    >>> out = np.empty((2, 1, 3), np.int64)
+    >>> tokens = np.arange(5, dtype=np.uint16).view(np.uint8)
+    >>> widen_windows([tokens], np.array([0]), np.array([2]), np.dtype(np.uint16), out)
+    >>> out.tolist()
+    [[[1, 2, 3]], [[2, 3, 4]]]
+    """
+    check_windows(sources, which, offsets, dtype, out)
+    check_ranges(sources, which, offsets, offsets)
+    items = out.shape[2] + len(out) - 1
+    lengths = np.full(len(which), items * dtype.itemsize)
+    for window, values in enumerate(_ranges(sources, which, offsets, lengths)):
+        tokens = np.frombuffer(values, dtype)
+        for shift, rows in enumerate(out):
+            rows[window] = tokens[shift : shift + out.shape[2]]
 
 
 def slice_ranges(

@@ -1,240 +1,206 @@
-"""Several ranks share the dataset as one would have read it."""
+"""The rank of a loader as it is found: of variables, libraries and meshes, and never guessed where they disagree."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from headrace import DataLoader, Dataset, sample_rng
-from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, StateError
+from headrace import DataLoader
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.loader.ranks import find_ranks
 
-
-class Noisy(Dataset[Any]):
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int, /) -> tuple[int, float]:
-        return index, sample_rng().random()
-
-
-def ranks(length: int, batch_size: int, world_size: int, **given: Any) -> list[DataLoader[Any]]:
-    return [
-        DataLoader(Noisy(length), batch_size, seed=3, rank=rank, world_size=world_size, **given)
-        for rank in range(world_size)
-    ]
-
-
-def together(loaders: list[DataLoader[Any]]) -> list[Any]:
-    """The next epoch, the ranks' batches of each step end to end."""
-    return [
-        tuple(np.concatenate(field) for field in zip(*batches, strict=True))
-        for batches in zip(*map(list, loaders), strict=True)
-    ]
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    steps=st.integers(0, 5),
-    batch_size=st.integers(1, 7),
-    world_size=st.integers(1, 6),
-    rest=st.integers(0, 41),
-    shuffle=st.booleans(),
-    drop_last=st.booleans(),
+TORCHRUN = {"RANK": "5", "WORLD_SIZE": "16"}
+VARIABLES: tuple[str, ...] = (
+    "RANK",
+    "WORLD_SIZE",
+    "SLURM_PROCID",
+    "SLURM_NTASKS",
+    "SLURM_STEP_NUM_TASKS",
+    "GROUP_RANK",
 )
-def test_batches_of_ranks_concatenate_to_those_of_one(
-    steps: int, batch_size: int, world_size: int, rest: int, shuffle: bool, drop_last: bool
-) -> None:
-    whole = batch_size * world_size
-    length = steps * whole + rest % whole
-    given: dict[str, Any] = {"shuffle": shuffle, "drop_last": drop_last, "uneven": "repeat"}
-    loaders, alone = ranks(length, batch_size, world_size, **given), DataLoader(Noisy(length), whole, seed=3, **given)
-    assert {len(loader) for loader in loaders} == {len(alone)}
-    for _ in range(2):
-        for found, expected in zip(together(loaders), alone, strict=True):
-            count = len(expected[0])
-            np.testing.assert_equal(tuple(field[:count] for field in found), expected)
-            assert len(found[0]) - count < world_size
+VARIABLES += ("GROUP_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
 
 
-@pytest.mark.parametrize("rank", range(3))
-def test_a_ranks_batch_can_be_asked_for(rank: int) -> None:
-    loader = ranks(50, 4, 3, shuffle=True)[rank]
-    for epoch in range(2):
-        np.testing.assert_equal([loader.batch(step, epoch) for step in range(len(loader))], list(loader))
-
-
-def test_every_rank_gets_equally_many_samples() -> None:
-    loaders = ranks(25, 3, 4, shuffle=True, uneven="repeat")
-    sizes = {tuple(len(index) for index, _ in loader) for loader in loaders}
-    assert sizes == {(3, 3, 1)}
-
-
-@pytest.mark.parametrize("drop_last", [False, True])
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize(("length", "batch_size", "world_size"), [(25, 3, 4), (24, 3, 4), (7, 2, 4), (3, 5, 4)])
-def test_as_many_samples_as_torchs_sampler(
-    length: int, batch_size: int, world_size: int, shuffle: bool, drop_last: bool
-) -> None:
-    data = pytest.importorskip("torch.utils.data")
-    distributed = pytest.importorskip("torch.utils.data.distributed")
-    theirs: Counter[int] = Counter()
-    for rank in range(world_size):
-        sampler = distributed.DistributedSampler(
-            range(length), world_size, rank, shuffle=shuffle, seed=0, drop_last=drop_last
-        )
-        loader = data.DataLoader(range(length), batch_size, sampler=sampler, drop_last=drop_last)
-        batches = [batch.tolist() for batch in loader]
-        theirs.update(index for batch in batches for index in batch)
-    ours: Counter[int] = Counter()
-    for mine in ranks(length, batch_size, world_size, shuffle=shuffle, drop_last=drop_last, uneven="repeat"):
-        found = [index.tolist() for index, _ in mine]
-        assert [len(batch) for batch in found] == [len(batch) for batch in batches]
-        ours.update(index for batch in found for index in batch)
-    assert sorted(ours.values()) == sorted(theirs.values())  # as many samples, as often repeated
-    if not shuffle and not drop_last:
-        assert ours == theirs  # padded from the start of the epoch
-
-
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_another_number_of_ranks_goes_on(shuffle: bool) -> None:
-    """The global step decides: 12 samples, however many ranks share them."""
-    length = 12 * 6 + 5
-    alone = DataLoader(Noisy(length), 12, shuffle=shuffle, seed=3)
-    expected = [list(alone) for _ in range(2)]
-    for before in (1, 2, 3):
-        for step in range(8):
-            (loader, *_) = ranks(length, 12 // before, before, shuffle=shuffle, uneven="repeat")
-            list(zip(range(step), loader, strict=False))
-            state = json.dumps(loader.state_dict())
-            for after in (1, 2, 4, 6, 12):
-                loaders = ranks(length, 12 // after, after, shuffle=shuffle, uneven="repeat")
-                for each in loaders:
-                    each.load_state_dict(json.loads(state))
-                rest = [tuple(field[:12] for field in batch) for batch in together(loaders)]
-                first = json.loads(state)["step"]
-                counts = [len(index) for index, _ in expected[0][first:]]
-                rest = [tuple(field[:n] for field in batch) for batch, n in zip(rest, counts, strict=True)]
-                np.testing.assert_equal(rest, expected[0][first:])
-
-
-def test_another_global_batch_is_refused() -> None:
-    one, other = ranks(50, 4, 2)[0], ranks(50, 4, 3)[0]
-    with pytest.raises(StateError, match=r"the samples a step \(batch_size \* world_size\) was 8 and is 12 here"):
-        other.load_state_dict(one.state_dict())
-
-
-def test_ranks_share_an_epochs_own_seed_by_equal_generators() -> None:
-    loaders = [
-        DataLoader(range(20), 5, shuffle=True, generator=np.random.default_rng(9), rank=rank, world_size=2)
-        for rank in range(2)
-    ]
-    for _ in range(2):
-        found = [index for loader in loaders for batch in loader for index in batch.tolist()]
-        assert sorted(found) == list(range(20))
-
-
-def test_samples_draw_the_same_on_any_rank() -> None:
-    drawn: dict[int, float] = {}
-    for world_size in (1, 2, 5):
-        for loader in ranks(20, 10 // world_size, world_size, shuffle=True):
-            for index, noise in loader:
-                for key, value in zip(index.tolist(), noise.tolist(), strict=True):
-                    assert drawn.setdefault(key, value) == value
-
-
-# ------------------------------------------------------------------ a last step that is smaller than the others
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    length=st.integers(1, 60),
-    batch_size=st.integers(1, 5),
-    world_size=st.integers(1, 4),
-    shuffle=st.booleans(),
-    uneven=st.sampled_from(["even_split", "drop", "pad", "repeat"]),
-    num_workers=st.sampled_from([0, 2]),
-)
-def test_each_sample_comes_once_an_epoch(
-    length: int, batch_size: int, world_size: int, shuffle: bool, uneven: Any, num_workers: int
-) -> None:
-    length = max(length, world_size)
-    given: dict[str, Any] = {"shuffle": shuffle, "uneven": uneven, "num_workers": num_workers, "backend": "thread"}
-    loaders = ranks(length, batch_size, world_size, **given)
-    alone = DataLoader(Noisy(length), batch_size * world_size, shuffle, seed=3)
-    expected = [index for batch, _ in alone for index in batch.tolist()]
-    epochs = [list(loader) for loader in loaders]
-    assert len({len(epoch) for epoch in epochs} | {len(loader) for loader in loaders}) == 1
-    found = []
-    for step, batches in enumerate(zip(*epochs, strict=True)):
-        for loader, batch in zip(loaders, batches, strict=True):
-            valid = loader.valid(step)
-            np.testing.assert_equal(loader.batch(step, 0), batch)
-            if uneven == "pad":
-                assert len(batch[0]) == batch_size
-                np.testing.assert_equal(batch[2], valid)
-            found += batch[0][valid].tolist()
-    assert found == expected[: len(found)]
-    assert len(expected) - len(found) == (length % (batch_size * world_size) % world_size if uneven == "drop" else 0)
-
-
-def test_fewer_samples_than_ranks_are_refused_when_the_loader_is_made() -> None:
-    with pytest.raises(ArgumentError, match=r"^2 samples cannot be split among world_size=3 ranks"):
-        ranks(2, 1, 3)
-    assert [len(loader) for loader in ranks(2, 1, 3, uneven="pad")] == [1, 1, 1]
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
-    ("sample", "expected"),
+    ("environment", "expected"),
     [
-        (1.0, "(array([1.]), array([ True]))"),
-        ({"x": 1}, "{'x': array([1]), 'valid': array([ True])}"),
-        (("a", 2), "(['a'], array([2]), array([ True]))"),
+        ({}, (0, 1)),
+        (TORCHRUN, (5, 16)),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, (3, 4)),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "2"}, (1, 2)),
+        ({"SLURM_NTASKS": "4"}, (0, 1)),  # of a job that has not started its tasks
+        ({"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}, (0, 2)),
+        (TORCHRUN | {"SLURM_PROCID": "5", "SLURM_NTASKS": "16"}, (5, 16)),
+        # SLURM has started torchrun on each of two nodes
+        (TORCHRUN | {"GROUP_RANK": "0", "GROUP_WORLD_SIZE": "2", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, (5, 16)),
     ],
 )
-def test_padding_is_told_in_a_field_of_its_own(sample: Any, expected: str) -> None:
-    assert repr(next(iter(DataLoader([sample], uneven="pad")))) == expected
+def test_variables_of_launchers(environment: dict[str, str], expected: tuple[int, int]) -> None:
+    assert find_ranks(environment) == expected
 
 
-def test_padding_is_told_in_the_batchs_own_framework() -> None:
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (TORCHRUN | {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, "torchrun says rank 5 of 16, SLURM says rank 1 of 2"),
+        ({"RANK": "5"}, "found RANK='5' and no WORLD_SIZE; set both"),
+        ({"RANK": "5", "WORLD_SIZE": "5"}, "RANK='5' and WORLD_SIZE='5', which is no rank"),
+        ({"RANK": "first", "WORLD_SIZE": "5"}, "RANK='first' and WORLD_SIZE='5', which is no rank"),
+        ({"RANK": "-1", "WORLD_SIZE": "5"}, "which is no rank"),
+    ],
+)
+def test_variables_that_say_no_rank(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        find_ranks(environment)
+
+
+def test_a_loader_takes_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    loader = DataLoader(range(10), batch_size=2, ranks="auto")
+    assert (loader.rank, loader.world_size, loader.ranks) == (1, 2, "auto")
+    given = DataLoader(range(10), batch_size=2, rank=1, world_size=2)
+    assert [batch.tolist() for batch in loader] == [batch.tolist() for batch in given]
+
+
+def test_without_ranks_variables_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert DataLoader(range(10)).world_size == 1
+
+
+def test_a_rank_that_was_found_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    loader = DataLoader(range(10), batch_size=2, ranks="auto")
+    monkeypatch.setenv("RANK", "0")
+    loader.num_workers = 1
+    assert loader.rank == 1
+
+
+def test_a_process_group_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
-    *_, valid = list(DataLoader([(torch.ones(2), 1)] * 3, 2, uneven="pad"))[-1]
-    assert isinstance(valid, torch.Tensor)
-    assert valid.tolist() == [True, False]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    assert find_ranks({}) == (2, 3)
+    assert find_ranks({"RANK": "2", "WORLD_SIZE": "3"}) == (2, 3)
+    with pytest.raises(ArgumentError, match="torch's process group says rank 2 of 3, torchrun says rank 5 of 16"):
+        find_ranks(TORCHRUN)
 
 
-def test_a_batch_without_a_place_for_the_padding_is_refused() -> None:
-    with pytest.raises(ArgumentTypeError, match=r"and this dict has a field 'valid' of its own; let a collate_fn"):
-        next(iter(DataLoader([{"valid": 1}], uneven="pad")))
+def test_processes_of_jax(monkeypatch: pytest.MonkeyPatch) -> None:
+    jax = pytest.importorskip("jax")
+    assert find_ranks({}) == (0, 1)
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert find_ranks({}) == (1, 2)
+
+
+class Context:
+    @staticmethod
+    def get_world_rank() -> int:
+        return 3
+
+    @staticmethod
+    def get_world_size() -> int:
+        return 4
+
+
+def test_a_worker_of_ray_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray.train", SimpleNamespace(get_context=Context))
+    assert find_ranks({}) == (3, 4)
+
+
+def test_a_program_that_has_imported_ray_train_and_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get_context() -> None:
+        raise RuntimeError("no training")
+
+    monkeypatch.setitem(sys.modules, "ray.train", SimpleNamespace(get_context=get_context))
+    assert find_ranks({}) == (0, 1)
+
+
+class Mesh:
+    """What a DeviceMesh of torch tells."""
+
+    def __init__(self, coordinate: list[int] | None, **sizes: int) -> None:
+        self.shape = tuple(sizes.values())
+        self.mesh_dim_names = tuple(sizes)
+        self._coordinate = coordinate
+
+    def get_coordinate(self) -> list[int] | None:
+        return self._coordinate
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("mesh", "expected"),
     [
-        ({"uneven": "split"}, "uneven must be one of 'even_split', 'drop', 'pad', 'repeat', but got uneven='split'"),
-        ({"uneven": "pad", "sampler": [0]}, "uneven='pad' cannot fill up the batches of a sampler of your own"),
-        ({"uneven": "pad", "batch_size": None}, "uneven='pad' needs batches"),
-        ({"uneven": "pad", "on_error": "skip"}, "uneven='pad' keeps all batches at one size"),
+        (Mesh([2], any=4), (2, 4)),
+        (Mesh([1, 3], dp=2, tp=4), (1, 2)),
+        (Mesh([1, 2, 0], dp_replicate=2, dp_shard=3, tp=2), (5, 6)),
+        (Mesh([1, 1], model=2, data=3), (1, 3)),
     ],
 )
-def test_wrong_uses_of_uneven(given: dict[str, Any], text: str) -> None:
-    with pytest.raises(ArgumentError, match=f"^{text}"):
-        DataLoader(range(4), **given)
+def test_meshes(mesh: Mesh, expected: tuple[int, int]) -> None:
+    loader = DataLoader(range(24), batch_size=2, device_mesh=mesh)
+    assert (loader.rank, loader.world_size) == expected
 
 
-def test_the_remainder_is_what_to_keep_of_the_last_step() -> None:
-    assert [DataLoader(range(n), 2, rank=0, world_size=2, uneven="pad").remainder for n in (8, 9, 11)] == [0, 1, 3]
-    with pytest.raises(ArgumentTypeError, match="how many samples a stream gives is not known before"):
-        _ = DataLoader({1, 2}).remainder
-    with pytest.raises(ArgumentTypeError, match="how many samples the sampler gives is not known before"):
-        DataLoader(range(4), sampler=[1]).valid(0)
-    with pytest.raises(OutOfRangeError, match="there is no step 2 in an epoch of 2 steps"):
-        DataLoader(range(4), 2).valid(2)
+def test_a_mesh_of_torch_itself() -> None:
+    pytest.importorskip("torch")
+    from torch.distributed.device_mesh import DeviceMesh
+
+    assert all(hasattr(DeviceMesh, name) for name in ("get_coordinate", "shape"))
+    assert "mesh_dim_names" in DeviceMesh.__init__.__code__.co_varnames
+
+
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [(Mesh(None, dp=2), "does not hold this process"), (Mesh([0, 0], tp=2, pp=2), "none of the dimensions")],
+)
+def test_meshes_without_a_rank(mesh: Mesh, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        DataLoader(range(24), batch_size=2, device_mesh=mesh)
+
+
+def test_what_is_no_mesh() -> None:
+    with pytest.raises(ArgumentTypeError, match="must be a torch DeviceMesh, but got a list"):
+        DataLoader(range(24), batch_size=2, device_mesh=[0, 1])
+
+
+def test_replicas_get_the_same_data() -> None:
+    def batches(rank: int) -> list[Any]:
+        loader = DataLoader(range(24), batch_size=2, rank=rank, world_size=4, replication=2, shuffle=True, seed=0)
+        return [batch.tolist() for batch in loader]
+
+    first, second, third, fourth = map(batches, range(4))
+    assert first == second != third == fourth
+    assert sorted(np.ravel(first + third).tolist()) == list(range(24))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ranks": "auto", "rank": 0, "world_size": 2}, "rank and ranks are mutually exclusive"),
+        ({"ranks": "auto", "device_mesh": Mesh([0], dp=2)}, "ranks and device_mesh are mutually exclusive"),
+        ({"ranks": 4}, "ranks must be 'auto' or None, but got ranks=4; give a rank as rank="),
+        ({"replication": 2}, "replication needs ranks"),
+        ({"rank": 0, "world_size": 3, "replication": 2}, "replication=2 does not divide world_size=3"),
+        ({"rank": 0, "world_size": 2, "replication": 0}, "replication must be a positive integer"),
+        ({"device_mesh": Mesh([0], dp=2), "replication": 2}, "replication and device_mesh are mutually exclusive"),
+    ],
+)
+def test_arguments_that_exclude_each_other(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        DataLoader(range(24), batch_size=2, **arguments)

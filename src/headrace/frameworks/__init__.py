@@ -27,6 +27,7 @@ from headrace.frameworks.global_rng import (
     restore_globals,
     seed_globals,
 )
+from headrace.frameworks.ranks import ranks_in_use
 from headrace.frameworks.registry import Adapter, Framework, adapter_modules, register
 from headrace.frameworks.settings import settings, use_settings
 from headrace.frameworks.torch_late import (
@@ -64,6 +65,7 @@ __all__ = [
     "pin",
     "preview_seed",
     "private_globals",
+    "ranks_in_use",
     "rebuild",
     "reduce",
     "register",

@@ -130,3 +130,11 @@ def row(value: jax.Array, index: int) -> jax.Array:
 def take(value: jax.Array, indices: NDArray[np.int64]) -> jax.Array:
     """Return the rows at the indices."""
     return value[jnp.asarray(indices)]
+
+
+def distributed_rank() -> tuple[int, int] | None:
+    """Return the number of this process, and of how many, where the program has initialised `jax.distributed`."""
+    is_initialized = getattr(jax.distributed, "is_initialized", None)  # JAX has it from 0.4.36 on
+    if is_initialized is None or not is_initialized():
+        return None
+    return jax.process_index(), jax.process_count()

@@ -318,3 +318,11 @@ def use_one_thread() -> None:
 def worker_info() -> Any:
     """Return what torch says of the worker that this code runs in; None outside of workers."""
     return torch.utils.data.get_worker_info()
+
+
+def process_group_rank() -> tuple[int, int] | None:
+    """Return the rank and world size of the process group that the program has initialised; None without one."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return None
+    return distributed.get_rank(), distributed.get_world_size()

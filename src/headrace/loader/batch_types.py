@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,6 +59,9 @@ class LoaderOptions(TypedDict, total=False):
     backend: str
     rank: int | None
     world_size: int | None
+    ranks: Literal["auto"] | None
+    device_mesh: Any
+    replication: int | None
     uneven: Uneven
     on_error: OnError
     on_worker_death: OnWorkerDeath

@@ -31,6 +31,7 @@ from headrace.loader.epoch import SampledBatches, StreamedBatches
 from headrace.loader.iterator import BatchIterator, one_after_the_other
 from headrace.loader.order import SampleOrder
 from headrace.loader.pools import PoolKeeper, choose_backend, make_pool
+from headrace.loader.ranks import resolve_ranks
 from headrace.loader.stats import LoaderStats, Meter, SourceStats
 from headrace.loader.stream_checks import StreamHistory
 from headrace.loader.tasks import Loaded, naming_step, seed_globals
@@ -73,6 +74,7 @@ else:
 _FIXED = {"dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "persistent_workers"}
 # What the batches depend on, and the workers: fixed by the first iterator.
 _FIXED_LATER = {"shuffle", "collate_fn", "generator", "seed", "rank", "world_size", "num_workers", "backend", "shard"}
+_FIXED_LATER |= {"ranks", "device_mesh", "replication"}
 _FIXED_LATER |= {"on_error", "max_errors", "block_size", "window", "uneven"}
 # How often samples come, and which are in one batch.
 _CHOICE = (
@@ -143,6 +145,13 @@ class DataLoader(Generic[B_co]):
         rank: which of `world_size` ranks this loader feeds. A step is then batch_size * world_size
             samples, of which each rank gets its share.
         world_size: how many ranks share the dataset.
+        ranks: "auto" finds rank and world size: of an initialised torch process group or `jax.distributed`, of a worker
+            of Ray Train, or in the variables of torchrun, SLURM or Open MPI. What disagrees is an error; where nothing
+            says so, there is one rank.
+        device_mesh: a torch DeviceMesh in which this process has its rank, in place of the two: along the dimensions
+            whose names begin with "dp" or are "data" or "batch", or along the only one. Others hold parts of a model,
+            whose ranks get the same data.
+        replication: so many consecutive ranks get the same data, as parts of one model.
         uneven: how the ranks share a last step that is smaller than the others. "even_split" divides it as evenly as
             it goes; fewer samples than ranks join the step before. "drop" leaves out what cannot be shared equally;
             "repeat" fills the shares up from the start of the epoch, as torch's DistributedSampler does; "pad" fills
@@ -218,6 +227,9 @@ class DataLoader(Generic[B_co]):
     backend: str
     rank: int
     world_size: int
+    ranks: Literal["auto"] | None
+    device_mesh: Any
+    replication: int | None
     uneven: Uneven
     on_error: OnError
     on_worker_death: OnWorkerDeath
@@ -325,6 +337,9 @@ class DataLoader(Generic[B_co]):
         backend: str = ...,
         rank: int | None = ...,
         world_size: int | None = ...,
+        ranks: Literal["auto"] | None = ...,
+        device_mesh: Any = ...,
+        replication: int | None = ...,
         uneven: Uneven = ...,
         on_error: OnError = ...,
         on_worker_death: OnWorkerDeath = ...,
@@ -368,6 +383,9 @@ class DataLoader(Generic[B_co]):
         backend: str = "auto",
         rank: int | None = None,
         world_size: int | None = None,
+        ranks: Literal["auto"] | None = None,
+        device_mesh: Any = None,
+        replication: int | None = None,
         uneven: Uneven = "even_split",
         on_error: OnError = "raise",
         on_worker_death: OnWorkerDeath = "raise",
@@ -409,6 +427,8 @@ class DataLoader(Generic[B_co]):
         Args:
             given: the constructor's arguments by name, as they were given.
         """
+        shown = {name: given[name] for name in ("ranks", "device_mesh", "replication")}
+        given = {**given, **dict.fromkeys(shown), **resolve_ranks(given)}
         check_arguments(given, stream=self._streams)
         check_divides(self.dataset, given)
         batch_size, num_workers = given["batch_size"], int(given["num_workers"])
@@ -425,7 +445,7 @@ class DataLoader(Generic[B_co]):
             taken[name] = bool(given[name])
         for name in ("seed", "max_errors"):
             taken[name] = None if given[name] is None else int(given[name])
-        self.__dict__.update(taken, _given=given)
+        self.__dict__.update(taken, **shown, _given=given)
         self._order = SampleOrder(self.dataset, **{name: taken[name] for name in _ORDER})
         self._given_sampling = self._make_sampling()
         if not self._streams:

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from headrace.workers.base import MakeWork, Pool, PoolOptions
 
-__all__ = ["Backend", "check_backend", "default_backend", "find_backend", "own_backends", "requested_backend"]
+__all__ = [
+    "Backend",
+    "check_backend",
+    "default_backend",
+    "find_backend",
+    "own_backends",
+    "ranks_of_backends",
+    "requested_backend",
+]
 
 # The modules of headrace's own backends; where a loader may choose, it takes the first that serves.
 _MODULES = ("threads", "processes.backend", "ray.backend")
@@ -52,6 +60,10 @@ class Backend(ABC):
         Args:
             given: all of the constructor's arguments by name, but for the dataset.
         """
+
+    def find_rank(self) -> tuple[str, int, int] | None:
+        """Return who says so, the rank of this process and the world size, where the backend's engine runs it."""
+        return None
 
     @abstractmethod
     def make_pool(
@@ -150,3 +162,9 @@ def default_backend(*, separate: bool) -> Backend:
     """
     found = [each for each in own_backends().values() if each.is_available()]
     return next((each for each in found if each.separate is separate), found[0])
+
+
+def ranks_of_backends() -> list[tuple[str, int, int]]:
+    """Return who says which rank of how many this process is, of the engines that backends run on."""
+    found = [each.find_rank() for each in own_backends().values()]
+    return [each for each in found if each is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,18 @@ class _Ray(Backend):
         _check_options(given["ray_options"])
         if find_spec("ray") is None:
             raise ArgumentError("backend='ray' needs Ray, which is not there: pip install 'headrace[ray]'")
+
+    def find_rank(self) -> tuple[str, int, int] | None:
+        """Return the rank of a worker of Ray Train, which has imported it."""
+        train: Any = sys.modules.get("ray.train")
+        if train is None:
+            return None
+        try:
+            context = train.get_context()
+            rank, size = context.get_world_rank(), context.get_world_size()
+        except Exception:  # outside of a worker, which Ray says in several ways
+            return None
+        return None if rank is None or size is None else ("Ray Train", rank, size)
 
     def make_pool(
         self, make_work: MakeWork[Any, Any], options: PoolOptions, given: Mapping[str, Any]

@@ -16,7 +16,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 with_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 
-def run(name: str, *, path: Path | None = None, env: dict[str, str] | None = None) -> str:
+def run(name: str, *, path: Path | None = None, env: dict[str, str] | None = None, limit: int = 100) -> str:
     """What the example prints, run as a user does; modules in `path` come before the installed ones."""
     paths = [os.fspath(path)] if path else []
     paths += [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
@@ -26,7 +26,7 @@ def run(name: str, *, path: Path | None = None, env: dict[str, str] | None = Non
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(env or {})},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=limit,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -41,6 +41,7 @@ def accuracies(text: str) -> list[float]:
 def test_every_example_is_tested() -> None:
     assert [path.stem for path in EXAMPLES] == [
         "jax_cifar",
+        "ray_train",
         "torch_cifar",
         "torch_ddp",
         "torch_resume",
@@ -109,6 +110,14 @@ def test_jax() -> None:
     assert len(accuracies(text)) == 4
     assert accuracies(text)[-1] > 0.4
     assert text.endswith("each of 8 devices had (8, 32, 32, 3) of a batch of (64, 32, 32, 3)\n")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+@pytest.mark.timeout(400)
+def test_ray_train(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")  # which Ray Train needs
+    text = run("ray_train.py", env={"HOME": str(tmp_path)}, limit=380)
+    assert text == "4 workers saw 384 samples, then 2 workers 576; each came once: True\n"
 
 
 def test_torch_is_asked_for_where_it_is_missing(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def _parser() -> _Parser:
     _add_show(commands)
     _add_convert(commands)
     _add_verify(commands)
+    _add_index(commands)
     return parser
 
 
@@ -235,14 +236,32 @@ def _verify(args: argparse.Namespace) -> int:
     )
 
 
+def _add_index(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "read the files of a dataset once and keep where their samples are, so that they open at once"
+    index = commands.add_parser("index", help=text, description=text.capitalize(), allow_abbrev=False)
+    index.add_argument("path", metavar="PATH", help="a tar, TFRecord or LMDB file, a pattern of several, or a folder")
+    _add_workers(index)
+    index.set_defaults(command=_index)
+
+
+def _index(args: argparse.Namespace) -> None:
+    from headrace.cli import index
+
+    index.run(args.path, workers=args.workers, backend=args.backend)
+
+
 def _add_reading(command: argparse.ArgumentParser) -> None:
     """Add the options of commands that read a whole dataset."""
+    _add_workers(command)
+    command.add_argument("--test", action="store_true", help="of MNIST and CIFAR the part to test with")
+
+
+def _add_workers(command: argparse.ArgumentParser) -> None:
     workers = os.cpu_count() or 1
     command.add_argument("--workers", type=int, default=workers, metavar="N", help="default: one a core, %(default)s")
     command.add_argument(
         "--backend", default="auto", metavar="KIND", help="what workers are: thread, process, ray; default: what suits"
     )
-    command.add_argument("--test", action="store_true", help="of MNIST and CIFAR the part to test with")
 
 
 def _require(command: str, *extras: str) -> None:

@@ -3,8 +3,9 @@
     python -m benchmarks [--quick] [--only NAME,NAME] [--smoke] [--limit SECONDS] [--out FILE]
 
 Each benchmark has a process of its own and a time after which it is ended; what it measured until then is kept. The
-results go to benchmarks/results.json, with the machine, the versions and the date. The last lines list each rival and
-each limit that is quicker than headrace, and each aim that is not reached.
+results go to benchmarks/results.json, with the machine, the versions and the date, and from there into the documents,
+where no figure is typed by hand. The last lines list each rival and each limit that is quicker than headrace, and each
+aim that is not reached.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.suite.documents import write_documents
 from benchmarks.suite.results import RESULTS_FILE, behind, load, merge
 from benchmarks.suite.run import NAMES, Plan, collect
 
@@ -44,7 +46,10 @@ def save(found: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     if options.only and target.exists():
         found = merge(load(target), found)
     target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"\nthe results are in {target}")
+    written = [target, *(write_documents(found) if target == RESULTS_FILE else [])]
+    print(
+        "\nwritten:", *(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in written)
+    )
     return found
 
 

@@ -17,6 +17,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from headrace.bench import race as racing
@@ -24,7 +25,9 @@ from headrace.bench.machine import describe, use_cores
 from headrace.bench.processes import count_descriptors, family, private_memory, proportional_memory
 from headrace.bench.race import Contender, Rounds, rival, steady, stopwatch, touch
 from headrace.bench.results import Comparison, Measurement, per, rate, table_of
+from headrace.bench.rivals import RIVALS
 from headrace.bench.text import as_text
+from headrace.bench.workloads import works_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +53,7 @@ __all__ = [
     "rate",
     "rival",
     "show",
+    "show_works",
     "steady",
     "touch",
     "use_cores",
@@ -100,8 +104,25 @@ def race(
     contenders: Sequence[Contender], rounds: int, measure: Callable[[Callable[[], Any]], float] = stopwatch
 ) -> dict[str, Rounds]:
     """Let the contenders take turns, for as long as the environment allows: see `headrace.bench.race`."""
-    limit = os.environ.get(SECONDS)
-    return racing.race(contenders, rounds, measure, limit=None if limit is None else float(limit))
+    return racing.race(contenders, rounds, measure, limit=_limit())
+
+
+def _limit() -> float | None:
+    seconds = os.environ.get(SECONDS)
+    return None if seconds is None else float(seconds)
+
+
+def show_works(name: str, *, smoke: bool, without: Sequence[str] = ()) -> None:
+    """Race all of a workload against all rivals, and print its tables.
+
+    Args:
+        name: of the workload, as `headrace bench` has it.
+        smoke: whether sizes are tiny.
+        without: rivals that do not take part.
+    """
+    with TemporaryDirectory() as folder:
+        for work in works_of(name, Path(folder), RIVALS.keys() - set(without), smoke=smoke):
+            show(work.run(_limit()))
 
 
 def print_table(

@@ -2,19 +2,20 @@
 
     python -m benchmarks.order [--smoke]
 
-Each contender goes through one epoch in batches of 128 indices.
+Each contender goes through one epoch in batches of 128 indices; of 10^8 a single round is made. `headrace bench
+shuffle` does the same, without the memory.
 """
 
 from __future__ import annotations
 
 import tracemalloc
-from itertools import count
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from benchmarks.common import Comparison, Contender, Measurement, begin, per, print_table, race, rival, show
+from benchmarks.common import Comparison, Measurement, begin, show, show_works
 
+from headrace.bench.rivals import RIVALS
+from headrace.bench.workloads.shuffle import contenders
 from headrace.rng.keys import epoch_key
 from headrace.sampling.permutation import Shuffled
 
@@ -22,39 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BATCH = 128
-torch: Any = rival("torch")
-
-
-def contenders(length: int) -> list[Contender]:
-    """The ways to shuffle that many samples, the next epoch with each run."""
-    order, epochs, rng = Shuffled(length), count(), np.random.default_rng(0)
-
-    def computed() -> None:
-        key = epoch_key(0, next(epochs), "order")
-        for start in range(0, length, BATCH):
-            order.indices(key, start, min(start + BATCH, length)).item(-1)
-
-    def numpy_permutation() -> None:
-        indices = rng.permutation(length)
-        for start in range(0, length, BATCH):
-            indices[start : start + BATCH].item(-1)
-
-    def torch_randperm() -> None:
-        indices = torch.randperm(length)
-        for start in range(0, length, BATCH):
-            indices[start : start + BATCH].numpy().item(-1)
-
-    def torch_samplers() -> None:
-        data = torch.utils.data
-        for indices in data.BatchSampler(data.RandomSampler(range(length)), BATCH, drop_last=False):
-            indices[-1]
-
-    return [
-        Contender("headrace Shuffled.indices", computed),
-        Contender("numpy.random permutation", numpy_permutation),
-        Contender("torch.randperm", torch_randperm if torch else None),
-        Contender("torch BatchSampler(RandomSampler)", torch_samplers if torch else None),
-    ]
 
 
 def peak(run: Callable[[], object]) -> int:
@@ -69,7 +37,7 @@ def peak(run: Callable[[], object]) -> int:
 def print_memory(length: int) -> None:
     """Print the peak memory of each contender; torch's own is computed, since tracemalloc does not see it."""
     results = []
-    for entry in contenders(length):
+    for entry in contenders(length, RIVALS):
         if entry.run is None:
             results.append(Measurement(entry.name, entry.kind, note=entry.note))
             continue
@@ -89,7 +57,9 @@ def print_middle(length: int, rounds: int) -> None:
     figures: dict[str, float | str] = {"us best": min(seconds) * 1e6, "us median": sorted(seconds)[rounds // 2] * 1e6}
     shuffled = f"shuffles all of it first, in {8 * length / 2**30:.1f} GiB: not run"
     others = [
-        Measurement(entry.name, entry.kind, note=shuffled) for entry in contenders(1)[1:] if entry.run is not None
+        Measurement(entry.name, entry.kind, note=shuffled)
+        for entry in contenders(1, RIVALS)[1:]
+        if entry.run is not None
     ]
     title = f"the batch in the middle of an epoch of n = {length:,}"
     show(Comparison(title, (Measurement("headrace Shuffled.indices", figures=figures), *others)))
@@ -98,15 +68,7 @@ def print_middle(length: int, rounds: int) -> None:
 def main() -> None:
     """Run all of it."""
     smoke = begin("time and memory of the shuffled order")
-    for length in (1000, 10_000) if smoke else (10**4, 10**6, 10**7):
-        entries = contenders(length)
-        rounds = 2 if smoke else max(5, min(50, 10**7 // length))
-        print_table(
-            f"order of n = {length:,} in batches of {BATCH}",
-            entries,
-            race(entries, rounds),
-            {"ns/index": per(length, 1e-9)},
-        )
+    show_works("shuffle", smoke=smoke)
     for length in (10_000,) if smoke else (10**4, 10**6, 10**7):
         print_memory(length)
     print_middle(10**9, 3 if smoke else 100)

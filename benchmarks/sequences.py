@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from benchmarks.common import Comparison, Contender, Measurement, begin, per, print_table, race, rival, show
 
-from headrace import DataLoader, PadCollate, mix
+from headrace import PadCollate
+from headrace.bench.workloads.mixture import first_batch
 from headrace.sampling.packing import pack_rows
 
 if TYPE_CHECKING:
@@ -80,25 +81,6 @@ def print_packing(length: int, rounds: int) -> None:
             title, (Measurement("headrace", figures=figures, aims=aims, aim=f"{RATE:,.0f}/s, {FULL:.0%} filled"),)
         )
     )
-
-
-class Numbers:
-    """A dataset of any size whose samples are their numbers."""
-
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-
-def first_batch(length: int) -> None:
-    """Mix ten datasets of that many samples and load a batch."""
-    sources = {f"source {number}": Numbers(length + number) for number in range(10)}
-    next(iter(DataLoader(mix(sources, range(1, 11)), 256, shuffle=True, seed=0)))
 
 
 def print_mixture(length: int, rounds: int) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from benchmarks.common import Comparison, Contender, Measurement, begin, print_table, race, rate, rival, show
-from benchmarks.images import MEAN, STD, Photos
 
 from headrace import (
     Compose,
@@ -27,6 +26,7 @@ from headrace import (
     ToCHW,
     ToFloat,
 )
+from headrace.bench.workloads.images import MEAN, STD, TensorPhotos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -114,7 +114,7 @@ def headrace_loader(images: NDArray[Any], workers: int) -> Callable[[], Iterable
 def torch_loader(images: NDArray[Any], workers: int) -> Callable[[], Iterable[Any]]:
     """torch's DataLoader with that many processes."""
     loader = data.DataLoader(
-        Photos(images),
+        TensorPhotos(images),
         BATCH,
         shuffle=True,
         drop_last=True,

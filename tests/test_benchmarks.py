@@ -16,6 +16,11 @@ BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if 
 RIVALS = {
     "images": ["torch", "nvidia.dali"],
     "jpeg": ["torch", "simplejpeg", "nvidia.dali", "tensorflow", "mlx.data"],
+    "table": ["torch", "datasets"],
+    "tokens": ["torch", "grain"],
+    "mixture": ["torch", "grain", "datasets"],
+    "resume": ["grain", "torchdata"],
+    "shards": ["torch", "webdataset", "datasets"],
     "columns": ["torch", "lmdb", "pyarrow"],
     "workers": ["torch", "grain", "spdl"],
     "writing": ["tensorflow", "webdataset", "lmdb", "pyarrow"],
@@ -66,10 +71,13 @@ def test_every_benchmark_is_there() -> None:
         "images",
         "imports",
         "jpeg",
+        "mixture",
         "order",
         "reduced",
+        "resume",
         "samples",
         "sequences",
+        "shards",
         "soak",
         "startup",
         "storage",
@@ -92,6 +100,7 @@ def test_smoke(name: str) -> None:
     assert lines[2] == "smoke run: the figures mean nothing"
     table = "\n".join(lines[3:])
     assert "headrace" in table
+    assert "not the same work" not in table
     assert ("not installed" not in table) == all(map(is_there, rivals(name)))
 
 

@@ -6,6 +6,7 @@ What stands between two markers of a document is made here, and so are the plots
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +63,12 @@ def _origin(found: dict[str, Any]) -> str:
     here = found["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     how = "python -m benchmarks" + " --quick" * found["quick"]
-    return (
+    text = (
         f"Measured on {found['date'][:10]} by `{how}` on {here['cores']} cores ({here['cpu']}, {here['memory_gb']} GB, "
-        f"{here['system']})\nwith {versions}.\nAll contenders of a table take turns in one run; figures are medians of "
+        f"{here['system']}) with {versions}. All contenders of a table take turns in one run; figures are medians of "
         "the rounds."
     )
+    return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False)
 
 
 def _headline(found: dict[str, Any]) -> str:
@@ -114,7 +116,8 @@ def _markdown(table: Comparison) -> str:
             line[1:2] = [result.note]
     rows = "\n".join(f"| {' | '.join(cells)} |" for cells in (header, align, *lines))
     checked = f"\n\nThe same for all: {table.checked}." if table.checked else ""
-    return f"**{table.title}**\n\n{rows}{checked}"
+    differs = f"\n\nNot the same work: {table.differs}." if table.differs else ""
+    return f"**{table.title}**\n\n{rows}{checked}{differs}"
 
 
 _SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from time import process_time
+from time import process_time, sleep
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from headrace.bench import race as racing
 from headrace.bench.processes import PeakMemory, cpu_seconds, family, private_memory, proportional_memory
 from headrace.bench.race import Contender, race, steady
+from headrace.bench.same import digest_of
 
 HAS_PROC = Path("/proc/self/smaps_rollup").exists()
 
@@ -38,10 +39,25 @@ def test_a_single_round_is_all_there_is() -> None:
     assert found["headrace"].memory is None
 
 
-def test_no_round_begins_after_the_limit() -> None:
-    calls: list[int] = []
-    race([Contender("headrace", lambda: calls.append(1))], 50, limit=0)
-    assert len(calls) == 3  # one that does not count, and two that do
+def test_the_slow_make_fewer_rounds_where_time_is_bounded() -> None:
+    calls: list[str] = []
+
+    def slow() -> None:
+        calls.append("slow")
+        sleep(0.2)
+
+    found = race([Contender("headrace", lambda: calls.append("quick")), Contender("slow", slow)], 5, limit=0.3)
+    assert calls.count("slow") == 2  # one that does not count, and one that does
+    assert (len(found["headrace"]), len(found["slow"])) == (5, 1)
+
+
+def test_an_epoch_is_looked_at_before_rounds_count() -> None:
+    def epoch() -> list[tuple[object, object]]:
+        return [(np.ones((4, 2)), np.arange(4))]
+
+    for rounds in (1, 2):
+        found = race([Contender.over("headrace", epoch), Contender.over("missing", None)], rounds)
+        assert found["headrace"].digest == digest_of(epoch())
 
 
 def test_a_share_is_scaled_up() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from headrace.bench.race import Contender, Rounds
 from headrace.bench.results import Comparison, Measurement, per, rate, table_of
+from headrace.bench.same import Digest
 from headrace.bench.text import as_text, behind_as_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def example() -> Comparison:
         Contender("grain", None),
     ]
     seconds = {"headrace": rounds(3.0, 1.0, 2.0, memory=5_000_000), "a copy": rounds(0.5), "torch": rounds(1.6)}
-    return table_of("a race", contenders, seconds, FIGURES, "200 labels")
+    seconds["headrace"].digest = seconds["torch"].digest = Digest(200, 7, 0.5)
+    return table_of("a race", contenders, seconds, FIGURES)
 
 
 def test_a_table_of_a_race() -> None:
@@ -88,7 +90,7 @@ def test_the_text_of_a_table() -> None:
     )
     assert " ".join(lines[2].split()) == "headrace 100 50.0 10.0 20.0 x 1.00 100% 1.00 5 x 2.00"
     assert lines[5].split() == ["grain", "not", "installed"]
-    assert lines[6] == "  the same for all: 200 labels"
+    assert lines[6] == "  the same for all: 200 samples, their labels, the mean of their values (0.5)"
 
 
 def test_a_table_of_notes_alone() -> None:

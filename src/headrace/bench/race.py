@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.bench.processes import PeakMemory, cpu_seconds
+from headrace.bench.same import Digest, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Contender", "Rounds", "race", "rival", "steady", "stopwatch", "touch"]
+__all__ = ["Contender", "Rounds", "race", "rival", "steady", "stopwatch", "touch", "touch_all"]
 
 # Threads of the contender before, which may wait in a loop for more to do, go to sleep meanwhile; in seconds.
 _PAUSE = 0.25
-_LEAST = 2  # rounds that count, however long they take
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,11 @@ class Contender:
         share: how much of the work it does, of what would take too long; its name tells. The figures are scaled up.
         aim: what the first contender is to take at most, in times of this one; None for no aim.
         most: what this one is to take at most, in times of another one; None for no aim.
-        against: the name of that one, by default the first of the table; of a rival, the contender of headrace that it
-            is compared with, by default the quickest.
+        within: the seconds that this one is to take at most; None for no aim.
+        against: the name of that other one, by default the first of the table; of a rival, the contender of headrace
+            that it is compared with, by default the quickest.
         limit: whether it does less than the work, so that it is no rival: a copy of the memory, say.
+        batches: begins an epoch, of which it is found out whether it is the same work as the others'.
 
     >>> Contender("headrace", lambda: None).kind, Contender("a copy", None, limit=True).kind
     ('headrace', 'limit')
@@ -46,8 +49,22 @@ class Contender:
     share: float = 1
     aim: float | None = None
     most: float | None = None
+    within: float | None = None
     against: str = ""
     limit: bool = False
+    batches: Callable[[], Iterable[Any]] | None = None
+
+    @classmethod
+    def over(cls, name: str, batches: Callable[[], Iterable[Any]] | None, **options: Any) -> Contender:
+        """Return a contender that goes through an epoch and touches each batch.
+
+        Args:
+            name: what the table calls it.
+            batches: begins the epoch; None where it cannot be run here.
+            options: the other arguments.
+        """
+        run = None if batches is None else lambda: touch_all(batches())
+        return cls(name, run, batches=batches, **options)
 
     @property
     def kind(self) -> str:
@@ -63,12 +80,14 @@ class Rounds(list[float]):
     Attributes:
         cpu: the seconds of CPU in each, of all its processes.
         memory: the bytes of memory that it added at its peak, in a round that does not count; None if not measured.
+        digest: what an epoch of it holds; None if that was not asked.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.cpu: list[float] = []
         self.memory: int | None = None
+        self.digest: Digest | None = None
 
 
 def rival(module: str) -> Any:
@@ -117,13 +136,13 @@ def race(
     *,
     limit: float | None = None,
 ) -> dict[str, Rounds]:
-    """Let the contenders take turns, after one round that does not count and in which memory is looked at.
+    """Let the contenders take turns, after one round that does not count, in which memory and work are looked at.
 
     Args:
         contenders: all of them.
-        rounds: how many rounds count. A single one is a trial: nothing comes before it, and no pauses are made.
+        rounds: how many rounds count. A single one is a trial: no pauses are made, and memory is not looked at.
         measure: runs a contender and gives the seconds that count.
-        limit: seconds after which no further round begins, once two have counted.
+        limit: seconds for all of it; who has taken its part of them makes no further round, once one has counted.
 
     Returns:
         The seconds of each round, for each contender that could be run; those that all of the work would take.
@@ -132,27 +151,54 @@ def race(
     >>> list(seconds), len(seconds["headrace"])
     (['headrace'], 1)
     """
-    found = {entry.name: Rounds() for entry in contenders if entry.run is not None}
-    start = perf_counter()
-    if rounds > 1:
-        for entry, run in _running(contenders):
-            sleep(_PAUSE)
-            with PeakMemory() as memory:
-                measure(run)
-            found[entry.name].memory = memory.grown if memory.before else None
+    running = [(entry, entry.run) for entry in contenders if entry.run is not None]
+    found = {entry.name: Rounds() for entry, _ in running}
+    part = float("inf") if limit is None else limit / max(len(running), 1)
+    spent = dict.fromkeys(found, 0.0)
+    for entry, run in running:
+        spent[entry.name] = stopwatch(partial(_warm_up, entry, run, measure, found[entry.name], trial=rounds == 1))
     for number in range(rounds):
-        if limit is not None and number >= _LEAST and perf_counter() - start > limit:
-            break
-        for entry, run in _running(contenders):
-            sleep(_PAUSE if rounds > 1 else 0)
-            before = cpu_seconds()
-            found[entry.name].append(measure(run) / entry.share)
-            found[entry.name].cpu.append((cpu_seconds() - before) / entry.share)
+        for entry, run in running:
+            if number == 0 or spent[entry.name] < part:
+                sleep(_PAUSE if rounds > 1 else 0)
+                spent[entry.name] += stopwatch(partial(_round, entry, run, measure, found[entry.name]))
     return found
 
 
-def _running(contenders: Iterable[Contender]) -> Iterator[tuple[Contender, Callable[[], object]]]:
-    return ((entry, entry.run) for entry in contenders if entry.run is not None)
+def _warm_up(
+    entry: Contender,
+    run: Callable[[], object],
+    measure: Callable[[Callable[[], Any]], float],
+    to: Rounds,
+    *,
+    trial: bool,
+) -> None:
+    """Do the work once, see what it holds, and what memory it takes."""
+    if trial:
+        to.digest = None if entry.batches is None else digest_of(entry.batches())
+        return
+    sleep(_PAUSE)
+    with PeakMemory() as memory:
+        if entry.batches is None:
+            measure(run)
+        else:
+            to.digest = digest_of(entry.batches())
+    to.memory = memory.grown if memory.before else None
+
+
+def _round(
+    entry: Contender, run: Callable[[], object], measure: Callable[[Callable[[], Any]], float], to: Rounds
+) -> None:
+    """Do the work once, and count what it takes."""
+    before = cpu_seconds()
+    to.append(measure(run) / entry.share)
+    to.cpu.append((cpu_seconds() - before) / entry.share)
+
+
+def touch_all(batches: Iterable[Any]) -> None:
+    """Touch each batch."""
+    for batch in batches:
+        touch(batch)
 
 
 def touch(batch: Iterable[Any]) -> None:

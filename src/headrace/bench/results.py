@@ -6,6 +6,8 @@ import statistics
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from headrace.bench.same import compare
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -89,17 +91,19 @@ class Comparison:
         title: what the work is.
         results: of each contender; the first one is what the others are compared with.
         checked: what was found to be the same for all of them.
+        differs: who does other work, and in what; empty where nobody was found to.
     """
 
     title: str
     results: tuple[Measurement, ...]
     checked: str = ""
+    differs: str = ""
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Comparison:
         """Return the table of which `to_dict` gave the content."""
         results = tuple(Measurement(**{**each, "aims": tuple(each["aims"])}) for each in saved["results"])
-        return cls(saved["title"], results, saved["checked"])
+        return cls(saved["title"], results, saved.get("checked", ""), saved.get("differs", ""))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content as what JSON can hold.
@@ -155,7 +159,7 @@ def table_of(
     contenders: Sequence[Contender],
     seconds: Mapping[str, Rounds],
     figures: Mapping[str, Callable[[float], float | str]],
-    checked: str = "",
+    tolerance: float = 0,
 ) -> Comparison:
     """Return the table of a race.
 
@@ -164,7 +168,7 @@ def table_of(
         contenders: all of them, also those that could not be run.
         seconds: the result of `race`.
         figures: what to show of the best round and of the median one, for its seconds.
-        checked: what was found to be the same for all of them.
+        tolerance: of the mean of their values, where contenders were asked for the work that they do.
     """
     first = statistics.median(seconds[contenders[0].name])
     medians = {name: statistics.median(rounds) for name, rounds in seconds.items()}
@@ -192,15 +196,18 @@ def table_of(
                 against=entry.against,
             )
         )
-    return Comparison(title, tuple(results), checked)
+    digests = {name: rounds.digest for name, rounds in seconds.items() if rounds.digest is not None}
+    return Comparison(title, tuple(results), *compare(digests, tolerance))
 
 
 def _aims(entry: Contender, medians: Mapping[str, float], other: float) -> tuple[float, ...]:
-    """Return what the first takes in times of its aim, and this one in times of the most that it is to take."""
+    """Return what the first takes in times of its aim, and this one in times of what it is to take at most."""
     middle = medians[entry.name]
     aims = [] if entry.aim is None else [next(iter(medians.values())) / middle / entry.aim]
     if entry.most is not None and (not entry.against or entry.against in medians):
         aims.append(middle / other / entry.most)
+    if entry.within is not None:
+        aims.append(middle / entry.within)
     return tuple(aims)
 
 

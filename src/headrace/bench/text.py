@@ -30,6 +30,7 @@ def as_text(table: Comparison) -> str:
         for result, line in zip(table.results, lines, strict=True)
     ]
     checked = [f"  the same for all: {table.checked}"] if table.checked else []
+    checked += [f"  not the same work: {table.differs}"] if table.differs else []
     return "\n".join([table.title, header, *shown, *checked])
 
 

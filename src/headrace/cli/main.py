@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments behind `headrace`, those of the process without it.
 
     Returns:
-        0 for success, 1 where `verify` found something bad, 2 for arguments that cannot be used, an extra that is not
-        installed, and any other error, 130 for Ctrl-C.
+        0 for success, 1 where `verify` found something bad or `bench` unlike work, 2 for arguments that cannot be used,
+        an extra that is not installed, and any other error, 130 for Ctrl-C.
 
     >>> main(["info", "--verbose"])  # says on standard error: headrace: unrecognized arguments: --verbose
     2
@@ -96,6 +96,7 @@ def _parser() -> _Parser:
     _add_convert(commands)
     _add_verify(commands)
     _add_index(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -248,6 +249,43 @@ def _index(args: argparse.Namespace) -> None:
     from headrace.cli import index
 
     index.run(args.path, workers=args.workers, backend=args.backend)
+
+
+def _add_bench(commands: argparse._SubParsersAction[_Parser]) -> None:
+    from headrace.bench.rivals import RIVALS
+    from headrace.bench.workloads import WORKLOADS
+
+    text = "measure headrace beside other loaders, on this machine"
+    bench = commands.add_parser(
+        "bench",
+        help=text,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            f"{text.capitalize()}.\n\n"
+            "The contenders of a table take turns in one process, so they compare with each other. Each goes through\n"
+            "an epoch first, of which samples, labels and the mean of values are held against the others', and at\n"
+            "whose memory is looked. Then follow the rounds that count. A table has the best and the median round,\n"
+            "how far rounds are apart, the seconds of CPU in all processes and the memory that was added at the peak.\n"
+            "\nworkloads:\n" + "\n".join(f"  {name:10}{what}" for name, what in WORKLOADS.items())
+        ),
+        epilog="exit code: 0, 1 if a contender did other work than the others, 2 for an error\n\n"
+        "examples:\n  headrace bench table\n  headrace bench jpeg images --against torch,dali --json results.json",
+    )
+    bench.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all")
+    bench.add_argument(
+        "--against", metavar="NAMES", help=f"some of {', '.join(RIVALS)}; default: those that are installed"
+    )
+    bench.add_argument("--seconds", type=float, default=10.0, metavar="S", help="for each table; default: %(default)g")
+    bench.add_argument("--json", metavar="FILE", help="save the results, with the machine, the versions and the date")
+    bench.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
+    bench.set_defaults(command=_bench)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from headrace.cli import bench
+
+    return bench.run(args.workloads, against=args.against, seconds=args.seconds, target=args.json, smoke=args.smoke)
 
 
 def _add_reading(command: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """Train on four workers of Ray Train, stop, and go on with two, at the next sample.
 
-    pip install '.[ray]' 'ray[train]' && python examples/ray_train.py
+    pip install '.[ray]' 'ray[train]'
+    python examples/ray_train.py
 
 The loader finds its rank by itself. Its state is the same on all workers, so any of them may save it. Since
 a global batch is a set of samples, two workers take over what four have left: no sample is lost, or seen twice.

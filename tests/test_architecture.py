@@ -71,6 +71,7 @@ ROOMS = {
     },
     "accelerate": {"headrace.torch.accelerated", "headrace.torch.skipping"},
     "fsspec": {"headrace.io.remote_connection"},
+    "zstandard": {"headrace.io.zstd"},
     "cloudpickle": {"headrace.workers.pickling.by_value"},
     "multiprocessing": {"headrace.workers"},
     "lmdb": {"headrace.formats.lmdb.writer"},

@@ -38,6 +38,8 @@ if typing.TYPE_CHECKING:
     from headrace.errors import HeadraceError, HeadraceWarning
     from headrace.formats.arrow.dataset import ArrowDataset, ParquetDataset
     from headrace.formats.files import FilesDataset
+    from headrace.formats.jsonl.dataset import JsonlDataset, TextLines
+    from headrace.formats.jsonl.stream import JsonlStream
     from headrace.formats.lmdb.dataset import LMDBDataset
     from headrace.formats.npy.dataset import NpyDataset
     from headrace.formats.opening import open_dataset
@@ -135,6 +137,8 @@ __all__ = [  # noqa: RUF022 - in plain order
     "ImageFolder",
     "ImageTransform",
     "IterableDataset",
+    "JsonlDataset",
+    "JsonlStream",
     "LMDBDataset",
     "Lambda",
     "LoaderStats",
@@ -176,6 +180,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "TarStream",
     "TenCrop",
     "TensorDataset",
+    "TextLines",
     "ToCHW",
     "ToDtype",
     "ToFloat",
@@ -232,6 +237,8 @@ _HOMES = {
     **dict.fromkeys(("HeadraceError", "HeadraceWarning"), "headrace.errors"),
     **dict.fromkeys(("ArrowDataset", "ParquetDataset"), "headrace.formats.arrow.dataset"),
     "FilesDataset": "headrace.formats.files",
+    **dict.fromkeys(("JsonlDataset", "TextLines"), "headrace.formats.jsonl.dataset"),
+    "JsonlStream": "headrace.formats.jsonl.stream",
     "LMDBDataset": "headrace.formats.lmdb.dataset",
     "NpyDataset": "headrace.formats.npy.dataset",
     "open_dataset": "headrace.formats.opening",

@@ -242,7 +242,7 @@ def test_a_folder_of_something_else_is_never_overwritten(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"format": "zip"}, "format must be one of tar, tfrecord, lmdb, parquet, npy, but got format='zip'"),
+        ({"format": "zip"}, "format must be one of tar, tfrecord, lmdb, parquet, npy, jsonl, but got format='zip'"),
         ({"shard_size": "many"}, "shard_size must be a positive number, or a text such as '256 MB', but got 'many'"),
         ({"shard_samples": 0}, "shard_samples must be a positive number, or a text such as '256 MB', but got 0"),
         ({"fields": ["image"]}, r"fields names 1 fields, \['image'\], but a sample has 2"),

@@ -69,7 +69,7 @@ def test_a_format_of_another_distribution(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path / "*.toy")
     assert [float(dataset[index][0]) for index in range(len(dataset))] == [1, 2, 3]
     assert ".toy" in registry.formats()["toy"].extensions
-    with pytest.raises(ArgumentError, match="format must be one of tar, tfrecord, lmdb, parquet, npy, but got"):
+    with pytest.raises(ArgumentError, match="format must be one of tar, tfrecord, lmdb, parquet, npy, jsonl, but got"):
         write_dataset(np.arange(3), tmp_path / "c", format="toy")
     with pytest.raises(ArgumentError, match="can be read, but not written"):
         registry.find_format("toy").output()
@@ -95,7 +95,7 @@ def test_each_format_names_what_there_is() -> None:
         for reference in filter(None, (each.reader, each.writer, each.rescue)):
             assert callable(registry._load(reference))
         assert each.extensions
-    assert registry.writable_formats() == ["tar", "tfrecord", "lmdb", "parquet", "npy"]
+    assert registry.writable_formats() == ["tar", "tfrecord", "lmdb", "parquet", "npy", "jsonl"]
 
 
 def test_two_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,9 @@ def _add_convert(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     convert.add_argument("target", metavar="DST", help="the file or folder to write")
     convert.add_argument(
-        "--format", metavar="NAME", help="tar, tfrecord, lmdb, parquet, npy, ...; default: what DST ends in, else npy"
+        "--format",
+        metavar="NAME",
+        help="tar, tfrecord, lmdb, parquet, npy, jsonl, ...; default: what DST ends in, else npy",
     )
     convert.add_argument("--fields", metavar="NAMES", help="what to call the positions of tuples: image,label")
     convert.add_argument(

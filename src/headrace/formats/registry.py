@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FileFormat", "find_format", "formats", "writable_formats"]
 
 # The packages of headrace's own formats, in the order in which a folder of files is looked through.
-_PACKAGES = ("tar", "tfrecord", "lmdb", "arrow", "npy", "tokens")
+_PACKAGES = ("tar", "tfrecord", "lmdb", "arrow", "npy", "tokens", "jsonl")
 _GROUP = "headrace.formats"
 
 
@@ -90,7 +90,7 @@ class FileFormat:
         """Return whether a file or folder is of this format, by its name or by what lies in it."""
         if path.is_dir():
             return self.is_folder is not None and self.is_folder(path)
-        suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
+        suffixes = [suffix for suffix in path.suffixes if suffix not in (".gz", ".zst")]
         return bool(suffixes) and suffixes[-1] in self.extensions
 
 

@@ -9,6 +9,7 @@ import lzma
 import warnings
 import zlib
 from glob import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,6 +22,7 @@ from headrace.io.new_file import new_file, remove_leftovers
 from headrace.io.safe_open import make_folder
 from headrace.io.source import open_source
 from headrace.io.source_file import SourceFile
+from headrace.io.zstd import ZstdReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +42,8 @@ _RATIO, _AT_LEAST = 100, 1 << 30
 
 _KINDS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _KINDS |= {b"\x04\x22\x4d\x18": "lz4", b"\x1f\x9d": "compress", b"LZIP": "lzip", b"PK\x03\x04": "zip"}
-_UNPACKERS = {"zstd": "unzstd", "lz4": "unlz4", "compress": "gzip -d", "lzip": "lzip -d", "zip": "unzip"}
-_READERS: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+_UNPACKERS = {"lz4": "unlz4", "compress": "gzip -d", "lzip": "lzip -d", "zip": "unzip"}
+_READERS: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open, "zstd": ZstdReader}
 _ENDINGS = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lz4", ".z", ".lz", ".zip")
 
 
@@ -67,14 +69,16 @@ def _compression(source: ByteSource) -> str | None:
 
 
 def check_readable(path: str, kind: str | None) -> None:
-    """Refuse a kind of compression for which Python has no reader.
+    """Refuse a kind of compression for which there is no reader.
 
     Raises:
-        StorageError: with the program that unpacks it.
+        StorageError: with the program that unpacks it, or the package that reads it.
     """
+    if kind == "zstd" and find_spec("zstandard") is None:
+        raise StorageError(f"{path} is compressed with zstd, which needs zstandard: pip install 'headrace[zstd]'")
     if kind is not None and kind not in _READERS:
         raise StorageError(
-            f"{path} is compressed with {kind}, but only gzip, bzip2 and xz can be read; unpack it first, as "
+            f"{path} is compressed with {kind}, but only gzip, bzip2, xz and zstd can be read; unpack it first, as "
             f"{_UNPACKERS[kind]} does"
         )
 

@@ -9,15 +9,12 @@ import numpy as np
 from headrace.batch.collate import default_collate
 from headrace.errors import StorageError
 from headrace.formats.decoders import FieldDecoders
+from headrace.formats.indexed_records import IndexedRecords, unpacked_paths
 from headrace.formats.record_files import RecordFiles
-from headrace.formats.records import RecordDataset
 from headrace.formats.tfrecord.example_reader import ExampleReader
 from headrace.formats.tfrecord.fields import FieldRestorer
 from headrace.formats.tfrecord.framing import TFRECORD, TFRECORD_UP_TO_DAMAGE
 from headrace.formats.tfrecord.summary import SUMMARY, Summary
-from headrace.io.compression import check_bytes, unpack
-from headrace.io.paths import find_paths
-from headrace.io.progress import Progress
 from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["TFRecordDataset", "open_files", "open_up_to_damage"]
 
 
-class TFRecordDataset(RecordDataset):
+class TFRecordDataset(IndexedRecords):
     """Records of TFRecord files, in any order.
 
     An index of each file is built when it is first used, and kept beside it. It says where each record
@@ -91,18 +88,11 @@ class TFRecordDataset(RecordDataset):
         max_unpacked_bytes: int | None = None,
     ) -> None:
         parses = features is not None or steps is not None
-        super().__init__(None if parses else decode)  # type: ignore[arg-type]
-        self.paths = find_paths(paths)
-        self.verify = verify
-        most = None if max_unpacked_bytes is None else check_bytes("max_unpacked_bytes", max_unpacked_bytes)
-        with Progress(lambda: "unpacking TFRecord files", wanted=progress) as show:
-            plain = [unpack(path, show, most) for path in self.paths]
+        super().__init__(None if parses else decode, verify=verify)  # type: ignore[arg-type]
+        self.paths, plain = unpacked_paths(paths, "TFRecord", progress=progress, max_unpacked_bytes=max_unpacked_bytes)
         self._files = RecordFiles(plain, self._index_format, progress=progress)
         self._decoders = FieldDecoders(decode if parses else None)  # type: ignore[arg-type]
         self._reader = self._make_reader(features, steps) if parses else None
-
-    def __len__(self) -> int:
-        return len(self._files.bounds)
 
     @property
     def has_examples(self) -> bool:
@@ -147,35 +137,6 @@ class TFRecordDataset(RecordDataset):
     def releases_gil(self) -> bool:
         """Return whether records are read, and decoded, in several threads at the same time."""
         return super().releases_gil() and self._decoders.releases_gil()
-
-    def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
-        """Return the records at the indices, shape (n,), int64, each in [0, len(self))."""
-        located = self._files.bounds.locate(indices)
-        return self._files.read_each(located, indices, verify=self.verify)
-
-    def read_record(self, index: int) -> bytes:
-        """Return one record, of an index in [0, len(self))."""
-        shard, row = self._files.bounds.find(index)
-        return self._files.read_one(shard, row, index, verify=self.verify)
-
-    def where(self, index: int) -> str:
-        """Return the file that a record lies in, and its place there."""
-        shard, row = self._files.bounds.find(index)
-        return self._files.where(shard, self._files.table(shard, "records")[row])
-
-    def blocks(self) -> NDArray[np.int64]:
-        """Return where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
-        return self._files.blocks()
-
-    def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to read the records at the indices, shape (n,), int64."""
-        if self._files.reads_ahead():
-            located = self._files.bounds.locate(indices)
-            self._files.will_need(located, self._files.rows("records", located))
-
-    def close(self) -> None:
-        """Give up the files that are open; reading opens them again."""
-        self._files.close()
 
     def _parse(self, reader: ExampleReader, indices: NDArray[np.int64]) -> dict[str, Any]:
         located = self._files.bounds.locate(indices)

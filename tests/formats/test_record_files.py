@@ -55,11 +55,13 @@ def test_few_files_are_open(paths: list[str], monkeypatch: pytest.MonkeyPatch) -
 
 def test_advice_waits_for_the_disk(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     files = RecordFiles(paths, TFRECORD)
-    faults = iter([5, 5, 5, 7, *[7] * 128])
-    monkeypatch.setattr(disk, "_count_faults", lambda: next(faults))
+    faults = [5]
+    monkeypatch.setattr(disk, "_count_faults", lambda: faults[0])
     read(files, [3])
     assert not files.reads_ahead()
-    read(files, [3])
+    faults[0] += 2
+    for _ in range(disk._EVERY):
+        read(files, [3])
     assert files.reads_ahead()
     for _ in range(64):
         read(files, [3])

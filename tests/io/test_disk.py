@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,12 +119,26 @@ def test_a_mapping_ends_with_its_descriptor(tmp_path: Path) -> None:
 
 
 def test_waits_count_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    faults = iter([0, 0, 0, 3, *[3] * 128])
-    monkeypatch.setattr(disk, "_count_faults", lambda: next(faults))
+    faults = [5]  # what the thread had to wait for before does not count
+    monkeypatch.setattr(disk, "_count_faults", lambda: faults[0])
+    monkeypatch.setattr(disk, "_EVERY", 2)
     waits = DiskWaits()
     seen = []
-    for _ in range(66):
-        with waits.reading():
-            pass
+    for number in range(70):
+        faults[0] += number in (1, 3)
+        waits.note_read()
         seen.append(waits.lately)
-    assert seen == [False, *[True] * 64, False]
+    assert seen == [False] * 2 + [True] * 66 + [False] * 2
+    other = pickle.loads(pickle.dumps(waits))
+    assert not other.lately
+
+
+def test_each_thread_waits_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = {threading.get_ident(): 0}
+    monkeypatch.setattr(disk, "_count_faults", lambda: faults.get(threading.get_ident(), 9))
+    waits = DiskWaits()
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(4 * disk._EVERY):
+            waits.note_read()
+            other.submit(waits.note_read).result()
+    assert not waits.lately

@@ -89,6 +89,49 @@ def test_will_need_through_wrapping_datasets(log: Log) -> None:
     assert heard(log) == list(range(49, -1, -1))
 
 
+class Fickle(Log):
+    """Wants to hear from its twentieth sample on."""
+
+    heard_from = 20
+
+    def reads_ahead(self) -> bool:
+        return [what for what, _ in self.entries()].count("read") >= self.heard_from
+
+
+def test_a_dataset_hears_when_it_wants_to(log: Log) -> None:
+    batches = [batch.tolist() for batch in DataLoader(Fickle(log.file), 4)]
+    assert heard(log) == [index for batch in batches[5:] for index in batch]
+
+
+@pytest.mark.parametrize("backend", ["thread", "process"])
+def test_a_dataset_hears_nothing_that_it_does_not_want(log: Log, backend: Any) -> None:
+    deaf = Fickle(log.file)
+    deaf.heard_from = 1000
+    for workers in (0, 2):
+        with DataLoader(deaf + deaf, 4, num_workers=workers, backend=backend if workers else "auto") as loader:
+            assert sum(map(len, loader)) == 120
+    assert heard(log) == []
+
+
+class Coalesced(Log):
+    """Is read several batches at a time."""
+
+    def get_batch(self, indices: Any) -> Any:
+        self.write("read", indices.tolist())
+        return indices.copy()
+
+    def reads_together(self) -> bool:
+        return True
+
+
+def test_of_batches_that_are_read_together_each_is_told_once(log: Log) -> None:
+    batches = [batch.tolist() for batch in DataLoader(Coalesced(log.file, 200), 4, shuffle=True, seed=3)]
+    assert heard(log) == [index for batch in batches[1:] for index in batch]
+    reads = [indices for what, indices in log.entries() if what == "read"]
+    assert len(reads) < len(batches)
+    assert [index for indices in reads for index in indices] == [index for batch in batches for index in batch]
+
+
 def test_custom_sampler_is_not_drawn_early(log: Log) -> None:
     list(DataLoader(log, 4, sampler=range(60)))
     list(DataLoader(log, batch_sampler=[[1, 2], [3]]))

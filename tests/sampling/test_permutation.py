@@ -93,5 +93,5 @@ def test_memory_stays_small() -> None:
     """A call computes a few thousand positions, not the epoch."""
     order = Shuffled(10**15)
     order.indices(1, 0, 10)
-    _, _, piece = order._pieces._piece
+    _, _, piece = order._pieces._latest[0]
     assert len(piece) <= 4096

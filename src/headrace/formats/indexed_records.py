@@ -57,11 +57,14 @@ class IndexedRecords(RecordDataset):
         """Return where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
         return self._files.blocks()
 
+    def reads_ahead(self) -> bool:
+        """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
+        return self._files.reads_ahead()
+
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the records at the indices, shape (n,), int64."""
-        if self._files.reads_ahead():
-            located = self._files.bounds.locate(indices)
-            self._files.will_need(located, self._files.rows("records", located))
+        located = self._files.bounds.locate(indices)
+        self._files.will_need(located, self._files.rows("records", located))
 
     def close(self) -> None:
         """Give up the files that are open; reading opens them again."""

@@ -22,20 +22,22 @@ class LastPrepared:
 
     Args:
         name: of the kernel, such as "prepare_slices".
+        *more: what it takes besides arrays.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *more: Any) -> None:
         self._name = name
+        self._more = more
         self._last: tuple[list[NDArray[Any]], Any] | None = None
 
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return LastPrepared, (self._name,)  # other processes map the files anew
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return LastPrepared, (self._name, *self._more)  # other processes map the files anew
 
     def find(self, *arrays: Sequence[NDArray[Any]]) -> Any:
         """Return the function for these arguments of the kernel."""
         given, last = list(chain(*arrays)), self._last
         if last is None or len(last[0]) != len(given) or not all(map(operator.is_, last[0], given)):
-            last = given, getattr(kernels.active(), self._name)(*arrays)
+            last = given, getattr(kernels.active(), self._name)(*arrays, *self._more)
             # What is kept is open: of many files there may be more than descriptors.
             self._last = last if len(given) <= open_files.limit // 4 else None
         return last[1]

@@ -127,8 +127,8 @@ class RecordFiles:
             CorruptDataError: one is not what it was when the index was built.
             FileChangedError: a file has changed, or is gone.
         """
-        with self._waits.reading():
-            packed = read_ranges(*self._ranges(located, records))
+        packed = read_ranges(*self._ranges(located, records))
+        self._waits.note_read()
         if verify:
             self._check(
                 Ranges([packed.buffer], np.zeros(len(records), np.int64), packed.bounds[:-1], np.diff(packed.bounds)),
@@ -140,15 +140,15 @@ class RecordFiles:
 
     def read_each(self, located: Located, indices: NDArray[np.int64], *, verify: bool = True) -> list[bytes]:
         """Return the bytes of each record, whose rows are those of the table "records"; for the rest see `read`."""
-        with self._waits.reading():
-            views = [self.sources[shard].view() for shard in located.shards]
-            arrays = [view for view in views if view is not None]
-            if len(arrays) < len(views):
-                return split(self.read(located, self.rows("records", located), indices, verify=verify))
-            slice_records: SliceRecords = self._slices.find(
-                arrays, [self.table(shard, "records") for shard in located.shards]
-            )
-            found, wrong, crc = slice_records(located.which, located.rows, verify=verify)
+        views = [self.sources[shard].view() for shard in located.shards]
+        arrays = [view for view in views if view is not None]
+        if len(arrays) < len(views):
+            return split(self.read(located, self.rows("records", located), indices, verify=verify))
+        slice_records: SliceRecords = self._slices.find(
+            arrays, [self.table(shard, "records") for shard in located.shards]
+        )
+        found, wrong, crc = slice_records(located.which, located.rows, verify=verify)
+        self._waits.note_read()
         if wrong >= 0:
             shard = located.shards[located.which[wrong]]
             record = self.table(shard, "records")[located.rows[wrong]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import sys
+import threading
 import weakref
 from collections import OrderedDict
 from contextlib import suppress
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
 resource: Any = None
 with suppress(ImportError):  # Windows has none
@@ -21,7 +21,7 @@ with suppress(ImportError):  # Windows has none
 
 __all__ = ["DiskWaits", "OpenFiles", "open_files"]
 
-_WHILE = 64  # batches
+_WHILE, _EVERY = 64, 8  # batches: how long a wait counts, and how often the system is asked
 _MOST = 1 << 14  # files that stay open where the system would allow more
 _TRIES = 8  # files that are closed for the sake of one, of which each may have views that keep it open
 # Before Python 3.13 a mapping keeps a descriptor of its file.
@@ -118,43 +118,33 @@ class DiskWaits:
     So advice begins when a read had to wait, and ends a while after the last one that had to.
 
     >>> waits = DiskWaits()
-    >>> with waits.reading():
-    ...     pass  # here
+    >>> waits.note_read()
     >>> waits.lately
     False
     """
 
     def __init__(self) -> None:
-        self._left = 0  # batches for which that still counts
+        self._reads = 0
+        self._until = 0  # of the reads, the one up to which a wait counts
+        self._known = threading.local()  # how often each thread has waited so far
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return DiskWaits, ()  # another process waits for itself
 
     @property
     def lately(self) -> bool:
         """Whether one of the last reads had to wait for the disk."""
-        return self._left > 0
+        return self._reads < self._until
 
-    def reading(self) -> AbstractContextManager[None]:
-        """Count all that is read while this is open as one read."""
-        return _Reading(self)
-
-    def count(self, faults: int) -> None:
-        """Count one read that had to wait so often."""
-        self._left = _WHILE if faults else max(self._left - 1, 0)
-
-
-class _Reading:
-    """A read under way: a class, since a generator would take as long as the system calls."""
-
-    __slots__ = ("_before", "_waits")
-
-    def __init__(self, waits: DiskWaits) -> None:
-        self._waits = waits
-
-    def __enter__(self) -> None:
-        self._before = _count_faults()
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is None:
-            self._waits.count(_count_faults() - self._before)
+    def note_read(self) -> None:
+        """Take note that this thread has read a batch. It had to wait if the thread has, since the system was asked."""
+        ask = self._reads % _EVERY == 0
+        self._reads += 1
+        if ask:
+            faults, known = _count_faults(), self._known
+            if faults > getattr(known, "faults", faults):
+                self._until = self._reads + _WHILE
+            known.faults = faults
 
 
 _OF_WHOM = resource and getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)

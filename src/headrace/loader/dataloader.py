@@ -883,7 +883,11 @@ class DataLoader(Generic[B_co]):
     ) -> SampledBatches:
         """Return the batches of an epoch of a dataset, and of those that follow it, if any are to."""
         sampling = self._sampling(cursor.length, cursor.start.shift)
-        return SampledBatches(pool, self.dataset, sampling, cursor, self._note, self._coalesce_bytes(), following)
+        coalesced = self._coalesce_bytes()
+        elsewhere = self.num_workers > 0 and choose_backend(self, streams=False).separate
+        return SampledBatches(
+            pool, self.dataset, sampling, cursor, self._note, coalesced, following, elsewhere=elsewhere
+        )
 
     def _coalesce_bytes(self) -> int:
         """Return the bytes up to which batches may be coalesced."""

@@ -47,6 +47,7 @@ class SampledBatches:
         coalesce_bytes: bytes of batches that may be loaded together; 0 loads each alone.
         following: begins the epoch after the last that has begun, and returns its cursor and sampling; None where
             there is none. Its tasks come as soon as those of the epoch before it are given out.
+        elsewhere: whether the pool loads them in other processes.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class SampledBatches:
         note: Note,
         coalesce_bytes: int = 0,
         following: Following | None = None,
+        *,
+        elsewhere: bool = False,
     ) -> None:
         self.cursors = deque([cursor])
         self._dataset = dataset
@@ -67,7 +70,8 @@ class SampledBatches:
         self._waiting: deque[tuple[Any, int, int]] = deque()
         shares = sampling.shares
         self._padded = shares if shares is not None and shares.uneven == "pad" else None
-        tasks = SampleTasks(dataset, sampling, cursor)
+        self._elsewhere = elsewhere
+        tasks = SampleTasks(dataset, sampling, cursor, elsewhere=elsewhere)
         self._tasks = tasks if following is None else EndlessTasks(tasks, partial(self._follow, following))
         self._results = pool.run(self._tasks)
 
@@ -147,7 +151,7 @@ class SampledBatches:
             return None
         cursor, sampling = begun
         self.cursors.append(cursor)
-        return SampleTasks(self._dataset, sampling, cursor)
+        return SampleTasks(self._dataset, sampling, cursor, elsewhere=self._elsewhere)
 
     def _reach(self, task: SampleTask) -> None:
         """Let the epochs before that of a task be over."""

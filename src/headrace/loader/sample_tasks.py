@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DatasetChangedError
 from headrace.loader.tasks import SampleTask
-from headrace.pipeline.hints import reads_ahead
-from headrace.sampling.samplers import PlannedBatches, PlanSampling, looking_ahead
+from headrace.pipeline.hints import find_listeners
+from headrace.sampling.samplers import PlannedBatches, PlanSampling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,13 +27,21 @@ _READ_AHEAD = 8
 class SampleTasks(Iterator[SampleTask]):
     """A task for each batch that has not been handed out, or for several of them.
 
+    Args:
+        dataset: whose samples they are.
+        sampling: which make up each batch.
+        cursor: the epoch and the first batch.
+        elsewhere: whether they are read in another process, where only its own copy of the dataset knows what to hear.
+
     Attributes:
         coalesced: how many; it may be set on the way.
     """
 
-    def __init__(self, dataset: Any, sampling: Sampling, cursor: Cursor) -> None:
+    def __init__(self, dataset: Any, sampling: Sampling, cursor: Cursor, *, elsewhere: bool = False) -> None:
         self.coalesced = 1
         self._dataset = dataset
+        self._elsewhere = elsewhere
+        self._listeners = find_listeners(dataset)
         self._length = cursor.length
         self._epoch = cursor.epoch
         self._step = cursor.step
@@ -44,17 +51,21 @@ class SampleTasks(Iterator[SampleTask]):
         self._interrupted: SampleTask | None = None
         self._selections = self._start(sampling, cursor)
 
-    def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[tuple[Selection, NDArray[np.int64] | None]]:
-        """Yield the selections from the cursor on, each with what is read later, if that is known and of use."""
+    def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[Selection]:
+        """Return the selections from the cursor on."""
         key, start = cursor.epoch.order_key, cursor.start
         if isinstance(sampling, PlanSampling):
-            planned = sampling.start(key, cursor.step)
-            if reads_ahead(self._dataset):
-                return looking_ahead(planned, _READ_AHEAD)
-            self._planned = planned
-            return zip(planned, repeat(None))
+            self._planned = sampling.start(key, cursor.step)
+            return self._planned
         cursor.sampler = sampling.start(key, start.step, start.sampler)
-        return zip(cursor.sampler, repeat(None))
+        return cursor.sampler
+
+    def _later(self) -> NDArray[np.int64] | None:
+        """Return what is read after the last selection, if that is known and somebody wants to hear of it."""
+        if self._planned is None or not self._listeners:
+            return None
+        wanted = self._elsewhere or any(listens() for listens in self._listeners)
+        return self._planned.ahead(max(_READ_AHEAD, self.coalesced)) if wanted else None
 
     def put_back(self, task: SampleTask) -> None:
         """Take back a task that was interrupted, to be drawn next, unless others were drawn after it."""
@@ -73,9 +84,9 @@ class SampleTasks(Iterator[SampleTask]):
             raise StopIteration
         if self.coalesced > 1 and self._planned is not None:
             return self._several(self._planned)
-        selection, later = next(self._selections)
+        selection = next(self._selections)
         self._step += 1
-        return SampleTask(self._epoch, self._step - 1, selection, later)
+        return SampleTask(self._epoch, self._step - 1, selection, self._later())
 
     def _several(self, planned: PlannedBatches) -> SampleTask:
         """Return a task for all batches up to the next that has been handed out, as many as go together."""
@@ -86,7 +97,7 @@ class SampleTasks(Iterator[SampleTask]):
             most -= 1
         selection, parts = planned.several(most)
         self._step += len(parts)
-        return SampleTask(self._epoch, first, selection, parts=parts if len(parts) > 1 else ())
+        return SampleTask(self._epoch, first, selection, self._later(), parts if len(parts) > 1 else ())
 
     def _check_length(self) -> None:
         """Refuse a dataset that has become shorter; of one that has grown the epoch's order takes what there was."""

@@ -175,12 +175,12 @@ class WorkMaker:
 
         def load(task: SampleTask) -> Any:
             with loading_batch(task.epoch, task.step, task.selection, arena):
+                if task.later is not None:
+                    self._announce(task.later)
                 if task.parts:
                     return Several(tuple(_load_together(reader, task)))
                 if seed_globals is not None:
                     seed_globals(task.epoch, task.step)
-                if task.later is not None:
-                    self._announce(task.later)
                 return reader(task.selection, task.epoch.draws_key, task.step)
 
         return load

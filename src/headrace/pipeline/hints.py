@@ -15,9 +15,21 @@ from headrace.pipeline.describe import describe
 from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, Select, Zip
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-__all__ = ["blocks", "counters", "has_counters", "lengths", "mixed_node", "packing_node", "reads_ahead", "will_need"]
+__all__ = [
+    "blocks",
+    "counters",
+    "find_listeners",
+    "has_counters",
+    "lengths",
+    "mixed_node",
+    "packing_node",
+    "reads_ahead",
+    "will_need",
+]
 
 
 _MOST_LENGTHS = 2**36  # samples of a mixture; one that never ends has more
@@ -30,9 +42,18 @@ def _hinted(dataset: Any) -> Node:
     return found
 
 
+def find_listeners(dataset: Any) -> list[Callable[[], bool]]:
+    """Return what tells, for each dataset that may want to hear which samples will be read, whether it does by now.
+
+    Args:
+        dataset: any object; those that it is made of are asked, too.
+    """
+    return _listeners(_hinted(dataset))
+
+
 def reads_ahead(dataset: Any) -> bool:
     """Return whether the dataset, or one of those that it is made of, wants to hear which samples will be read."""
-    return _reads_ahead(_hinted(dataset))
+    return any(listens() for listens in find_listeners(dataset))
 
 
 def will_need(dataset: Any, indices: NDArray[np.int64]) -> None:
@@ -40,7 +61,8 @@ def will_need(dataset: Any, indices: NDArray[np.int64]) -> None:
 
     Its method `will_need(indices)` returns at once: it may ask the system for pages of a file, or let a
     thread of its own fetch what lies far away. It is called where the samples will be read: in the
-    consumer, in several threads, or in each worker process for a part of the samples.
+    consumer, in several threads, or in each worker process for a part of the samples. A method
+    `reads_ahead()` says whether that is of use at this time: for files in memory advice takes longer than reading.
 
     Args:
         dataset: any object.
@@ -106,19 +128,28 @@ def counters(dataset: Any) -> dict[str, int]:
     return _counters(_hinted(dataset))
 
 
-def _reads_ahead(node: Node) -> bool:
+def _listeners(node: Node) -> list[Callable[[], bool]]:
     match node:
         case Map() | Select() | Packing() | Cached():
-            return _reads_ahead(node.input)
+            return _listeners(node.input)
         case Concat() | Mixed() | Zip():
-            return any(map(_reads_ahead, node.inputs))
-    return capability(node.dataset, "will_need") is not None
+            return [each for part in node.inputs for each in _listeners(part)]
+    return [_listener(node.dataset)] if capability(node.dataset, "will_need") else []
+
+
+def _listener(dataset: Any) -> Callable[[], bool]:
+    return capability(dataset, "reads_ahead") or _always
+
+
+def _always() -> bool:
+    return True
 
 
 def _will_need(node: Node, indices: NDArray[np.int64]) -> None:
     hear = capability(node.dataset, "will_need")
     if hear is not None:
-        hear(indices)
+        if _listener(node.dataset)():
+            hear(indices)
         return
     match node:
         case Map():

@@ -82,8 +82,10 @@ class Pieces:
 
     def __init__(self, length: int) -> None:
         self._length = length
-        # The piece computed last, as (key, start, indices): replaced whole, so threads may share it.
-        self._piece: tuple[int, int, NDArray[np.int64]] = (0, 0, np.empty(0, np.int64))
+        # The pieces computed last, as (key, start, indices): replaced whole, so threads may share them. Who looks ahead
+        # is at the end of one and at the start of the next by turns.
+        none = (0, 0, np.empty(0, np.int64))
+        self._latest: tuple[tuple[int, int, NDArray[np.int64]], ...] = (none, none)
 
     def indices(self, key: int, start: int, stop: int, compute: _Compute) -> NDArray[np.int64]:
         """Return the samples at positions [start, stop), in memory of their own.
@@ -94,11 +96,12 @@ class Pieces:
             stop: the position after the last one.
             compute: what gives them, or more than them, with the position of the first.
         """
-        of_key, first, piece = self._piece
-        if of_key != key or not first <= start <= stop <= first + len(piece):
-            first, piece = compute(key, start, min(max(stop, start + _PIECE), self._length))
-            self._piece = key, first, piece
-        return piece[start - first : stop - first].copy()  # the piece serves others too
+        for of_key, first, piece in self._latest:
+            if of_key == key and first <= start <= stop <= first + len(piece):
+                return piece[start - first : stop - first].copy()  # the piece serves others too
+        first, piece = compute(key, start, min(max(stop, start + _PIECE), self._length))
+        self._latest = (key, first, piece), self._latest[0]
+        return piece[start - first : stop - first].copy()
 
 
 def permuted(key: int, length: int, start: int, stop: int) -> NDArray[np.int64]:

@@ -6,7 +6,6 @@ import operator
 import warnings
 from abc import ABC, abstractmethod
 from array import array
-from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -36,7 +35,6 @@ __all__ = [
     "Selection",
     "SingleSampling",
     "as_selection",
-    "looking_ahead",
 ]
 # The samples of a batch: their indices or, where a sampler gives other keys, a list of those.
 Selection: TypeAlias = NDArray[np.int64] | list[Any]
@@ -82,19 +80,46 @@ class PlannedBatches(Iterator[NDArray[np.int64]]):
         self._key = key
         self._step = step
         self._steps = plan.steps
+        self._begun = step  # the first of those that were given last
+        self._told = step + 1  # before which nobody has to be told of a batch
 
     def __next__(self) -> NDArray[np.int64]:
         if self._step >= self._steps:
             raise StopIteration
+        self._begun = step = self._step
         self._step += 1
-        return self._plan.indices(self._key, self._step - 1)
+        return self._plan.indices(self._key, step)
+
+    def ahead(self, distance: int) -> NDArray[np.int64] | None:
+        """Return the indices of the batches up to a distance behind the last one, end to end, but each only once.
+
+        The first one is left out, and others that were given before they were told of are not.
+
+        >>> from headrace.sampling.permutation import Sequential
+        >>> from headrace.sampling.plan import Plan
+        >>> from headrace.sampling.ranks import Shares
+        >>> batches = PlannedBatches(Plan(Sequential(), Shares(length=8, batch_size=2)), 0, 0)
+        >>> [(now.tolist(), batches.ahead(2)) for now in batches]
+        [([0, 1], array([2, 3, 4, 5])), ([2, 3], array([6, 7])), ([4, 5], None), ([6, 7], None)]
+
+        Args:
+            distance: how many batches.
+
+        Returns:
+            Shape (n,), int64; None if there are none.
+        """
+        first, stop = max(self._told, self._begun), min(self._step + distance, self._steps)
+        if first >= stop:
+            return None
+        self._told = stop
+        return self._plan.several(self._key, first, stop)[0]
 
     def several(self, most: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
         """Return the indices of the next batches, end to end, and how many each has; StopIteration after the last."""
         if self._step >= self._steps:
             raise StopIteration
-        first, self._step = self._step, min(self._step + most, self._steps)
-        return self._plan.several(self._key, first, self._step)
+        self._begun, self._step = self._step, min(self._step + most, self._steps)
+        return self._plan.several(self._key, self._begun, self._step)
 
 
 class GivenSampling(ABC):
@@ -412,21 +437,3 @@ def as_selection(batch: Sequence[Any]) -> Selection:
         return np.array([operator.index(key) for key in keys], np.int64)
     except (TypeError, OverflowError):
         return keys
-
-
-def looking_ahead(
-    selections: Iterator[NDArray[np.int64]], distance: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64] | None]]:
-    """Yield each selection with the one that is `distance` later, the first with all those up to it.
-
-    So each is seen once before its turn, but for the first. None where there is none.
-
-    >>> [(now.tolist(), later) for now, later in looking_ahead(iter(np.arange(8).reshape(4, 2)), 2)]
-    [([0, 1], array([2, 3, 4, 5])), ([2, 3], array([6, 7])), ([4, 5], None), ([6, 7], None)]
-    """
-    following = deque(islice(selections, 1 + distance))
-    later = list(following)[1:]
-    while following:
-        yield following.popleft(), np.concatenate(later) if later else None
-        later = list(islice(selections, 1))
-        following.extend(later)

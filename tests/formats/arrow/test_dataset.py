@@ -41,6 +41,7 @@ from headrace.errors import (
     RaggedSamplesError,
     StorageError,
 )
+from headrace.formats.shard_bounds import ShardBounds
 from headrace.testing import check_dataset, check_same
 
 if TYPE_CHECKING:
@@ -303,6 +304,23 @@ def test_the_cache_is_bounded(tmp_path: Path) -> None:
     assert whole.counters()["row_groups_decoded"] == 10
     assert small.counters()["row_groups_decoded"] == 20
     small.will_need(np.arange(100))  # only asks for pages of the file
+
+
+def test_rows_are_located_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(sample_table(), tmp_path / "a.parquet", row_group_size=10)
+    located, locate = [], ShardBounds.locate
+
+    def counting(self: ShardBounds, indices: Any) -> Any:
+        located.append(len(indices))
+        return locate(self, indices)
+
+    monkeypatch.setattr(ShardBounds, "locate", counting)
+    dataset = ParquetDataset(tmp_path / "a.parquet")
+    list(DataLoader(dataset, 10, shuffle="block"))
+    assert located == [10] * 10
+    monkeypatch.setattr(dataset, "reads_ahead", lambda: True)  # as where the disk was waited for
+    list(DataLoader(dataset, 10, shuffle="block"))
+    assert sum(located) == 100 + 100 + 90
 
 
 def test_full_shuffle_of_row_groups_warns(tmp_path: Path) -> None:

@@ -113,6 +113,21 @@ def test_workers_read_the_same(folder: Path, backend: Any) -> None:
             check_same(batch, other)
 
 
+@pytest.mark.parametrize("shards", ["all", "[012]"])
+def test_small_batches_are_read_together(folder: Path, shards: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, get_batch = [], NpyDataset.get_batch
+
+    def counting(self: NpyDataset, indices: Any) -> Any:
+        read.append(len(indices))
+        return get_batch(self, indices)
+
+    monkeypatch.setattr(NpyDataset, "get_batch", counting)
+    dataset = NpyDataset(folder / shards)
+    batches = list(DataLoader(dataset, 3, shuffle=True, seed=1))
+    assert len(read) < len(batches) == 17
+    check_same(batches, [DataLoader(dataset, 3, shuffle=True, seed=1).batch(step) for step in range(17)])
+
+
 def test_threads_read_at_the_same_time(folder: Path) -> None:
     dataset = NpyDataset(folder / "[0-9]")
     with ThreadPoolExecutor(8) as threads:

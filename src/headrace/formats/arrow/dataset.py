@@ -13,6 +13,7 @@ from headrace.errors import ArgumentError, HeadraceWarning
 from headrace.formats.arrow.columns import RecordBatches
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.formats.sharded import ShardedDataset
+from headrace.io.disk import DiskWaits
 from headrace.io.lru import Recent
 from headrace.io.paths import find_paths
 from headrace.pipeline.reading import check_indices
@@ -124,15 +125,22 @@ class ParquetDataset(_TableDataset):
         cache_bytes: int = _CACHE,
     ) -> None:
         arrow = _import_arrow()
-        super().__init__([arrow.ParquetFile(each, columns) for each in find_paths(path)], cache_bytes)
+        files = [arrow.ParquetFile(each, columns) for each in find_paths(path)]
+        super().__init__(files, cache_bytes)
         self._asked = 0
         self._warned = False
         self._advised: list[int] = []
+        self._is_local = all(file.is_local for file in files)
+        self._waits = DiskWaits()
 
     def blocks(self) -> NDArray[np.int64]:
         """Return where the row groups begin, and the last one ends, shape (groups + 1,), int64."""
         lengths = [length for length in self._bounds.lengths.tolist() if length]
         return np.array([0, *accumulate(lengths)], np.int64)
+
+    def reads_ahead(self) -> bool:
+        """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
+        return self._waits.lately or not self._is_local
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Ask the system to read the row groups of samples that will be read soon."""
@@ -153,6 +161,11 @@ class ParquetDataset(_TableDataset):
         self._asked += len(indices)
         self._warn_of_waste()
         return batch
+
+    def _read(self, shard: int) -> tuple[RecordBatch, int]:
+        found = super()._read(shard)
+        self._waits.note_read()
+        return found
 
     def _warn_of_waste(self) -> None:
         decoded, groups = self._recent.made, len(self._bounds.lengths)

@@ -94,6 +94,11 @@ class ParquetFile:
         self._source.close()  # of thousands of files, few are open
         return self._choice.decode(table), table.nbytes
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return _is_local(self._source)
+
     def check(self) -> None:
         """Nothing: what was decoded does not depend on the file any more."""
 

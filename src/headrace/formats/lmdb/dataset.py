@@ -90,11 +90,14 @@ class LMDBDataset(RecordDataset):
         shard, row = self._files.bounds.find(self._row(index))
         return f"{self._files.where(shard, self._files.table(shard, 'records')[row])}, of key {self.key(index)!r}"
 
+    def reads_ahead(self) -> bool:
+        """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
+        return self._files.reads_ahead()
+
     def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to read the values at the indices, shape (n,), int64, where files are not in memory."""
-        if self._files.reads_ahead():
-            located = self._files.bounds.locate(self._rows_at(indices))
-            self._files.will_need(located, self._files.rows("records", located))
+        """Begin to read the values at the indices, shape (n,), int64."""
+        located = self._files.bounds.locate(self._rows_at(indices))
+        self._files.will_need(located, self._files.rows("records", located))
 
     def close(self) -> None:
         """Give up the files that are open; reading opens them again."""

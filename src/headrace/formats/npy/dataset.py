@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.batch.arena import empty
+from headrace.batch.rows import rows_differ
 from headrace.errors import ArgumentError
 from headrace.formats.npy.reader import NpyFile, gather
 from headrace.formats.prepared import LastPrepared
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.formats.shard_bounds import Located
+    from headrace.kernels.checks import Gather
 
 __all__ = ["NpyDataset", "open_files"]
 
@@ -63,12 +66,27 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
             _check_alike(shard, self._shards[0])
         self.fields = [field for field in self._shards[0].files if field]
         super().__init__(ShardBounds(map(len, self._shards)))
+        self._is_local = all(shard.is_local for shard in self._shards)
         self._waits = DiskWaits()
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """Return the batch of the samples at the indices, shape (n,), int64."""
-        with self._waits.reading():
-            return super().get_batch(indices)
+        batch = self._gather_alone(indices) if len(self._shards) == 1 else None
+        if batch is None:
+            batch = super().get_batch(indices)
+        self._waits.note_read()
+        return batch
+
+    def _gather_alone(self, indices: NDArray[np.int64]) -> Any:
+        """Return the batch of the only shard; None where an index is negative, or wrong, or the kernel cannot."""
+        try:
+            return self._shards[0].gather_mapped(indices)
+        except (AttributeError, IndexError, TypeError, ValueError):  # told apart elsewhere, for speed
+            return None
+
+    def reads_together(self) -> bool:
+        """Return whether several batches may be read as one: those of files that are mapped."""
+        return self._is_local
 
     def open_rows(self, indices: NDArray[np.int64], field: int | str | None) -> Rows | None:
         """Return the rows of a field ungathered, for a function that can read them in place.
@@ -103,10 +121,12 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
         layout = None if file is None else find_layout(file.header.shape[1:])
         return layout if layout != "HW" else None
 
+    def reads_ahead(self) -> bool:
+        """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
+        return self._waits.lately or not self._is_local
+
     def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to read the rows at the indices, shape (n,), int64, where files are not in memory."""
-        if self._shards[0].is_local and not self._waits.lately:
-            return
+        """Begin to read the rows at the indices, shape (n,), int64."""
         located = self._bounds.locate(indices)
         for place, shard in enumerate(self._open(located.shards)):
             rows = located.rows[located.which == place]
@@ -133,6 +153,8 @@ class _NpyShard:
         self.path = path
         self.files = {field: NpyFile(each) for field, each in _find_fields(path).items()}
         self.prepared = {field: LastPrepared("prepare_gather_shards") for field in self.files}
+        self._columns = LastPrepared("prepare_gather", empty)
+        self._is_plain = not any(rows_differ(file.header.dtype) for file in self.files.values())
         lengths = {field: _length(file) for field, file in self.files.items()}
         if len(set(lengths.values())) > 1:
             raise ArgumentError(f"the files of {path} must have as many rows each, but have {lengths}")
@@ -154,6 +176,22 @@ class _NpyShard:
     def gather(cls, shards: Sequence[_NpyShard], located: Located, _: NDArray[np.int64]) -> Any:
         """Return the batch of some rows."""
         return _sample(_columns(shards, located, shards[0].files), shards[0])
+
+    def gather_mapped(self, rows: NDArray[np.int64]) -> Any:
+        """Return the batch of some rows by one call of a kernel; None where files are not mapped, or no plain bytes.
+
+        Raises:
+            OutOfRangeError: there is no such row.
+        """
+        if not self._is_plain:
+            return None
+        views = [file.view() for file in self.files.values()]
+        arrays = [view for view in views if view is not None]
+        if len(arrays) < len(views):
+            return None
+        gather: Gather = self._columns.find(arrays)
+        found = gather(rows)
+        return found[0] if "" in self.files else dict(zip(self.files, found, strict=True))
 
 
 def _columns(shards: Sequence[_NpyShard], located: Located, fields: Iterable[str]) -> dict[str, Any]:

@@ -131,6 +131,10 @@ class TarDataset(Dataset[dict[str, Any]]):
         """Return where blocks of neighbours begin, of a few megabytes in one archive, and where the last one ends."""
         return self._tars.files.blocks()
 
+    def reads_ahead(self) -> bool:
+        """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
+        return self._tars.files.reads_ahead()
+
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the samples at the indices, shape (n,), int64."""
         self._tars.will_need(indices)

@@ -109,10 +109,9 @@ class TarFiles:
         return f"sample {index}: {self.files.sources[shard].path}, key {key!r}"
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to fetch the samples at the indices, shape (n,), int64, if that is worth it."""
-        if self.files.reads_ahead():
-            members = self._members(self.files.bounds.locate(indices))
-            self.files.will_need(members.located, members.records)
+        """Begin to fetch the samples at the indices, shape (n,), int64."""
+        members = self._members(self.files.bounds.locate(indices))
+        self.files.will_need(members.located, members.records)
 
     def _read_regular(
         self, located: Located, pattern: list[str], fields: Sequence[str], indices: NDArray[np.int64], *, verify: bool

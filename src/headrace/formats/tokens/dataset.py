@@ -106,11 +106,14 @@ class TokenDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"
         """Return the tokens of each window, shape (n,), int64."""
         return np.full(len(self), self.length)
 
+    def reads_ahead(self) -> bool:
+        """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
+        return self._files.reads_ahead()
+
     def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to read the windows at the indices, shape (n,), int64, where files are not in memory."""
-        if self._files.reads_ahead():
-            located, starts = self._locate(indices)
-            self._files.will_need(located, starts, np.full(len(indices), self.length + 1))
+        """Begin to read the windows at the indices, shape (n,), int64."""
+        located, starts = self._locate(indices)
+        self._files.will_need(located, starts, np.full(len(indices), self.length + 1))
 
     def releases_gil(self) -> bool:
         """Return whether batches are read without the GIL for most of the time: they are."""

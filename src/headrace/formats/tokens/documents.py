@@ -85,10 +85,13 @@ class TokenDocuments(Dataset["NDArray[np.int64]"]):
         """Return the tokens of each document, shape (n,), int64."""
         return np.concatenate([each.lengths for each in self._documents])
 
+    def reads_ahead(self) -> bool:
+        """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
+        return self._files.reads_ahead()
+
     def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to read the documents at the indices, shape (n,), int64, where files are not in memory."""
-        if self._files.reads_ahead():
-            self._files.will_need(*self._pieces(indices))
+        """Begin to read the documents at the indices, shape (n,), int64."""
+        self._files.will_need(*self._pieces(indices))
 
     def releases_gil(self) -> bool:
         """Return whether samples are read without the GIL for most of the time: they are."""

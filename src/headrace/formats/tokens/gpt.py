@@ -110,11 +110,14 @@ class GPTDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
         """Return the tokens of each sample, shape (n,), int64."""
         return np.full(len(self), self.length)
 
+    def reads_ahead(self) -> bool:
+        """Return whether it is of use to say early what will be read: where the file is far away, or not in memory."""
+        return self._files.reads_ahead()
+
     def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to read the samples at the indices, shape (n,), int64, where the file is not in memory."""
-        if self._files.reads_ahead():
-            starts, lengths, _, _ = self._pieces(indices)
-            self._files.will_need(_in_one_file(len(starts)), starts, lengths)
+        """Begin to read the samples at the indices, shape (n,), int64."""
+        starts, lengths, _, _ = self._pieces(indices)
+        self._files.will_need(_in_one_file(len(starts)), starts, lengths)
 
     def releases_gil(self) -> bool:
         """Return whether batches are read without the GIL for most of the time: they are."""

@@ -98,9 +98,9 @@ class TokenFiles:
         """
         offsets = self._offsets(located, starts)
         out = empty((int(lengths.sum()),), np.int64)
-        with self._waits.reading():
-            views = self._views(located, offsets, lengths)
-            kernels.active().widen_ranges(views, located.which, offsets, lengths, self.dtype, out)
+        views = self._views(located, offsets, lengths)
+        kernels.active().widen_ranges(views, located.which, offsets, lengths, self.dtype, out)
+        self._waits.note_read()
         if self._most is not None and len(out):
             self._check_tokens(out, self._most, lengths, indices)
         return out
@@ -125,9 +125,9 @@ class TokenFiles:
         """
         offsets = self._offsets(located, starts)
         out = empty((2, len(starts), length), np.int64)
-        with self._waits.reading():
-            views = self._views(located, offsets, length + 1)
-            kernels.active().widen_windows(views, located.which, offsets, self.dtype, out)
+        views = self._views(located, offsets, length + 1)
+        kernels.active().widen_windows(views, located.which, offsets, self.dtype, out)
+        self._waits.note_read()
         if self._most is not None:
             self._check_tokens(out.ravel(), self._most, np.full(2 * len(starts), length), indices)
         inputs, targets = out

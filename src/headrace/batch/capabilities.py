@@ -1,9 +1,10 @@
 """Capabilities: methods that a dataset or transform need not have, which do more at once or tell more.
 
-Of a dataset, `get_batch(indices)` and `__getitems__(indices)` read many samples at once; `will_need(indices)` hears
-early which samples will be read, while `reads_ahead()` says that this is of use; `blocks()` says which of them lie
-together, `counters()` what has been counted, `releases_gil()` whether several threads can read at the same time. Of a
-transform, `apply_batch(batch)` does for a batch what calling it does for a sample.
+Of a dataset, `get_batch(indices)` and `__getitems__(indices)` read many samples at once, and `get_ragged(indices)`
+sequences of different lengths end to end; `will_need(indices)` hears early which samples will be read, while
+`reads_ahead()` says that this is of use; `blocks()` says which of them lie together, `counters()` what has been
+counted, `releases_gil()` whether several threads can read at the same time. Of a transform, `apply_batch(batch)` does
+for a batch what calling it does for a sample.
 
 One rule tells whether a method counts: it does unless a class further down defines a method that it stands for. A
 class that derives from another and has its own `__getitem__` is read by that, whatever faster methods the other
@@ -27,6 +28,7 @@ _STANDS_FOR = {
     # of datasets
     "__getitems__": _READING[:1],
     "get_batch": _READING[:2],
+    "get_ragged": _READING,
     "annotate": _READING[:1],
     "node": _READING,
     "open_rows": _READING,

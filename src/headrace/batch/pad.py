@@ -12,6 +12,7 @@ import numpy as np
 from headrace import frameworks, kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import Collation
+from headrace.batch.ragged import Ragged
 from headrace.errors import ArgumentError, ArgumentTypeError, MixedSamplesError
 from headrace.frameworks import numpy
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from headrace.frameworks import Adapter
 
-__all__ = ["PadCollate", "pad_collate"]
+__all__ = ["PadCollate", "pad_collate", "rules_of"]
 
 Side: TypeAlias = Literal["right", "left"]
 _NUMBERS = frozenset((int, float, bool))
@@ -103,6 +104,19 @@ class PadCollate:
         batch = padding.field(list(samples), "")
         return padding.with_added(batch) if self.return_lengths or self.mask else batch
 
+    def pad_ragged(self, batch: Any) -> Any:
+        """Return the same of samples that were read as a batch: arrays, lists of texts, Ragged, or a dict of these.
+
+        None where it would take the samples to tell what becomes of them.
+        """
+        padding = _Padding(self, self._values, None, ())
+        fields = batch if type(batch) is dict else {None: batch}
+        if not all(map(_tells_enough, fields.values())):
+            return None
+        padded = {name: padding.ragged(value, "" if name is None else f"[{name!r}]") for name, value in fields.items()}
+        found = padded if type(batch) is dict else padded[None]
+        return padding.with_added(found) if self.return_lengths or self.mask else found
+
 
 class _Padding(Collation):
     """One call of a PadCollate."""
@@ -125,6 +139,15 @@ class _Padding(Collation):
             return self._lists(values, path)
         adapter = frameworks.find(first) if hasattr(first, "dtype") else None
         return super().field(values, path) if adapter is None else self._arrays(adapter, values, path)
+
+    def ragged(self, value: Any, path: str) -> Any:
+        """Return the batch of a field that has been read as a whole."""
+        self._of_array = numpy, None
+        if type(value) is Ragged:
+            return self._pad(value.values, value.lengths.tolist(), path)
+        if type(value) is np.ndarray and value.ndim == 2:  # sequences that happen to be of one length
+            return self._pad(value.reshape(-1), [value.shape[1]] * len(value), path)
+        return value
 
     def _lists(self, values: list[list[Any]], path: str) -> NDArray[Any]:
         with suppress(struct.error):  # they are no integers, or large ones
@@ -227,6 +250,20 @@ def _check_fields(fields: object, side: object) -> None:
 def _check_length(name: str, value: object) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ArgumentError(f"{name} must be a positive integer or None, but got {name}={value!r}")
+
+
+def rules_of(collate_fn: object) -> PadCollate | None:
+    """Return the PadCollate that a function is, or stands for; None for others."""
+    if collate_fn is pad_collate:
+        return _PLAIN
+    return collate_fn if type(collate_fn) is PadCollate else None
+
+
+def _tells_enough(value: object) -> bool:
+    """Return whether padding has nothing to ask of the samples of a field that has been read as a whole."""
+    if type(value) is np.ndarray:
+        return value.ndim in (1, 2) and not value.dtype.hasobject
+    return type(value) is Ragged or (type(value) is list and {str, bytes}.issuperset(map(type, value)))
 
 
 def _are_lists_of_numbers(values: list[Any]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace import frameworks
 from headrace.batch.collate import default_collate
+from headrace.batch.pad import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from headrace.batch.pad import PadCollate
     from headrace.pipeline.compile import ReadPlan
 
 __all__ = ["batch_as_collated"]
@@ -32,6 +35,9 @@ def batch_as_collated(
         torch is known for plain tensors, of which it makes tensors as headrace does, but a list where samples are
         tuples.
     """
+    rules = rules_of(collate_fn) if plan.reads_ragged else None
+    if rules is not None:
+        return partial(_read_padded, plan, rules)
     if not plan.reads_batches:
         return None
     if collate_fn is None or collate_fn is default_collate:
@@ -44,3 +50,10 @@ def batch_as_collated(
         return list(batch) if type(batch) is tuple else batch
 
     return read
+
+
+def _read_padded(plan: ReadPlan, rules: PadCollate, indices: NDArray[np.int64]) -> Any:
+    """Return the padded batch of sequences that are read end to end, where they can be."""
+    ragged = plan.ragged(indices)
+    padded = None if ragged is None else rules.pad_ragged(ragged)
+    return rules(plan.samples(indices)) if padded is None else padded

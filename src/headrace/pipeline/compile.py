@@ -52,6 +52,7 @@ class ReadPlan:
     Attributes:
         reads_batches: whether reading a batch is anything else than reading each sample.
         gets_batches: whether it makes batches that are not made of samples.
+        reads_ragged: whether it may read sequences of different lengths end to end.
         reads_many: whether the dataset itself reads many samples at once, by `__getitems__`.
         collates_as_torch: whether its batches are what torch's `default_collate` makes of its samples, but for tuples,
             which are lists there.
@@ -68,6 +69,7 @@ class ReadPlan:
         self._goes_on = mixed_node(node) is not None  # beyond its length
         self.reads_batches = self._plan.reads_batches
         self.gets_batches = self.reads_batches and (self._composed or capability(dataset, "get_batch") is not None)
+        self.reads_ragged = self._plan.reads_ragged
         self.reads_many = self._getitems is not None
         self.collates_as_torch = self.reads_batches and _collates_as_torch(node)
         reads_itself = isinstance(self._plan, SourcePlan) and self._plan.dataset is dataset
@@ -96,6 +98,10 @@ class ReadPlan:
     def batch(self, indices: NDArray[np.int64]) -> Any:
         """Read the batch of the samples at the indices, shape (n,), int64; numbers beside tensors are tensors."""
         return join_numbers(self._plan.batch(indices))
+
+    def ragged(self, indices: NDArray[np.int64]) -> Any:
+        """Read the same with sequences of different lengths end to end, as Ragged; None where samples must be read."""
+        return self._plan.ragged(indices)
 
     def samples(self, indices: Sequence[Any] | NDArray[np.int64], *, singly: bool = False) -> list[Any]:
         """Read the samples at the indices, each with its own randomness.

@@ -11,6 +11,7 @@ import numpy as np
 from headrace import frameworks
 from headrace.batch import tree as structure
 from headrace.batch.packed import IGNORED, STYLES, PackedRows
+from headrace.batch.ragged import Ragged
 from headrace.errors import ArgumentError, DatasetChangedError
 from headrace.pipeline.read_plan import PlanNode
 from headrace.rng.context import below
@@ -82,8 +83,7 @@ class PackedPlan(PlanNode):
         pieces = table.pieces(indices)
         sequences, which = np.unique(table.sequences[pieces].astype(np.int64), return_inverse=True)
         with below(sequences):
-            samples = self._input.samples(sequences)
-        values, sizes, wrap = self._joined(samples, sequences)
+            values, sizes, wrap = self._ragged(sequences) or self._joined(self._input.samples(sequences), sequences)
         lengths = table.lengths[pieces].astype(np.int64)
         starts = np.zeros(len(pieces), np.int64) if table.starts is None else table.starts[pieces].astype(np.int64)
         _check_sizes(starts + lengths + STYLES[self._style.name].ahead, sizes[which], sequences[which])
@@ -99,6 +99,24 @@ class PackedPlan(PlanNode):
             most=self._most,
         )
         return structure.map_fields(wrap, STYLES[self._style.name].make(packed))
+
+    def _ragged(self, sequences: NDArray[np.int64]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], Any] | None:
+        """Return the same as `_joined` of what is read end to end; None where samples must be read."""
+        found = self._input.ragged(sequences) if self._input.reads_ragged and self._style.bos is None else None
+        if type(found) is Ragged and self._style.field is None:
+            found = {"tokens": found}
+        if type(found) is not dict:
+            return None
+        fields = _fields_of(found, self._style.field)
+        tokens = next(iter(fields.values()))
+        if not all(
+            type(field) is Ragged and np.array_equal(field.lengths, tokens.lengths) for field in fields.values()
+        ):
+            return None
+        values = {name: field.values for name, field in fields.items()}
+        for name in [next(iter(values)), *values.keys() & {"labels"}]:
+            values[name] = values[name].astype(np.int64, copy=False)
+        return values, tokens.lengths, _unchanged
 
     def _joined(
         self, samples: Sequence[Any], sequences: NDArray[np.int64]

@@ -100,11 +100,13 @@ class PlanNode(ABC):
         name: of the dataset's class, for the texts of errors.
         reads_batches: whether a batch is read by another way than sample by sample.
         decodes: whether whole batches of encoded images are decoded in one pass.
+        reads_ragged: whether sequences of different lengths may be read end to end.
     """
 
     name: str
     reads_batches: bool
     decodes = False
+    reads_ragged = False
 
     @abstractmethod
     def sample(self, index: Any) -> Any:
@@ -113,6 +115,10 @@ class PlanNode(ABC):
     @abstractmethod
     def batch(self, indices: NDArray[np.int64]) -> Any:
         """Read the batch of the samples at the indices, shape (n,), int64."""
+
+    def ragged(self, indices: NDArray[np.int64]) -> Any:  # noqa: ARG002 - for those that can
+        """Read the batch of the samples at the indices with sequences as Ragged; None where that cannot be."""
+        return None
 
     def samples(self, indices: NDArray[np.int64]) -> list[Any]:
         """Read the samples at the indices, each with its own randomness."""
@@ -141,6 +147,8 @@ class SourcePlan(PlanNode):
         self._slots = slots
         self._get_batch = capability(dataset, "get_batch")
         self._getitems = capability(dataset, "__getitems__")
+        self._get_ragged = capability(dataset, "get_ragged")
+        self.reads_ragged = self._get_ragged is not None
         self._gives_columns = gives_columns(dataset)
         self._annotate = capability(dataset, "annotate")
         self.open_rows = capability(dataset, "open_rows")
@@ -160,6 +168,10 @@ class SourcePlan(PlanNode):
                 return self._get_batch(indices)
             columns = self._columns(indices) if self._gives_columns else None
             return default_collate(self._samples(indices), indices) if columns is None else columns
+
+    def ragged(self, indices: NDArray[np.int64]) -> Any:
+        with slot(*self._slots):
+            return None if self._get_ragged is None else self._get_ragged(indices)
 
     def samples(self, indices: NDArray[np.int64]) -> list[Any]:
         with slot(*self._slots):
@@ -193,7 +205,7 @@ class SelectPlan(PlanNode):
 
     def __init__(self, input: PlanNode, selected: Sequence[IndexArray]) -> None:  # noqa: A002
         self.name = input.name
-        self.reads_batches, self.decodes = input.reads_batches, input.decodes
+        self.reads_batches, self.decodes, self.reads_ragged = input.reads_batches, input.decodes, input.reads_ragged
         self._input = input
         self._selected = list(selected)
 
@@ -204,6 +216,9 @@ class SelectPlan(PlanNode):
 
     def batch(self, indices: NDArray[np.int64]) -> Any:
         return self._input.batch(self._below(indices))
+
+    def ragged(self, indices: NDArray[np.int64]) -> Any:
+        return self._input.ragged(self._below(indices))
 
     def annotate(self, error: Exception, index: int) -> None:
         for indices in self._selected:

@@ -16,6 +16,7 @@ import numpy as np
 from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
+from headrace.batch.ragged import Ragged
 from headrace.batch.rows import gather_rows
 from headrace.errors import ArgumentError, CorruptDataError, MixedSamplesError, RaggedSamplesError
 from headrace.kernels.scans import RECORD
@@ -140,6 +141,20 @@ class DecodedColumn(ABC):
         except ArgumentError as error:
             raise CorruptDataError(f"column {wanted.name!r} is damaged: {error}") from error
 
+    @classmethod
+    def gather_ragged(cls, parts: ColumnParts[Any], wanted: Wanted) -> Any:
+        """Gather the same with lists that differ in length as Ragged; None where a value is null, or has no batch."""
+        if parts.have_nulls or not parts.are_alike:
+            return None
+        try:
+            return parts[0]._gather_ragged(parts, wanted)  # noqa: SLF001 - of a derived class
+        except ArgumentError as error:
+            raise CorruptDataError(f"column {wanted.name!r} is damaged: {error}") from error
+
+    @classmethod
+    def _gather_ragged(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:  # noqa: ARG003 - of those that can
+        return None
+
     @abstractmethod
     def _row(self, row: int) -> Any:
         """Return the value of a row that is not null."""
@@ -163,6 +178,10 @@ class FixedSizeColumn(DecodedColumn):
     def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
         return gather_rows([column.array for column in columns], wanted.which, wanted.rows, columns.gather_rows)
 
+    @classmethod
+    def _gather_ragged(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
+        return cls._gather(columns, wanted)
+
 
 class RaggedColumn(DecodedColumn):
     """Lists of any length, whose items are rows of an array: a row is an array."""
@@ -181,10 +200,25 @@ class RaggedColumn(DecodedColumn):
         if len(set(lengths.tolist())) > 1:
             return _collate(columns, wanted)
         length = int(lengths[0]) if len(lengths) else 0
+        out = cls._end_to_end(columns, wanted, starts, lengths)
+        return out.reshape(len(starts), length, *out.shape[1:])
+
+    @classmethod
+    def _gather_ragged(cls, columns: ColumnParts[Self], wanted: Wanted) -> Ragged | None:
+        if columns[0].items.ndim > 1:  # the lists in which may differ or not, which makes a difference
+            return None
+        starts, lengths = _ranges([column.offsets for column in columns], wanted)
+        return Ragged(cls._end_to_end(columns, wanted, starts, lengths), lengths)
+
+    @classmethod
+    def _end_to_end(
+        cls, columns: ColumnParts[Self], wanted: Wanted, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        """Return the items of lists, given where these start and how many they have."""
         items = columns[0].items
-        out = empty((len(starts), length, *items.shape[1:]), items.dtype)
+        out = empty((int(lengths.sum()), *items.shape[1:]), items.dtype)
         if out.nbytes:
-            width = out.nbytes // out.shape[0] // length
+            width = out.nbytes // len(out)
             sources = [column.items.reshape(-1).view(np.uint8) for column in columns]
             kernels.active().gather_ranges(
                 sources, wanted.which, starts * width, lengths * width, out.reshape(-1).view(np.uint8)
@@ -251,6 +285,10 @@ class BinaryColumn(DecodedColumn):
             return columns.slice_rows(wanted.which, wanted.rows, verify=False)[0]
         starts, lengths = _ranges([column.offsets for column in columns], wanted)
         return kernels.active().slice_ranges([column.content for column in columns], wanted.which, starts, lengths)
+
+    @classmethod
+    def _gather_ragged(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
+        return cls._gather(columns, wanted)
 
 
 class TextColumn(BinaryColumn):
@@ -335,6 +373,16 @@ class RecordBatches:
             name: DecodedColumn.gather(parts, Wanted(name, located.which, located.rows, indices))
             for name, parts in self._columns.items()
         }
+
+    def gather_ragged(self, located: Located, indices: NDArray[np.int64]) -> dict[str, Any] | None:
+        """Return the same with lists that differ in length as Ragged; None where samples must be read."""
+        batch = {}
+        for name, parts in self._columns.items():
+            wanted = Wanted(name, located.which, located.rows, indices)
+            batch[name] = DecodedColumn.gather_ragged(parts, wanted)
+            if batch[name] is None:
+                return None
+        return batch
 
 
 def _ranges(offsets: Sequence[NDArray[Any]], wanted: Wanted) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

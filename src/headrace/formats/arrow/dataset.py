@@ -60,6 +60,12 @@ class _TableDataset(ShardedDataset["RecordBatch"]):
         located = self._bounds.locate(indices)
         return self._batches(located.shards).gather(located, indices)
 
+    def get_ragged(self, indices: NDArray[np.int64]) -> dict[str, Any] | None:
+        """Return the same with lists that differ in length as Ragged; None where samples must be read."""
+        indices = check_indices(indices, len(self))
+        located = self._bounds.locate(indices)
+        return self._batches(located.shards).gather_ragged(located, indices)
+
     def _batches(self, numbers: list[int]) -> RecordBatches:
         """Return the record batches of these numbers: in blocks, and in sequence, those of the batch before."""
         last = self._last
@@ -158,9 +164,19 @@ class ParquetDataset(_TableDataset):
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """Return the batch of the samples at the indices, shape (n,), int64."""
         batch = super().get_batch(indices)
+        self._count(indices)
+        return batch
+
+    def get_ragged(self, indices: NDArray[np.int64]) -> dict[str, Any] | None:
+        """Return the same with lists that differ in length as Ragged; None where samples must be read."""
+        batch = super().get_ragged(indices)
+        if batch is not None:
+            self._count(indices)
+        return batch
+
+    def _count(self, indices: NDArray[np.int64]) -> None:
         self._asked += len(indices)
         self._warn_of_waste()
-        return batch
 
     def _read(self, shard: int) -> tuple[RecordBatch, int]:
         found = super()._read(shard)

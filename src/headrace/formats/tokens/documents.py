@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.batch.ragged import Ragged
 from headrace.datasets.base import Dataset
 from headrace.errors import ArgumentError
 from headrace.formats.shard_bounds import ShardBounds
@@ -76,10 +77,14 @@ class TokenDocuments(Dataset["NDArray[np.int64]"]):
 
     def __getitems__(self, indices: list[int]) -> list[NDArray[np.int64]]:
         """Return the samples at the indices."""
-        positions = check_indices(np.array(indices, np.int64), len(self))
-        located, starts, lengths = self._pieces(positions)
-        tokens = self._files.read(located, starts, lengths, positions)
+        tokens, lengths = self.get_ragged(np.array(indices, np.int64))
         return np.split(tokens, np.cumsum(lengths)[:-1])
+
+    def get_ragged(self, indices: NDArray[np.int64]) -> Ragged:
+        """Return the tokens of the documents at the indices, shape (n,), int64, end to end."""
+        indices = check_indices(indices, len(self))
+        located, starts, lengths = self._pieces(indices)
+        return Ragged(self._files.read(located, starts, lengths, indices), lengths)
 
     def lengths(self) -> NDArray[np.int64]:
         """Return the tokens of each document, shape (n,), int64."""

@@ -45,6 +45,7 @@ __all__ = [
     "begin_with",
     "count_descriptors",
     "family",
+    "fewer",
     "per",
     "print_table",
     "private_memory",
@@ -110,6 +111,11 @@ def race(
 def _limit() -> float | None:
     seconds = os.environ.get(SECONDS)
     return None if seconds is None else float(seconds)
+
+
+def fewer(rounds: int) -> int:
+    """Return how many rounds a benchmark makes that counts them itself: a third where time is bounded."""
+    return rounds if _limit() is None else max(2, rounds // 3)
 
 
 def show_works(name: str, *, smoke: bool, without: Sequence[str] = ()) -> None:

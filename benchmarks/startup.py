@@ -7,7 +7,8 @@ dataset, asks for the first batch of a shuffled epoch, and goes on: the memory i
 descend from it in the midst of the epoch, memory that several share counted once (Pss). "before" is the memory when
 the table is there and the loader is not, with what the contender has imported. "again" is the time to the first batch
 of a later epoch, and "own" the memory that the last worker shares with no other process. headrace's own workers need
-torch where the table is made of tensors.
+torch where the table is made of tensors. The second table is of a list of 1.2 million tuples of a path and a label, as
+large folders of images become: Python objects, which processes cannot share as they share arrays.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from benchmarks.common import (
     Measurement,
     begin,
     family,
+    fewer,
     private_memory,
     proportional_memory,
     rival,
@@ -78,6 +80,20 @@ class Rows:
         return self.x[index], self.y[index]
 
 
+class Listed:
+    """A list of paths and labels, of which samples are numbers."""
+
+    def __init__(self, samples: list[tuple[str, int]]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        path, label = self.samples[index]
+        return len(path), label
+
+
 def with_headrace(backend: Any, *, tensors: bool = False) -> Callable[[NDArray[Any], NDArray[Any]], Any]:
     """Make headrace's loader."""
 
@@ -103,7 +119,42 @@ def with_torch(context: str, *, tensors: bool) -> Callable[[NDArray[Any], NDArra
     return make
 
 
-CONTENDERS = {
+def listed_with_headrace(backend: Any) -> Callable[[list[Any]], Any]:
+    """Make headrace's loader of a list."""
+    return lambda samples: DataLoader(
+        Listed(samples), BATCH, shuffle=True, seed=0, num_workers=WORKERS, backend=backend
+    )
+
+
+def listed_with_torch(context: str) -> Callable[[list[Any]], Any]:
+    """Make torch's loader of a list."""
+
+    def make(samples: list[Any]) -> Any:
+        data: Any = rival("torch.utils.data")
+        return data.DataLoader(
+            Listed(samples), BATCH, shuffle=True, num_workers=WORKERS, multiprocessing_context=context
+        )
+
+    return make
+
+
+def make_table(rows: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows of numbers and their labels."""
+    return np.random.default_rng(0).random((rows, 64), np.float32), np.arange(rows) % 10
+
+
+def make_list(rows: int) -> tuple[list[tuple[str, int]]]:
+    """Paths and labels, as a folder of images has them."""
+    return ([(f"/data/train/class-{number % 1000:04d}/{number:08d}.jpg", number % 1000) for number in range(rows)],)
+
+
+LISTED: dict[str, Callable[..., Any]] = {
+    "headrace, 2 processes": listed_with_headrace("process"),
+    "headrace, 2 threads": listed_with_headrace("thread"),
+    "torch, fork": listed_with_torch("fork"),
+    "torch, spawn": listed_with_torch("spawn"),
+}
+CONTENDERS: dict[str, Callable[..., Any]] = {
     "headrace, 2 processes": with_headrace("process"),
     "headrace, processes, tensors": with_headrace("process", tensors=True),
     "headrace, auto (2 threads)": with_headrace("auto"),
@@ -114,14 +165,21 @@ CONTENDERS = {
 }
 
 
-def measure(name: str, rows: int, batches: int) -> Figures:
+# What there is of each kind: the data, and the contenders.
+KINDS: dict[str, tuple[Callable[[int], tuple[Any, ...]], dict[str, Callable[..., Any]]]] = {
+    "table": (make_table, CONTENDERS),
+    "list": (make_list, LISTED),
+}
+
+
+def measure(kind: str, name: str, rows: int, batches: int) -> Figures:
     """Run a contender in this process, as far into an epoch as the number of batches."""
     if _needs_torch(name):
         rival("torch.utils.data")
-    x = np.random.default_rng(0).random((rows, 64), np.float32)
-    y = np.arange(rows) % 10
+    make_data, contenders = KINDS[kind]
+    data = make_data(rows)
     before = proportional_memory(family())
-    loader = CONTENDERS[name](x, y)
+    loader = contenders[name](*data)
     start = perf_counter()
     iterator = iter(loader)
     batch = next(iterator)
@@ -151,32 +209,40 @@ def _needs_torch(name: str) -> bool:
     return name.startswith("torch") or name.endswith("tensors")
 
 
-def run_alone(name: str, rows: int, batches: int) -> Figures:
+def run_alone(kind: str, name: str, rows: int, batches: int) -> Figures:
     """The same in a process of its own."""
-    program = f"import benchmarks.startup as s; s.print_figures({name!r}, {rows}, {batches})"
+    program = f"import benchmarks.startup as s; s.print_figures({kind!r}, {name!r}, {rows}, {batches})"
     done = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE)  # noqa: S603
     return Figures(**json.loads(done.stdout))
 
 
-def print_figures(name: str, rows: int, batches: int) -> None:
+def print_figures(kind: str, name: str, rows: int, batches: int) -> None:
     """Print what `measure` finds, for another process to read."""
-    print(json.dumps(asdict(measure(name, rows, batches))))
+    print(json.dumps(asdict(measure(kind, name, rows, batches))))
+
+
+def show_kind(title: str, kind: str, rows: int, *, smoke: bool) -> None:
+    """Measure all contenders of a kind, and print their table."""
+    batches, rounds = (4, 1) if smoke else (2000, fewer(5))
+    has_torch = rival("torch") is not None
+    # To import torch again and again is no trial.
+    shown = [name for name in KINDS[kind][1] if not smoke or not ("spawn" in name or "tensors" in name)]
+    names = [name for name in shown if has_torch or not _needs_torch(name)]
+    found: dict[str, list[Figures]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            found[name].append(run_alone(kind, name, rows, batches))
+    show(Comparison(title, tuple(result(name, found.get(name)) for name in shown)))
 
 
 def main() -> None:
     """Run all of it."""
     smoke = begin("time to the first batch, and memory")
-    rows, batches, rounds = (2000, 4, 1) if smoke else (1_000_000, 2000, 5)
-    has_torch = rival("torch") is not None
-    shown = [name for name in CONTENDERS if not (smoke and "spawn" in name)]  # to import torch three times is no trial
-    names = [name for name in shown if has_torch or not _needs_torch(name)]
-    found: dict[str, list[Figures]] = {name: [] for name in names}
-    for _ in range(rounds):
-        for name in names:
-            found[name].append(run_alone(name, rows, batches))
+    rows, paths = (2000, 2000) if smoke else (1_000_000, 1_200_000)
     megabytes = rows * (64 * 4 + 8) / 1e6
-    title = f"{rows:,} x 64 float32 and a label ({megabytes:.0f} MB), shuffled, batch {BATCH}, {WORKERS} workers"
-    show(Comparison(title, tuple(result(name, found.get(name)) for name in shown)))
+    how = f"shuffled, batch {BATCH}, {WORKERS} workers"
+    show_kind(f"{rows:,} x 64 float32 and a label ({megabytes:.0f} MB), {how}", "table", rows, smoke=smoke)
+    show_kind(f"a list of {paths:,} tuples of a path and a label, {how}", "list", paths, smoke=smoke)
 
 
 def result(name: str, rounds: list[Figures] | None) -> Measurement:

@@ -48,9 +48,9 @@ def results(*tables: tuple[str, Comparison]) -> dict[str, Any]:
 
 
 def tokens() -> Comparison:
-    ours = Measurement("headrace", figures={"tokens/s median": 100.0}, seconds=1.0)
-    theirs = Measurement("nanoGPT's get_batch", "rival", {"tokens/s median": 25.0}, seconds=4.0)
-    floor = Measurement("slices to buffers", "limit", {"tokens/s median": 200.0}, seconds=0.5)
+    ours = Measurement("headrace", figures={"Mtokens/s median": 100.0}, seconds=1.0)
+    theirs = Measurement("nanoGPT's get_batch", "rival", {"Mtokens/s median": 25.0}, seconds=4.0)
+    floor = Measurement("slices to buffers", "limit", {"Mtokens/s median": 200.0}, seconds=0.5)
     return Comparison("32 windows of 1,024 tokens", (ours, theirs, floor, Measurement("Grain", "rival", note="no")))
 
 
@@ -58,7 +58,7 @@ def test_the_headline() -> None:
     found = results(("tokens", tokens()))
     assert [len(table.results) for _, table in headline(found)] == [3]
     row = headline_table(found).splitlines()[-1]
-    assert row.endswith("| 100 tokens/s | nanoGPT's get_batch: 4.00 | slices to buffers: 0.50 |")
+    assert row.endswith("| 100 Mtokens/s | nanoGPT's get_batch: 4.00 | slices to buffers: 0.50 |")
 
 
 def test_where_it_is_behind_the_farthest_comes_first() -> None:
@@ -80,6 +80,6 @@ def test_bars_are_as_long_as_they_are_quick() -> None:
     drawing = draw("a title", [tokens()])
     widths = [float(part.split('width="')[1].split('"')[0]) for part in drawing.split("<rect")[4:]]
     assert widths == [165.0, pytest.approx(41.2, abs=0.1), 330.0]
-    assert "100 tokens/s" in drawing
+    assert "100 Mtokens/s" in drawing
     assert drawing.count("<title>a title</title>") == 1
     assert "another" not in draw("a title", []).split("</text>")[-1]

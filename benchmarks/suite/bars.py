@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from headrace.bench.results import show_number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from headrace.bench.results import Comparison, Measurement
 
@@ -17,7 +17,8 @@ __all__ = ["draw"]
 _INK = "#808080"
 _COLORS = {"headrace": "#3f7fbf", "rival": "#d98032", "limit": "#b0b0b0"}
 _MEANINGS = {"headrace": "headrace", "rival": "another", "limit": "a limit, which does less"}
-_NAMES, _WIDTH, _FIGURES, _LINE, _GAP = 290, 330, 110, 18, 14  # units
+_WIDTH, _LINE, _GAP = 330, 18, 14  # units
+_LETTER = 6.6  # how wide one is, at most in the mean
 
 
 def draw(title: str, tables: Sequence[Comparison]) -> str:
@@ -27,32 +28,40 @@ def draw(title: str, tables: Sequence[Comparison]) -> str:
         title: what readers of screens are told.
         tables: those without times are left out.
     """
-    parts, y = _legend(), 40
-    for table in tables:
-        timed = [result for result in table.results if result.seconds]
-        if len(timed) < 2:
-            continue
-        parts.append(_text(0, y, table.title, weight="bold"))
-        least = min(result.seconds or 0 for result in timed)
-        for result in timed:
+    timed = {table.title: [result for result in table.results if result.seconds] for table in tables}
+    shown = {title: results for title, results in timed.items() if len(results) > 1}
+    names = _longest(result.name for results in shown.values() for result in results) + 10
+    figures = _longest(_figure(result) for results in shown.values() for result in results) + 10
+    parts, y = _legend(names), 40
+    for heading, results in shown.items():
+        parts.append(_text(0, y, heading, weight="bold"))
+        least = min(result.seconds or 0 for result in results)
+        for result in results:
             y += _LINE
-            parts += _bar(y, result, least)
+            parts += _bar(names, y, result, least)
         y += _LINE + _GAP
-    return _svg(_NAMES + _WIDTH + _FIGURES, y, title, parts)
+    width = max(names + _WIDTH + figures, 1.1 * _longest(shown))
+    return _svg(round(width), y, title, parts)
 
 
-def _legend() -> list[str]:
+def _longest(texts: Iterable[str]) -> float:
+    """Return how wide the longest text is."""
+    return _LETTER * max(map(len, texts), default=0)
+
+
+def _legend(left: float) -> list[str]:
     parts = []
     for number, (kind, meaning) in enumerate(_MEANINGS.items()):
-        x = _NAMES + 100 * number
-        parts += [f'<rect x="{x}" y="4" width="10" height="10" fill="{_COLORS[kind]}"/>', _text(x + 15, 13, meaning)]
+        x = left + 100 * number
+        color = _COLORS[kind]
+        parts += [f'<rect x="{x:g}" y="4" width="10" height="10" fill="{color}"/>', _text(x + 15, 13, meaning)]
     return parts
 
 
-def _bar(y: int, result: Measurement, least: float) -> list[str]:
+def _bar(left: float, y: int, result: Measurement, least: float) -> list[str]:
     width = max(1.0, _WIDTH * least / (result.seconds or least))
-    shape = f'<rect x="{_NAMES}" y="{y - 11}" width="{width:.1f}" height="13" rx="2" fill="{_COLORS[result.kind]}"/>'
-    return [_text(_NAMES - 6, y, result.name, "end"), shape, _text(_NAMES + width + 5, y, _figure(result))]
+    shape = f'<rect x="{left:g}" y="{y - 11}" width="{width:.1f}" height="13" rx="2" fill="{_COLORS[result.kind]}"/>'
+    return [_text(left - 6, y, result.name, "end"), shape, _text(left + width + 5, y, _figure(result))]
 
 
 def _figure(result: Measurement) -> str:

@@ -44,7 +44,7 @@ _PICKS = (
         "table",
         "batch 256",
         "headrace, ndarrays",
-        ("torch DataLoader", "torch DataLoader, whole batches", "bare NumPy loop"),
+        ("torch DataLoader, 2", "torch DataLoader, whole batches", "bare NumPy loop"),
         "bare loop, np.take",
         "krows/s",
     ),
@@ -91,7 +91,7 @@ _PICKS = (
         "headrace",
         ("nanoGPT",),
         "slices",
-        "tokens/s",
+        "Mtokens/s",
     ),
 )
 

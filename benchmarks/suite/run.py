@@ -46,7 +46,7 @@ class Plan:
     @property
     def seconds(self) -> float | None:
         """Return the seconds after which a table begins no new round."""
-        return 4 if self.quick else None
+        return 3 if self.quick else None
 
     def arguments(self, name: str) -> list[str]:
         """Return what a benchmark is called with."""

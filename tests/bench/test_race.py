@@ -21,6 +21,7 @@ HAS_PROC = Path("/proc/self/smaps_rollup").exists()
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(racing, "_PAUSE", 0)
+    monkeypatch.setattr(racing, "_SHORT_PAUSE", 0)
 
 
 def test_they_take_turns_after_a_round_that_does_not_count() -> None:

@@ -67,11 +67,17 @@ def test_saved_and_read_again() -> None:
 def test_where_it_is_behind() -> None:
     found = [(place.ours, place.other, place.kind, place.ratio) for place in example().behind()]
     assert found == [
+        ("headrace", "its aim", "aim", 2.0),
         ("headrace", "a copy", "limit", 4.0),
         ("headrace", "torch", "rival", 1.25),
-        ("headrace", "its aim", "aim", 2.0),
         ("headrace", "the aim against torch", "aim", 2.5),
     ]
+
+
+def test_an_aim_that_is_the_rival_is_told_once() -> None:
+    contenders = [Contender("headrace", work), Contender("torch", work, aim=1.0)]
+    table = table_of("a race", contenders, {"headrace": rounds(3.0), "torch": rounds(1.5)}, {})
+    assert [(place.other, place.ratio) for place in table.behind()] == [("torch", 2.0)]
 
 
 @pytest.mark.parametrize(("against", "ratio"), [("", 1.0), ("headrace, slow", 2.0)])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Contender", "Rounds", "race", "rival", "steady", "stopwatch", "touch", "touch_all"]
 
 # Threads of the contender before, which may wait in a loop for more to do, go to sleep meanwhile; in seconds.
-_PAUSE = 0.25
+_PAUSE, _SHORT_PAUSE = 0.25, 0.05
 
 
 @dataclass(frozen=True)
@@ -154,13 +154,15 @@ def race(
     running = [(entry, entry.run) for entry in contenders if entry.run is not None]
     found = {entry.name: Rounds() for entry, _ in running}
     part = float("inf") if limit is None else limit / max(len(running), 1)
+    pause = 0 if rounds == 1 else _PAUSE if limit is None else _SHORT_PAUSE
     spent = dict.fromkeys(found, 0.0)
     for entry, run in running:
+        sleep(pause)
         spent[entry.name] = stopwatch(partial(_warm_up, entry, run, measure, found[entry.name], trial=rounds == 1))
     for number in range(rounds):
         for entry, run in running:
             if number == 0 or spent[entry.name] < part:
-                sleep(_PAUSE if rounds > 1 else 0)
+                sleep(pause)
                 spent[entry.name] += stopwatch(partial(_round, entry, run, measure, found[entry.name]))
     return found
 
@@ -177,7 +179,6 @@ def _warm_up(
     if trial:
         to.digest = None if entry.batches is None else digest_of(entry.batches())
         return
-    sleep(_PAUSE)
     with PeakMemory() as memory:
         if entry.batches is None:
             measure(run)

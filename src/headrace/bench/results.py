@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,19 +140,28 @@ class Comparison:
         >>> [(each.other, each.ratio) for each in table.behind()]
         [('another', 1.5), ('its aim', 1.2)]
         """
-        ours = {result.name: result.seconds for result in self.results if result.kind == "headrace" and result.seconds}
         for result in self.results:
-            if result.kind != "headrace" and result.seconds and ours:
-                name = result.against if result.against in ours else min(ours, key=lambda each: ours[each] or 0)
-                ratio = (ours[name] or 0) / result.seconds
-                if ratio > _CLOSE:
-                    yield Behind(self.title, name, result.name, result.kind, ratio)
-        for result in self.results:
+            quicker = self._quicker(result)
+            told = () if quicker is None else (quicker.ratio,)
+            if quicker is not None and quicker.ratio > _CLOSE:
+                yield quicker
             for ratio in result.aims:
-                if ratio > _CLOSE:
-                    aim = result.aim or ("its aim" if result.kind == "headrace" else f"the aim against {result.name}")
-                    first = result.name if result.kind == "headrace" else self.results[0].name
-                    yield Behind(self.title, first, aim, "aim", ratio)
+                # An aim of as much time as a rival takes says nothing that the rival does not.
+                if ratio > _CLOSE and not any(math.isclose(ratio, other, rel_tol=1e-6) for other in told):
+                    yield self._missed(result, ratio)
+
+    def _quicker(self, result: Measurement) -> Behind | None:
+        """Return what headrace takes in times of a contender that is not its own."""
+        ours = {each.name: each.seconds for each in self.results if each.kind == "headrace" and each.seconds}
+        if result.kind == "headrace" or not result.seconds or not ours:
+            return None
+        name = result.against if result.against in ours else min(ours, key=lambda each: ours[each])
+        return Behind(self.title, name, result.name, result.kind, ours[name] / result.seconds)
+
+    def _missed(self, result: Measurement, ratio: float) -> Behind:
+        if result.kind == "headrace":
+            return Behind(self.title, result.name, result.aim or "its aim", "aim", ratio)
+        return Behind(self.title, self.results[0].name, f"the aim against {result.name}", "aim", ratio)
 
 
 def table_of(

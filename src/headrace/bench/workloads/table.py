@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["works"]
 
 _OURS, _WITH_TORCH, _FLOOR = "headrace, ndarrays", "headrace, tensors", "bare loop, np.take(out=)"
-_FEW = 20_000  # rows, of what would take too long
+# Rows of what would take too long.
+_FEW, _MANY = 20_000, 200_000
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def _with_torch(x: NDArray[Any], y: NDArray[Any], case: _Case) -> Iterable[Conte
     data, size = torch.utils.data, case.batch
     a, b = torch.from_numpy(x), torch.from_numpy(y)
     rows = data.TensorDataset(a, b)
+    few = min(len(x), _MANY)
+    some = data.DataLoader(data.TensorDataset(a[:few], b[:few]), size, shuffle=True)
     batches = data.BatchSampler(data.RandomSampler(rows), size, drop_last=False)
 
     def loop() -> Iterator[Any]:
@@ -116,15 +119,14 @@ def _with_torch(x: NDArray[Any], y: NDArray[Any], case: _Case) -> Iterable[Conte
             chosen = order[start : start + size]
             yield a[chosen], b[chosen]
 
-    epochs: tuple[Any, ...] = (
-        DataLoader(TensorDataset(a, b), size, shuffle=True),
-        None,
-        data.DataLoader(rows, size, shuffle=True),
-        data.DataLoader(rows, sampler=batches, batch_size=None),  # each "sample" is a batch of indices
-    )
+    ours: DataLoader[Any] = DataLoader(TensorDataset(a, b), size, shuffle=True)
+    whole = data.DataLoader(rows, sampler=batches, batch_size=None)  # each "sample" is a batch of indices
+    part = f"torch DataLoader, {few:,} rows" if few < len(x) else "torch DataLoader"
     return [
-        Contender.over(name, loop if epoch is None else (lambda epoch=epoch: epoch), against=_WITH_TORCH)  # type: ignore[misc]
-        for name, epoch in zip(names, epochs, strict=True)
+        Contender.over(_WITH_TORCH, lambda: ours),
+        Contender.over("bare torch loop", loop, against=_WITH_TORCH),
+        Contender(part, lambda: touch_all(some), share=few / len(x), against=_WITH_TORCH),
+        Contender.over("torch DataLoader, whole batches", lambda: whole, against=_WITH_TORCH),
     ]
 
 

@@ -39,7 +39,7 @@ def works(folder: Path, wanted: Collection[str], *, smoke: bool = False) -> Iter
     np.random.default_rng(0).integers(0, 50_257, (steps + 2) * _BATCH * _LENGTH, np.uint16).tofile(path)
     makers = {"headrace": _headrace, "torch": _nano_gpt, "numpy": _slices, "grain": _grain}
     title = f"{_BATCH} windows of {_LENGTH:,} tokens, uint16 to int64 inputs and targets"
-    figures = {"tokens/s": rate(steps * _BATCH * _LENGTH)}
+    figures = {"Mtokens/s": rate(steps * _BATCH * _LENGTH / 1e6)}
     yield Race(title, of_rivals(makers, wanted, path, steps), figures, 1 if smoke else 9)
 
 

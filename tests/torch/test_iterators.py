@@ -269,3 +269,24 @@ def test_after_ctrl_c_batches_that_were_read_together_come_all_the_same(monkeypa
     assert 0 < len(found) < 1000
     found += [number for (batch,) in batches for number in batch.tolist()]
     assert found == list(range(1000))
+
+
+@pytest.mark.parametrize("kind", ["DataLoader", "StatefulDataLoader"])
+@pytest.mark.parametrize("seed", [None, 1])
+def test_after_ctrl_c_the_batch_that_was_being_read_comes_again(kind: str, seed: int | None) -> None:
+    class Interrupted(Plain):
+        def __getitem__(self, index: int) -> Any:
+            if index == 4 and len(self.asked) == 4:
+                self.asked.append(index)
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
+
+    loader = getattr(ours, kind)(Interrupted(), batch_size=3, seed=seed)
+    batches = iter(loader)
+    found = [next(batches).tolist()]
+    with pytest.raises(KeyboardInterrupt):
+        next(batches)
+    state = loader.state_dict()
+    assert found + [batch.tolist() for batch in batches] == [[0, 2, 4], [6, 8, 10], [12]]
+    loader.load_state_dict(state)
+    assert [batch.tolist() for batch in loader] == [[6, 8, 10], [12]]

@@ -9,6 +9,7 @@ from headrace.errors import ArgumentError
 from headrace.torch.iterator import LoaderIterator
 
 if TYPE_CHECKING:
+    from headrace.loader.iterator import BatchIterator
     from headrace.torch.core import CoreLoader
 
 __all__ = ["AcceleratedIterator", "is_kept"]
@@ -20,13 +21,19 @@ def is_kept(loader: Any) -> bool:
     It may where nothing is left to divide: in a single process, and where the loader has this rank's share.
 
     Raises:
-        ArgumentError: it has the share of a DistributedSampler, of which accelerate would take shares again.
+        ArgumentError: it has the share of a DistributedSampler, of which accelerate would take shares again; or its
+            batches are of different sizes, and accelerate would divide them.
     """
     module: Any = sys.modules.get("accelerate.state")
     if module is None or loader.batch_sampler is None:  # also of a stream, which accelerate deals out
         return False
     if loader.world_size is None:
-        return bool(module.PartialState().num_processes == 1)
+        alone = bool(module.PartialState().num_processes == 1)
+        if loader.batch_by == "tokens" and not alone:
+            raise ArgumentError(
+                "accelerate would divide batches that batch_by='tokens' has made; give the loader rank= and world_size="
+            )
+        return alone
     if loader.seed is None and loader.world_size > 1:
         raise ArgumentError(
             "accelerate would divide the samples of a rank again; give the loader a seed beside rank and world_size, "
@@ -41,13 +48,14 @@ class AcceleratedIterator(LoaderIterator):
     Args:
         loader: the face, which is a subclass of torch's.
         core: the core loader behind it.
+        batches: the core's batches to hand out; None for those of the next epoch.
     """
 
     _told = False
 
-    def __init__(self, loader: Any, core: CoreLoader) -> None:
+    def __init__(self, loader: Any, core: CoreLoader, batches: BatchIterator[Any] | None = None) -> None:
         self._loader = loader
-        super().__init__(loader, core)
+        super().__init__(loader, core, batches)
 
     def _next_batch(self) -> Any:
         from accelerate.state import PartialState

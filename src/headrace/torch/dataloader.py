@@ -11,25 +11,27 @@ from torch.utils.data._utils.collate import default_collate
 from torch.utils.data.dataloader import _DatasetKind
 
 from headrace.errors import ArgumentError
-from headrace.loader.config import check_count
+from headrace.loader.ranks import resolve_ranks
 from headrace.pipeline.compile import compile_dataset
 from headrace.sampling.ranks import Shares
 from headrace.torch.accelerated import AcceleratedIterator, is_kept
 from headrace.torch.collate import TorchCollation, collates_as_torch
 from headrace.torch.core import CoreLoader
 from headrace.torch.iterator import LoaderIterator
-from headrace.torch.sampler import EpochSampler, EvenSampler, RankBatches, RankSampler
+from headrace.torch.position import ResumableLoader
+from headrace.torch.sampler import EpochSampler, EvenSampler, OrderBatches, RankSampler, ranks_of_torch
 from headrace.torch.streams import as_torch_dataset, inner_dataset
 from headrace.torch.work import makes_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Literal
+
+    from numpy.typing import ArrayLike
 
     from headrace.batch.arena import Arena
-    from headrace.loader.bad_samples import BadSample
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
-    from headrace.loader.stats import LoaderStats
+    from headrace.loader.order_arguments import BatchBy
     from headrace.sampling.ranks import Uneven
 
 __all__ = ["DataLoader"]
@@ -54,20 +56,28 @@ _OF_CORE = (
     "shard",
     "max_errors",
 )
-_WATCHED = (
-    "dataset",
-    "batch_sampler",
-    "sampler",
-    "collate_fn",
-    "pin_memory",
-    "generator",
-    "backend",
-    *_OF_CORE,
-    *_OF_WORKERS,
+_OF_FACE = ("dataset", "batch_sampler", "sampler", "collate_fn", "pin_memory", "generator", "backend")
+_WATCHED = _OF_FACE + _OF_CORE + _OF_WORKERS
+_OF_RANKS = ("rank", "world_size", "uneven")
+_OF_BLOCKS = ("block_size", "window")
+# How often samples come, and which are in one batch.
+_OF_CHOICE = (
+    "weights",
+    "replacement",
+    "batch_by",
+    "max_tokens",
+    "max_batch_size",
+    "boundaries",
+    "group_by_length",
+    "sort_window",
 )
+_FIXED = {"seed", *_OF_RANKS, *_OF_BLOCKS, *_OF_CHOICE}
+# What torch has in place of an order of headrace's.
+_INSTEAD = {"shuffle": "shuffle=True", "weights": "sampler=WeightedRandomSampler(...)"}
+_INSTEAD["replacement"] = "sampler=RandomSampler(dataset, replacement=True)"
 
 
-class DataLoader(torch_data.DataLoader, Generic[B_co]):
+class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
     """Batches of a dataset: `torch.utils.data.DataLoader` with another import.
 
     It is a subclass of torch's, takes its arguments in its order, and gives the same batches: the same
@@ -99,6 +109,9 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
             user's could tell.
         rank: which of `world_size` ranks this loader feeds.
         world_size: how many ranks share the dataset. Without a `seed` they have the order of a DistributedSampler.
+        ranks: "auto" finds rank and world size, of an initialised process group for one; see `headrace.DataLoader`.
+        device_mesh: a DeviceMesh in which this process has its rank, in place of the two.
+        replication: so many consecutive ranks get the same data, as parts of one model.
         uneven: how they share a last step that is smaller than the others: "even_split", "drop", "repeat" as a
             DistributedSampler does, or with a `seed` "pad"; see `headrace.DataLoader`.
         on_error: what happens if a sample cannot be read: "raise", "skip" or "replace".
@@ -108,6 +121,14 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         block_size: samples a block for shuffle="block".
         window: how many blocks are shuffled among each other for shuffle="block".
         max_errors: how many bad samples are passed over.
+        weights: with a `seed`: how much more often one sample is drawn than another, shape (n,).
+        replacement: with a `seed`: whether a sample may be drawn again in an epoch.
+        batch_by: with a `seed`: "tokens" bounds the tokens of a batch in place of its samples.
+        max_tokens: tokens of such a batch, padding included.
+        max_batch_size: samples of such a batch at most.
+        boundaries: the lengths up to which the buckets go that these batches are made of.
+        group_by_length: with a `seed`: sort the order by length in windows.
+        sort_window: how many samples are sorted at once.
 
     Raises:
         ValueError: a value is not allowed, or two exclude each other; with torch's text where torch refuses it.
@@ -151,6 +172,9 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         backend: str = "auto",
         rank: int | None = None,
         world_size: int | None = None,
+        ranks: Literal["auto"] | None = None,
+        device_mesh: Any = None,
+        replication: int | None = None,
         uneven: Uneven = "even_split",
         on_error: OnError = "raise",
         on_worker_death: OnWorkerDeath = "raise",
@@ -159,7 +183,22 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         block_size: int | None = None,
         window: int | None = None,
         max_errors: int | None = None,
+        weights: ArrayLike | None = None,
+        replacement: bool | None = None,
+        batch_by: BatchBy = "samples",
+        max_tokens: int | None = None,
+        max_batch_size: int | None = None,
+        boundaries: Sequence[int] | None = None,
+        group_by_length: bool = False,
+        sort_window: int | None = None,
     ) -> None:
+        given = locals()
+        self.seed, self.backend, self.on_error, self.on_worker_death = seed, backend, on_error, on_worker_death
+        self.prefetch_bytes, self.shard, self.max_errors = prefetch_bytes, shard, max_errors
+        self.__dict__.update({name: given[name] for name in (*_OF_RANKS, *_OF_BLOCKS, *_OF_CHOICE)})
+        # What has found the rank is not kept: who makes the loader again of its attributes gives it `rank` itself.
+        self.ranks = self.device_mesh = self.replication = None
+        self.__dict__.update(resolve_ranks(given))
         super().__init__(
             as_torch_dataset(dataset),
             batch_size,
@@ -179,14 +218,12 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
             pin_memory_device=pin_memory_device,
             in_order=in_order,
         )
-        self.seed, self.backend, self.rank, self.world_size, self.uneven = seed, backend, rank, world_size, uneven
-        self.on_error, self.on_worker_death, self.prefetch_bytes = on_error, on_worker_death, prefetch_bytes
-        self.shard, self.block_size, self.window, self.max_errors = shard, block_size, window, max_errors
         self._shuffle = shuffle
         self._own_sampler: EpochSampler | None = None
         self._own_batches: torch_data.BatchSampler | None = None
         self._core: CoreLoader | None = None
         self._core_made_of: list[Any] = []
+        self._check_seeded()
         if sampler is None and batch_sampler is None:
             self._give_order()
         else:
@@ -200,10 +237,6 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
 
     def _give_order(self) -> None:
         """Put the samplers of headrace's order, or of a rank of torch's, in the place of torch's own."""
-        if self.seed is None and isinstance(self._shuffle, str):
-            raise ArgumentError(
-                f"shuffle={self._shuffle!r} is an order of headrace's own and needs a seed; give one, or shuffle=True"
-            )
         if self._streams():
             return
         if self.seed is not None:
@@ -214,28 +247,31 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
             self._own_batches = self._show(self._own_sampler)
             self._core_made_of = self._made_of()
         elif self.world_size is not None and self.world_size > 1:
-            self._show(self._torchs_ranks(self.world_size))
-
-    def _torchs_ranks(self, world_size: int) -> torch_data.Sampler:
-        """Return the rank's share of torch's order, which is filled up from its start where that is asked for."""
-        if self.uneven == "pad":
-            raise ArgumentError("uneven='pad' fills up batches of headrace's own order and needs a seed; give one")
-        shuffle, batch_size = bool(self._shuffle), self.batch_size
-        if self.uneven == "repeat" or self.drop_last or batch_size is None:
-            return torch_data.DistributedSampler(
-                self.dataset, world_size, self.rank, shuffle=shuffle, drop_last=self.drop_last
-            )
-        shares = Shares(len(self.dataset), batch_size, self.rank or 0, world_size, self.uneven)
-        return EvenSampler(self.dataset, shares, shuffle=shuffle)
+            size, shuffle = self.batch_size or 1, bool(self._shuffle)
+            rank = self.rank or 0
+            shares = Shares(len(self.dataset), size, rank, self.world_size, self.uneven, self.drop_last)
+            self._show(ranks_of_torch(self.dataset, shares, shuffle=shuffle, single=self.batch_size is None))
 
     def _show(self, sampler: torch_data.Sampler) -> torch_data.BatchSampler | None:
         """Let this be the loader's sampler, and return the batches that it makes."""
         batches = None
         if self.batch_size is not None:
-            kind = RankBatches if isinstance(sampler, RankSampler | EvenSampler) else torch_data.BatchSampler
+            itself = isinstance(sampler, EvenSampler) or (isinstance(sampler, EpochSampler) and sampler.makes_batches)
+            kind = OrderBatches if itself else torch_data.BatchSampler
             batches = kind(sampler, self.batch_size, self.drop_last)
         self.__dict__.update(sampler=sampler, batch_sampler=batches)  # torch lets nobody set them
         return batches
+
+    def _check_seeded(self) -> None:
+        """Refuse orders of headrace's own where torch decides on the order."""
+        if self.seed is not None:
+            return
+        if isinstance(self._shuffle, str):
+            raise _needs_seed("shuffle", self._shuffle)
+        for name in _OF_CHOICE:
+            value = getattr(self, name)
+            if not (value is None or value is False or (isinstance(value, str) and value == "samples")):
+                raise _needs_seed(name, value)
 
     def _check_divided(self) -> None:
         """Refuse to let a rank have all that a sampler gives."""
@@ -267,7 +303,12 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         """Return an iterator over the next epoch: what torch's `__iter__`, and those who derive from it, call."""
         self.check_worker_number_rationality()
         kind = AcceleratedIterator if self._prepared else LoaderIterator
-        return kind(self, self._core_loader())
+        return kind(self, self._core_loader(), self._given)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and self._DataLoader__initialized:
+            raise ArgumentError(f"{name} attribute should not be set after DataLoader is initialized; make a new one")
+        super().__setattr__(name, value)
 
     @property
     def _is_accelerate_prepared(self) -> bool:
@@ -277,6 +318,17 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
     @_is_accelerate_prepared.setter
     def _is_accelerate_prepared(self, prepared: bool) -> None:
         self._prepared = prepared
+        if prepared and self._is_own_order() and self.uneven == "even_split" and (self.world_size or 1) > 1:
+            self._share_by_repeating()
+
+    def _share_by_repeating(self) -> None:
+        """Let all ranks have last batches of one size, as gathering takes them; what comes twice it leaves out."""
+        core, sampler = self._core_loader(), self._own_sampler
+        self.__dict__["uneven"] = "repeat"
+        self._give_order()
+        self._core_loader().go_on_from(core)
+        if sampler is not None and self._own_sampler is not None:
+            self._own_sampler.epoch = sampler.epoch
 
     def _iterate_in(self, name: str, make: Callable[[], Arena]) -> Iterator[B_co]:
         """Return an iterator over the next epoch whose batches lie in an arena of another kind."""
@@ -314,23 +366,15 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         """
         arguments = {name: getattr(self, name) for name in _OF_CORE}
         of_workers = {name: getattr(self, name) for name in _OF_WORKERS} if self.num_workers else {}
-        arguments |= {**of_workers, "timeout": self.timeout, "block_size": self.block_size, "window": self.window}
+        arguments |= {**of_workers, "timeout": self.timeout}
+        arguments |= {name: getattr(self, name) for name in (*_OF_BLOCKS, *_OF_CHOICE)}
         arguments["collate_fn"] = TorchCollation() if self.collate_fn is default_collate else self.collate_fn
         arguments["pin_memory"] = bool(self.pin_memory) and torch.accelerator.is_available()
         arguments["generator"] = self.generator
         arguments["backend"] = self._choose_backend(arguments["collate_fn"])
-        if own:
-            ranks = {"rank": self.rank, "world_size": self.world_size, "uneven": self.uneven}
-            return {
-                **arguments,
-                **ranks,
-                "batch_size": self.batch_size,
-                "shuffle": self._shuffle,
-                "drop_last": self.drop_last,
-            }
-        if self._streams():
-            ranks = {"rank": self.rank, "world_size": self.world_size, "uneven": self.uneven}
-            return {**arguments, **ranks, "batch_size": self.batch_size, "drop_last": self.drop_last}
+        if own or self._streams():
+            arguments |= {name: getattr(self, name) for name in (*_OF_RANKS, "batch_size", "drop_last")}
+            return {**arguments, "shuffle": self._shuffle if own else None}
         if self.batch_sampler is None:
             return {**arguments, "batch_size": None, "sampler": self.sampler}
         return {**arguments, "batch_sampler": self.batch_sampler}
@@ -352,72 +396,7 @@ class DataLoader(torch_data.DataLoader, Generic[B_co]):
         if self._own_sampler is not None:
             self._own_sampler.steer(self)
 
-    # ------------------------------------------------------------------ what torch's loader has not
 
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next epoch be that of a number; a sampler with a `set_epoch` of its own is told.
-
-        Args:
-            epoch: a non-negative integer.
-        """
-        epoch = check_count("epoch", epoch)
-        if self._is_own_order() and self._own_sampler is not None:
-            self._own_sampler.set_epoch(epoch)
-        else:
-            self._core_loader().set_epoch(epoch)
-
-    def go_to_epoch(self, epoch: int) -> None:
-        """Let the next epoch be that of a number, as the loader's own sampler was told."""
-        self._core_loader().epochs.go_to(check_count("epoch", epoch))
-
-    def skip(self, batches: int) -> None:
-        """Let the next iterator leave out so many batches of those that come next.
-
-        None of their samples is read. With a `seed` that takes no time, however many they are.
-
-        Args:
-            batches: a non-negative integer.
-        """
-        self._core_loader().pass_over(check_count("batches", batches))
-
-    def batch(self, step: int, epoch: int | None = None) -> B_co:
-        """Return the batch at a step of an epoch, without loading any other; see `headrace.DataLoader.batch`."""
-        found: B_co = self._core_loader().batch(step, epoch)
-        return found
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the loader stands, as a dict that `json.dumps` takes; see `headrace.DataLoader.state_dict`."""
-        return self._core_loader().state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iterator go on where the state was taken; an empty one changes nothing.
-
-        Raises:
-            StateError: it is not the state of a loader with this dataset length, seed and batch size.
-        """
-        if not state:
-            return
-        self._core_loader().load_state_dict(state)
-        if self._own_sampler is not None:
-            self._own_sampler.epoch = int(state["epoch"])
-
-    def stats(self) -> LoaderStats:
-        """Return a snapshot of what the loader has handed out so far; see `headrace.DataLoader.stats`."""
-        return self._core_loader().stats()
-
-    @property
-    def bad_samples(self) -> tuple[BadSample, ...]:
-        """The samples that could not be read and were left out or replaced."""
-        return self._core_loader().bad_samples
-
-    def close(self) -> None:
-        """End the workers and give up the loader's memory; no more can be loaded."""
-        self._core_loader().close()
-
-    def __enter__(self) -> DataLoader[B_co]:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def _needs_seed(name: str, value: Any) -> ArgumentError:
+    instead = f", or {_INSTEAD[name]}" if name in _INSTEAD else ""
+    return ArgumentError(f"{name}={value!r:.60} is an order of headrace's own and needs a seed; give one{instead}")

@@ -74,7 +74,12 @@ class InlineBatches:
             cursor.hand_out(cursor.step)
             selection = next(self._selections)
         step, cursor.step = cursor.step, cursor.step + 1
-        batch = self._load(selection, step)
+        try:
+            batch = self._load(selection, step)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # as Ctrl-C: whoever goes on gets the batch all the same
+                self._selections, cursor.step = chain([selection], self._selections), step
+            raise
         if self._coalesces and not self._together:
             self._together = batches_to_coalesce(batch, len(selection), SMALL)
         return batch, len(selection)

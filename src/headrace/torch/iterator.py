@@ -34,12 +34,13 @@ class LoaderIterator(_BaseDataLoaderIter):
     Args:
         loader: the face, which is a subclass of torch's.
         core: the core loader behind it.
+        batches: the core's batches to hand out; None for those of the next epoch.
     """
 
     _pin_memory_thread = None  # nothing is pinned in a thread
 
-    def __init__(self, loader: DataLoader, core: CoreLoader) -> None:
-        self._core = core
+    def __init__(self, loader: DataLoader, core: CoreLoader, batches: BatchIterator[Any] | None = None) -> None:
+        self._core, self._given = core, batches
         self._dataset, self._dataset_kind = loader.dataset, loader._dataset_kind
         self._auto_collation, self._collate_fn = loader._auto_collation, loader.collate_fn
         self._drop_last, self._timeout = loader.drop_last, loader.timeout
@@ -67,6 +68,10 @@ class LoaderIterator(_BaseDataLoaderIter):
         self._resets += 1
         self._begin_epoch(loader)
 
+    def __len__(self) -> int:
+        """Return the number of batches, also of those that have been handed out."""
+        return len(self._index_sampler) if self._given is None else len(self._given)
+
     def state_later(self) -> Callable[[], dict[str, Any]]:
         """Return a function that gives the state of this moment, which costs next to nothing where it is not called."""
         return (self._start() if self._batches is None else self._batches).state_later()
@@ -81,7 +86,7 @@ class LoaderIterator(_BaseDataLoaderIter):
         if isinstance(epochs, TorchEpochs):
             again = self._resets and epoch_key(self._base_seed, self._resets, "reset") >> 1
             epochs.base_seed = again or self._base_seed
-        self._batches = batches = iter(self._core)
+        self._batches = batches = iter(self._core) if self._given is None else self._given
         if self._memory is not None:
             batches.lie_in(*self._memory)
         batches.begin()  # with this seed

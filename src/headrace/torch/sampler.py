@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.utils.data import BatchSampler, DistributedSampler, Sampler
 
+from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.loader.cursor import Epoch
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from headrace.loader.order import SampleOrder
     from headrace.sampling.ranks import Shares
+    from headrace.sampling.samplers import PlanSampling
 
-__all__ = ["EpochSampler", "EvenSampler", "RankBatches", "RankSampler"]
+__all__ = ["EpochSampler", "EvenSampler", "OrderBatches", "RankSampler", "ranks_of_torch"]
 
 
 class _Steered(Protocol):
@@ -42,24 +44,32 @@ class EpochSampler(Sampler):
         self.data_source = order.dataset
         self.seed = seed
         self.epoch = 0
-        # What a sampler gives a BatchSampler leaves out, not the sampler itself; ranks are dealt whole steps.
-        self._order = order if order.world_size > 1 else replace(order, drop_last=False)
+        # What a sampler gives a BatchSampler leaves out, not the sampler itself, unless the order makes the batches.
+        self.makes_batches = order.world_size > 1 or order.batch_by == "tokens"
+        self._order = order if self.makes_batches else replace(order, drop_last=False)
         self._loader: weakref.ref[_Steered] | None = None
 
     def __len__(self) -> int:
         """Return the number of samples of an epoch, of this rank's share if there are several."""
-        return _count(self.shares) if self._order.world_size > 1 else len(self.data_source)
-
-    @property
-    def shares(self) -> Shares:
-        """The positions of the order that are this rank's at each step."""
-        return self._order.shares(len(self.data_source))
+        shares = self._sampling().shares
+        return sum(map(len, self.batches())) if shares is None else _count(shares)
 
     def __iter__(self) -> Iterator[int]:
         """Return the indices of the samples of the epoch."""
-        sampling = self._order.sampling(len(self.data_source))
-        for indices in sampling.start(Epoch(self.epoch, self.seed).order_key, 0):
-            yield from indices.tolist()
+        return chain.from_iterable(self.batches())
+
+    def batches(self) -> Iterator[list[int]]:
+        """Return the indices of each batch of the epoch."""
+        for indices in self._sampling().start(Epoch(self.epoch, self.seed).order_key, 0):
+            yield indices.tolist()
+
+    @property
+    def steps(self) -> int:
+        """The number of batches of an epoch."""
+        return self._sampling().steps()
+
+    def _sampling(self) -> PlanSampling:
+        return self._order.sampling(len(self.data_source))
 
     def set_epoch(self, epoch: int) -> None:
         """Let this epoch be the next one, of the loader too."""
@@ -109,18 +119,28 @@ class EvenSampler(DistributedSampler):
 
     def __init__(self, dataset: Any, shares: Shares, *, shuffle: bool) -> None:
         super().__init__(dataset, shares.world_size, shares.rank, shuffle=shuffle)
-        self._shares = shares
+        self._given_shares = shares
 
     @property
-    def shares(self) -> Shares:
-        """The positions of the order that are this rank's at each step."""
-        return replace(self._shares, length=len(self.dataset))
+    def _shares(self) -> Shares:
+        return replace(self._given_shares, length=len(self.dataset))
+
+    @property
+    def steps(self) -> int:
+        """The number of batches of an epoch, the same on all ranks."""
+        return self._shares.steps
 
     def __len__(self) -> int:
-        return _count(self.shares)
+        return _count(self._shares)
+
+    def batches(self) -> Iterator[list[int]]:
+        """Return the indices of each batch of the epoch."""
+        samples, shares = iter(self), self._shares
+        for start, stop in map(shares.span, range(shares.steps)):
+            yield list(islice(samples, stop - start))
 
     def __iter__(self) -> Iterator[int]:
-        shares = self.shares
+        shares = self._shares
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         length = shares.length
         order = torch.randperm(length, generator=generator) if self.shuffle else torch.arange(length)
@@ -129,19 +149,53 @@ class EvenSampler(DistributedSampler):
         yield from order[shares.rank : used : shares.world_size].tolist()
 
 
-class RankBatches(BatchSampler):
-    """The batches of a rank, of which the last has its share of what is left."""
+class OrderBatches(BatchSampler):
+    """The batches of an order that decides itself where each ends: of a rank's share, or bounded by their tokens.
 
-    sampler: RankSampler | EvenSampler
+    Args:
+        sampler: one of this module.
+        batch_size: the loader's, for those who ask.
+        drop_last: the same.
+
+    Raises:
+        ArgumentTypeError: another sampler is to take its place.
+    """
+
+    sampler: EpochSampler | EvenSampler
+
+    def __init__(self, sampler: Any, batch_size: int, drop_last: bool) -> None:  # noqa: FBT001 - as torch has it
+        if not isinstance(sampler, EpochSampler | EvenSampler):
+            raise ArgumentTypeError(
+                f"the loader's order makes its batches itself, so a {type(sampler).__name__} cannot take its sampler's "
+                "place; give the loader its rank and world_size, or a batch_sampler"
+            )
+        super().__init__(sampler, batch_size, drop_last)
 
     def __len__(self) -> int:
-        return self.sampler.shares.steps
+        return self.sampler.steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        samples, shares = iter(self.sampler), self.sampler.shares
-        for step in range(shares.steps):
-            start, stop = shares.span(step)
-            yield list(islice(samples, stop - start))
+        return self.sampler.batches()
+
+
+def ranks_of_torch(dataset: Any, shares: Shares, *, shuffle: bool, single: bool) -> DistributedSampler:
+    """Return the sampler of a rank's share of torch's order, which is filled up from its start where that is asked for.
+
+    Args:
+        dataset: whose samples they are.
+        shares: how many each rank has at each step.
+        shuffle: whether the order is random.
+        single: whether samples are handed out one by one.
+
+    Raises:
+        ArgumentError: batches are to be filled up as only headrace's order can.
+    """
+    if shares.uneven == "pad":
+        raise ArgumentError("uneven='pad' fills up batches of headrace's own order and needs a seed; give one")
+    if shares.uneven == "repeat" or shares.drop_last or single:
+        ranks = shares.world_size, shares.rank
+        return DistributedSampler(dataset, *ranks, shuffle=shuffle, drop_last=shares.drop_last)
+    return EvenSampler(dataset, shares, shuffle=shuffle)
 
 
 def _count(shares: Shares) -> int:

@@ -29,5 +29,5 @@ def skip_first_batches(dataloader: Any, num_batches: int = 0) -> Any:
         from accelerate import skip_first_batches as skip
 
         return skip(dataloader, num_batches)
-    dataloader.skip(num_batches)
+    dataloader.pass_over(num_batches)
     return dataloader

@@ -20,14 +20,19 @@ from headrace.torch.stateful_sampling import StatefulRandomSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Literal
+
+    from numpy.typing import ArrayLike
 
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
+    from headrace.loader.order_arguments import BatchBy
     from headrace.sampling.ranks import Uneven
 
 __all__ = ["StatefulDataLoader"]
 
 _KIND = "headrace.torch.StatefulDataLoader"
 _VERSION = 1
+_NOT_PASSED_ON = {"self", "__class__", "snapshot_every_n_steps"}  # what the base's constructor takes is all the rest
 
 
 class StatefulDataLoader(DataLoader[B_co]):
@@ -90,6 +95,9 @@ class StatefulDataLoader(DataLoader[B_co]):
         backend: str = "auto",
         rank: int | None = None,
         world_size: int | None = None,
+        ranks: Literal["auto"] | None = None,
+        device_mesh: Any = None,
+        replication: int | None = None,
         uneven: Uneven = "even_split",
         on_error: OnError = "raise",
         on_worker_death: OnWorkerDeath = "raise",
@@ -98,39 +106,18 @@ class StatefulDataLoader(DataLoader[B_co]):
         block_size: int | None = None,
         window: int | None = None,
         max_errors: int | None = None,
+        weights: ArrayLike | None = None,
+        replacement: bool | None = None,
+        batch_by: BatchBy = "samples",
+        max_tokens: int | None = None,
+        max_batch_size: int | None = None,
+        boundaries: Sequence[int] | None = None,
+        group_by_length: bool = False,
+        sort_window: int | None = None,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name not in _NOT_PASSED_ON}
         self.snapshot_every_n_steps = _check_every(snapshot_every_n_steps)
-        super().__init__(
-            dataset,
-            batch_size,
-            shuffle,
-            sampler,
-            batch_sampler,
-            num_workers,
-            collate_fn,
-            pin_memory,
-            drop_last,
-            timeout,
-            worker_init_fn,
-            multiprocessing_context,
-            generator,
-            prefetch_factor=prefetch_factor,
-            persistent_workers=persistent_workers,
-            pin_memory_device=pin_memory_device,
-            in_order=in_order,
-            seed=seed,
-            backend=backend,
-            rank=rank,
-            world_size=world_size,
-            uneven=uneven,
-            on_error=on_error,
-            on_worker_death=on_worker_death,
-            prefetch_bytes=prefetch_bytes,
-            shard=shard,
-            block_size=block_size,
-            window=window,
-            max_errors=max_errors,
-        )
+        super().__init__(**given)
 
     def _give_order(self) -> None:
         super()._give_order()
@@ -152,8 +139,15 @@ class StatefulDataLoader(DataLoader[B_co]):
         position, others = self._stateful_core().take()
         return {"version": _VERSION, "loader": _KIND, "position": json.dumps(position), "snapshot": _encode(others)}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], at: Literal["step", "samples"] = "step", *, strict: bool = True
+    ) -> None:
         """Let the next iterator go on where the state was taken; an empty one changes nothing.
+
+        Args:
+            state_dict: what `state_dict` gave, on any rank.
+            at: what its position counts: "step", or "samples" where the batch size or the ranks are others now.
+            strict: refuse a dataset that has grown; see `headrace.DataLoader.load_state_dict`.
 
         Raises:
             StateError: it is of another kind of loader, or of one with another dataset length, seed or batch size.
@@ -163,9 +157,8 @@ class StatefulDataLoader(DataLoader[B_co]):
         _check_kind(state_dict)
         position, others = json.loads(state_dict["position"]), _decode(state_dict["snapshot"])
         self._core, self._iterator = None, None  # workers that have gone on are not those of the state
-        self._stateful_core().put(position, others)
-        if self._own_sampler is not None:
-            self._own_sampler.epoch = int(position["epoch"])
+        self._stateful_core().put(position, others, at, strict=strict)
+        self._tell_own_sampler(int(position["epoch"]))
         if self._streams() and position["step"] and "readers" not in others:
             warnings.warn(
                 f"neither the dataset ({type(self.dataset).__name__}) nor its iterator has the methods state_dict and "

@@ -12,6 +12,8 @@ from headrace.torch.stateful_sampling import StatefulBatches, has_state
 from headrace.torch.stateful_work import StatefulWorkMaker
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from headrace.batch.arena import Arena
     from headrace.loader.cursor import Cursor, Epoch
     from headrace.loader.tasks import Loaded
@@ -70,8 +72,15 @@ class StatefulCore(CoreLoader):
             others["sampler"] = sampler["own"]
         return position, others
 
-    def put(self, position: dict[str, Any], others: dict[str, Any]) -> None:
-        """Go on from what `take` gave.
+    def put(
+        self,
+        position: dict[str, Any],
+        others: dict[str, Any],
+        at: Literal["step", "samples"] = "step",
+        *,
+        strict: bool = True,
+    ) -> None:
+        """Go on from what `take` gave; see `DataLoader.load_state_dict`.
 
         Raises:
             StateError: it is of a loader with another order, or other workers.
@@ -84,7 +93,7 @@ class StatefulCore(CoreLoader):
             )
         if "sampler" in others:
             position = {**position, "sampler": {**position["sampler"], "own": others["sampler"]}}
-        self.load_state_dict(position)
+        self.load_state_dict(position, at, strict=strict)
         self._restored = others.get("readers")
 
     def _copies(self) -> int:

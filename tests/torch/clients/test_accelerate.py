@@ -124,20 +124,48 @@ def test_ranks_that_would_be_divided_again_are_refused() -> None:
         accelerator.prepare(DataLoader(dataset(10), 4, rank=0, world_size=2))
 
 
+UNEVEN: list[dict[str, Any]] = [{}, {"uneven": "repeat"}, {"uneven": "pad"}]
+
+
 def gather_on_rank(rank: int, world_size: int) -> list[Any]:
+    ranks = {"rank": rank, "world_size": world_size, "seed": 3}
     found = []
     for length in (16, 17, 18, 20, 3):
-        for arguments in ({}, {"rank": rank, "world_size": world_size, "seed": 3, "uneven": "repeat"}):
+        for arguments in ({}, {"seed": 3}, *({**ranks, **uneven} for uneven in UNEVEN)):
             accelerator = accelerate.Accelerator(cpu=True)
-            loader = DataLoader(dataset(length), 4, shuffle=True, **arguments)  # type: ignore[arg-type]
+            loader: Any = DataLoader(dataset(length), 4, shuffle=True, **arguments)
             used = accelerator.prepare(loader)
-            gathered = [index for x, _ in used for index in accelerator.gather_for_metrics(x).tolist()]
-            found.append((length, used is loader, gathered))
-    return found
+            gathered = [index for x, *_ in used for index in accelerator.gather_for_metrics(x).tolist()]
+            found.append((length, "rank" in arguments, used is loader, gathered))
+    return [*found, refusal_by_tokens()]
+
+
+def refusal_by_tokens() -> str:
+    loader = DataLoader(torch.zeros(8, 3), seed=1, batch_by="tokens", max_tokens=9)
+    try:
+        accelerate.Accelerator(cpu=True).prepare(loader)
+    except ValueError as error:
+        return str(error)
+    return "nothing"
 
 
 def test_each_sample_is_counted_once_on_all_ranks() -> None:
-    for rank in run_on_ranks(gather_on_rank, 2):
-        for at, (length, kept, gathered) in enumerate(rank):
-            assert kept is bool(at % 2)
+    for *found, refusal in run_on_ranks(gather_on_rank, 2):
+        for length, knows_ranks, kept, gathered in found:
+            assert kept is knows_ranks
             assert sorted(gathered) == list(range(length))
+        assert "give the loader rank= and world_size=" in refusal
+
+
+def test_a_prepared_loader_stands_where_it_stood() -> None:
+    """Its last batches are evened out, as gathering needs them; the order and the position stay."""
+    ranks: dict[str, Any] = {"shuffle": True, "seed": 3, "rank": 1, "world_size": 2}
+    loader = DataLoader(dataset(18), 4, **ranks)
+    loader.seek(1, epoch=2)
+    _, kept = prepared(loader)
+    assert kept is loader
+    assert loader.uneven == "repeat"
+    assert loader.sampler.epoch == 2
+    expected = DataLoader(dataset(18), 4, uneven="repeat", **ranks)
+    expected.seek(1, epoch=2)
+    assert [x.tolist() for x, _ in loader] == [x.tolist() for x, _ in expected]

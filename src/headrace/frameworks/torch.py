@@ -210,11 +210,10 @@ def join_plain(values: list[torch.Tensor]) -> tuple[NDArray[Any], list[int]] | N
     if values[0].dim() != 1 or set(map(type, values)) != {torch.Tensor}:
         return None
     try:
-        joined, items = torch.cat(values), list(map(torch.Tensor.numel, values))
-    except (RuntimeError, TypeError):
+        array: NDArray[Any] = torch.cat(values).numpy()
+    except (RuntimeError, TypeError):  # TypeError also of what NumPy has no dtype for, or cannot see
         return None
-    array = to_numpy(joined)
-    return None if array is None or joined.dim() != 1 else (array, items)
+    return None if array.ndim > 1 else (array, list(map(torch.Tensor.numel, values)))
 
 
 def row(value: torch.Tensor, index: int) -> torch.Tensor:

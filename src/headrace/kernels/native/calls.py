@@ -69,8 +69,13 @@ def address(array: NDArray[Any]) -> int:
     return start
 
 
-def range_arrays(sources: Sequence[NDArray[np.uint8]], *ranges: NDArray[np.int64]) -> list[NDArray[Any]]:
+def range_arrays(
+    sources: Sequence[NDArray[np.uint8]],
+    which: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> list[NDArray[Any]]:
     """Return ranges of sources as C reads them: where each source lies and how large it is, then the ranges."""
     addresses = np.array([address(source) for source in sources], np.uint64)
     sizes = np.array([len(source) for source in sources], np.int64)
-    return [addresses, sizes, *map(np.ascontiguousarray, ranges)]
+    return [addresses, sizes, *map(np.ascontiguousarray, (which, offsets, lengths))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import byref, c_int64, c_void_p
+from ctypes import addressof, byref, c_int64, c_void_p
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -120,10 +120,17 @@ class RecordKernels:
     ) -> None:
         """Copy windows of integers of several sources, once or shifted, as int64."""
         check_windows(sources, which, offsets, dtype, out)
-        arrays = range_arrays(sources, which, offsets)
-        begins, sizes, *places = map(address, arrays)
+        begins = (c_void_p * len(sources))(*map(address, sources))
+        sizes = (c_int64 * len(sources))(*map(len, sources))
+        places = np.ascontiguousarray(which), np.ascontiguousarray(offsets)
         shifts, count, length = out.shape
-        windows = _WindowsStruct(begins, sizes, len(sources), *places, count, length, shifts, WIDENED[dtype.str])
+        windows = _WindowsStruct(
+            addressof(begins),
+            addressof(sizes),
+            len(sources),
+            *map(address, places),
+            *(count, length, shifts, WIDENED[dtype.str]),
+        )
         bad = self._widen_windows[out.nbytes > LITTLE](byref(windows), address(out))
         if bad >= 0:
             lengths = np.full(count, (length + shifts - 1) * dtype.itemsize)

@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("__main__", "common"))
 RIVALS = {
-    "images": ["torch", "nvidia.dali"],
+    "images": ["torch", "nvidia.dali", "spdl", "grain"],
     "jpeg": ["torch", "simplejpeg", "nvidia.dali", "tensorflow", "mlx.data"],
-    "table": ["torch", "datasets"],
+    "table": ["torch", "datasets", "grain"],
     "tokens": ["torch", "grain"],
     "mixture": ["torch", "grain", "datasets"],
     "resume": ["grain", "torchdata"],

@@ -70,12 +70,13 @@ def collect(names: Iterable[str], plan: Plan, shown: IO[str]) -> dict[str, Any]:
         print(f"[{number:2}/{len(names)}] {name:12}", end="", file=shown, flush=True)
         found = _run(name, plan)
         benchmarks.append(found)
-        print(f"{found['seconds']:6.0f} s  {len(found['tables']):2} tables  {found['ended']}", file=shown, flush=True)
+        took = f"{found['seconds']:6.0f} s ({found['cpu']:4.0f} s of CPU)"
+        print(f"{took}  {len(found['tables']):2} tables  {found['ended']}", file=shown, flush=True)
     return {"date": _now(), "quick": plan.quick, "machine": machine(), "versions": versions(), "benchmarks": benchmarks}
 
 
 def _run(name: str, plan: Plan) -> dict[str, Any]:
-    start = monotonic()
+    start, before = monotonic(), os.times()
     command = [sys.executable, "-m", f"benchmarks.{name}", *plan.arguments(name)]
     with TemporaryDirectory() as folder:
         results = Path(folder, "tables")
@@ -84,9 +85,10 @@ def _run(name: str, plan: Plan) -> dict[str, Any]:
             environment[SECONDS] = str(plan.seconds)
         ended = _call(command, environment, plan.limit, Path(folder, "errors"))
         lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-    took = round(monotonic() - start, 1)
+    took, after = round(monotonic() - start, 1), os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
     tables = [json.loads(line) for line in lines]
-    return {"name": name, "date": _now(), "seconds": took, "ended": ended, "tables": tables}
+    return {"name": name, "date": _now(), "seconds": took, "cpu": round(cpu, 1), "ended": ended, "tables": tables}
 
 
 def _call(command: list[str], environment: dict[str, str], limit: float, errors: Path) -> str:

@@ -22,7 +22,7 @@ from headrace import (
     ToFloat,
     kernels,
 )
-from headrace.bench.race import Contender, rival, touch
+from headrace.bench.race import Contender, rival, touch, touch_all
 from headrace.bench.results import per, rate
 from headrace.bench.work import Race, missing, of_rivals
 
@@ -36,6 +36,7 @@ __all__ = ["MEAN", "STD", "TensorPhotos", "works"]
 
 BATCH = 128
 PADDING = 4
+_FEW = 10_000  # images, of what would take too long
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 MEANS, STDS = np.array(MEAN, np.float32), np.array(STD, np.float32)
 
@@ -74,7 +75,14 @@ def works(folder: Path, wanted: Collection[str], *, smoke: bool = False) -> Iter
     """
     count = 1_000 if smoke else 50_000
     images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
-    makers = {"headrace": _headrace, "numpy": _numpy, "torch": _torch, "dali": _dali}
+    makers = {
+        "headrace": _headrace,
+        "numpy": _numpy,
+        "torch": _torch,
+        "dali": _dali,
+        "spdl": _spdl,
+        "grain": _grain,
+    }
     figures = {"images/s": rate(count), "us/image": per(count, 1e-6)}
     title = f"{count:,} images, crop, flip, normalise, batch {BATCH}"
     yield Race(title, of_rivals(makers, wanted, images), figures, 1 if smoke else 5, tolerance=0.2 if smoke else 0.02)
@@ -94,23 +102,73 @@ def _headrace(images: NDArray[Any]) -> Iterator[Contender]:
     yield Contender.over("headrace, inline", lambda: inline, aim=1 / 1.5)
 
 
-def _numpy(images: NDArray[Any]) -> Iterator[Contender]:
+class _PaddedImages:
     """Whole batches in NumPy, as one would write it for speed: padded once, windows by fancy indexing."""
-    padded = np.pad(images, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)))
-    rng, at = np.random.default_rng(0), np.arange(32)
 
-    def batches() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        order = rng.permutation(len(images))
+    def __init__(self, images: NDArray[Any]) -> None:
+        self._padded = np.pad(images, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)))
+
+    def orders(self, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+        """Yield the rows of each batch of an epoch."""
+        order = rng.permutation(len(self._padded))
         for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            top, left = rng.integers(0, 2 * PADDING + 1, (2, len(rows), 1))
-            flipped = rng.random((len(rows), 1)) < 0.5
-            columns = left + np.where(flipped, at[::-1], at)
-            cut = padded[rows[:, None, None], (top + at)[:, :, None], columns[:, None, :]]
-            floats = (cut.astype(np.float32) / 255 - MEANS) / STDS
-            yield np.ascontiguousarray(floats.transpose(0, 3, 1, 2)), rows % 10
+            yield order[start : start + BATCH]
 
-    yield Contender.over("NumPy on whole batches", batches)
+    def load(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return a batch."""
+        at = np.arange(32)
+        top, left = rng.integers(0, 2 * PADDING + 1, (2, len(rows), 1))
+        columns = left + np.where(rng.random((len(rows), 1)) < 0.5, at[::-1], at)
+        cut = self._padded[rows[:, None, None], (top + at)[:, :, None], columns[:, None, :]]
+        floats = (cut.astype(np.float32) / 255 - MEANS) / STDS
+        return np.ascontiguousarray(floats.transpose(0, 3, 1, 2)), rows % 10
+
+
+def _numpy(images: NDArray[Any]) -> Iterator[Contender]:
+    """Load one batch after the other."""
+    padded, rng = _PaddedImages(images), np.random.default_rng(0)
+    yield Contender.over("NumPy on whole batches", lambda: (padded.load(rows, rng) for rows in padded.orders(rng)))
+
+
+def _spdl(images: NDArray[Any]) -> list[Contender]:
+    """Load the same batches in the threads of SPDL, each with a generator of its own."""
+    name = "SPDL, 2 threads, NumPy on whole batches"
+    library: Any = rival("spdl.pipeline")
+    if not library:
+        return missing(name)
+    padded, rng = _PaddedImages(images), np.random.default_rng(0)
+
+    def load(rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        return padded.load(rows, np.random.default_rng(rows[0]))
+
+    def epoch() -> Iterator[Any]:
+        builder = library.PipelineBuilder().add_source(padded.orders(rng)).pipe(load, concurrency=2).add_sink(4)
+        pipeline = builder.build(num_threads=2)
+        with pipeline.auto_stop():
+            yield from pipeline
+
+    return [Contender.over(name, epoch)]
+
+
+def _grain(images: NDArray[Any]) -> list[Contender]:
+    """Augment samples one by one in two threads of Grain, a part of the images."""
+    few = min(len(images), _FEW)
+    name = f"Grain, 2 threads, {few:,} images"
+    library: Any = rival("grain")
+    if not library:
+        return missing(name)
+
+    def augment(sample: tuple[Any, int], rng: np.random.Generator) -> tuple[Any, int]:
+        image, label = sample
+        top, left = rng.integers(0, 2 * PADDING + 1, 2)
+        cut = np.pad(image, ((PADDING, PADDING), (PADDING, PADDING), (0, 0)))[top : top + 32, left : left + 32]
+        cut = cut[:, ::-1] if rng.random() < 0.5 else cut
+        return ((cut.astype(np.float32) / 255 - MEANS) / STDS).transpose(2, 0, 1), label
+
+    samples = list(zip(images[:few], (np.arange(few) % 10).tolist(), strict=True))
+    dataset = library.MapDataset.source(samples).seed(0).shuffle().random_map(augment).batch(BATCH)
+    options = library.ReadOptions(num_threads=2)
+    return [Contender(name, lambda: touch_all(dataset.to_iter_dataset(options)), share=few / len(images))]
 
 
 def _torch(images: NDArray[Any]) -> list[Contender]:

@@ -68,7 +68,7 @@ def works(folder: Path, wanted: Collection[str], *, smoke: bool = False) -> Iter
         x = rng.integers(0, 256, (rows, *case.shape), np.uint8).astype(case.dtype)
         y = rng.integers(0, 10, rows)
         figures = {"krows/s": rate(rows / 1e3), "MB/s": rate((x.nbytes + y.nbytes) / 1e6)}
-        makers = {"headrace": _ours, "numpy": _loops, "torch": _with_torch, "hf": _hugging_face}
+        makers = {"headrace": _ours, "numpy": _loops, "torch": _with_torch, "hf": _hugging_face, "grain": _grain}
         yield Race(case.title, of_rivals(makers, wanted, x, y, case), figures, 1 if smoke else 7)
 
 
@@ -147,3 +147,17 @@ def _hugging_face(x: NDArray[Any], y: NDArray[Any], case: _Case) -> Iterable[Con
             yield batch["x"], batch["y"]
 
     return [Contender(name, lambda: touch_all(epoch()), share=count / len(x), against=_OURS)]
+
+
+def _grain(x: NDArray[Any], y: NDArray[Any], case: _Case) -> Iterable[Contender]:
+    """Rows as a source has them, shuffled and put into batches one by one."""
+    if (case.batch, x.ndim) != (256, 2):
+        return []
+    count = min(len(x), _FEW)
+    name = f"Grain, {count:,} rows"
+    library: Any = rival("grain")
+    if not library:
+        return missing(name)
+    rows = list(zip(x[:count], y[:count], strict=True))
+    dataset = library.MapDataset.source(rows).seed(0).shuffle().batch(case.batch)
+    return [Contender(name, lambda: touch_all(dataset.to_iter_dataset()), share=count / len(x), against=_OURS)]

@@ -30,6 +30,7 @@ FIELDS = ["image", "label"]
 @pytest.fixture(autouse=True)
 def many_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "_SAMPLES_BETWEEN", 40)
+    monkeypatch.setattr(shards, "_BYTES_BETWEEN", 3_500)
     monkeypatch.setattr("headrace.convert.write._MOST", 16)
 
 

@@ -40,6 +40,8 @@ class ColumnReader:
 
     def read(self, indices: NDArray[np.int64]) -> Columns:
         """Return the columns of the samples at the indices, shape (n,), int64."""
+        if type(self._dataset) in (list, tuple):
+            return self._fields.of_samples(list(map(self._dataset.__getitem__, indices.tolist())))
         plan = compile_dataset(self._dataset)
         if plan.reads_batches:
             with suppress(Exception), use_keys(_DRAWS, indices):  # what is wrong gets a name when read one by one

@@ -180,7 +180,7 @@ def _batch_column(value: Any, name: str) -> Column:
 def _column(values: list[Any]) -> Column:
     """Return numbers of one type, and arrays of one shape, as one array."""
     kind = type(values[0])
-    if not all(type(value) is kind for value in values) or issubclass(kind, str | bytes):
+    if set(map(type, values)) != {kind} or issubclass(kind, str | bytes):
         return values
     if kind is np.ndarray:
         return np.stack(values) if len({(value.shape, value.dtype) for value in values}) == 1 else values

@@ -79,8 +79,7 @@ class Journal:
             if lines:
                 _check(lines[0], identity, folder)
             else:
-                self._append(dict(identity))
-                self._sync()
+                self._append(dict(identity))  # gets to the disk with the first mark, and means nothing before
             self.mark = Mark(**lines[-1]) if len(lines) > 1 else Mark()
         except BaseException:
             self._file.close()

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Shards"]
 
-# A mark is set when so many bytes or samples were written after the last one, or after some time where
-# the format allows that: each mark is a transaction of an LMDB, whose pages depend on where those end.
-# A mark waits for the disk twice, in which 32 megabytes would be written.
+# A mark is set when so many bytes were written after the last one, or after some time where the format
+# allows that; elsewhere after so many samples: each mark is a transaction of an LMDB, whose pages depend
+# on where those end. A mark waits for the disk twice, in which 32 megabytes would be written.
 _BYTES_BETWEEN = 1 << 26
 _SAMPLES_BETWEEN = 1 << 15
 _SECONDS_BETWEEN = 5.0
@@ -81,8 +81,9 @@ class Shards:
         if not self._journal.mark.complete:
             with self._explaining():
                 if self._held:
-                    self._finish_shard()
-                self._journal.put(Mark(self._shard, self._first, total=self._total, complete=True, kinds=self._kinds))
+                    self._finish_shard(last=True)
+                else:
+                    self._put_mark_between(last=True)
         return self._shard
 
     def close(self) -> None:
@@ -122,9 +123,11 @@ class Shards:
 
     def _is_mark_due(self) -> bool:
         samples, size = self._marked
-        if self._held - samples >= _SAMPLES_BETWEEN or self._bytes - size >= _BYTES_BETWEEN:
+        if self._bytes - size >= _BYTES_BETWEEN:
             return True
-        return self._output_paths.format.marks_any_time and monotonic() - self._marked_at >= _SECONDS_BETWEEN
+        if self._output_paths.format.marks_any_time:
+            return monotonic() - self._marked_at >= _SECONDS_BETWEEN
+        return self._held - samples >= _SAMPLES_BETWEEN
 
     def _open(self) -> Writer:
         """Return a writer of a new shard, or of the one that a mark was set in."""
@@ -140,7 +143,7 @@ class Shards:
             self._journal.put(mark)
         self._marked, self._marked_at = (self._held, self._bytes), monotonic()
 
-    def _finish_shard(self) -> None:
+    def _finish_shard(self, *, last: bool = False) -> None:
         if self._writer is None:
             self._writer = self._open()
         self._writer.finish()
@@ -149,7 +152,12 @@ class Shards:
         self._shard, self._first, self._total = self._shard + 1, self.next, self.bytes
         self._held, self._bytes, self._marked = 0, 0, (0, 0)
         self._marked_at = monotonic()
-        self._journal.put(Mark(self._shard, self._first, total=self._total, kinds=dict(self._kinds)))
+        self._put_mark_between(last=last)
+
+    def _put_mark_between(self, *, last: bool) -> None:
+        """Note that the shards so far are whole, and whether they are all."""
+        mark = Mark(self._shard, self._first, total=self._total, complete=last, kinds=dict(self._kinds))
+        self._journal.put(mark)
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Chunk", "Column", "Columns", "FileWriter", "OutputFormat", "Records", "State", "TableChunk", "Writer"]
-__all__ += ["call_lone_values_data", "check_dtype", "name_kinds", "payload"]
+__all__ = ["Chunk", "Column", "Columns", "FileWriter", "OutputFormat", "Records", "State", "TableChunk", "ValueChunk"]
+__all__ += ["Writer", "call_lone_values_data", "check_dtype", "name_kinds", "payload"]
 
 # A column holds a field of some samples: an array, shape (n, ...), or a list of n values, each bytes,
 # str, an array, a number, or None where a sample does not have the field. The name of a sample that
@@ -68,6 +68,36 @@ class Records:
 
 
 @dataclass(frozen=True)
+class ValueChunk:
+    """Samples as bytes objects, for formats that keep each by itself: to join them would copy all for nothing.
+
+    Attributes:
+        first: the number of the first sample.
+        sizes: bytes of each, shape (n,), int64.
+        values: the samples.
+        kinds: what must be alike in all samples, as in `Records`.
+    """
+
+    first: int
+    sizes: NDArray[np.int64]
+    values: list[bytes]
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, first: int, values: list[bytes], kinds: dict[str, str] | None = None) -> ValueChunk:
+        """Return the values as a chunk."""
+        return cls(first, np.fromiter(map(len, values), np.int64, len(values)), values, kinds or {})
+
+    def cut(self, start: int, stop: int) -> ValueChunk:
+        """Return the samples from the start-th to before the stop-th."""
+        return ValueChunk(self.first + start, self.sizes[start:stop], self.values[start:stop], self.kinds)
+
+    def content(self) -> bytes:
+        """Return bytes that differ between different samples."""
+        return b"".join(self.values)
+
+
+@dataclass(frozen=True)
 class TableChunk:
     """Samples as columns.
 
@@ -102,7 +132,7 @@ def _values(column: Column) -> Any:
         return str(column)
 
 
-Chunk = Records | TableChunk
+Chunk = Records | ValueChunk | TableChunk
 
 
 class Writer(Protocol):

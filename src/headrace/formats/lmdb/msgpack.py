@@ -13,7 +13,7 @@ import numpy as np
 
 from headrace.errors import CorruptDataError
 
-__all__ = ["packb", "unpackb"]
+__all__ = ["is_dict", "packb", "unpackb"]
 
 
 def packb(sample: Any) -> bytes:
@@ -42,6 +42,14 @@ def unpackb(data: bytes) -> Any:
         raise
     except Exception as error:  # its own errors have no common base
         raise CorruptDataError(f"the bytes are no MessagePack ({type(error).__name__}: {error})") from error
+
+
+def is_dict(data: bytes) -> bool:
+    """Return whether the bytes are a dict that `unpackb` returns."""
+    try:
+        return isinstance(msgpack.unpackb(data, object_hook=_restore, strict_map_key=False), dict)
+    except Exception:  # as above
+        return False
 
 
 def _describe(value: Any) -> Any:

@@ -34,20 +34,44 @@ def test_an_epoch_has_each_sample_once(
         assert most is None or len(batch) <= most
 
 
-@given(LENGTHS, st.integers(1, 4), st.booleans())
-def test_ranks_share_each_bucket(lengths: Any, world_size: int, drop_last: bool) -> None:
-    plans = [
-        BucketPlan(lengths, 60, shuffle=True, rank=rank, world_size=world_size, drop_last=drop_last)
-        for rank in range(world_size)
-    ]
+@given(LENGTHS, st.integers(1, 4), st.sampled_from(["even_split", "drop", "repeat"]), st.booleans())
+def test_ranks_share_each_bucket(lengths: Any, world_size: int, uneven: Any, drop_last: bool) -> None:
+    def plan(rank: int) -> BucketPlan:
+        more: dict[str, Any] = {"world_size": world_size, "drop_last": drop_last, "uneven": uneven}
+        return BucketPlan(lengths, 60, shuffle=True, rank=rank, **more)
+
+    try:
+        plans = [plan(rank) for rank in range(world_size)]
+    except ArgumentError:
+        alone = lengths.max() > 30  # a batch may be a single sample
+        assert uneven == "even_split" and not drop_last and (alone or len(lengths) < 2 * world_size)
+        return
     seen: list[int] = []
     for step in range(plans[0].steps):
         shares = [plan.indices(3, step) for plan in plans]
-        assert len({len(share) for share in shares}) == 1
+        assert min(map(len, shares)) > 0
+        assert len({len(share) for share in shares}) <= (2 if uneven == "even_split" else 1)
         assert all(len(share) * lengths[share].max() <= 60 for share in shares)
         seen += np.concatenate(shares).tolist()
-    assert len(set(seen)) == len(lengths) or drop_last
-    assert not drop_last or len(set(seen)) == len(seen)
+    if uneven != "repeat":
+        assert len(set(seen)) == len(seen)
+    if uneven != "drop" and not drop_last:
+        assert set(seen) == set(range(len(lengths)))
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 8])
+def test_ranks_have_each_sample_once_and_similar_lengths(world_size: int) -> None:
+    lengths = np.array([len(each) for each in sequences(401)])
+    plans = [BucketPlan(lengths, 1000, shuffle=True, rank=rank, world_size=world_size) for rank in range(world_size)]
+    steps = [np.concatenate([plan.indices(1, step) for plan in plans]) for step in range(plans[0].steps)]
+    assert sorted(np.concatenate(steps).tolist()) == list(range(401))
+    padded = sum(len(samples) * lengths[samples].max() for samples in steps)
+    assert lengths.sum() / padded > 0.85
+
+
+def test_samples_that_are_left_over_and_fit_nowhere() -> None:
+    with pytest.raises(ArgumentError, match=r"^1 sample more than whole steps cannot be split among world_size=2"):
+        BucketPlan(np.full(3, 10), 10, world_size=2)
 
 
 def test_epochs_differ_and_little_is_padding() -> None:

@@ -150,6 +150,7 @@ class SampleOrder:
             parts.append(np.asarray(self.weights, np.float64).tobytes())
         if self.batch_by == "tokens":
             parts.append(self._lengths().tobytes())
+            parts += [self.uneven] if self.world_size > 1 else []
         choice = (self.replacement, self.max_tokens, self.max_batch_size, self.boundaries, self.group_by_length)
         if not parts and not any(choice):
             return None
@@ -190,6 +191,7 @@ class SampleOrder:
                 drop_last=self.drop_last,
                 rank=self.rank,
                 world_size=self.world_size,
+                uneven=self.uneven,
             )
         made: BucketPlan = self._made[length]
         return made

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from headrace.errors import ArgumentError
 from headrace.sampling.permutation import Sequential, Shuffled, draw_key, permuted
+from headrace.sampling.ranks import Shares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from headrace.sampling.plan import Order
+    from headrace.sampling.ranks import Uneven
 
 __all__ = ["BucketPlan", "Grouped"]
 
@@ -30,7 +32,8 @@ class BucketPlan:
     Samples are put in buckets by their lengths, once. A batch is of one bucket, of as many samples as the bound allows
     for the longest of the bucket. Each epoch shuffles the samples of each bucket, and the batches of all buckets, so
     how many batches there are is always the same, and any of them can be computed. All ranks of a step have samples of
-    the same bucket.
+    the same bucket, and each has some: where the last step of a bucket would have fewer than there are ranks, it takes
+    samples of the bucket of shorter ones.
 
     Args:
         lengths: of the samples, shape (n,), int64.
@@ -42,9 +45,11 @@ class BucketPlan:
         drop_last: leave out samples of a bucket that do not fill a step.
         rank: which of the ranks this is.
         world_size: how many ranks share the samples.
+        uneven: how they share the last step of a bucket; "pad" is none that a bound on tokens allows.
 
     Raises:
-        ArgumentError: a sample alone is longer than `max_tokens`.
+        ArgumentError: a sample alone is longer than `max_tokens`, or the samples left over cannot be shared by
+            "even_split" within that bound.
     """
 
     shares = None  # each batch is of one bucket
@@ -60,6 +65,7 @@ class BucketPlan:
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        uneven: Uneven = "even_split",
     ) -> None:
         if len(lengths) and lengths.max() > max_tokens:
             longest = int(lengths.argmax())
@@ -71,15 +77,18 @@ class BucketPlan:
         bucket = np.searchsorted(edges, lengths, side="left")
         self._samples = np.argsort(bucket, kind="stable")  # bucket by bucket
         counts = np.bincount(bucket, minlength=len(edges) + 1)
+        sizes = _batch_sizes(lengths, bucket, counts, max_tokens, max_batch_size)
+        if uneven == "even_split" and not drop_last and world_size > 1:
+            counts, sizes = _divisible(counts, sizes, world_size)
         self._starts = np.cumsum(counts) - counts
-        self._counts = counts
-        self._sizes = _batch_sizes(lengths, bucket, counts, max_tokens, max_batch_size)
-        whole = self._sizes * world_size
-        self._steps = np.cumsum(counts // whole if drop_last else -(-counts // whole))
+        self._shares = [
+            Shares(count, size, rank, world_size, uneven, drop_last)
+            for count, size in zip(counts.tolist(), sizes.tolist(), strict=True)
+        ]
+        self._steps = np.cumsum([shares.steps for shares in self._shares])
         self.steps = int(self._steps[-1])
         self._shuffle = shuffle
         self._orders = [Shuffled(int(count)) if shuffle else Sequential() for count in counts]
-        self._rank, self._world_size = rank, world_size
 
     def indices(self, key: int, step: int) -> NDArray[np.int64]:
         """Return the samples of this rank's batch at a step, for the key of an epoch."""
@@ -87,10 +96,8 @@ class BucketPlan:
             step = int(permuted(draw_key(key, 0, _STEPS), self.steps, step, step + 1)[0])
         bucket = int(np.searchsorted(self._steps, step, side="right"))
         number = step - (int(self._steps[bucket - 1]) if bucket else 0)
-        size, count = int(self._sizes[bucket]), int(self._counts[bucket])
-        first = number * size * self._world_size
-        share = -(-min(size * self._world_size, count - first) // self._world_size)
-        positions = (first + self._rank * share + np.arange(share)) % count
+        shares = self._shares[bucket]
+        positions = np.arange(*shares.span(number)) % shares.length
         key = draw_key(key, bucket, _BUCKETS)
         order = self._orders[bucket]
         low = int(positions.min())
@@ -172,3 +179,50 @@ def _batch_sizes(
     most = max(1, int(counts.max(initial=1))) if max_batch_size is None else max_batch_size
     bounded: NDArray[np.int64] = np.clip(sizes, 1, most)
     return bounded
+
+
+def _divisible(
+    counts: NDArray[np.int64], sizes: NDArray[np.int64], world_size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return other buckets, in each of which every rank has a sample in every step, and never more than its size.
+
+    From the longest down, a bucket whose last step has fewer samples than there are ranks takes what is missing from
+    the end of the one below it. What is then left over in the shortest one is divided among its last two steps.
+
+    Args:
+        counts: of the samples in each bucket, from the shortest up.
+        sizes: the samples of a batch of each, on one rank.
+        world_size: how many ranks there are.
+
+    Returns:
+        Counts and sizes, perhaps of one bucket more.
+
+    Raises:
+        ArgumentError: it cannot be done.
+    """
+    starts, stop = np.cumsum(counts) - counts, int(counts.sum())
+    counts = np.zeros_like(counts)
+    for bucket in range(len(counts) - 1, -1, -1):
+        start = min(int(starts[bucket]), stop)
+        rest = (stop - start) % int(sizes[bucket] * world_size)
+        if 0 < rest < world_size:
+            start = max(start - (world_size - rest), 0)
+        counts[bucket], stop = stop - start, start
+    shortest, *longer = np.flatnonzero(counts).tolist() or [0]
+    if 0 < counts[shortest] < world_size and longer:
+        counts[longer[0]] += counts[shortest]
+        counts[shortest], shortest = 0, longer[0]
+    count, size = int(counts[shortest]), int(sizes[shortest])
+    steps, rest = divmod(count, size * world_size)
+    if not 0 < rest < world_size:
+        return counts, sizes
+    if not steps or size == 1:
+        raise ArgumentError(
+            f"{rest} sample{'s' * (rest > 1)} more than whole steps cannot be split among world_size={world_size} "
+            f"ranks within max_tokens; raise it, or use uneven='drop' or 'repeat', or fewer ranks"
+        )
+    last_two = size * world_size + rest
+    counts[shortest] = last_two
+    halved = sizes.copy()
+    halved[shortest] = (size + 1) // 2
+    return np.insert(counts, shortest, count - last_two), np.insert(halved, shortest, size)

@@ -26,6 +26,7 @@ import numpy as np
 from headrace.workers.pickling.by_value import CACHING, RENAMED_MAIN, main_by_value, value_pickler
 from headrace.workers.pickling.class_registry import Delivery
 from headrace.workers.pickling.picklers import ByReference, dump, keep_large
+from headrace.workers.pickling.plain_lists import PlainLists
 from headrace.workers.pickling.sending import sending, warn_of_objects
 from headrace.workers.pickling.values import dump_error, load_error, reduce
 from headrace.workers.processes.channel import MOST_FILES
@@ -92,7 +93,7 @@ def dump_work(work: object, name: str = "work") -> PickledMessage:
                 pickler.dump(Delivery(work, pickler.classes, pickler.sources))
         except Exception as error:
             raise _refusal(work, name, error, kind, lambda: _WorkReducer(kind), to_worker=True) from error
-        warn_of_objects(work, file.tell())
+        warn_of_objects(work, file.tell() + reducer.lists.nbytes)
         return PickledMessage(file.getvalue(), buffers, reducer.shared, frozenset(reducer.modules))
 
 
@@ -177,11 +178,18 @@ def _take_shared(number: int, nbytes: int) -> SharedFile:
 
 
 class _WorkReducer:
-    """`reduce` for work: it maps and shares files again, and refuses what a worker could not import."""
+    """`reduce` for work: it maps and shares files again, and refuses what a worker could not import.
+
+    Attributes:
+        lists: of plain values, which go apart.
+        shared: files that workers get with the work.
+        modules: names of those that the work needs.
+    """
 
     def __init__(self, kind: Kind) -> None:
         self._by_reference = kind is ByReference
         self._files: dict[int, MappedFile] = {}
+        self.lists = PlainLists()
         self.shared: list[SharedFile] = []
         self.modules: set[str] = set()
 
@@ -203,7 +211,8 @@ class _WorkReducer:
             if self._by_reference and value.__module__ in ("__main__", RENAMED_MAIN):
                 raise pickle.PicklingError(f"{value.__qualname__} is defined in __main__")
             return NotImplemented
-        return reduce(value)
+        reduced = reduce(value)
+        return self.lists.reduce(value) if reduced is NotImplemented else reduced
 
     def _file(self, root: np.memmap[Any, Any]) -> MappedFile:
         """Return the same object for all views of a mapping, so that the worker maps it once."""

@@ -42,7 +42,9 @@ _QUICK = """
 _QUICK_FILES = [Path(__file__).parent / "tests" / f"{name}.py" for name in _QUICK.split()]
 
 # What `--frameworks` looks for in a file: the frameworks and the libraries whose datasets and tables are read.
-_FRAMEWORKS = re.compile(r'torch|jax|importorskip\("(?:datasets|pandas|polars|ray|webdataset)"')
+_FRAMEWORKS = re.compile(
+    r'torch|jax|importorskip\("(?:array_record|datasets|h5py|lance|pandas|polars|ray|webdataset|zarr|zstandard)'
+)
 
 # The files that know a framework cannot be imported, nor their examples run, where that is missing.
 _MISSING = [name for name in adapter_modules() if find_spec(name) is None]

@@ -36,11 +36,16 @@ if typing.TYPE_CHECKING:
     from headrace.datasets.shared_list import SharedList
     from headrace.datasets.stats import CacheStats
     from headrace.errors import HeadraceError, HeadraceWarning
+    from headrace.formats.arrayrecord.dataset import ArrayRecordDataset
     from headrace.formats.arrow.dataset import ArrowDataset, ParquetDataset
     from headrace.formats.files import FilesDataset
+    from headrace.formats.hdf5.dataset import HDF5Dataset
     from headrace.formats.jsonl.dataset import JsonlDataset, TextLines
     from headrace.formats.jsonl.stream import JsonlStream
+    from headrace.formats.lance.dataset import LanceDataset
+    from headrace.formats.litdata.dataset import LitDataDataset
     from headrace.formats.lmdb.dataset import LMDBDataset
+    from headrace.formats.mds.dataset import MDSDataset
     from headrace.formats.npy.dataset import NpyDataset
     from headrace.formats.opening import open_dataset
     from headrace.formats.tar.dataset import TarDataset
@@ -49,6 +54,7 @@ if typing.TYPE_CHECKING:
     from headrace.formats.tokens.dataset import TokenDataset
     from headrace.formats.tokens.documents import TokenDocuments
     from headrace.formats.tokens.gpt import GPTDataset
+    from headrace.formats.zarr.dataset import ZarrDataset
     from headrace.io.remote_options import RemoteOptions
     from headrace.loader.bad_samples import BadSample
     from headrace.loader.dataloader import DataLoader
@@ -105,6 +111,7 @@ if typing.TYPE_CHECKING:
     from headrace.workers import WorkerInfo, get_worker_info
 
 __all__ = [  # noqa: RUF022 - in plain order
+    "ArrayRecordDataset",
     "ArrowDataset",
     "AugMix",
     "AutoAugment",
@@ -131,6 +138,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "GPTDataset",
     "GaussianBlur",
     "Grayscale",
+    "HDF5Dataset",
     "HeadraceError",
     "HeadraceWarning",
     "ImageDataset",
@@ -141,7 +149,10 @@ __all__ = [  # noqa: RUF022 - in plain order
     "JsonlStream",
     "LMDBDataset",
     "Lambda",
+    "LanceDataset",
+    "LitDataDataset",
     "LoaderStats",
+    "MDSDataset",
     "MNIST",
     "MapDataset",
     "MixUp",
@@ -191,6 +202,7 @@ __all__ = [  # noqa: RUF022 - in plain order
     "Transform",
     "TrivialAugmentWide",
     "WorkerInfo",
+    "ZarrDataset",
     "default_collate",
     "default_rng",
     "empty",
@@ -236,10 +248,16 @@ _HOMES = {
     "CacheStats": "headrace.datasets.stats",
     **dict.fromkeys(("HeadraceError", "HeadraceWarning"), "headrace.errors"),
     **dict.fromkeys(("ArrowDataset", "ParquetDataset"), "headrace.formats.arrow.dataset"),
+    "ArrayRecordDataset": "headrace.formats.arrayrecord.dataset",
+    "HDF5Dataset": "headrace.formats.hdf5.dataset",
+    "LanceDataset": "headrace.formats.lance.dataset",
+    "ZarrDataset": "headrace.formats.zarr.dataset",
     "FilesDataset": "headrace.formats.files",
     **dict.fromkeys(("JsonlDataset", "TextLines"), "headrace.formats.jsonl.dataset"),
     "JsonlStream": "headrace.formats.jsonl.stream",
     "LMDBDataset": "headrace.formats.lmdb.dataset",
+    "LitDataDataset": "headrace.formats.litdata.dataset",
+    "MDSDataset": "headrace.formats.mds.dataset",
     "NpyDataset": "headrace.formats.npy.dataset",
     "open_dataset": "headrace.formats.opening",
     "TarDataset": "headrace.formats.tar.dataset",

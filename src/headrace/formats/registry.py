@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["FileFormat", "find_format", "formats", "writable_formats"]
 
 # The packages of headrace's own formats, in the order in which a folder of files is looked through.
-_PACKAGES = ("tar", "tfrecord", "lmdb", "arrow", "npy", "tokens", "jsonl")
+_PACKAGES: tuple[str, ...] = ("tar", "tfrecord", "lmdb", "arrow", "npy", "tokens", "jsonl")
+_PACKAGES += ("mds", "litdata", "hdf5", "zarr", "arrayrecord", "lance")
 _GROUP = "headrace.formats"
 
 

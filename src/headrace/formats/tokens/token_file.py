@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError, StorageError
+from headrace.formats.litdata.tokens import token_chunks
 from headrace.formats.npy.reader import read_header
 from headrace.formats.tokens.megatron import MegatronIndex
 from headrace.io.source import open_source
@@ -17,7 +18,7 @@ from headrace.kernels.checks import WIDENED
 if TYPE_CHECKING:
     from headrace.io.source import ByteSource
 
-__all__ = ["TokenFile", "check_dtype", "open_token_file"]
+__all__ = ["TokenFile", "check_dtype", "open_chunks", "open_token_file"]
 
 _HEADER_BYTES = 1024  # of llm.c's files: 256 int32
 _HEADERS = {20240520: (1, "<u2", 50256), 20240801: (7, "<u4", 128000)}  # version, dtype, the first of each document
@@ -79,6 +80,24 @@ def open_token_file(path: str, dtype: np.dtype[Any] | None) -> TokenFile:
     if dtype is not None and found.dtype != dtype:
         raise ArgumentError(f"dtype={dtype} was given, but {source.path} has tokens of {found.dtype}; leave it out")
     return found
+
+
+def open_chunks(folder: str, dtype: np.dtype[Any] | None) -> list[TokenFile]:
+    """Return the files of tokens in a folder that litData has written; for the rest see `open_token_file`."""
+    found, chunks = token_chunks(folder)
+    if dtype is not None and found != dtype:
+        raise ArgumentError(f"dtype={dtype} was given, but {folder} has tokens of {found}; leave it out")
+    files = []
+    for path, documents, count in chunks:
+        source, offset = open_source(path), 4 * (documents + 2)
+        if source.identity.size != offset + count * found.itemsize:
+            raise CorruptDataError(
+                f"{path} has {source.identity.size} bytes, but its index tells of {documents} documents with {count} "
+                f"tokens of {found}, which take {offset + count * found.itemsize}; get the file anew"
+            )
+        files.append(TokenFile(source, found, offset, count))
+        source.close()
+    return files
 
 
 def _with_index(source: ByteSource) -> TokenFile | None:

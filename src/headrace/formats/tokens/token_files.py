@@ -11,7 +11,7 @@ import numpy as np
 from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError
-from headrace.formats.tokens.token_file import check_dtype, open_token_file
+from headrace.formats.tokens.token_file import check_dtype, open_chunks, open_token_file
 from headrace.io.disk import DiskWaits
 from headrace.io.paths import find_paths
 from headrace.io.source import LocalSource
@@ -32,7 +32,8 @@ class TokenFiles:
     """Files of tokens of one dtype.
 
     Args:
-        path: a file, a pattern or several; of Megatron's the `.bin`, the `.idx`, or what both begin with.
+        path: a file, a pattern or several; of Megatron's the `.bin`, the `.idx`, or what both begin with; of litData's
+            the folder.
         dtype: of the tokens, which files need that have no header or index.
         vocab_size: how many tokens there are; those that are read are held against it. None to do without.
 
@@ -48,7 +49,11 @@ class TokenFiles:
 
     def __init__(self, path: TokenPaths, dtype: Any = None, vocab_size: int | None = None) -> None:
         wanted = None if dtype is None else check_dtype(dtype)
-        self.all = [open_token_file(each, wanted) for each in _find(path)]
+        self.all = [
+            file
+            for each in _find(path)
+            for file in (open_chunks(each, wanted) if _is_folder(each) else [open_token_file(each, wanted)])
+        ]
         self.dtype = self.all[0].dtype
         for file in self.all:
             if file.dtype != self.dtype:
@@ -190,6 +195,10 @@ def check_count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ArgumentError(f"{name} must be an integer, 1 or more, but got {name}={value!r}")
     return int(value)
+
+
+def _is_folder(path: str) -> bool:
+    return "://" not in path and Path(path).is_dir()
 
 
 def _find(path: TokenPaths) -> list[str]:

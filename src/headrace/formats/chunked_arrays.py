@@ -1,0 +1,196 @@
+"""Datasets over arrays that lie in files in chunks of rows, decoded by the library of the format."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from headrace.batch.arena import empty
+from headrace.datasets.base import Dataset
+from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.formats.shard_bounds import ShardBounds
+from headrace.io.lru import Recent
+from headrace.io.paths import find_paths
+from headrace.pipeline.reading import check_index, check_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.formats.shard_bounds import Located
+
+__all__ = ["ArrayInFile", "ChunkedDataset"]
+
+_CACHE = 1 << 28  # bytes
+
+
+class ArrayInFile(Protocol):
+    """An array in a file, whose rows are read.
+
+    Attributes:
+        shape: of the array.
+        dtype: of its values; objects for texts of any length.
+        chunk: how many rows are decoded together.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk: int
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return consecutive rows."""
+
+
+class ChunkedDataset(Dataset[Any]):
+    """Rows of arrays: derive from it and write `_open_file`.
+
+    Args:
+        path: a file, a pattern or several: shards, which hold the same fields.
+        fields: the names of the arrays that are read; one name alone for samples that are its rows. None for all.
+        cache_bytes: how much memory decoded chunks may take, in each process.
+
+    Attributes:
+        paths: of the files.
+        fields: the keys of a sample; empty where a sample is a row.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        fields: str | Sequence[str] | None = None,
+        *,
+        cache_bytes: int = _CACHE,
+    ) -> None:
+        _check_size(cache_bytes)
+        self.paths = find_paths(path)
+        self._single = isinstance(fields, str)
+        self._wanted = [fields] if isinstance(fields, str) else None if fields is None else list(fields)
+        self._recent: Recent[NDArray[Any]] = Recent(cache_bytes)
+        self._opened: dict[int, Mapping[str, ArrayInFile]] = {}
+        self._process = os.getpid()
+        first = self._file(0)
+        self._names = list(first)
+        self._single = self._single or self._names == [""]
+        self.fields = [] if self._single else self._names
+        self._bounds = ShardBounds(self._count(number) for number in range(len(self.paths)))
+
+    def __len__(self) -> int:
+        return len(self._bounds)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what tells the files; they are opened anew where this goes."""
+        return vars(self) | {"_opened": {}}
+
+    def __getitem__(self, index: int, /) -> Any:
+        shard, row = self._bounds.find(check_index(index, len(self)))
+        return self._sample({name: self._row(name, shard, row) for name in self._names})
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """Return the batch of the samples at the indices, shape (n,), int64; each chunk is decoded once."""
+        located = self._bounds.locate(check_indices(indices, len(self)))
+        return self._sample({name: self._gather(name, located) for name in self._names})
+
+    def blocks(self) -> NDArray[np.int64]:
+        """Return where chunks begin, and where the last one ends, shape (chunks + 1,), int64."""
+        bounds, start = [0], 0
+        for number, length in enumerate(self._bounds.lengths.tolist()):
+            chunk = max(array.chunk for array in self._file(number).values())
+            bounds += [*range(start + chunk, start + length, chunk), start + length] if length else []
+            start += length
+        return np.array(bounds, np.int64)
+
+    def counters(self) -> dict[str, int]:
+        """Return how many chunks were decoded."""
+        return {"chunks_decoded": self._recent.made}
+
+    def close(self) -> None:
+        """Give up the files that are open; reading opens them again."""
+        self._opened = {}
+
+    @abstractmethod
+    def _open_file(self, path: str) -> Mapping[str, ArrayInFile]:
+        """Return the arrays of a file by name; "" for one that is all of it."""
+
+    def _file(self, number: int) -> Mapping[str, ArrayInFile]:
+        """Return the arrays of a file that are read. A fork opens it anew: libraries do not stand being forked."""
+        if self._process != os.getpid():
+            self._opened, self._process = {}, os.getpid()
+        if number not in self._opened:
+            self._opened[number] = self._chosen(self._open_file(self.paths[number]), self.paths[number])
+        return self._opened[number]
+
+    def _chosen(self, arrays: Mapping[str, ArrayInFile], path: str) -> dict[str, ArrayInFile]:
+        for name in self._wanted or ():
+            if not isinstance(name, str):
+                raise ArgumentTypeError(f"fields must be a name or a list of names, but got {self._wanted!r}")
+            if name not in arrays:
+                raise ArgumentError(f"{path} has no array {name!r}; it has {', '.join(map(repr, arrays)) or 'none'}")
+        found = {name: arrays[name] for name in (arrays if self._wanted is None else self._wanted)}
+        if not found:
+            raise ArgumentError(f"{path} has no arrays; give the names of those of a group as 'group/name'")
+        for name, array in found.items():
+            if not array.shape:
+                raise ArgumentError(f"{path}, {name!r} is a single value, but rows are read; leave it out of fields")
+        return found
+
+    def _count(self, number: int) -> int:
+        arrays, first = self._file(number), self._file(0)
+        lengths = {name: array.shape[0] for name, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise ArgumentError(f"the arrays of {self.paths[number]} must have as many rows each, but have {lengths}")
+        for name in first:
+            kinds = [(each[name].dtype, each[name].shape[1:]) if name in each else None for each in (first, arrays)]
+            if kinds[0] != kinds[1] or len(first) != len(arrays):
+                raise ArgumentError(
+                    f"shards must hold the same fields, but {self.paths[number]} differs from {self.paths[0]}: {name!r}"
+                )
+        return next(iter(lengths.values()))
+
+    def _row(self, name: str, shard: int, row: int) -> Any:
+        """Return a row of an array: a copy, which does not keep its chunk."""
+        value = self._chunk(shard, name, row)[row % self._file(shard)[name].chunk]
+        return value.copy() if isinstance(value, np.ndarray) else value
+
+    def _gather(self, name: str, located: Located) -> Any:
+        """Return rows of an array as a batch, chunk by chunk."""
+        first = self._file(located.shards[0])[name]
+        out: Any = empty((len(located.rows), *first.shape[1:]), first.dtype) if first.dtype.kind != "O" else None
+        texts: list[Any] = [None] * len(located.rows)
+        for place, shard in enumerate(located.shards):
+            size = self._file(shard)[name].chunk
+            here = np.flatnonzero(located.which == place)
+            rows = located.rows[here]
+            numbers = rows // size
+            for number in np.unique(numbers).tolist():
+                inside = numbers == number
+                chunk = self._chunk(shard, name, number * size)
+                places, offsets = here[inside], rows[inside] - number * size
+                if out is not None:
+                    out[places] = chunk[offsets]
+                    continue
+                for at, offset in zip(places.tolist(), offsets.tolist(), strict=True):
+                    texts[at] = chunk[offset]
+        return texts if out is None else out
+
+    def _chunk(self, shard: int, name: str, row: int) -> NDArray[Any]:
+        """Return the chunk of a row, decoded, or as it was."""
+        array = self._file(shard)[name]
+        number = row // array.chunk
+
+        def make() -> tuple[NDArray[Any], int]:
+            rows = array.read(number * array.chunk, min((number + 1) * array.chunk, array.shape[0]))
+            return rows, rows.nbytes
+
+        return self._recent.get((shard, name, number), make)
+
+    def _sample(self, columns: dict[str, Any]) -> Any:
+        return columns[self._names[0]] if self._single else columns
+
+
+def _check_size(cache_bytes: Any) -> None:
+    if isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 0:
+        raise ArgumentError(f"cache_bytes must be a number of bytes, 0 or more, but got {cache_bytes!r}")

@@ -1,0 +1,200 @@
+"""Shards that begin with a table of where their items lie: those of MDS and litData.
+
+A shard is a number n (uint32), n + 1 offsets from its begin (uint32), of which the last one is its size, and the items.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from headrace.batch.collate import default_collate
+from headrace.datasets.base import Dataset
+from headrace.errors import CorruptDataError, HeadraceError
+from headrace.errors.notes import add_note
+from headrace.formats.shard_bounds import ShardBounds
+from headrace.io.files import read_files
+from headrace.io.source import open_source
+from headrace.pipeline.reading import check_index, check_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from headrace.io.source import ByteSource
+
+__all__ = ["INDEX_NAME", "ItemDataset", "ItemShard", "Items", "is_indexed_folder", "join", "read_index"]
+
+INDEX_NAME = "index.json"
+_WORD = 4  # bytes of a number
+
+
+class Items(Protocol):
+    """The items of a shard."""
+
+    def item(self, row: int) -> bytes:
+        """Return the bytes of an item."""
+
+
+class ItemShard:
+    """A shard whose items lie in a file as they are. It is looked at when it is first read.
+
+    Args:
+        source: the file.
+        count: how many items it has, says its index.
+    """
+
+    def __init__(self, source: ByteSource, count: int) -> None:
+        self._source = source
+        self._count = count
+        self._checked = False
+
+    def item(self, row: int) -> bytes:
+        """Return the bytes of an item.
+
+        Raises:
+            CorruptDataError: the shard is not what it says.
+            FileChangedError: it has changed since it was opened.
+        """
+        if not self._checked:
+            self._check()
+        start, stop = self._source.read(_WORD * (1 + row), 2 * _WORD).view("<u4").tolist()
+        return self._source.read(start, stop - start).tobytes()
+
+    def _check(self) -> None:
+        size = self._source.identity.size
+        first = _WORD * (self._count + 2)
+        if size < first:
+            raise self._error(f"it has {size} bytes, but the table of {self._count} items takes {first}")
+        found = int(self._source.read(0, _WORD).view("<u4")[0])
+        if found != self._count:
+            raise self._error(f"it has {found} items, it says, but its index tells of {self._count}")
+        offsets = self._source.read(_WORD, first - _WORD).view("<u4").astype(np.int64)
+        if offsets[0] < first or offsets[-1] != size or (np.diff(offsets) < 0).any():
+            raise self._error(
+                f"its items lie from byte {offsets[0]} to {offsets[-1]}, says its table, but they must lie in order "
+                f"from {first} or later to its end at {size}"
+            )
+        self._checked = True
+
+    def _error(self, what: str) -> CorruptDataError:
+        return CorruptDataError(f"{self._source.path} is damaged or cut short: {what}; get the file anew")
+
+
+class ItemDataset(Dataset[Any]):
+    """Samples that are items of shards: derive from it and write `_decode`.
+
+    Args:
+        paths: of the shards.
+        counts: how many items each has.
+    """
+
+    def __init__(self, paths: Sequence[str], counts: Sequence[int]) -> None:
+        self.paths = list(paths)
+        self._counts = list(counts)
+        self._bounds = ShardBounds(counts)
+        self._opened: dict[int, Items] = {}
+
+    def __len__(self) -> int:
+        return len(self._bounds)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what tells the files; they are opened anew where this goes."""
+        return vars(self) | {"_opened": {}}
+
+    def __getitem__(self, index: int, /) -> Any:
+        return self.__getitems__([check_index(index, len(self))])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """Return the samples at the indices."""
+        positions = check_indices(np.array(indices, np.int64), len(self))
+        located = self._bounds.locate(positions)
+        shards = [self._shard(number) for number in located.shards]
+        return [
+            self._sample(shards[which], row, index)
+            for which, row, index in zip(located.which.tolist(), located.rows.tolist(), positions.tolist(), strict=True)
+        ]
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        """Return the batch of the samples at the indices, shape (n,), int64."""
+        return default_collate(self.__getitems__(indices.tolist()), indices)
+
+    def blocks(self) -> NDArray[np.int64]:
+        """Return where shards begin, and where the last one ends, shape (shards + 1,), int64."""
+        return np.append(0, np.cumsum([count for count in self._counts if count])).astype(np.int64)
+
+    def where(self, index: int) -> str:
+        """Return the shard of a sample, and its place there."""
+        shard, row = self._bounds.find(index)
+        return f"{self.paths[shard]}, item {row}"
+
+    @abstractmethod
+    def _decode(self, item: bytes) -> Any:
+        """Return the sample that an item is."""
+
+    def _open(self, number: int) -> Items:
+        """Open a shard."""
+        return ItemShard(open_source(self.paths[number]), self._counts[number])
+
+    def _shard(self, number: int) -> Items:
+        if number not in self._opened:
+            self._opened[number] = self._open(number)
+        return self._opened[number]
+
+    def _sample(self, shard: Items, row: int, index: int) -> Any:
+        item = shard.item(row)
+        try:
+            return self._decode(item)
+        except HeadraceError as error:
+            add_note(error, f"while decoding sample {index}: {self.where(index)}")
+            raise
+        except Exception as error:
+            raise CorruptDataError(
+                f"sample {index} ({self.where(index)}) is not what its index says: {str(error) or type(error)}; "
+                "get the file anew"
+            ) from error
+
+
+def is_indexed_folder(folder: Path, key: str) -> bool:
+    """Return whether a folder has an index.json with an entry of that name."""
+    path = folder / INDEX_NAME
+    try:
+        return path.is_file() and key in json.loads(path.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def read_index(folder: str, key: str) -> dict[str, Any]:
+    """Return the index.json of a folder, which may be an address.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CorruptDataError: it is no object with a list of that name.
+    """
+    path = join(folder, INDEX_NAME)
+    try:
+        found = json.loads(read_files([path], None)[0])
+    except ValueError as error:
+        raise CorruptDataError(f"{path} is no JSON ({error}); get the file anew") from error
+    if not isinstance(found, dict) or not isinstance(found.get(key), list):
+        raise CorruptDataError(f"{path} has no list {key!r}, so it is no index of this kind of dataset")
+    return found
+
+
+def join(folder: str, name: Any) -> str:
+    """Return the path of a file in a folder, by the name that an index tells.
+
+    Raises:
+        CorruptDataError: the name leads out of the folder, or is none.
+    """
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    if not parts or name.startswith("/") or "\\" in name or ".." in parts or ":" in parts[0]:
+        raise CorruptDataError(
+            f"the index in {folder} names a file {name!r}, which is not in the folder; it is damaged"
+        )
+    return f"{folder.rstrip('/')}/{name}"

@@ -1,0 +1,109 @@
+"""HDF5 files, held against what h5py reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from headrace import DataLoader, HDF5Dataset, open_dataset
+from headrace.errors import ArgumentError, CorruptDataError
+from headrace.testing import check_dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+h5py: Any = pytest.importorskip("h5py")
+ROWS = 50
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(
+            "image", data=rng.integers(0, 256, (ROWS, 4, 3), np.uint8), chunks=(7, 4, 3), compression="gzip"
+        )
+        file.create_dataset("part/label", data=np.arange(ROWS))
+        file.create_dataset("text", data=[f"row {row}\u00e9" for row in range(ROWS)], dtype=h5py.string_dtype())
+    return path
+
+
+def test_rows_are_those_of_h5py(path: Path) -> None:
+    dataset = open_dataset(path)
+    assert isinstance(dataset, HDF5Dataset)
+    assert dataset.fields == ["image", "part/label", "text"]
+    with h5py.File(path) as file:
+        for row in (0, 6, 7, 49, -1):
+            sample = dataset[row]
+            np.testing.assert_array_equal(sample["image"], file["image"][row], strict=True)
+            assert sample["part/label"] == file["part/label"][row]
+            assert sample["text"] == file["text"].asstr()[row]
+        batch = dataset.get_batch(np.array([49, 0, 8, 7, 7]))
+        np.testing.assert_array_equal(batch["image"], file["image"][:][[49, 0, 8, 7, 7]], strict=True)
+        assert batch["text"] == [f"row {row}\u00e9" for row in (49, 0, 8, 7, 7)]
+
+
+def test_the_rules_are_kept(path: Path) -> None:
+    check_dataset(HDF5Dataset(path))
+    check_dataset(HDF5Dataset(path, "image"))
+
+
+def test_chunks_are_blocks_and_decoded_once(path: Path) -> None:
+    dataset = HDF5Dataset(path, "image")
+    assert dataset.blocks().tolist() == [*range(0, 50, 7), 50]
+    loader = DataLoader(dataset, batch_size=10, shuffle="block", window=2, seed=0)
+    assert sum(len(batch) for batch in loader) == ROWS
+    assert dataset.counters() == {"chunks_decoded": 8}
+
+
+@pytest.mark.parametrize("start", [None, "fork"])
+def test_workers_resume_and_read_the_same(path: Path, start: str | None) -> None:
+    dataset = HDF5Dataset(path, ["image", "part/label"])
+    assert dataset[0]["part/label"] == 0  # it is open here
+    options: dict[str, Any] = {"batch_size": 8, "shuffle": "block", "seed": 0}
+    inline = [batch["image"] for batch in DataLoader(dataset, **options)]
+    with DataLoader(dataset, **options, num_workers=2, backend="process", multiprocessing_context=start) as loader:
+        loader.seek(2)
+        for batch, expected in zip(loader, inline[2:], strict=True):
+            np.testing.assert_array_equal(batch["image"], expected)
+
+
+def test_shards(path: Path, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["image"], file["part/label"], file["text"] = np.ones((3, 4, 3), np.uint8), [7, 8, 9], ["a", "b", "c"]
+    dataset = HDF5Dataset([path, tmp_path / "b.h5"], ["image", "part/label"])
+    assert len(dataset) == 53
+    assert dataset.get_batch(np.array([52, 0]))["part/label"].tolist() == [9, 0]
+
+
+def test_what_does_not_fit_is_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"has no array 'label'; it has 'image', 'part/label', 'text'"):
+        HDF5Dataset(path, "label")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["image"], file["label"] = np.ones((3, 2), np.uint8), [1, 2]
+    with pytest.raises(ArgumentError, match=r"must have as many rows each, but have {'image': 3, 'label': 2}"):
+        HDF5Dataset(tmp_path / "b.h5")
+    with pytest.raises(ArgumentError, match="shards must hold the same fields"):
+        HDF5Dataset([path, tmp_path / "b.h5"], "image")
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["one"] = 3
+    with pytest.raises(ArgumentError, match="is a single value"):
+        HDF5Dataset(tmp_path / "c.h5")
+    (tmp_path / "d.h5").write_bytes(b"text")
+    with pytest.raises(CorruptDataError, match="cannot be read as HDF5"):
+        HDF5Dataset(tmp_path / "d.h5")
+
+
+def test_damage_is_found_where_it_is_read(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    with h5py.File(path) as file:
+        where = file["image"].id.get_chunk_info(0)
+    content[where.byte_offset : where.byte_offset + where.size] = bytes(where.size)
+    path.write_bytes(content)
+    dataset = HDF5Dataset(path, "image")
+    with pytest.raises(CorruptDataError, match=r"rows 0 to 6 of /image cannot be read"):
+        dataset[3]
+    assert dataset[10].shape == (4, 3)

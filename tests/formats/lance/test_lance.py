@@ -1,0 +1,66 @@
+"""Lance datasets, held against what lance reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from headrace import DataLoader, LanceDataset, open_dataset
+from headrace.errors import ArgumentError, CorruptDataError
+from headrace.testing import check_dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+lance: Any = pytest.importorskip("lance")
+pa: Any = pytest.importorskip("pyarrow")
+ROWS = 50
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(ROWS * 3, dtype=np.float32)), 3)
+    table = pa.table({"label": np.arange(ROWS), "text": [f"row {row}" for row in range(ROWS)], "vector": vectors})
+    lance.write_dataset(table, str(tmp_path / "a.lance"), max_rows_per_file=20)
+    return tmp_path / "a.lance"
+
+
+def test_rows_are_those_of_lance(path: Path) -> None:
+    dataset = open_dataset(path)
+    assert isinstance(dataset, LanceDataset)
+    expected = lance.dataset(str(path)).to_table().to_pylist()
+    for row in (0, 19, 20, 49, -1):
+        sample = dataset[row]
+        assert (sample["label"], sample["text"]) == (expected[row]["label"], expected[row]["text"])
+        assert sample["vector"].tolist() == expected[row]["vector"]
+    batch = dataset.get_batch(np.array([49, 0, 8, 8]))
+    assert batch["text"] == ["row 49", "row 0", "row 8", "row 8"]
+    np.testing.assert_array_equal(batch["vector"][0], [147, 148, 149])
+
+
+def test_the_rules_are_kept(path: Path) -> None:
+    check_dataset(LanceDataset(path, ["label", "text"]))
+
+
+def test_workers_read_the_same(path: Path) -> None:
+    dataset = LanceDataset(path, ["label"])
+    inline = [batch["label"].tolist() for batch in DataLoader(dataset, batch_size=8, shuffle=True, seed=0)]
+    with DataLoader(dataset, batch_size=8, shuffle=True, seed=0, num_workers=2, backend="process") as loader:
+        assert [batch["label"].tolist() for batch in loader] == inline
+
+
+def test_the_version_stays(path: Path) -> None:
+    dataset = LanceDataset(path)
+    lance.write_dataset(pa.table({"label": [1]}), str(path), mode="overwrite")
+    dataset.close()
+    assert (len(dataset), dataset[49]["label"], len(LanceDataset(path))) == (ROWS, 49, 1)
+
+
+def test_what_is_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="has no column 'id'"):
+        LanceDataset(path, ["id"])
+    (tmp_path / "b.lance").mkdir()
+    with pytest.raises(CorruptDataError, match="cannot be read as Lance"):
+        LanceDataset(tmp_path / "b.lance")

@@ -1,0 +1,134 @@
+"""MDS shards, written by the tests' own writer."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.formats.shards_of_items import mds_rows, write_mds
+
+from headrace import DataLoader, HeadraceError, HeadraceWarning, MDSDataset, open_dataset
+from headrace.errors import ArgumentError, CorruptDataError, StorageError
+from headrace.testing import check_dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = mds_rows(10)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_mds(tmp_path, ROWS, 4)
+    return tmp_path
+
+
+def same(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, strict=isinstance(value, np.ndarray))
+
+
+def test_samples_are_what_was_written(folder: Path) -> None:
+    dataset = open_dataset(folder)
+    assert isinstance(dataset, MDSDataset)
+    for index, row in enumerate(ROWS):
+        same(dataset[index], row)
+    assert dataset.blocks().tolist() == [0, 4, 8, 10]
+
+
+def test_the_rules_are_kept(folder: Path) -> None:
+    check_dataset(MDSDataset(folder, ["number", "row"]))
+
+
+def test_workers_read_it(folder: Path) -> None:
+    dataset = MDSDataset(folder, ["row", "number"])
+    inline = [batch["row"] for batch in DataLoader(dataset, batch_size=3, shuffle=True, seed=0)]
+    with DataLoader(dataset, batch_size=3, shuffle=True, seed=0, num_workers=2, backend="process") as loader:
+        for batch, expected in zip(loader, inline, strict=True):
+            np.testing.assert_array_equal(batch["row"], expected)
+
+
+def test_a_shard_alone_says_what_it_is(folder: Path) -> None:
+    same(MDSDataset(folder / "shard.00001.mds")[1], ROWS[5])
+    same(open_dataset(folder / "shard.0000[12].mds")[4], ROWS[8])
+
+
+def test_compressed_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_mds(tmp_path, ROWS, 4, zstandard.ZstdCompressor().compress)
+    dataset = MDSDataset(tmp_path)
+    with pytest.warns(HeadraceWarning, match="is compressed"):
+        samples = dataset.__getitems__([*range(10)])
+    for sample, row in zip(samples, ROWS, strict=True):
+        same(sample, row)
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    index = json.loads((folder / "index.json").read_text())
+    index["shards"][0] |= changes
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def test_a_pickle_is_read_by_who_asks_by_name(folder: Path) -> None:
+    shards = json.loads((folder / "index.json").read_text())
+    for shard in shards["shards"]:
+        shard["column_encodings"][3] = "pkl"
+    (folder / "index.json").write_text(json.dumps(shards))
+    with pytest.raises(ArgumentError, match=r"column 'text' is pickled.*pickled=\['text'\]"):
+        MDSDataset(folder)
+    assert "text" not in MDSDataset(folder, ["row"])[0]
+    MDSDataset(folder, pickled=["text"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"format": "json"}, CorruptDataError, "has shards of format 'json', version 2"),
+        ({"version": 1}, CorruptDataError, "has shards of format 'mds', version 1"),
+        ({"samples": -1}, CorruptDataError, "do not fit each other"),
+        ({"samples": 5}, CorruptDataError, "it has 4 items, it says, but its index tells of 5"),
+        ({"column_names": ["a"]}, CorruptDataError, "do not fit each other"),
+        ({"raw_data": {"basename": "../secret"}}, CorruptDataError, "names a file '../secret'"),
+        ({"raw_data": {"basename": "/etc/passwd"}}, CorruptDataError, "names a file '/etc/passwd'"),
+        ({"raw_data": {"basename": "shard.00000.mds", "bytes": 7}}, CorruptDataError, "but its index tells of 7"),
+        ({"raw_data": None}, CorruptDataError, "is damaged"),
+        ({"column_encodings": ["x", "int", "ndarray:int32:4", "str"]}, CorruptDataError, "other column_encodings"),
+    ],
+)
+def test_an_index_that_lies(changes: dict[str, Any], kind: type[Exception], message: str, folder: Path) -> None:
+    edit(folder, **changes)
+    with pytest.raises(kind, match=message):
+        MDSDataset(folder)[0]
+
+
+def test_an_encoding_that_is_not_known(tmp_path: Path) -> None:
+    write_mds(tmp_path, ROWS, 10)
+    edit(tmp_path, column_encodings=["wav", "int", "ndarray:int32:4", "str"])
+    with pytest.raises(StorageError, match="column 'array' is encoded as 'wav'"):
+        MDSDataset(tmp_path)
+    assert MDSDataset(tmp_path, ["number"])[3] == {"number": -2}
+
+
+def test_columns_that_are_not_there(folder: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"columns must be some of .*, but got 'label'"):
+        MDSDataset(folder, ["label"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(data=st.data())
+def test_damage_is_an_error_or_a_sample(data: st.DataObject, folder: Path) -> None:
+    path = folder / "shard.00000.mds"
+    write_mds(folder, ROWS, 4)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.sampled_from([len(content), len(content) // 2]))])
+    with suppress(HeadraceError):
+        assert set(MDSDataset(folder)[data.draw(st.integers(0, 3))]) == set(ROWS[0])

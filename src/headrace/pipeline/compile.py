@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +29,7 @@ from headrace.pipeline.read_plan import (
     SourcePlan,
     ZipPlan,
 )
-from headrace.pipeline.reading import check_index, read_each, read_many, read_readable
+from headrace.pipeline.reading import check_index, getter, read_each, read_many, read_readable
 from headrace.pipeline.torch_datasets import is_torchs_own, made_of
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ class ReadPlan:
         self.collates_as_torch = self.reads_batches and _collates_as_torch(node)
         reads_itself = isinstance(self._plan, SourcePlan) and self._plan.dataset is dataset
         if reads_itself or is_torchs_own(dataset):  # which know more keys, such as lists of indices
-            self.sample = partial(operator.getitem, dataset)  # type: ignore[method-assign]
+            self.sample = getter(dataset)  # type: ignore[method-assign, assignment]
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()  # another process compiles its own

@@ -7,9 +7,7 @@ a batch (`batch`) with the same bytes; `reads_batches` tells whether a batch is 
 
 from __future__ import annotations
 
-import operator
 from abc import ABC, abstractmethod
-from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -25,7 +23,7 @@ from headrace.images.encoded import become_one_size, make_batch, make_sample
 from headrace.images.fuse import ProgramWriter, apply_to_rows
 from headrace.images.layout import in_layout
 from headrace.pipeline.hugging_face import collate_columns, gives_columns
-from headrace.pipeline.reading import check_indices, read_each, read_many
+from headrace.pipeline.reading import check_indices, getter, read_each, read_many
 from headrace.rng.context import Chain, notice_unnamed, part, slot
 
 if TYPE_CHECKING:
@@ -154,7 +152,7 @@ class SourcePlan(PlanNode):
         self.open_rows = capability(dataset, "open_rows")
         self.reads_batches = bool(self._get_batch or self._getitems or self._gives_columns)
         if not slots:  # nothing stands between
-            self.sample = partial(operator.getitem, dataset)  # type: ignore[method-assign]
+            self.sample = getter(dataset)  # type: ignore[method-assign, assignment]
             if self._get_batch is not None:
                 self.batch = self._get_batch  # type: ignore[method-assign]
 
@@ -186,7 +184,7 @@ class SourcePlan(PlanNode):
     def _samples(self, indices: NDArray[np.int64]) -> list[Any]:
         keys = indices.tolist()
         samples = None if self._getitems is None else read_many(self._getitems, keys, self.name)
-        return read_each(partial(operator.getitem, self.dataset), keys, self.name) if samples is None else samples
+        return read_each(getter(self.dataset), keys, self.name) if samples is None else samples
 
     def _columns(self, indices: NDArray[np.int64]) -> dict[str, Any] | None:
         """Read columns; None if the samples must be read one by one, or are no dicts."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 from contextvars import ContextVar
 from functools import reduce
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Self
 
 from headrace.errors import CacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     import numpy as np
@@ -43,12 +44,13 @@ _BELOW = 2**29  # the branch of samples that others are made of, far from the sl
 class SampleKeys:
     """The samples being loaded, and the place in the chain of transforms that has been reached."""
 
-    __slots__ = ("batch", "count", "drawn", "key", "path", "position", "unnamed")
+    __slots__ = ("batch", "count", "drawn", "key", "path", "position", "turns", "unnamed")
 
     def __init__(self, key: int, indices: NDArray[np.int64]) -> None:
         self.key = key
         self.batch = indices
         self.position: int | None = None  # of the one sample in the batch that draws belong to; None for all
+        self.turns: _Turns | None = None  # of samples that are read one after the other
         self.path = 0
         self.count = 0
         # Words by their stream: of which few samples of which batch, and the words of each.
@@ -58,10 +60,17 @@ class SampleKeys:
     @property
     def indices(self) -> NDArray[np.int64]:
         """The samples that draws belong to."""
+        self.settle()
         return self.batch if self.position is None else self.batch[self.position : self.position + 1]
+
+    def settle(self) -> None:
+        """Find out whose turn it is; asked by what draws or changes the place, so that others need not wait for it."""
+        if self.turns is not None:
+            self.turns.settle(self)
 
     def next_stream(self) -> int:
         """Return the stream of the next random step at this place."""
+        self.settle()
         stream = _mix(self.path, self.count)
         self.count += 1
         return stream
@@ -74,6 +83,30 @@ class SampleKeys:
         """
         self.unnamed += 1
         return self.unnamed
+
+
+class _Turns:
+    """The turns of samples that are read one after the other, each of which starts at the same place.
+
+    Args:
+        keys: an iterator over a list, which gives the key of each when its turn comes: how many are left tells whose
+            turn it is.
+        count: how many draws there were where they start.
+    """
+
+    __slots__ = ("_count", "_keys", "_left")
+
+    def __init__(self, keys: Iterator[Any], count: int) -> None:
+        self._keys = keys
+        self._count = count
+        self._left = -1  # when it was asked last
+
+    def settle(self, loaded: SampleKeys) -> None:
+        """Let draws belong to the sample whose turn it is."""
+        left = length_hint(self._keys)
+        if left != self._left:
+            self._left = left
+            loaded.position, loaded.count = len(loaded.batch) - left - 1, self._count
 
 
 class NoDraws(SampleKeys):
@@ -161,6 +194,7 @@ class slot:  # noqa: N801 - a context manager reads like a function
     def __enter__(self) -> None:
         keys = self._keys
         if keys is not None:
+            keys.settle()
             self._saved = keys.path, keys.count
             for number in self._numbers:
                 keys.path = _mix(keys.path, number)
@@ -199,6 +233,7 @@ class Chain:
             for function in self._functions:
                 value = function(value)
             return value
+        keys.settle()
         start, count = keys.path, keys.count
         hashed, paths = self._hashed
         if hashed != start:
@@ -261,15 +296,17 @@ class below:  # noqa: N801 - a context manager reads like a function
     def __enter__(self) -> None:
         keys = self._keys
         if keys is not None:
-            self._saved = keys.batch, keys.position, keys.path, keys.count
-            keys.batch, keys.position = self._indices, None
+            keys.settle()
+            self._saved = keys.batch, keys.position, keys.path, keys.count, keys.turns
+            keys.batch, keys.position, keys.turns = self._indices, None, None
             keys.path, keys.count = _mix(keys.path, _BELOW), 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._keys is not None:
-            self._keys.batch, self._keys.position, self._keys.path, self._keys.count = self._saved
+            keys = self._keys
+            keys.batch, keys.position, keys.path, keys.count, keys.turns = self._saved
 
 
 class each_sample:  # noqa: N801 - a context manager reads like a function
@@ -306,26 +343,23 @@ class each_sample:  # noqa: N801 - a context manager reads like a function
         keys.position, keys.path, keys.count = position, self._path, self._start
 
 
-def read_in_turn(read: Callable[[Any], Any], keys: Sequence[Any], samples: list[Any]) -> None:
-    """Append what is read of each of the samples being loaded, as it is with `each_sample`, which takes longer.
+def read_in_turn(read: Callable[[Any], Any], keys: Iterator[Any]) -> list[Any]:
+    """Return what is read of each of the samples being loaded, as it is with `each_sample`, which takes longer.
 
     Args:
         read: reads one.
-        keys: of the samples.
-        samples: where they are put; where reading raises, those that have been read are there.
+        keys: an iterator over a list of the samples' keys; where reading raises, the last key that it gave was wrong.
     """
-    loaded = whole_batch(len(keys))
+    loaded = whole_batch(length_hint(keys))
     if loaded is None:
-        for key in keys:  # no `extend(map(...))`, which a StopIteration of the dataset would end without a word
-            samples.append(read(key))  # noqa: PERF401
-        return
-    path, start = loaded.path, loaded.count
+        return [read(key) for key in keys]  # no `map`, which a StopIteration of the dataset would end without a word
+    path, count = loaded.path, loaded.count
+    loaded.position, loaded.turns = 0, _Turns(keys, count)
     try:
-        for position, key in enumerate(keys):
-            loaded.position, loaded.path, loaded.count = position, path, start
-            samples.append(read(key))
+        return [read(key) for key in keys]
     finally:
-        loaded.position, loaded.path, loaded.count = None, path, start
+        loaded.position = loaded.turns = None
+        loaded.path, loaded.count = path, count
 
 
 class notice_unnamed:  # noqa: N801 - a context manager reads like a function
@@ -342,6 +376,7 @@ class notice_unnamed:  # noqa: N801 - a context manager reads like a function
 
     def __enter__(self) -> Self:
         if self._keys is not None:
+            self._keys.settle()
             self._before = self._keys.count, self._keys.unnamed
         return self
 

@@ -125,7 +125,8 @@ def _draw_one() -> Sequence[int]:
     if keys is None or keys.position is None:
         words: list[list[int]] = draw(1).tolist()
         return words[0]
-    stream, some, place = keys.next_stream(), keys.position // _TOGETHER, keys.position % _TOGETHER
+    stream = keys.next_stream()  # which finds out whose turn it is
+    some, place = divmod(keys.position, _TOGETHER)
     drawn = keys.drawn.get(stream)
     if drawn is None or drawn[0] != some or drawn[1] is not keys.batch:
         indices = keys.batch[some * _TOGETHER : (some + 1) * _TOGETHER]

@@ -139,3 +139,26 @@ def test_random_split(lengths: list[Any]) -> None:
         torch.manual_seed(4)
         parts.append([list(part) for part in module.random_split(range(23), lengths)])
     assert_same(*parts)
+
+
+@pytest.mark.parametrize("kind", ["DataLoader", "StatefulDataLoader"])
+def test_samples_in_order_are_entered_at_any_step(kind: str) -> None:
+    """Going through 10^12 of them would take days."""
+    step = 10**10 - 2
+    loader = getattr(ours, kind)(range(10**12 + 5), 100)
+    loader.pass_over(step)
+    state, batches = loader.state_dict(), iter(loader)
+    found = [batch[0].item() for batch in batches]
+    assert found == [step * 100, (step + 1) * 100, 10**12]
+    assert loader.batch(step)[0].item() == found[0]
+    resumed = getattr(ours, kind)(range(10**12 + 5), 100)
+    resumed.load_state_dict(state)
+    batches = iter(resumed)
+    assert [next(batches)[0].item(), next(batches)[0].item()] == found[:2]
+    state = resumed.state_dict()
+    again = getattr(ours, kind)(range(10**12 + 5), 100, num_workers=1)
+    again.load_state_dict(state)
+    assert [batch.tolist() for batch in again] == [list(range(10**12, 10**12 + 5))]
+    assert len(list(ours.DataLoader(range(25), 10, drop_last=True))) == 2
+    with pytest.raises(IndexError, match="there is no step 3"):
+        ours.DataLoader(range(25), 10).batch(3)

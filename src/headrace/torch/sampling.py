@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
 
+from headrace.sampling.sampler_iterators import first
 from headrace.sampling.samplers import BatchSampling, Pass, SingleSampling
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from headrace.sampling.samplers import GivenSampling, Selection
 
-__all__ = ["TorchBatchSampling", "sampling_of"]
+__all__ = ["PassInOrder", "TorchBatchSampling", "sampling_of"]
 
 _SEED = "order_seed"  # where the state of a pass has the seed that it drew
 # Drawn at once from a user's generator, as torch does; from one that nobody else has, more at once give the same.
@@ -39,7 +40,8 @@ class TorchBatchSampling(BatchSampling):
     """Batches of a BatchSampler over a RandomSampler or SequentialSampler, of exactly torch's classes.
 
     The same indices as they give, drawn from the same generators at the same moments, but as arrays: 4 bytes for each
-    sample of a random order of less than 2^31, not the 40 of a Python list of integers.
+    sample of a random order of less than 2^31, not the 40 of a Python list of integers. Samples in their order are
+    entered at any step.
 
     Args:
         sampler: the batch sampler.
@@ -65,14 +67,29 @@ class TorchBatchSampling(BatchSampling):
 
     def start(self, key: int, step: int, saved: dict[str, Any] | None = None) -> Pass:
         """Begin a pass at a step; see GivenSampling."""
+        if self._is_in_order():
+            self._latest = self._in_order(step)
+            self._passes += 1
+            return self._latest
         if saved is not None and saved.get("prefix") is None and self._generator() is None:
             saved = None  # a pass that begins draws its seed from torch's generator, as that is now
         return super().start(key, step, saved)
 
     def at(self, key: int, step: int, begun: Pass | dict[str, Any] | None = None) -> Selection:
         """Return the batch at a step, and leave the sampler as it is; see GivenSampling."""
+        if self._is_in_order():
+            return first(self._in_order(step), step)
         self._saved = begun.saved if isinstance(begun, Pass) else begun
         return super().at(key, step, begun)
+
+    def _is_in_order(self) -> bool:
+        return type(self._batches.sampler) is SequentialSampler
+
+    def _in_order(self, step: int) -> PassInOrder:
+        length, sampler = len(self._batches.sampler), self._batches
+        drops = sampler.drop_last
+        batches = _in_order(length - length % sampler.batch_size if drops else length, sampler.batch_size, step)
+        return PassInOrder(batches, self.present(), 0, owner=self)
 
     def _generator(self) -> torch.Generator | None:
         found: torch.Generator | None = getattr(self._batches.sampler, "generator", None)
@@ -84,8 +101,6 @@ class TorchBatchSampling(BatchSampling):
 
     def _gather(self, items: Iterator[Any]) -> Iterator[Selection]:
         inner, size, drop_last = self._batches.sampler, self._batches.batch_size, self._batches.drop_last
-        if type(inner) is SequentialSampler:
-            return _in_order(inner, size, drop_last=drop_last)
         if type(inner) is RandomSampler:
             return _rebatched(self._random(inner), size, drop_last=drop_last)
         return super()._gather(items)  # the sampler has been replaced
@@ -95,6 +110,16 @@ class TorchBatchSampling(BatchSampling):
         if generator is not None:
             return _drawn(sampler, generator, chunk=_CHUNK)
         return _drawn_by_seed(sampler, saved)
+
+
+class PassInOrder(Pass):
+    """A pass through all samples in their order, which begins at any step without those before it."""
+
+    def __next__(self) -> Selection:
+        return next(self._batches)  # nobody has to recognise it by what came before
+
+    def digest(self, step: int) -> None:
+        """Return None: there is nothing to compare."""
 
 
 def _drawn_by_seed(sampler: RandomSampler, saved: dict[str, Any] | None) -> Iterator[NDArray[Any]]:
@@ -140,7 +165,6 @@ def _rebatched(arrays: Iterator[NDArray[Any]], size: int, *, drop_last: bool) ->
         yield rest.astype(np.int64)
 
 
-def _in_order(sampler: SequentialSampler, size: int, *, drop_last: bool) -> Iterator[NDArray[np.int64]]:
-    length = len(sampler.data_source)
-    for start in range(0, length - length % size if drop_last else length, size):
+def _in_order(length: int, size: int, step: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(step * size, length, size):
         yield np.arange(start, min(start + size, length))

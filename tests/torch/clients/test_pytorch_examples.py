@@ -165,9 +165,93 @@ def dcgan(module: Any) -> list[Any]:
     return [data[0].size(0) for _ in range(2) for _, data in enumerate(loader, 0)]
 
 
-LOOPS = [mnist, imagenet, word_language_model, siamese_network, vae, dcgan]
+def super_resolution(module: Any) -> list[Any]:
+    """`super_resolution/main.py`: two sets with a transform for what goes in and one for what is to come out."""
+
+    class Pairs(module.Dataset):
+        def __init__(self, digits: Digits) -> None:
+            self.digits = digits
+
+        def __getitem__(self, index: int) -> Any:
+            image = to_tensor(self.digits.data[index].numpy())
+            return image[:, ::2, ::2], image.clone()
+
+        def __len__(self) -> int:
+            return len(self.digits)
+
+    training = module.DataLoader(dataset=Pairs(Digits()), num_workers=2, batch_size=8, shuffle=True)
+    testing = module.DataLoader(dataset=Pairs(Digits(9)), num_workers=2, batch_size=4, shuffle=False)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PixelShuffle(2))
+    found = train(model, training, lambda model, batch: F.mse_loss(model(batch[0]), batch[1]))
+    for batch in testing:
+        found.append(F.mse_loss(model(batch[0]), batch[1]).item() / len(testing))
+    return found
 
 
+def mnist_forward_forward(module: Any) -> list[Any]:
+    """`mnist_forward_forward/main.py`: one batch of all samples, taken by `next(iter(loader))`."""
+    kwargs: dict[str, Any] = {"batch_size": 40}
+    kwargs.update({"num_workers": 1, "pin_memory": True, "shuffle": True})
+    x, y = next(iter(module.DataLoader(Digits(transform=to_tensor), **kwargs)))
+    positive = x.flatten(1).clone()
+    positive[range(len(y)), y] = x.max()
+    shuffled = y[torch.randperm(len(y))]
+    return [positive.sum().item(), shuffled.tolist()]
+
+
+def min_gpt(module: Any) -> list[Any]:
+    """`distributed/minGPT-ddp/mingpt/trainer.py`: a split, and the same loader for both parts with a sampler."""
+    text = torch.arange(120) % 17
+    windows = module.TensorDataset(text[:-1].unfold(0, 8, 8), text[1:].unfold(0, 8, 8))
+    lengths = [int(len(windows) * 0.8), len(windows) - int(len(windows) * 0.8)]
+    found: list[Any] = []
+    model = nn.Sequential(nn.Embedding(17, 8), nn.Linear(8, 17))
+    for part in module.random_split(windows, lengths):
+        sampler = module.DistributedSampler(part, num_replicas=2, rank=0)
+        loader = module.DataLoader(part, batch_size=4, pin_memory=True, shuffle=False, num_workers=1, sampler=sampler)
+        for epoch in range(2):
+            loader.sampler.set_epoch(epoch)
+            found += train(
+                model, loader, lambda model, batch: F.cross_entropy(model(batch[0]).flatten(0, 1), batch[1].flatten())
+            )
+    return found
+
+
+def language_translation(module: Any) -> list[Any]:
+    """`language_translation/main.py`: a stream of pairs of sentences, padded by a `collate_fn`."""
+
+    class Sentences(module.IterableDataset):
+        def __iter__(self) -> Any:
+            return (("a b c"[: 1 + 2 * (at % 3)], "d e"[: 1 + 2 * (at % 2)]) for at in range(10))
+
+    def collate(batch: Any) -> Any:
+        sides: Any = ([], [])
+        for pair in batch:
+            for side, sentence in zip(sides, pair, strict=True):
+                side.append(torch.tensor([ord(word) for word in sentence.split()]))
+        return tuple(nn.utils.rnn.pad_sequence(side, padding_value=1) for side in sides)
+
+    loader = module.DataLoader(Sentences(), batch_size=4, collate_fn=collate)
+    return [(source.tolist(), target.tolist()) for source, target in loader]
+
+
+def mnist_hogwild(module: Any) -> list[Any]:
+    """`mnist_hogwild/train.py`: each of several trainers has a loader of its own, and a seed."""
+    found: list[Any] = []
+    for rank in range(2):
+        torch.manual_seed(1 + rank)
+        loader = module.DataLoader(Digits(transform=noisy), batch_size=8, shuffle=True)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        for _ in range(2):
+            found += train(model, loader, lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]))
+    return found
+
+
+LOOPS = [mnist, imagenet, word_language_model, siamese_network, vae, dcgan, super_resolution, mnist_forward_forward]
+LOOPS += [min_gpt, language_translation, mnist_hogwild]
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true but no accelerator")
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)
 def test_an_example_runs_with_the_import_changed(loop: Callable[[Any], list[Any]]) -> None:
     found = []

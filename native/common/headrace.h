@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 21
+#define HEADRACE_ABI 22
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -119,6 +119,11 @@ HEADRACE_API int64_t headrace_gather(const headrace_rows *columns, int64_t width
  * of the first one that there is not, in which case nothing is written, or -1. */
 HEADRACE_API int64_t headrace_gather_shards(const headrace_rows *shards, const int64_t *lengths, int64_t width,
                                             const int64_t *which, const int64_t *rows, int64_t count, char *out);
+
+/* Copies to out the rows at the indices of `width` shards end to end, all of rows of as many bytes; shard s has the rows from
+ * bounds[s] to before bounds[s + 1]. Returns as headrace_gather. */
+HEADRACE_API int64_t headrace_gather_joined(const headrace_rows *shards, const int64_t *bounds, int64_t width,
+                                            const int64_t *indices, int64_t count, char *out);
 
 /* Range i is lengths[i] bytes at offsets[i] of source which[i]; out: all of them, end to end. Each which[i] is the place of a
  * source. Returns the place of the first range outside of its source, in which case nothing is written, or -1. */

@@ -114,3 +114,36 @@ int64_t headrace_gather_shards(const headrace_rows *shards, const int64_t *lengt
     }
     return -1;
 }
+
+/* The row at an index of shards end to end. */
+static const char *row_of(const headrace_rows *shards, const int64_t *bounds, int64_t width, int64_t index) {
+    int64_t shard = 0;
+    for (int64_t left = width; left > 1;) { /* without a branch on what is found, which nothing could predict */
+        const int64_t half = left / 2;
+        shard += bounds[shard + half] <= index ? half : 0;
+        left -= half;
+    }
+    return shards[shard].source + (index - bounds[shard]) * shards[shard].stride;
+}
+
+INLINED void prefetch_lines(const char *row, int64_t lines) {
+    for (int64_t line = 0; line < lines; line++) PREFETCH(row + line * LINE);
+}
+
+int64_t headrace_gather_joined(const headrace_rows *shards, const int64_t *bounds, int64_t width, const int64_t *indices,
+                               int64_t count, char *out) {
+    const int64_t outside = first_outside(width ? bounds[width] : 0, indices, count);
+    if (outside >= 0) return outside;
+    const int64_t bytes = width ? shards[0].bytes : 0, all_lines = (bytes + LINE - 1) / LINE;
+    if (!bytes || !count) return -1;
+    const int64_t lines = all_lines < PREFETCH_LINES ? all_lines : PREFETCH_LINES, ahead = rows_ahead(lines, count);
+    const char *coming[AHEAD]; /* the next rows, of which the first stands at `first` */
+    for (int64_t i = 0; i < ahead; i++) prefetch_lines(coming[i] = row_of(shards, bounds, width, indices[i]), lines);
+    for (int64_t i = 0, first = 0; i < count; i++, first = first + 1 < ahead ? first + 1 : 0) {
+        const char *row = coming[first];
+        if (i + ahead < count)
+            prefetch_lines(coming[first] = row_of(shards, bounds, width, indices[i + ahead]), lines);
+        memcpy(out + i * bytes, row, (size_t)bytes);
+    }
+    return -1;
+}

@@ -272,6 +272,35 @@ def test_rows_of_several_arrays(kernels: Kernels, dtype: str, tail: tuple[int, .
     np.testing.assert_array_equal(out, whole[starts[which] + rows])
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u1,f8", ">i2", "O"])
+@pytest.mark.parametrize("tail", [(), (3,), (0,), (40, 5)])
+@pytest.mark.parametrize("lengths", [(9,), (7, 1, 60), (0, 5, 0, 0, 3, 0), (1,) * 37])
+def test_rows_of_arrays_end_to_end(
+    kernels: Kernels, dtype: str, tail: tuple[int, ...], lengths: tuple[int, ...]
+) -> None:
+    sources = [filled(dtype, (length, *tail)) for length in lengths]
+    sources[-1] = sources[-1][::-1]
+    whole = np.concatenate(sources)
+    gather = kernels.prepare_gather_joined(sources, np.empty)
+    for count in (0, 1, 2, 300):
+        indices = np.random.default_rng(count).integers(0, len(whole), count)
+        np.testing.assert_array_equal(gather(indices), whole[indices])
+    np.testing.assert_array_equal(gather(np.arange(len(whole))[::-2]), whole[::-2])
+
+
+def test_rows_of_arrays_end_to_end_that_there_are_not(kernels: Kernels) -> None:
+    gather = kernels.prepare_gather_joined([np.arange(4), np.arange(2)], np.empty)
+    for wrong in (6, -1, 2**62, -(2**63)):
+        with pytest.raises(OutOfRangeError, match=rf"^Index {wrong} out of range for dataset of size 6$"):
+            gather(np.array([0, wrong]))
+    with pytest.raises(ArgumentTypeError, match="but int64 is needed"):
+        gather(np.array([0.0]))
+    with pytest.raises(ArgumentError, match="one dimension is needed"):
+        gather(np.array([[0]]))
+    with pytest.raises(ArgumentError, match="whose rows are of one kind are needed"):
+        kernels.prepare_gather_joined([np.arange(3), np.arange(3.0)], np.empty)
+
+
 def test_rows_of_several_arrays_that_there_are_not(kernels: Kernels) -> None:
     gather_shards = kernels.prepare_gather_shards([np.arange(4), np.arange(2)])
     out = np.zeros(2, np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 
 from headrace.convert.png import with_png
 from headrace.datasets.base import Dataset
+from headrace.datasets.tensor import TensorDataset
 from headrace.loader.cursor import Epoch
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.reading import check_index
@@ -42,12 +43,24 @@ class ColumnReader:
         """Return the columns of the samples at the indices, shape (n,), int64."""
         if type(self._dataset) in (list, tuple):
             return self._fields.of_samples(list(map(self._dataset.__getitem__, indices.tolist())))
+        arrays = _neighbours(self._dataset, indices)
+        if arrays is not None:
+            return self._fields.of_batch(arrays, len(indices))
         plan = compile_dataset(self._dataset)
         if plan.reads_batches:
             with suppress(Exception), use_keys(_DRAWS, indices):  # what is wrong gets a name when read one by one
                 return self._fields.of_batch(plan.batch(indices), len(indices))
         with use_keys(_DRAWS, indices):
             return self._fields.of_samples(plan.samples(indices, singly=True))
+
+
+def _neighbours(dataset: Any, indices: NDArray[np.int64]) -> tuple[NDArray[Any], ...] | None:
+    """Return the rows of arrays in memory as views, if they are next to one another; None if there are none such."""
+    if type(dataset) is not TensorDataset or not all(type(tensor) is np.ndarray for tensor in dataset.tensors):
+        return None
+    if not len(indices) or (np.diff(indices) != 1).any() or not 0 <= indices[0] <= indices[-1] < len(dataset):
+        return None
+    return tuple(tensor[indices[0] : indices[-1] + 1] for tensor in dataset.tensors)
 
 
 class EncodedChunks(Dataset[Any]):

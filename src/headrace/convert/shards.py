@@ -68,13 +68,14 @@ class Shards:
     def write(self, chunk: Any) -> None:
         """Append the samples of a chunk, in as many shards as that takes."""
         with self._explaining():
-            while len(chunk.sizes):
-                room = self._room(chunk)
-                if room == 0:
+            while len(chunk.sizes) > (room := self._room(chunk)):
+                if room:
+                    self._append(chunk.cut(0, room))
+                    chunk = chunk.cut(room, len(chunk.sizes))
+                else:
                     self._finish_shard()
-                    continue
-                self._append(chunk.cut(0, room))
-                chunk = chunk.cut(room, len(chunk.sizes))
+            if len(chunk.sizes):
+                self._append(chunk)
 
     def complete(self) -> int:
         """Finish the last shard, and give the number of all."""
@@ -107,7 +108,7 @@ class Shards:
         self._writer.write(chunk)
         self._check_alike(chunk)
         self._held += len(chunk.sizes)
-        self._bytes += int(chunk.sizes.sum())
+        self._bytes += chunk.nbytes
         if self._is_mark_due():
             self._put_mark()
 

@@ -203,6 +203,7 @@ def _write(loader: DataLoader[Any], shards: Shards, total: int, progress: Progre
         return
     loader.load_state_dict({**loader.state_dict(), "step": shards.next // loader.dataset.size})
     for chunk in loader:
-        shards.write(chunk.cut(max(0, shards.next - chunk.first), len(chunk.sizes)))
+        written = shards.next - chunk.first  # of this chunk, before a stop
+        shards.write(chunk.cut(written, len(chunk.sizes)) if written > 0 else chunk)
         if progress is not None:
             progress(shards.next, total, shards.bytes)

@@ -57,6 +57,11 @@ class Records:
         sizes = np.fromiter(map(len, records), np.int64, len(records))
         return cls(first, sizes, np.frombuffer(b"".join(records), np.uint8))
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all samples."""
+        return int(self.sizes.sum())
+
     def cut(self, start: int, stop: int) -> Records:
         """Return the samples from the start-th to before the stop-th."""
         before, inside = int(self.sizes[:start].sum()), int(self.sizes[start:stop].sum())
@@ -88,6 +93,11 @@ class ValueChunk:
         """Return the values as a chunk."""
         return cls(first, np.fromiter(map(len, values), np.int64, len(values)), values, kinds or {})
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all samples."""
+        return int(self.sizes.sum())
+
     def cut(self, start: int, stop: int) -> ValueChunk:
         """Return the samples from the start-th to before the stop-th."""
         return ValueChunk(self.first + start, self.sizes[start:stop], self.values[start:stop], self.kinds)
@@ -112,6 +122,11 @@ class TableChunk:
     sizes: NDArray[np.int64]
     columns: Columns
     kinds: dict[str, str]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all samples."""
+        return int(self.sizes.sum())
 
     def cut(self, start: int, stop: int) -> TableChunk:
         """Return the samples from the start-th to before the stop-th."""

@@ -105,7 +105,11 @@ class LocalSource:
     def view(self) -> NDArray[np.uint8] | None:
         """Return all bytes of the file, read-only; None where too many files are in use to map one more."""
         self.check()
-        mapped = self._mapped()
+        mapped = self._mapping
+        if mapped is None:
+            mapped = self._mapped()
+        else:
+            open_files.use(self)
         return None if mapped is None else mapped[1]
 
     def read(self, offset: int, length: int) -> NDArray[np.uint8]:

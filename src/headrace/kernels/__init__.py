@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from headrace.kernels.checks import Empty, Gather, GatherShards
+    from headrace.kernels.checks import Empty, Gather, GatherJoined, GatherShards
     from headrace.kernels.images import Pixels, Scaling
     from headrace.kernels.scans import FeatureScan, SliceRecords, TarScan
     from headrace.kernels.warp import Warp
@@ -87,6 +87,9 @@ class Kernels(Protocol):
 
     def prepare_gather(self, sources: Sequence[NDArray[Any]], empty: Empty) -> Gather:
         """Return a function that gathers the rows at indices of all arrays at once."""
+
+    def prepare_gather_joined(self, sources: Sequence[NDArray[Any]], empty: Empty) -> GatherJoined:
+        """Return a function that gathers the rows at indices of arrays end to end."""
 
     def prepare_gather_shards(self, sources: Sequence[NDArray[Any]]) -> GatherShards:
         """Return a function that gathers rows, each of one of the arrays."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Empty = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
     # Returns the rows at indices, int64 of shape (n,), of some arrays.
     Gather = Callable[[NDArray[np.int64]], list[NDArray[Any]]]
+    # Returns the rows at indices, int64 of shape (n,), of arrays end to end.
+    GatherJoined = Callable[[NDArray[np.int64]], NDArray[Any]]
     # Copies to an array the rows of arrays, each told by the place of its array, and its place in that.
     GatherShards = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[Any]], None]
 

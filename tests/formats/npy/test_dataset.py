@@ -128,6 +128,25 @@ def test_small_batches_are_read_together(folder: Path, shards: str, monkeypatch:
     check_same(batches, [DataLoader(dataset, 3, shuffle=True, seed=1).batch(step) for step in range(17)])
 
 
+@pytest.mark.parametrize("count", [1, 24, 200])
+def test_batches_of_few_rows_and_of_many(folder: Path, count: int) -> None:
+    """Many rows of few shards go another way than few."""
+    whole, shards = NpyDataset(folder / "all"), NpyDataset(folder / "[012]")
+    indices = np.random.default_rng(count).integers(-50, 50, count)
+    check_same(shards.get_batch(indices), whole.get_batch(indices))
+    check_same(shards.get_batch(indices % 50), whole.get_batch(indices % 50))
+    with pytest.raises(OutOfRangeError, match="Index 50 out of range for dataset of size 50"):
+        shards.get_batch(np.append(indices, 50))
+
+
+def test_of_shards_only_those_that_are_read_may_not_change(folder: Path) -> None:
+    shards = NpyDataset(folder / "[012]")
+    np.save(folder / "2" / "label.npy", np.arange(29) + 1)
+    check_same(shards.get_batch(np.arange(40) % 21), NpyDataset(folder / "all").get_batch(np.arange(40) % 21))
+    with pytest.raises(FileChangedError, match="has changed"):
+        shards.get_batch(np.arange(40))
+
+
 def test_threads_read_at_the_same_time(folder: Path) -> None:
     dataset = NpyDataset(folder / "[0-9]")
     with ThreadPoolExecutor(8) as threads:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.batch.arena import empty
-from headrace.batch.rows import rows_differ
 from headrace.errors import ArgumentError
+from headrace.formats.npy.mapped import MappedRows
 from headrace.formats.npy.reader import NpyFile, gather
 from headrace.formats.prepared import LastPrepared
 from headrace.formats.shard_bounds import ShardBounds
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.formats.shard_bounds import Located
-    from headrace.kernels.checks import Gather
 
 __all__ = ["NpyDataset", "open_files"]
 
@@ -66,23 +64,18 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
             _check_alike(shard, self._shards[0])
         self.fields = [field for field in self._shards[0].files if field]
         super().__init__(ShardBounds(map(len, self._shards)))
+        first = self._shards[0].files
+        self._mapped = MappedRows({field: [shard.files[field] for shard in self._shards] for field in first})
         self._is_local = all(shard.is_local for shard in self._shards)
         self._waits = DiskWaits()
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """Return the batch of the samples at the indices, shape (n,), int64."""
-        batch = self._gather_alone(indices) if len(self._shards) == 1 else None
+        batch = self._mapped.gather(indices)
         if batch is None:
             batch = super().get_batch(indices)
         self._waits.note_read()
         return batch
-
-    def _gather_alone(self, indices: NDArray[np.int64]) -> Any:
-        """Return the batch of the only shard; None where an index is negative, or wrong, or the kernel cannot."""
-        try:
-            return self._shards[0].gather_mapped(indices)
-        except (AttributeError, IndexError, TypeError, ValueError):  # told apart elsewhere, for speed
-            return None
 
     def reads_together(self) -> bool:
         """Return whether several batches may be read as one: those of files that are mapped."""
@@ -153,8 +146,6 @@ class _NpyShard:
         self.path = path
         self.files = {field: NpyFile(each) for field, each in _find_fields(path).items()}
         self.prepared = {field: LastPrepared("prepare_gather_shards") for field in self.files}
-        self._columns = LastPrepared("prepare_gather", empty)
-        self._is_plain = not any(rows_differ(file.header.dtype) for file in self.files.values())
         lengths = {field: _length(file) for field, file in self.files.items()}
         if len(set(lengths.values())) > 1:
             raise ArgumentError(f"the files of {path} must have as many rows each, but have {lengths}")
@@ -176,22 +167,6 @@ class _NpyShard:
     def gather(cls, shards: Sequence[_NpyShard], located: Located, _: NDArray[np.int64]) -> Any:
         """Return the batch of some rows."""
         return _sample(_columns(shards, located, shards[0].files), shards[0])
-
-    def gather_mapped(self, rows: NDArray[np.int64]) -> Any:
-        """Return the batch of some rows by one call of a kernel; None where files are not mapped, or no plain bytes.
-
-        Raises:
-            OutOfRangeError: there is no such row.
-        """
-        if not self._is_plain:
-            return None
-        views = [file.view() for file in self.files.values()]
-        arrays = [view for view in views if view is not None]
-        if len(arrays) < len(views):
-            return None
-        gather: Gather = self._columns.find(arrays)
-        found = gather(rows)
-        return found[0] if "" in self.files else dict(zip(self.files, found, strict=True))
 
 
 def _columns(shards: Sequence[_NpyShard], located: Located, fields: Iterable[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from ctypes import Structure, byref, c_int64, c_void_p
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.kernels.checks import Empty, Gather, GatherShards
+    from headrace.kernels.checks import Empty, Gather, GatherJoined, GatherShards
     from headrace.kernels.native.calls import Library
 
 __all__ = ["RowKernels"]
@@ -46,6 +47,8 @@ class RowKernels:
     def __init__(self, library: Library) -> None:
         arguments = [c_void_p, c_int64, c_int64, c_void_p, c_int64, c_void_p]
         self._gather = library.both("headrace_gather", arguments, c_int64)
+        arguments = [c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_void_p]
+        self._gather_joined = library.both("headrace_gather_joined", arguments, c_int64)
         arguments = [c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_int64, c_void_p]
         self._gather_shards = library.both("headrace_gather_shards", arguments, c_int64)
 
@@ -68,6 +71,13 @@ class RowKernels:
         if not all(map(_has_whole_rows, sources)):
             return reference.prepare_gather(sources, empty)
         return _ColumnGather(self._gather, list(sources), empty)
+
+    def prepare_gather_joined(self, sources: Sequence[NDArray[Any]], empty: Empty) -> GatherJoined:
+        """Return a function that gathers the rows at indices of arrays end to end."""
+        check_shards(sources)
+        if not all(map(_has_whole_rows, sources)):
+            return reference.prepare_gather_joined(sources, empty)
+        return _JoinedGather(self._gather_joined, list(sources), empty)
 
     def prepare_gather_shards(self, sources: Sequence[NDArray[Any]]) -> GatherShards:
         """Return a function that gathers rows, each of one of the arrays."""
@@ -107,6 +117,36 @@ class _ColumnGather:
         bad = gather(self._rows, self._width, self._length, address(indices), count, places)
         if bad >= 0:
             raise index_error(int(indices[bad]), self._length)
+        return out
+
+
+class _JoinedGather:
+    """Gathers rows of arrays end to end; what the kernel is told of these is found once.
+
+    Args:
+        functions: the kernel's, with the GIL and without it.
+        sources: the arrays, of one dtype and of one shape but for the first dimension.
+        empty: makes the array that rows are copied to.
+    """
+
+    def __init__(self, functions: tuple[Any, Any], sources: list[NDArray[Any]], empty: Empty) -> None:
+        self._brief, self._long = functions
+        self._sources, self._empty = sources, empty  # the former so that their memory stays
+        rows = [_RowsStruct(address(source), source.strides[0], _row_bytes(source)) for source in sources]
+        self._rows = (_RowsStruct * len(rows))(*rows)
+        self._bounds = (c_int64 * (len(rows) + 1))(0, *accumulate(map(len, sources)))
+        self._shape, self._dtype, self._row_bytes = sources[0].shape[1:], sources[0].dtype, _row_bytes(sources[0])
+
+    def __call__(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        if indices.dtype is not _INT64 or indices.ndim != 1 or not indices.flags.c_contiguous:
+            check_indices(indices)
+            indices = np.ascontiguousarray(indices)
+        count = len(indices)
+        out = self._empty((count, *self._shape), self._dtype)
+        gather = self._long if count * self._row_bytes > LITTLE else self._brief
+        bad = gather(self._rows, self._bounds, len(self._sources), address(indices), count, address(out))
+        if bad >= 0:
+            raise index_error(int(indices[bad]), self._bounds[len(self._sources)])
         return out
 
 

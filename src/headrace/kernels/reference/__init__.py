@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.kernels.checks import Empty, Gather, GatherShards
+    from headrace.kernels.checks import Empty, Gather, GatherJoined, GatherShards
 
 __all__ = [
     "FEISTEL_ROUNDS",
@@ -72,6 +72,7 @@ __all__ = [
     "philox",
     "place_pieces",
     "prepare_gather",
+    "prepare_gather_joined",
     "prepare_gather_shards",
     "prepare_slices",
     "radical_count",
@@ -287,6 +288,39 @@ def prepare_gather(sources: Sequence[NDArray[Any]], empty: Empty) -> Gather:
         return found
 
     return gather_all
+
+
+def prepare_gather_joined(sources: Sequence[NDArray[Any]], empty: Empty) -> GatherJoined:
+    """Return a function that gathers the rows at indices of arrays end to end.
+
+    Args:
+        sources: Arrays of shape (n, ...), one at least, whose rows are of one dtype and shape.
+        empty: Makes the array that the function returns, as for `prepare_gather`.
+
+    Returns:
+        A function of indices, int64 of shape (m,), each in [0, sum of all n). It returns an array of shape (m, ...),
+        raises what `gather` does, and cannot be pickled.
+
+    Raises:
+        ArgumentError: There are no arrays, or their rows are not alike.
+
+    >>> prepare_gather_joined([np.arange(5), np.array([70])], np.empty)(np.array([4, 5, 0]))
+    array([ 4, 70,  0])
+    """
+    gather_shards = prepare_gather_shards(sources)
+    stops = np.cumsum([len(source) for source in sources])
+
+    def gather_joined(indices: NDArray[np.int64]) -> NDArray[Any]:
+        check_indices(indices)
+        outside = (indices < 0) | (indices >= stops[-1])
+        if outside.any():
+            raise index_error(int(indices[outside.argmax()]), int(stops[-1]))
+        out = empty((len(indices), *sources[0].shape[1:]), sources[0].dtype)
+        which = np.searchsorted(stops, indices, side="right")
+        gather_shards(which, indices - np.append(0, stops)[which], out)
+        return out
+
+    return gather_joined
 
 
 def prepare_gather_shards(sources: Sequence[NDArray[Any]]) -> GatherShards:

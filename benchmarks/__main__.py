@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def save(found: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
 def main() -> int:
     """Run them; return 1 if one failed or was ended, else 0."""
     options = read_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the benchmark that is running is ended, too
     print(describe())
     limit = options.limit or (120 if options.quick or options.smoke else 1800)
     found = collect(options.names, Plan(options.smoke, options.quick, limit), sys.stdout)

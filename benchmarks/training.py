@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.common import Comparison, Contender, Measurement, begin, print_table, race, rate, rival, show
+from benchmarks.common import Contender, begin, print_table, race, rate, rival
 
 from headrace import (
     Compose,
@@ -152,9 +152,6 @@ def main() -> None:
     trainer = Trainer() if has_gpu else None
     entries = [contender(name, make, trainer, is_there=is_there) for name, (is_there, make) in loaders.items()]
     title = f"{count:,} images, batch {BATCH}, on {torch.cuda.get_device_name() if has_gpu else 'no GPU'}"
-    if trainer is None:
-        show(Comparison(title, tuple(Measurement(entry.name, entry.kind, note=entry.note) for entry in entries)))
-        return
     print_table(title, entries, race(entries, 1 if smoke else 5), {"images/s": rate(count // BATCH * BATCH)})
 
 

@@ -59,6 +59,13 @@ def test_an_aim_against_one_that_is_not_there() -> None:
     assert table_of("a race", contenders, {"headrace": rounds(1.0)}, {}).results[0].aims == ()
 
 
+def test_where_the_first_cannot_be_run_the_next_one_is_the_first() -> None:
+    contenders = [Contender("headrace", None, "needs the extra remote"), Contender("torch", work)]
+    ours, torch = table_of("a race", contenders, {"torch": rounds(2.0)}, FIGURES).results
+    assert (ours.note, torch.ratio) == ("needs the extra remote", 1.0)
+    assert [result.seconds for result in table_of("a race", contenders[:1], {}, FIGURES).results] == [None]
+
+
 def test_saved_and_read_again() -> None:
     table = example()
     assert Comparison.from_dict(json.loads(json.dumps(table.to_dict()))) == table

@@ -112,7 +112,7 @@ class PeakMemory:
     True
     """
 
-    def __init__(self, every: float = 0.02) -> None:
+    def __init__(self, every: float = 0.05) -> None:
         self._every = every
         self._over = Event()
 

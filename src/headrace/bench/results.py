@@ -138,7 +138,7 @@ class Comparison:
         >>> slow = Measurement("headrace", seconds=1.5, aims=(1.2,))
         >>> table = Comparison("a copy", (slow, Measurement("another", "rival", seconds=1.0)))
         >>> [(each.other, each.ratio) for each in table.behind()]
-        [('another', 1.5), ('its aim', 1.2)]
+        [('its aim', 1.2), ('another', 1.5)]
         """
         for result in self.results:
             quicker = self._quicker(result)
@@ -175,13 +175,13 @@ def table_of(
 
     Args:
         title: what the work is.
-        contenders: all of them, also those that could not be run.
+        contenders: all of them, also those that could not be run; others are compared with the first that could.
         seconds: the result of `race`.
         figures: what to show of the best round and of the median one, for its seconds.
         tolerance: of the mean of their values, where contenders were asked for the work that they do.
     """
-    first = statistics.median(seconds[contenders[0].name])
     medians = {name: statistics.median(rounds) for name, rounds in seconds.items()}
+    first = next(iter(medians.values()), 0.0)
     results = []
     for entry in contenders:
         rounds = seconds.get(entry.name)

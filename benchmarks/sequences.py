@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import statistics
 import tracemalloc
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from benchmarks.common import Comparison, Contender, Measurement, begin, per, print_table, race, rival, show
 
-from headrace import PadCollate
+from headrace import DataLoader, PadCollate, TokenDocuments, pad_collate
 from headrace.bench.workloads.mixture import first_batch
 from headrace.sampling.packing import pack_rows
 
@@ -51,17 +53,55 @@ def padders(samples: list[dict[str, Any]], repeats: int, convert: Callable[[Any]
 
 
 def print_padding(repeats: int, rounds: int) -> None:
-    """Print what a padded batch takes, of lists and of arrays."""
+    """Print what a padded batch takes, of lists, of arrays and of tensors."""
     rng = np.random.default_rng(0)
     arrays = [{name: rng.integers(0, 50_000, length) for name in FIELDS} for length in rng.integers(50, 512, BATCH)]
     lists = [{name: values.tolist() for name, values in sample.items()} for sample in arrays]
-    for kind, samples, convert in (
+    kinds: list[tuple[str, list[dict[str, Any]], Any]] = [
         ("lists of integers", lists, torch and torch.tensor),
         ("arrays", arrays, torch and torch.from_numpy),
-    ):
+    ]
+    if torch:
+        tensors = [{name: torch.from_numpy(values) for name, values in sample.items()} for sample in arrays]
+        kinds.append(("tensors", tensors, lambda tensor: tensor))
+    for kind, samples, convert in kinds:
         entries = padders(samples, repeats, convert)
         title = f"a padded batch of {BATCH} samples with two sequences each, {kind}"
         print_table(title, entries, race(entries, rounds), {"us/batch": per(repeats, 1e-6)})
+
+
+def print_documents(count: int, rounds: int) -> None:
+    """Print what padded batches of the documents of a file take, in random order."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(50, 512, count)
+    steps = count // BATCH
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "train.bin")
+        np.concatenate([np.append(rng.integers(1, 50_000, length - 1), 0) for length in lengths]).astype(
+            np.uint16
+        ).tofile(path)
+        loader = DataLoader(
+            TokenDocuments(path, np.uint16, eos=0), BATCH, shuffle=True, seed=0, drop_last=True, collate_fn=pad_collate
+        )
+        data, bounds = np.memmap(path, np.uint16, "r"), np.cumsum([0, *lengths]).tolist()
+
+        def headrace() -> None:
+            for _ in loader:
+                pass
+
+        def with_torch() -> None:
+            order = torch.randperm(count).tolist()
+            for step in range(steps):
+                some = order[step * BATCH : (step + 1) * BATCH]
+                documents = [data[bounds[each] : bounds[each + 1]].astype(np.int64) for each in some]
+                torch.nn.utils.rnn.pad_sequence(list(map(torch.from_numpy, documents)), batch_first=True)
+
+        entries = [
+            Contender("headrace TokenDocuments, pad_collate", headrace),
+            Contender("torch pad_sequence, slices of a map", with_torch if torch else None),
+        ]
+        title = f"padded batches of {BATCH} documents of a file, uint16 to int64"
+        print_table(title, entries, race(entries, rounds), {"us/batch": per(steps, 1e-6)})
 
 
 def print_packing(length: int, rounds: int) -> None:
@@ -110,6 +150,7 @@ def main() -> None:
     """Run all of it."""
     smoke = begin("padding, packing and mixing of sequences")
     print_padding(*((2, 2) if smoke else (100, 15)))
+    print_documents(*((64, 2) if smoke else (16_000, 9)))
     print_packing(*((10_000, 2) if smoke else (10**6, 15)))
     print_mixture(10**9, 2 if smoke else 25)
 

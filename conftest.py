@@ -37,7 +37,7 @@ _QUICK = """
     loader/test_dataloader loader/test_function pipeline/test_hints pipeline/test_reading rng/test_keys
     sampling/test_plan sampling/test_samplers test_architecture test_errors test_public testing/test_datasets
     transforms/test_base transforms/test_erasing workers/test_in_flight
-    bench/test_results jax/test_placement ray/test_divide
+    bench/test_results insight/test_memory jax/test_placement ray/test_divide
     torch/test_arguments workers/pickling/test_diagnosis workers/processes/test_interrupts
 """
 _QUICK_FILES = [Path(__file__).parent / "tests" / f"{name}.py" for name in _QUICK.split()]

@@ -41,10 +41,11 @@ LAYERS = [
     ["cache"],
     ["formats"],
     ["loader"],
-    ["convert", "torch", "jax"],
+    ["convert", "torch", "jax", "insight"],
     ["ray"],
     ["(root)"],
     ["bench"],
+    ["insight.memory"],
     ["testing", "cli"],
     ["__main__"],
 ]

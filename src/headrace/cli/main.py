@@ -96,6 +96,7 @@ def _parser() -> _Parser:
     _add_convert(commands)
     _add_verify(commands)
     _add_index(commands)
+    _add_memory(commands)
     _add_bench(commands)
     return parser
 
@@ -288,6 +289,23 @@ def _bench(args: argparse.Namespace) -> int:
     from headrace.cli import bench
 
     return bench.run(args.workloads, against=args.against, seconds=args.seconds, target=args.json, smoke=args.smoke)
+
+
+def _add_memory(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "the memory that a loader takes at some batch sizes, predicted and measured"
+    memory = commands.add_parser("memory", help=text, description=text.capitalize(), allow_abbrev=False)
+    memory.add_argument("target", metavar="TARGET", help="as for headrace show")
+    memory.add_argument("--batch-sizes", metavar="N,N,...", help="default: 32,64,128,256")
+    memory.add_argument("--workers", type=int, metavar="N", help="default: those of the loader")
+    memory.add_argument("--batches", type=int, default=8, metavar="N", help="loaded of each size; default: %(default)s")
+    memory.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    memory.set_defaults(command=_memory)
+
+
+def _memory(args: argparse.Namespace) -> None:
+    from headrace.cli import memory
+
+    memory.run(args.target, batch_sizes=args.batch_sizes, workers=args.workers, batches=args.batches, as_json=args.json)
 
 
 def _add_reading(command: argparse.ArgumentParser) -> None:

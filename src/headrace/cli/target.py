@@ -117,6 +117,7 @@ def with_dataset(loader: DataLoader[Any], dataset: Any, seed: int | None, **argu
     given = {name: getattr(loader, name) for name in _ORDER}
     if loader.batch_sampler is not None:
         del given["batch_size"]
+    given |= {name: arguments.pop(name) for name in _ORDER if name in arguments}
     if loader.world_size > 1:
         given |= {"rank": loader.rank, "world_size": loader.world_size, "uneven": loader.uneven}
     return DataLoader(dataset, **given, seed=seed, **arguments)

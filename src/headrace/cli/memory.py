@@ -1,0 +1,86 @@
+"""`headrace memory`: the memory that a loader takes, predicted and measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from headrace.cli.target import find_target, loader_of, with_dataset
+from headrace.errors import ArgumentError
+from headrace.insight.memory import measure_memory
+
+if TYPE_CHECKING:
+    from headrace import DataLoader
+    from headrace.insight.memory import MemoryUse
+
+__all__ = ["run"]
+
+_SIZES = (32, 64, 128, 256)
+
+
+def run(
+    target: str, *, batch_sizes: str | None = None, workers: int | None = None, batches: int = 8, as_json: bool = False
+) -> None:
+    """Print a line for each batch size, and what shuffling and collating cost.
+
+    Args:
+        target: as for `headrace show`.
+        batch_sizes: numbers with commas between them.
+        workers: in place of the loader's own.
+        batches: how many are loaded of each size.
+        as_json: print one JSON object, for programs.
+
+    Raises:
+        ArgumentError: a size is none, or the target is no loader or dataset.
+    """
+    sizes = list(_SIZES) if batch_sizes is None else [_size(text) for text in batch_sizes.split(",")]
+    loader = loader_of(find_target(target), None, sizes[0])
+
+    count = loader.num_workers if workers is None else workers
+    options = {"num_workers": count, "collate_fn": loader.collate_fn} | ({"backend": loader.backend} if count else {})
+    found = measure_memory(
+        lambda size: with_dataset(loader, loader.dataset, loader.seed, batch_size=size, **options),
+        sizes,
+        batches=batches,
+    )
+    print(json.dumps([asdict(each) for each in found], indent=2) if as_json else _as_text(found, loader))
+
+
+def _size(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ArgumentError(f"--batch-sizes are positive integers with commas between them, got {text!r}")
+    return int(text)
+
+
+def _as_text(found: list[MemoryUse], loader: DataLoader[Any]) -> str:
+    rows = [["batch size", "a sample", "a batch", "held, predicted", "grown, measured", "each worker"]]
+    for each in found:
+        sizes = (each.sample, each.batch, each.predicted, each.measured)
+        rows.append(
+            [f"{each.batch_size:,}", *map(_bytes, sizes), _bytes(each.each_worker) if each.each_worker else "-"]
+        )
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    last = found[-1]
+    return "\n".join(
+        [
+            *lines,
+            f"collating copies each batch once: {_bytes(last.batch)} at batch size {last.batch_size}",
+            f"shuffling takes no memory; a stored permutation of {len(loader.dataset):,} samples would take "
+            + _bytes(last.stored_shuffle),
+        ]
+    )
+
+
+def _bytes(size: float) -> str:
+    """Return a size with its unit.
+
+    >>> _bytes(12_288), _bytes(800)
+    ('12.3 kB', '800 B')
+    """
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:,.0f} B" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} GB"

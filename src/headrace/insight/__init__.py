@@ -1,0 +1,1 @@
+"""Insight into a loader: clocks, statistics, and what follows from them."""

@@ -53,6 +53,9 @@ collect_ignore = [f"src/{adapter_modules()[name].replace('.', '/')}.py" for name
 collect_ignore += [f"src/headrace/{name}" for name in _MISSING]
 if "torch" in _MISSING:
     collect_ignore += ["tests/torch/oracle.py"]  # no file of tests, which skip where torch is missing
+for _library, _format in {"h5py": "hdf5", "zarr": "zarr", "array_record": "arrayrecord", "lance": "lance"}.items():
+    if find_spec(_library) is None:
+        collect_ignore += [f"src/headrace/formats/{_format}"]
 if find_spec("ray") is None:
     collect_ignore += ["src/headrace/workers/ray", "src/headrace/ray"]
 

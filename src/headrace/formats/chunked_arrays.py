@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from headrace.batch.arena import empty
+from headrace.batch.collate import default_collate
+from headrace.batch.rows import rows_differ
 from headrace.datasets.base import Dataset
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.io.lru import Recent
 from headrace.io.paths import find_paths
+from headrace.io.source import LocalSource
 from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
@@ -44,6 +47,9 @@ class ArrayInFile(Protocol):
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return consecutive rows."""
 
+    def read_rows(self, rows: NDArray[np.int64]) -> NDArray[Any] | None:
+        """Return rows in any order, shape (n,), int64; None where they are decoded by chunks."""
+
 
 class ChunkedDataset(Dataset[Any]):
     """Rows of arrays: derive from it and write `_open_file`.
@@ -67,6 +73,7 @@ class ChunkedDataset(Dataset[Any]):
     ) -> None:
         _check_size(cache_bytes)
         self.paths = find_paths(path)
+        self._sources = [self._source(each) for each in self.paths]
         self._single = isinstance(fields, str)
         self._wanted = [fields] if isinstance(fields, str) else None if fields is None else list(fields)
         self._recent: Recent[NDArray[Any]] = Recent(cache_bytes)
@@ -87,21 +94,25 @@ class ChunkedDataset(Dataset[Any]):
 
     def __getitem__(self, index: int, /) -> Any:
         shard, row = self._bounds.find(check_index(index, len(self)))
+        self._check(shard)
         return self._sample({name: self._row(name, shard, row) for name in self._names})
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """Return the batch of the samples at the indices, shape (n,), int64; each chunk is decoded once."""
-        located = self._bounds.locate(check_indices(indices, len(self)))
-        return self._sample({name: self._gather(name, located) for name in self._names})
+        indices = check_indices(indices, len(self))
+        located = self._bounds.locate(indices)
+        for shard in located.shards:
+            self._check(shard)
+        return self._sample({name: _batch(self._gather(name, located), indices) for name in self._names})
 
     def blocks(self) -> NDArray[np.int64]:
         """Return where chunks begin, and where the last one ends, shape (chunks + 1,), int64."""
-        bounds, start = [0], 0
+        bounds, start = [], 0
         for number, length in enumerate(self._bounds.lengths.tolist()):
             chunk = max(array.chunk for array in self._file(number).values())
-            bounds += [*range(start + chunk, start + length, chunk), start + length] if length else []
+            bounds.append(np.arange(start, start + length, chunk))
             start += length
-        return np.array(bounds, np.int64)
+        return np.append(np.concatenate(bounds), start)
 
     def counters(self) -> dict[str, int]:
         """Return how many chunks were decoded."""
@@ -110,6 +121,15 @@ class ChunkedDataset(Dataset[Any]):
     def close(self) -> None:
         """Give up the files that are open; reading opens them again."""
         self._opened = {}
+
+    def _source(self, path: str) -> LocalSource | None:
+        """Return what is looked at to see whether a file has changed; None of files far away."""
+        return None if "://" in path else LocalSource(path)
+
+    def _check(self, shard: int) -> None:
+        source = self._sources[shard]
+        if source is not None:
+            source.check()
 
     @abstractmethod
     def _open_file(self, path: str) -> Mapping[str, ArrayInFile]:
@@ -152,29 +172,37 @@ class ChunkedDataset(Dataset[Any]):
 
     def _row(self, name: str, shard: int, row: int) -> Any:
         """Return a row of an array: a copy, which does not keep its chunk."""
-        value = self._chunk(shard, name, row)[row % self._file(shard)[name].chunk]
+        array = self._file(shard)[name]
+        alone = array.read_rows(np.array([row]))
+        value = self._chunk(shard, name, row)[row % array.chunk] if alone is None else alone[0]
         return value.copy() if isinstance(value, np.ndarray) else value
 
-    def _gather(self, name: str, located: Located) -> Any:
-        """Return rows of an array as a batch, chunk by chunk."""
+    def _gather(self, name: str, located: Located) -> NDArray[Any]:
+        """Return rows of an array."""
         first = self._file(located.shards[0])[name]
-        out: Any = empty((len(located.rows), *first.shape[1:]), first.dtype) if first.dtype.kind != "O" else None
-        texts: list[Any] = [None] * len(located.rows)
+        if len(located.shards) == 1:
+            whole = first.read_rows(located.rows)
+            if whole is not None:
+                return whole
+        out = empty((len(located.rows), *first.shape[1:]), first.dtype)
         for place, shard in enumerate(located.shards):
-            size = self._file(shard)[name].chunk
-            here = np.flatnonzero(located.which == place)
-            rows = located.rows[here]
-            numbers = rows // size
-            for number in np.unique(numbers).tolist():
-                inside = numbers == number
-                chunk = self._chunk(shard, name, number * size)
-                places, offsets = here[inside], rows[inside] - number * size
-                if out is not None:
-                    out[places] = chunk[offsets]
-                    continue
-                for at, offset in zip(places.tolist(), offsets.tolist(), strict=True):
-                    texts[at] = chunk[offset]
-        return texts if out is None else out
+            self._fill(out, np.flatnonzero(located.which == place), shard, name, located.rows)
+        return out
+
+    def _fill(self, out: NDArray[Any], here: NDArray[np.int64], shard: int, name: str, rows: NDArray[np.int64]) -> None:
+        """Write the rows of one file to their places, chunk by chunk."""
+        array, rows = self._file(shard)[name], rows[here]
+        whole = array.read_rows(rows)
+        if whole is not None:
+            out[here] = whole
+            return
+        order = np.argsort(rows, kind="stable")
+        rows, here = rows[order], here[order]
+        bounds = np.flatnonzero(np.diff(rows // array.chunk)) + 1
+        for some, places in zip(np.split(rows, bounds), np.split(here, bounds), strict=True):
+            if len(some):
+                chunk = self._chunk(shard, name, int(some[0]))
+                out[places] = chunk[some % array.chunk]
 
     def _chunk(self, shard: int, name: str, row: int) -> NDArray[Any]:
         """Return the chunk of a row, decoded, or as it was."""
@@ -189,6 +217,12 @@ class ChunkedDataset(Dataset[Any]):
 
     def _sample(self, columns: dict[str, Any]) -> Any:
         return columns[self._names[0]] if self._single else columns
+
+
+def _batch(rows: NDArray[Any], indices: NDArray[np.int64]) -> Any:
+    """Return rows as the batch that collating them one by one would make."""
+    apart = rows.dtype.kind == "O" or (rows.ndim == 1 and rows_differ(rows.dtype))
+    return default_collate(list(rows), indices) if apart else rows
 
 
 def _check_size(cache_bytes: Any) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from headrace import DataLoader, ZarrDataset, open_dataset
-from headrace.errors import ArgumentError, CorruptDataError
+from headrace.errors import ArgumentError, CorruptDataError, FileChangedError
 from headrace.testing import check_dataset
 
 if TYPE_CHECKING:
@@ -86,3 +87,25 @@ def test_damage_is_found_where_it_is_read(path: Path) -> None:
     with pytest.raises(CorruptDataError, match=r"rows 0 to 6 of '/image' cannot be read"):
         dataset[3]
     assert dataset[10].shape == (4, 3)
+
+
+def test_values_of_other_kinds(tmp_path: Path) -> None:
+    values = {"big": np.arange(5).astype(">f4"), "text": np.array(["a", "bb", "", "dddd", "e"]), "flag": np.eye(5) > 0}
+    zarr.save(str(tmp_path / "a.zarr"), **values)
+    dataset = ZarrDataset(tmp_path / "a.zarr")
+    check_dataset(dataset, picklable=True)
+    for name, found in dataset.get_batch(np.array([4, 1, 1])).items():
+        np.testing.assert_array_equal(found, values[name][[4, 1, 1]])
+
+
+def test_a_store_that_changes_is_noticed(path: Path) -> None:
+    dataset = ZarrDataset(path)
+    (path / "zarr.json").write_bytes((path / "zarr.json").read_bytes() + b" ")
+    with pytest.raises(FileChangedError, match="has changed"):
+        dataset[0]
+
+
+def test_without_the_library_the_extra_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(ImportError, match=r"pip install 'headrace\[zarr\]'"):
+        open_dataset(path)

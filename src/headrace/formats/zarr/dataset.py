@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.errors import CorruptDataError
-from headrace.formats.chunked_arrays import ChunkedDataset
+from headrace.formats.chunked_arrays import ArrayInFile, ChunkedDataset
+from headrace.io.source import LocalSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,12 +43,20 @@ class ZarrDataset(ChunkedDataset):
         FileNotFoundError: a store is not there.
         CorruptDataError: it is no Zarr store, or damaged.
         ArgumentError: there is no such array, or arrays differ in length; shards in fields, dtype or shape.
+        FileChangedError: when samples are asked for of a store that has been written anew meanwhile.
 
-    >>> import zarr  # doctest: +SKIP
-    >>> zarr.save("train.zarr", image=np.zeros((100, 28, 28), np.uint8), label=np.arange(100))  # doctest: +SKIP
-    >>> ZarrDataset("train.zarr")[7]["label"]  # doctest: +SKIP
+    >>> import zarr
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     zarr.save(f"{folder}/train.zarr", image=np.zeros((100, 28, 28), np.uint8), label=np.arange(100))
+    ...     ZarrDataset(f"{folder}/train.zarr")[7]["label"]
     np.int64(7)
     """
+
+    def _source(self, path: str) -> LocalSource | None:
+        """Return the store's own description, which is written when it is."""
+        known = (Path(path, name) for name in ("zarr.json", ".zgroup", ".zarray"))
+        return next((LocalSource(each) for each in known if each.is_file()), None)
 
     def _open_file(self, path: str) -> dict[str, _ZarrArray]:
         try:
@@ -72,7 +82,7 @@ def _arrays(zarr: Any, group: Any, path: str, prefix: str) -> Iterator[tuple[str
             yield from _arrays(zarr, each, path, f"{prefix}{name}/")
 
 
-class _ZarrArray:
+class _ZarrArray(ArrayInFile):
     """One array of a store.
 
     Args:
@@ -98,6 +108,9 @@ class _ZarrArray:
                 f"{self._path}, rows {start} to {stop - 1} of {self._array.name!r} cannot be read: {error}; get it anew"
             ) from error
         return rows.astype(object) if self.dtype.kind == "O" else rows
+
+    def read_rows(self, rows: NDArray[np.int64]) -> None:
+        """Return nothing: the rows lie in chunks."""
 
 
 def open_files(paths: list[str], *, fields: bool = True) -> Dataset[Any]:  # noqa: ARG001 - arrays need no parsing

@@ -89,6 +89,13 @@ def test_a_state_of_shifted_or_skipped_steps_is_of_version_6() -> None:
         assert (state["headrace"], state[name]) == (6, value)
 
 
+def test_the_state_of_a_stream_with_a_state_is_of_version_7() -> None:
+    assert STATE.to_dict()["headrace"] < 7
+    state = replace(STATE, stream={"0": {"dataset": {"at": 3}}}).to_dict()
+    assert state["headrace"] == 7
+    assert LoaderState.from_dict(json.loads(json.dumps(state))).stream == {"0": {"dataset": {"at": 3}}}
+
+
 def test_a_state_with_more_to_say_is_of_version_4() -> None:
     """One that has nothing new to say stays readable for earlier releases."""
     for name, value in (("numbered", False), ("epoch_length", 90), ("generator", {"kind": "x"}), ("sampler", {})):
@@ -130,9 +137,9 @@ def test_garbage_state_is_shortened_in_the_error() -> None:
         LoaderState.from_dict({"model": list(range(10_000))})
 
 
-@pytest.mark.parametrize("version", [0, 7, "1", None])
+@pytest.mark.parametrize("version", [0, 8, "1", None])
 def test_unknown_version_is_refused(version: Any) -> None:
-    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 6$"):
+    with pytest.raises(StateError, match=f"^the state has version {version!r}; this release reads up to version 7$"):
         LoaderState.from_dict({**STATE.to_dict(), "headrace": version})
 
 

@@ -42,6 +42,10 @@ MAX_ERRORS = "max_errors must be a non-negative integer or None, but got max_err
 BATCH_SAMPLER = (
     "batch_sampler is mutually exclusive with batch_size, shuffle, sampler and drop_last: it decides all four"
 )
+SEED_OF_STREAMS = (
+    "an IterableDataset on several ranks needs a seed, so that what is random in it is alike on all of them; give all "
+    "the same"
+)
 RANKS_OF_SAMPLERS = "world_size cannot divide a sampler of your own; let the sampler pick the rank's samples"
 RANKS_SHUFFLE = (
     "shuffle=True on several ranks needs a seed, or each rank would draw an order of its own; give all the same"
@@ -162,7 +166,7 @@ STREAM = [
     ],
     (
         {"rank": 0, "world_size": 2},
-        "world_size cannot divide an IterableDataset; let its __iter__ pick the rank's samples",
+        SEED_OF_STREAMS,
     ),
 ]
 

@@ -10,9 +10,10 @@ from headrace.errors import StateError
 
 __all__ = ["LoaderState", "name_kind"]
 
-_VERSION, _FIRST_WRITTEN = 6, 3
+_VERSION, _FIRST_WRITTEN = 7, 3
 # What the states of earlier versions did not have, and meant by that.
-_NO_SHIFT: dict[str, Any] = {"shift": 0, "skip": []}
+_NO_STREAM: dict[str, Any] = {"stream": None}
+_NO_SHIFT: dict[str, Any] = {"shift": 0, "skip": [], **_NO_STREAM}
 _NO_PLAN: dict[str, Any] = {"plan": None, **_NO_SHIFT}
 _NO_STARTS = {"numbered": True, "epoch_length": None, "generator": None, "sampler": None, **_NO_PLAN}
 _NO_BLOCKS = {"blocks": None, "window": None, **_NO_STARTS}
@@ -22,7 +23,8 @@ _SINCE: dict[int, dict[str, Any]] = {
     3: _NO_STARTS,
     4: _NO_PLAN,
     5: _NO_SHIFT,
-    6: {},
+    6: _NO_STREAM,
+    7: {},
 }
 
 
@@ -54,6 +56,8 @@ class LoaderState:
         plan: a number that stands for weights, a mixture, or lengths, where the order depends on such.
         shift: so many samples of the epoch come before its first step, since it began with steps of another size.
         skip: the steps that are passed over, each as [epoch, step].
+        stream: the states of a stream that has one of its own, by the number of its reader, as text; None if it has
+            none.
     """
 
     epoch: int
@@ -76,6 +80,7 @@ class LoaderState:
     plan: int | None = None
     shift: int = 0
     skip: list[list[int]] = field(default_factory=list)
+    stream: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as a dict that `json.dumps` takes.
@@ -179,7 +184,7 @@ def name_kind(state: object) -> str:
 
 
 def _check_value(name: str, value: object) -> None:
-    if name in ("generator", "sampler"):
+    if name in ("generator", "sampler", "stream"):
         good = value is None or isinstance(value, dict)
     elif name in ("shuffle", "drop_last", "numbered"):
         good = isinstance(value, bool) or (name, value) == ("shuffle", "block")

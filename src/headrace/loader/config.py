@@ -152,8 +152,11 @@ def _check_stream(given: Mapping[str, Any]) -> None:
             raise ArgumentError(
                 f"an IterableDataset decides its own order, but got {name}={given[name]!r}; leave {name} out"
             )
-    if given["world_size"] not in (None, 1):
-        raise ArgumentError("world_size cannot divide an IterableDataset; let its __iter__ pick the rank's samples")
+    if given["world_size"] not in (None, 1) and given["seed"] is None and given["generator"] is None:
+        raise ArgumentError(
+            "an IterableDataset on several ranks needs a seed, so that what is random in it is alike on all of them; "
+            "give all the same"
+        )
     if given["uneven"] == "pad":
         raise ArgumentError(
             "uneven='pad' fills a last batch up with other samples of the epoch, which an IterableDataset cannot be "

@@ -32,8 +32,10 @@ from headrace.loader.iterator import BatchIterator, one_after_the_other
 from headrace.loader.order import SampleOrder
 from headrace.loader.pools import PoolKeeper, choose_backend, make_pool
 from headrace.loader.ranks import resolve_ranks
+from headrace.loader.snapshots import ReaderStates, RestoredStates, dataset_part, is_stateful
 from headrace.loader.stats import LoaderStats, Meter, SourceStats
 from headrace.loader.stream_checks import StreamHistory
+from headrace.loader.stream_shares import StreamShares
 from headrace.loader.tasks import Loaded, naming_step, seed_globals
 from headrace.loader.validity import with_validity
 from headrace.loader.work import WorkMaker
@@ -143,7 +145,8 @@ class DataLoader(Generic[B_co]):
         backend: what workers are: "thread", "process", "ray" (actors of a cluster), or "auto", which takes threads
             where all of the dataset says that it releases the GIL, else processes.
         rank: which of `world_size` ranks this loader feeds. A step is then batch_size * world_size
-            samples, of which each rank gets its share.
+            samples, of which each rank gets its share. Of an IterableDataset every rank reads all and keeps its share,
+            so it has to be the same on all ranks.
         world_size: how many ranks share the dataset.
         ranks: "auto" finds rank and world size: of an initialised torch process group or `jax.distributed`, of a worker
             of Ray Train, or in the variables of torchrun, SLURM or Open MPI. What disagrees is an error; where nothing
@@ -156,7 +159,8 @@ class DataLoader(Generic[B_co]):
             it goes; fewer samples than ranks join the step before. "drop" leaves out what cannot be shared equally;
             "repeat" fills the shares up from the start of the epoch, as torch's DistributedSampler does; "pad" fills
             them up to `batch_size`, also of one rank, and each batch has one more field, which tells the samples
-            from the filling: the last of a tuple, "valid" of a dict.
+            from the filling: the last of a tuple, "valid" of a dict. A stream has no start to go back to: "repeat"
+            fills up with the samples of the step itself, and "pad" is refused.
         on_error: what happens if a sample cannot be read: "raise" its error, "skip" the sample, or
             "replace" it with another one, drawn from the same key; `bad_samples` lists what was passed over.
         on_worker_death: what happens when a worker process dies: "raise" a WorkerDiedError, or
@@ -460,8 +464,13 @@ class DataLoader(Generic[B_co]):
         self._meter = Meter()
         self._bad = BadSamples(self.on_error, self.max_errors)
         self._pools = PoolKeeper(persistent=self.persistent_workers)
-        self._stream_history = StreamHistory(self.dataset)
+        # What other ranks have of a stream is not counted here.
+        self._stream_history = StreamHistory(self.dataset, trusts_length=self.world_size == 1)
+        self._states = self._make_states()
         self._closed = False
+
+    def _make_states(self) -> ReaderStates:
+        return ReaderStates(every=1)
 
     def __setattr__(self, name: str, value: object) -> None:
         if "_closed" not in self.__dict__ or not (name in self._given or name == "dataset"):
@@ -478,7 +487,7 @@ class DataLoader(Generic[B_co]):
             self._epochs.draw_from(self.seed, self.generator)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_other_arenas", "_meter", "_bad", "_pools", "_stream_history", "_closed")
+        left_out = ("_arena", "_other_arenas", "_meter", "_bad", "_pools", "_stream_history", "_states", "_closed")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way, from the same place
 
@@ -508,8 +517,7 @@ class DataLoader(Generic[B_co]):
             raise TypeError(
                 f"the loader has no length, because its dataset ({type(self.dataset).__name__}) has none"
             ) from None
-        size = self.batch_size or 1
-        return length // size if self.drop_last else -(-length // size)
+        return self._stream_shares().steps(length)
 
     def __iter__(self) -> BatchIterator[B_co]:
         """Return an iterator over the next epoch, or over the rest of the one of a loaded state.
@@ -610,6 +618,10 @@ class DataLoader(Generic[B_co]):
             raise ArgumentTypeError(f"how many samples the {sampling.name} gives is not known before")
         return sampling.shares
 
+    def _stream_shares(self) -> StreamShares:
+        """Return this rank's share of each step of a stream."""
+        return StreamShares(self.batch_size or 1, self.rank, self.world_size, self.uneven, self.drop_last)
+
     def _runs_foreign_code(self) -> bool:
         """Return whether a batch is made by code that may draw from the global generators: any but headrace's own."""
         return runs_foreign_code(self.dataset) or runs_foreign_code(self.collate_fn)
@@ -644,11 +656,15 @@ class DataLoader(Generic[B_co]):
             epoch: a non-negative integer.
         """
         epoch = check_count("epoch", epoch)
+        if self._epochs.place().number != epoch:
+            self._states.loaded = None
         self._epochs.go_to(epoch)
         self._order.tell_sampler(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader stands, as a dict of a few integers that `json.dumps` takes.
+
+        A stream with a state of its own adds that of each of its readers, after the batches handed out.
 
         That is where the iterator stands that was asked for a batch last; one that was asked for its
         first batch only does not count while another one goes through its epoch. The state may be
@@ -675,8 +691,9 @@ class DataLoader(Generic[B_co]):
     ) -> None:
         """Let the next iterator go on where the state was taken.
 
-        A computed order is entered at once; a sampler is gone through again, and a stream is read
-        again, up to there. An empty dict, which stands for no state in some frameworks, changes nothing.
+        A computed order is entered at once, and so is a stream that has the methods `state_dict` and `load_state_dict`,
+        or whose iterators have; a sampler is gone through again, and any other stream is read again, up to there. An
+        empty dict, which stands for no state in some frameworks, changes nothing.
 
         Args:
             state: what `state_dict` gave, on any rank.
@@ -719,6 +736,7 @@ class DataLoader(Generic[B_co]):
         """
         epoch, step = check_count("epoch", epoch), position.check_step(self, step, self._length())
         self._epochs.seek(epoch, step)
+        self._states.loaded = None
         self._order.tell_sampler(epoch)
 
     def skip(self, steps: Collection[tuple[int, int]]) -> None:
@@ -872,6 +890,7 @@ class DataLoader(Generic[B_co]):
         arena: Arena,  # noqa: ARG002 - for loaders that have no pool
     ) -> SampledBatches | StreamedBatches:
         if self._streams:
+            self._states.begin(cursor, self._between_epochs())
             readers = self._readers() or 1
             drops = readers * ((self.batch_size or 1) - 1) if self.drop_last else 0
             check = self._stream_history.begin(readers, drops=drops, whole=not (cursor.step or cursor.ahead))
@@ -911,6 +930,7 @@ class DataLoader(Generic[B_co]):
         Raises:
             TooManyErrorsError: there are more bad samples than are allowed.
         """
+        self._states.snapshots.note(found.snapshot, step)
         self._meter.counted(found.counted)
         self._bad.note(found.failures, epoch.number, step)
 
@@ -935,7 +955,14 @@ class DataLoader(Generic[B_co]):
 
     def _maker_for(self, epoch: Epoch) -> WorkMaker:
         shields = not self.num_workers and self.seed is not None and self._runs_foreign_code()
-        return replace(self._maker(), seed=epoch.key("workers"), settings=ProgramSettings.now(), shields=shields)
+        return replace(
+            self._maker(),
+            seed=epoch.key("workers"),
+            settings=ProgramSettings.now(),
+            shields=shields,
+            every=self._states.snapshots.every if self._keeps_states() else 0,
+            restored=None if self._states.loaded is None else RestoredStates(epoch, self._states.loaded),
+        )
 
     def _maker(self) -> WorkMaker:
         return WorkMaker(
@@ -944,7 +971,7 @@ class DataLoader(Generic[B_co]):
             batch_size=self.batch_size,
             single=self.batch_size is None and self.batch_sampler is None,
             collate_fn=self.collate_fn,
-            drop_last=self.drop_last,
+            shares=self._stream_shares(),
             num_workers=self.num_workers,
             worker_init_fn=self.worker_init_fn,
             shard=self.shard,
@@ -975,3 +1002,28 @@ class DataLoader(Generic[B_co]):
 
     def _state(self, at: StartPoint) -> LoaderState:
         return position.state_at(self, at)
+
+    def _keeps_states(self) -> bool:
+        """Return whether workers are asked for the states of datasets that have one of their own."""
+        return self._streams
+
+    def _between_epochs(self) -> dict[int, Any]:
+        """Return the states that an epoch leaves to the next one, where that is read from the same copies."""
+        if not self._keeps_states() or (self.num_workers and not self.persistent_workers):
+            return {}
+        if not self.num_workers and is_stateful(self.dataset):
+            return {0: dataset_part({"dataset": self.dataset.state_dict()})}
+        return {reader: dataset_part(state) for reader, state in self._states.snapshots.latest.items()}
+
+    def _stream_state(self, at: StartPoint) -> dict[str, Any] | None:
+        """Return the states of a stream that has one of its own, after the batches before a place."""
+        if not self._keeps_states() or at.ahead:
+            return None
+        _, states = self._states.at(at, self._between_epochs)
+        return {str(reader): state for reader, state in states.items()} or None
+
+    def _load_stream_state(self, state: dict[str, Any] | None) -> None:
+        """Let the next iterator read a stream from where its state was taken."""
+        self._states.loaded = None if state is None else {int(reader): each for reader, each in state.items()}
+        if state is not None:
+            self._pools.drop_idle()  # workers that have gone on are not those of the state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from threading import RLock
 from time import perf_counter
@@ -49,6 +50,7 @@ class IterableLoader(Protocol):
     def _length(self) -> int | None: ...
     def _make_pool(self, epoch: Epoch, arena: Arena) -> Pool[Any, Any]: ...
     def _state(self, at: Any) -> LoaderState: ...
+    def _stream_state(self, at: Any) -> dict[str, Any] | None: ...
     def _sampling(self, length: int | None, shift: int = 0) -> Sampling: ...
     def _steps(self, length: int | None, shift: int = 0) -> int: ...
 
@@ -196,7 +198,8 @@ class BatchIterator(Iterator[B_co]):
         """Return a function that gives the state of this moment, which costs next to nothing where it is not called."""
         loader, cursor = self._loader, self._cursor
         at = self._epochs.position() if cursor is None else cursor.reached()
-        return lambda: loader._state(at).to_dict()
+        stream = loader._stream_state(at)  # it will be another one by then
+        return lambda: replace(loader._state(at), stream=stream).to_dict()
 
 
 def one_after_the_other(loader: Iterable[B_co]) -> Iterator[B_co]:

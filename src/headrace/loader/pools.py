@@ -161,6 +161,12 @@ class PoolKeeper:
             self._warns = False
             warnings.warn(_text_of_start(took, lasted), HeadraceWarning, stacklevel=level_of_user())
 
+    def drop_idle(self) -> None:
+        """Close the pools that were given back."""
+        for pools in self._idle.values():
+            while pools:
+                pools.pop().close()
+
     def close(self) -> None:
         """Close all pools, those in use too, and keep none from now on."""
         self._persistent = False

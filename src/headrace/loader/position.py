@@ -44,6 +44,8 @@ class PositionedLoader(Protocol):
     def _readers(self) -> int | None: ...
     def _sampling(self, length: int | None, shift: int = 0) -> Sampling: ...
     def _steps(self, length: int | None, shift: int = 0) -> int: ...
+    def _stream_state(self, at: StartPoint) -> dict[str, Any] | None: ...
+    def _load_stream_state(self, state: dict[str, Any] | None) -> None: ...
 
 
 def identity(loader: PositionedLoader) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def state_at(loader: PositionedLoader, at: StartPoint) -> LoaderState:
         sampler_epoch=loader._order.sampler_epoch(),
         shift=shift,
         skip=sorted(map(list, loader._epochs.skipped)),
+        stream=loader._stream_state(at),
         **arguments,
     )
 
@@ -113,6 +116,7 @@ def go_on(loader: PositionedLoader, state: Mapping[str, Any], at: str, *, strict
     length = length if step or shift or ahead else saved.epoch_length  # an epoch that begins takes what there is
     start = StartPoint(saved.epoch, saved.epoch_seed, saved.numbered, step, ahead, length, saved.sampler, shift)
     loader._epochs.resume(start)
+    loader._load_stream_state(saved.stream)
     loader._epochs.skipped = {(epoch, skipped) for epoch, skipped in saved.skip}
     if saved.sampler_epoch is not None:
         loader._order.tell_sampler(saved.sampler_epoch)

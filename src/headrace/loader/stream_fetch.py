@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.loader.cursor import Epoch
+    from headrace.loader.stream_shares import StreamShares
     from headrace.loader.tasks import StreamTask
 
 __all__ = ["DealtStream", "ReadSamples", "StreamReader"]
@@ -32,12 +33,16 @@ _PATIENCE = 100
 
 
 class ReadSamples(NamedTuple):
-    """The samples of a batch, fewer at the end of the stream, and what was raised among them."""
+    """The samples of this rank's batch, fewer at the end of the stream, and what was raised among those of all ranks.
+
+    The batch's own draws follow from the places of its samples in the stream.
+    """
 
     samples: list[Any]
     errors: list[Exception]  # those that are told
     failures: list[Failure]  # those of samples that are passed over
     sums: tuple[int, int] | None = None  # checksums of all samples before this batch, and with it
+    before: int = 0  # samples of the same step, on ranks before this one
     snapshot: tuple[int, Any] | None = None  # of the stream after them, where a reader takes one
 
 
@@ -49,9 +54,9 @@ class StreamReader:
 
     Args:
         stream: a dataset with `__iter__`.
-        batch_size: samples a batch; None for single samples.
+        shares: this rank's share of each step.
         collate_fn: makes a batch of a list of samples; None for headrace's own way.
-        drop_last: leave out an incomplete last batch.
+        single: hand out the one sample of a batch as it is.
         worker: which of the readers this is, each of which has the whole stream for itself.
         workers: how many such readers there are.
         seed_globals: called with the epoch and step before the samples of each batch, to seed the generators that the
@@ -63,10 +68,10 @@ class StreamReader:
     def __init__(
         self,
         stream: Any,
-        batch_size: int | None,
+        shares: StreamShares,
         collate_fn: Callable[[Any], Any] | None,
         *,
-        drop_last: bool,
+        single: bool = False,
         worker: int = 0,
         workers: int = 1,
         seed_globals: Callable[[Epoch, int], None] | None = None,
@@ -74,10 +79,10 @@ class StreamReader:
         sums: bool = False,
     ) -> None:
         self._stream = stream
-        self._size = batch_size or 1
-        self._single = batch_size is None
+        self._shares = shares
+        self._size = shares.size
+        self._single = single
         self._collate_fn = collate_fn
-        self._drop_last = drop_last
         self._worker = worker
         self._workers = workers
         self._seed_globals = seed_globals
@@ -97,6 +102,7 @@ class StreamReader:
         self._position = 0  # of the sample that comes next
         self._asked = 0  # how often the stream was asked for a sample
         self._sum = 0  # of all samples so far
+        self._ahead = ReadSamples([], [], [])  # what has been read of the batch that comes next
         self._ended = True
         if hasattr(self._stream, "set_epoch"):
             self._stream.set_epoch(epoch.number)
@@ -118,25 +124,25 @@ class StreamReader:
         with naming_step(epoch, step):
             if epoch != self._epoch or number < self._number:
                 self.begin(epoch)
-        while self._number < number and not self._ended:
+        while self._number < number and not (self._ended and not self._ahead.samples):
             self._read_samples(epoch)  # what fails there is told by who loads that batch
         return self._read_samples(epoch)
 
     def load(self, task: StreamTask, read: ReadSamples) -> Loaded:
         """Make the batch of a task of its samples. Several threads may do that at the same time."""
-        samples, errors, failures, sums, _ = read
+        samples, errors, failures, sums, before, _ = read
         if task.skip:
             return Loaded(0, sums=sums)
-        if not samples or (self._drop_last and len(samples) < self._size):
+        if not samples:
             return Loaded(0, errors=errors, failures=failures, sums=sums)
         try:
-            batch = self._collate(samples, task)
+            batch = self._collate(samples, task, before)
         except Exception as error:
             return Loaded(len(samples), errors=[*errors, error], failures=failures, sums=sums)
         return Loaded(len(samples), batch, loaded=True, errors=errors, failures=failures, sums=sums)
 
-    def _collate(self, samples: list[Any], task: StreamTask) -> Any:
-        first = task.number * self._size
+    def _collate(self, samples: list[Any], task: StreamTask, before: int) -> Any:
+        first = task.number * self._size + before
         indices = range(first, first + len(samples))
         with loading_batch(task.epoch, task.step, self._numbers(indices)):
             return collate(samples, indices, self._collate_fn, single=self._single)
@@ -145,13 +151,35 @@ class StreamReader:
         """Return the samples of the next batch."""
         number, self._number = self._number, self._number + 1
         step = number * self._workers + self._worker
+        found, self._ahead = self._ahead, ReadSamples([], [], [])
+        if self._seed_globals is not None and not found.samples:
+            self._seed_globals(epoch, step)
+        self._fill(found, self._size, epoch, step)
+        self._read_whole(step)
+        if self._shares.ahead and not self._ended:
+            self._look_ahead(found, epoch, step + self._workers)
+        taken, before = self._shares.take(found.samples)
+        return found._replace(samples=taken, before=before, sums=self._sum_up(found.samples))
+
+    def _read_whole(self, step: int) -> None:
+        """Take note that all samples of a step have been read, and none after it."""
+
+    def _look_ahead(self, found: ReadSamples, epoch: Epoch, step: int) -> None:
+        """Let the samples of the next step join this one, if they are the last and fewer than there are ranks."""
+        ahead = self._ahead
         if self._seed_globals is not None:
             self._seed_globals(epoch, step)
-        samples: list[Any] = []
-        errors: list[Exception] = []
-        failures: list[Failure] = []
+        self._fill(ahead, self._shares.ahead, epoch, step)
+        if self._ended and len(ahead.samples) < self._shares.ahead:
+            found.samples.extend(ahead.samples)
+            found.errors.extend(ahead.errors)
+            found.failures.extend(ahead.failures)
+            self._ahead = ReadSamples([], [], [])
+
+    def _fill(self, read: ReadSamples, count: int, epoch: Epoch, step: int) -> None:
+        """Read on until there are so many samples, or no more come."""
         in_a_row = 0
-        while not self._ended and len(samples) < self._size:
+        while not self._ended and len(read.samples) < count:
             self._asked += 1
             try:
                 with use_keys(epoch.draws_key, self._numbers([self._position])):
@@ -160,18 +188,17 @@ class StreamReader:
                 in_a_row += 1
                 self._ended = in_a_row == _PATIENCE
                 if self._skips and self._goes_on_after(error):
-                    failures.append(Failure(self._asked - 1, without_frames(error)))
+                    read.failures.append(Failure(self._asked - 1, without_frames(error)))
                 else:
                     name_step(error, epoch, step)
-                    errors.append(error)
+                    read.errors.append(error)
                 continue
             if sample is self:
                 self._ended = True  # not asked again: some would start anew
                 break
-            samples.append(sample)
+            read.samples.append(sample)
             self._position += 1
             in_a_row = 0
-        return ReadSamples(samples, errors, failures, self._sum_up(samples))
 
     def _sum_up(self, samples: list[Any]) -> tuple[int, int] | None:
         if not self._sums:

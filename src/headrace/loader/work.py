@@ -18,6 +18,7 @@ from headrace.errors.notes import text_of
 from headrace.kernels.cores import share_cores
 from headrace.loader.context import loading_batch
 from headrace.loader.fetch import BatchReader
+from headrace.loader.stateful_stream import StatefulReader
 from headrace.loader.stream_fetch import DealtStream, StreamReader
 from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, seed_globals
 from headrace.pipeline.hints import counters, has_counters, will_need
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from headrace.batch.arena import Arena
     from headrace.loader.cursor import Epoch
+    from headrace.loader.snapshots import RestoredStates
+    from headrace.loader.stream_shares import StreamShares
     from headrace.workers.settings import ProgramSettings
 
 __all__ = ["WorkMaker"]
@@ -47,7 +50,7 @@ class WorkMaker:
         batch_size: samples a batch; None for single samples.
         single: hand out the one sample of a selection as it is.
         collate_fn: makes a batch of a list of samples; None for headrace's own way.
-        drop_last: leave out an incomplete last batch of a stream.
+        shares: this rank's share of each step of a stream.
         num_workers: how many workers there are; 0 is the consumer itself.
         worker_init_fn: called in each worker with its number.
         seed: what the workers' own seeds follow from.
@@ -59,6 +62,8 @@ class WorkMaker:
         dealt: the stream that all threads read together.
         settings: what the program has set, for its workers; None where there are none.
         shields: seed the global generators for each batch, as in a process of its own, and put the program's back.
+        every: after so many batches a stream that has a state of its own is asked for it; 0 for never.
+        restored: the states to go on from; None for none.
     """
 
     dataset: Any
@@ -66,7 +71,7 @@ class WorkMaker:
     batch_size: int | None
     single: bool
     collate_fn: Callable[[Any], Any] | None
-    drop_last: bool
+    shares: StreamShares
     num_workers: int = 0
     worker_init_fn: Callable[[int], None] | None = None
     seed: int = 0
@@ -78,6 +83,8 @@ class WorkMaker:
     dealt: DealtStream | None = None
     settings: ProgramSettings | None = None
     shields: bool = False
+    every: int = 0
+    restored: RestoredStates | None = None
 
     def in_threads(self, arena: Arena) -> WorkMaker:
         """Make the one for workers that are threads, which have a stream and an arena together."""
@@ -141,13 +148,16 @@ class WorkMaker:
                 )
             raise
 
-    def _stream_reader(self, worker: int, make: Callable[..., StreamReader] = StreamReader) -> StreamReader:
+    def _stream_reader(self, worker: int) -> StreamReader:
+        make: Callable[..., StreamReader] = StreamReader
+        if self.every:
+            make = partial(StatefulReader, restored=self.restored, every=self.every)
         turns = self.own_process and self.num_workers > 1 and not self.shard
         return make(
             self.dataset,
-            self.batch_size,
+            self.shares,
             self.collate_fn,
-            drop_last=self.drop_last,
+            single=self.batch_size is None,
             worker=worker if turns else 0,
             workers=self.num_workers if turns else 1,
             seed_globals=self._seed_globals(),

@@ -142,6 +142,9 @@ class CoreLoader(CoreDataLoader[Any]):
             return super()._batches(pool, cursor, arena)
         return InlineBatches(self._maker().reader(), self._given_sampling, cursor, arena)
 
+    def _keeps_states(self) -> bool:
+        return not self.is_torchs and super()._keeps_states()
+
     def _collates_itself(self) -> bool:
         return collates_as_torch(self.collate_fn) and makes_batches(self.dataset)
 

@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import StateError
+from headrace.loader.snapshots import ReaderStates, is_stateful
 from headrace.torch.core import CoreLoader
-from headrace.torch.snapshots import Snapshots, dataset_part, is_stateful
 from headrace.torch.stateful_sampling import StatefulBatches, has_state
 from headrace.torch.stateful_work import StatefulWorkMaker
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from headrace.batch.arena import Arena
-    from headrace.loader.cursor import Cursor, Epoch
-    from headrace.loader.tasks import Loaded
+    from headrace.loader.cursor import Cursor, Epoch, StartPoint
     from headrace.loader.work import WorkMaker
     from headrace.sampling.samplers import GivenSampling
     from headrace.workers import Pool
@@ -36,34 +35,27 @@ class StatefulCore(CoreLoader):
 
     def __init__(self, dataset: Any, *, streams: bool, arguments: dict[str, Any], every: int) -> None:
         # Without workers nothing is sent, and a dataset with indices is not read again for what has been handed out.
-        self._snapshots = Snapshots(every if streams and arguments["num_workers"] else 1)
-        self._restored: dict[int, Any] | None = None  # until an iterator begins there
-        self._begun: Cursor | None = None
+        self._every = every if streams and arguments["num_workers"] else 1
         super().__init__(dataset, streams=streams, arguments=arguments)
 
     def _keeps_states(self) -> bool:
         return self._streams or is_stateful(self.dataset)
 
-    def _goes_on(self) -> bool:
-        """Return whether the next epoch is read from the same copies of the dataset."""
-        return not self.num_workers or self.persistent_workers
+    def _make_states(self) -> ReaderStates:
+        return ReaderStates(self._every)
 
     # ------------------------------------------------------------------ the state
 
     def take(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the loader's own position, and with it the states of others; none if nobody has one."""
         at = self._epochs.position()
-        begun, states = self._begun, self._restored
-        loaded = states is not None
-        if states is None and begun is not None and not begun.finished and begun.epoch.number == at.number:
-            step, states = self._snapshots.at(at.step)
-            if states:
-                at = replace(at, step=step, ahead=at.ahead | frozenset(range(step, at.step)))
-        elif states is None:
-            states = self._between_epochs()
+        loaded = self._states.loaded is not None
+        step, states = self._states.at(at, self._between_epochs)
+        if states and step != at.step:
+            at = replace(at, step=step, ahead=at.ahead | frozenset(range(step, at.step)))
         position = self._state(at).to_dict()
         # A dataset that is known to have a state, and of which none is kept, begins anew.
-        tells = bool(states or loaded or self._snapshots.latest)
+        tells = bool(states or loaded or self._states.snapshots.latest)
         others: dict[str, Any] = {"readers": states or {}} if tells else {}
         others |= {"workers": self._copies()} if states else {}
         sampler = position.get("sampler")
@@ -94,18 +86,11 @@ class StatefulCore(CoreLoader):
         if "sampler" in others:
             position = {**position, "sampler": {**position["sampler"], "own": others["sampler"]}}
         self.load_state_dict(position, at, strict=strict)
-        self._restored = others.get("readers")
+        self._states.loaded = others.get("readers")
 
     def _copies(self) -> int:
         """Return how many copies of the dataset are read, each with a state of its own."""
         return (self._readers() if self._streams else self.num_workers) or 1
-
-    def _between_epochs(self) -> dict[int, Any]:
-        if not self._goes_on():
-            return {}
-        if not self.num_workers and is_stateful(self.dataset):
-            return {0: dataset_part({"dataset": self.dataset.state_dict()})}
-        return {reader: dataset_part(state) for reader, state in self._snapshots.latest.items()}
 
     # ------------------------------------------------------------------ the core's steps
 
@@ -125,16 +110,13 @@ class StatefulCore(CoreLoader):
         maker = super()._maker_for(epoch)
         if not self._keeps_states():
             return maker
-        first = self._epochs.position().step
         of_maker = {each.name: getattr(maker, each.name) for each in fields(maker)}
-        return StatefulWorkMaker(**of_maker, restored=self._restored or {}, first=first, every=self._snapshots.every)
+        return StatefulWorkMaker(**of_maker, first=self._epochs.position().step)
+
+    def _stream_state(self, at: StartPoint) -> None:  # noqa: ARG002 - `take` has it
+        return None
 
     def _batches(self, pool: Pool[Any, Any], cursor: Cursor, arena: Arena) -> Any:
-        states = self._between_epochs() if self._restored is None else self._restored
-        self._snapshots.begin(cursor.start.step, states)
-        self._begun, self._restored = cursor, None
+        if not self._streams:
+            self._states.begin(cursor, self._between_epochs())
         return super()._batches(pool, cursor, arena)
-
-    def _note(self, found: Loaded, epoch: Epoch, step: int) -> None:
-        self._snapshots.note(found.snapshot, step)
-        super()._note(found, epoch, step)

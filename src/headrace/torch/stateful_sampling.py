@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import BatchSampler, RandomSampler
 
+from headrace.loader.snapshots import is_stateful
 from headrace.sampling.samplers import BatchSampling, Pass, as_selection
-from headrace.torch.snapshots import is_stateful
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

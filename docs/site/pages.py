@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[2]
 _PAGES = {"CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"}
+_PAGES |= {"benchmarks/README.md": "benchmarks.md"}
+_PLOTS = "benchmarks/plots"
 _DOCS = re.compile(r"\]\(docs/")  # a link from the root to a page in docs/
-_OUTSIDE = re.compile(r"\[([^]]+)\]\((?!https?:|#|docs/)[^)]*\)")  # and one to what the site does not have
+_OUTSIDE = re.compile(r"\[([^]]+)\]\((?!https?:|#|docs/|plots/)[^)]*\)")  # and one to what the site does not have
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -26,6 +28,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             text = text.replace(f"]({other}", f"](docs/{its_page}")
         text = _DOCS.sub("](", _OUTSIDE.sub(r"\1", text))
         files.append(File.generated(config, page, content=text))
+    for plot in sorted((_ROOT / _PLOTS).glob("*.svg")):
+        files.append(File.generated(config, f"plots/{plot.name}", abs_src_path=str(plot)))
     return files
 
 

@@ -102,6 +102,24 @@ def test_integers_beyond_32_bits_are_told_at_their_turn() -> None:
     assert next(batches).tolist() == [3]
 
 
+def test_one_shape_for_all_batches() -> None:
+    """Those that are filled up need no other compiled program."""
+    traced = []
+
+    def total_of(rows: Any, numbers: Any, valid: Any) -> Any:
+        traced.append(rows.shape)
+        return jax.numpy.where(valid, rows[:, 0] + numbers, 0).sum()
+
+    total, sums = jax.jit(total_of), []
+    for rank in range(2):
+        ranks: dict[str, Any] = {"rank": rank, "world_size": 2, "uneven": "pad"}
+        loader = DataLoader(dataset().subset(range(10)), 4, shuffle=True, seed=0, **ranks)
+        sums += [total(*batch) for batch in prefetch_to_device(loader)]
+    assert traced == [(4, 1 << 15)]
+    assert len(sums) == 4
+    assert sum(sums) == 2 * sum(range(10))
+
+
 # ------------------------------------------------------------------ eight devices
 
 _EIGHT = """

@@ -352,6 +352,19 @@ def test_a_state_of_another_kind_names_the_kind(kind: Any, num_workers: int) -> 
             other([1]).load_state_dict(state)
 
 
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ({"next_index": 2}, "an iterator of Grain's"),
+        ({"epoch": 0, "sample_in_epoch": 8, "shuffle_seed": 1}, "Mosaic's StreamingDataLoader"),
+    ],
+)
+def test_states_of_other_libraries_are_named(state: dict[str, Any], kind: str) -> None:
+    for loader in (ours.DataLoader([1]), ours.StatefulDataLoader([1])):
+        with pytest.raises(StateError, match=kind):
+            loader.load_state_dict(state)
+
+
 def test_states_run_no_code() -> None:
     class Dataset(Counting):
         def state_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ rounds a sum otherwise; how often they may is said in each test. Floats are equa
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,18 @@ def applied(transform: Any, images: Any, key: int = 5) -> Any:
 
 
 # ---------------------------------------------------------------- where pixels come from
+
+
+def test_arguments_are_torchvisions(v2: Any) -> None:
+    """In its order and with its defaults, so that a recipe runs with the import changed."""
+    differ = {"RandomCrop.padding"}  # said in the docs
+    for name in [name for name in headrace.__all__ if inspect.isclass(getattr(v2, name, None))]:
+        ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (headrace, v2))
+        expected = [each for each in theirs if each != "labels_getter"]  # a collate_fn has none to find
+        assert list(ours)[: len(expected)] == expected, name
+        for each in expected:
+            default, known = (getattr(given[each].default, "value", given[each].default) for given in (ours, theirs))
+            assert default == known or f"{name}.{each}" in differ, f"{name}.{each}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

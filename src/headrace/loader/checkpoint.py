@@ -168,6 +168,8 @@ _KINDS = {
     "_num_yielded": "torchdata's StatefulDataLoader",
     "_snapshot": "torchdata's StatefulDataLoader",
     "workers_state": "Grain's DataLoader",
+    "next_index": "an iterator of Grain's",
+    "sample_in_epoch": "Mosaic's StreamingDataLoader",
 }
 _UNKNOWN = "an unknown kind"
 _NEVER_NONE = {"epoch", "step", "shift"}

@@ -33,6 +33,7 @@ class RandomErasing(RandomImageTransform):
         ratio: the least and the largest height over width of the rectangle.
         value: what is written there: one number, one a channel, or "random" for noise, which is
             normal in floating-point images and uniform in uint8 ones.
+        inplace: accepted as torchvision takes it; what a transform is given stays as it is.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
@@ -54,6 +55,7 @@ class RandomErasing(RandomImageTransform):
         scale: Sequence[float] = (0.02, 0.33),
         ratio: Sequence[float] = (0.3, 3.3),
         value: float | Sequence[float] | str = 0,
+        inplace: bool = False,  # noqa: ARG002, FBT001, FBT002 - torchvision's
         *,
         layout: str | None = None,
     ) -> None:

@@ -29,6 +29,7 @@ class Normalize(ImageTransform):
     Args:
         mean: one number, or one a channel, in the images' own units.
         std: likewise, none of them zero.
+        inplace: accepted as torchvision takes it; what a transform is given stays as it is.
         layout: "HW", "CHW", "HWC", or None to infer it from each image.
 
     Raises:
@@ -43,7 +44,12 @@ class Normalize(ImageTransform):
     """
 
     def __init__(
-        self, mean: float | Sequence[float], std: float | Sequence[float], *, layout: str | None = None
+        self,
+        mean: float | Sequence[float],
+        std: float | Sequence[float],
+        inplace: bool = False,  # noqa: ARG002, FBT001, FBT002 - torchvision's
+        *,
+        layout: str | None = None,
     ) -> None:
         super().__init__(layout)
         means, deviations = _numbers("mean", mean), _numbers("std", std)

@@ -25,7 +25,7 @@ ROOT = Path(headrace.__file__).parent
 # do not know each other. Few modules stand elsewhere than the rest of their folder; the root is `headrace/__init__.py`.
 LAYERS = [
     ["errors"],
-    ["kernels", "plugins"],
+    ["kernels", "plugins", "insight.clock"],
     ["rng", "batch.arena"],
     ["io"],
     ["frameworks", "batch.capabilities"],
@@ -40,6 +40,9 @@ LAYERS = [
     ["datasets"],
     ["cache"],
     ["formats"],
+    ["insight.loader_clock"],
+    ["insight.timeline"],
+    ["insight.stats"],
     ["loader"],
     ["convert", "torch", "jax", "insight"],
     ["ray"],

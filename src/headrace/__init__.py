@@ -55,10 +55,10 @@ if typing.TYPE_CHECKING:
     from headrace.formats.tokens.documents import TokenDocuments
     from headrace.formats.tokens.gpt import GPTDataset
     from headrace.formats.zarr.dataset import ZarrDataset
+    from headrace.insight.stats import LoaderStats
     from headrace.io.remote_options import RemoteOptions
     from headrace.loader.bad_samples import BadSample
     from headrace.loader.dataloader import DataLoader
-    from headrace.loader.stats import LoaderStats
     from headrace.rng.draws import default_rng, sample_rng
     from headrace.transforms import (
         AugMix,
@@ -269,7 +269,7 @@ _HOMES = {
     "RemoteOptions": "headrace.io.remote_options",
     "BadSample": "headrace.loader.bad_samples",
     "DataLoader": "headrace.loader.dataloader",
-    "LoaderStats": "headrace.loader.stats",
+    "LoaderStats": "headrace.insight.stats",
     **dict.fromkeys(("default_rng", "sample_rng"), "headrace.rng.draws"),
     **dict.fromkeys(
         (

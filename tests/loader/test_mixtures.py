@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headrace import ColumnDataset, DataLoader, TensorDataset, mix, pad_collate
-from headrace.loader.stats import SourceStats
+from headrace.insight.stats import SourceStats
 
 
 def sources() -> dict[str, Any]:

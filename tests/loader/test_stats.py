@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, Dataset, IterableDataset, LoaderStats, TensorDataset
+from headrace.insight.loader_clock import LoaderClock
 from headrace.loader import iterator
-from headrace.loader.stats import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,14 +21,14 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def __call__(self) -> float:
-        return self.now
+    def __call__(self) -> int:
+        return int(self.now * 1e9)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(iterator, "perf_counter", clock)
+    monkeypatch.setattr(iterator, "perf_counter_ns", clock)
     return clock
 
 
@@ -167,13 +167,15 @@ def test_real_time_adds_up() -> None:
 
 
 def test_stats_from_many_threads() -> None:
-    meter = Meter()
+    clock = LoaderClock()
 
     def feed(_: int) -> None:
-        for _ in range(1000):
-            meter.handed_out(2, 3, 0.5)
-            meter.consumed(0.25)
+        for step in range(1000):
+            clock.handed_out(10, 15, 7, 2, 3, 0, step)
+            clock.consumed(4)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(feed, range(4)))
-    assert meter.snapshot() == LoaderStats(4000, 8000, 12_000, 2000.0, 1000.0)
+    totals = clock.totals()
+    found = totals.batches, totals.samples, totals.bytes, totals.wait, totals.consumer
+    assert found == (4000, 8000, 12_000, 20_000, 44_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 
-__all__ = ["bound_threads", "share_cores", "threads"]
+__all__ = ["available_cores", "bound_threads", "share_cores", "threads"]
 
 _sharers: ContextVar[int] = ContextVar("headrace_sharers", default=1)
 _bound: ContextVar[int | None] = ContextVar("headrace_threads", default=None)
@@ -21,6 +21,11 @@ def bound_threads(number: int) -> None:
     _bound.set(number)
 
 
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads() -> int:
     """Return how many threads the kernels called from here may use, at least one.
 
@@ -30,6 +35,6 @@ def threads() -> int:
     >>> threads() >= 1
     True
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     bound = _bound.get()
     return max(1, cores // _sharers.get() if bound is None else min(cores, bound))

@@ -22,6 +22,9 @@ from headrace.errors import (
     HeadraceWarning,
     OutOfRangeError,
 )
+from headrace.insight.loader_clock import LoaderClock
+from headrace.insight.stats import LoaderStats, Settings, SourceStats, make_stats
+from headrace.kernels.cores import available_cores
 from headrace.loader import position
 from headrace.loader.bad_samples import BadSample, BadSamples
 from headrace.loader.config import check_arguments, check_count, check_divides, check_kind, is_stream, rows_of_table
@@ -33,7 +36,6 @@ from headrace.loader.order import SampleOrder
 from headrace.loader.pools import PoolKeeper, choose_backend, make_pool
 from headrace.loader.ranks import resolve_ranks
 from headrace.loader.snapshots import ReaderStates, RestoredStates, dataset_part, is_stateful
-from headrace.loader.stats import LoaderStats, Meter, SourceStats
 from headrace.loader.stream_checks import StreamHistory
 from headrace.loader.stream_shares import StreamShares
 from headrace.loader.tasks import Loaded, naming_step, seed_globals
@@ -461,7 +463,7 @@ class DataLoader(Generic[B_co]):
     def _make_resources(self) -> None:
         self._arena = Arena()
         self._other_arenas: dict[str, Arena] = {}
-        self._meter = Meter()
+        self._clock = LoaderClock()
         self._bad = BadSamples(self.on_error, self.max_errors)
         self._pools = PoolKeeper(persistent=self.persistent_workers)
         # What other ranks have of a stream is not counted here.
@@ -487,7 +489,7 @@ class DataLoader(Generic[B_co]):
             self._epochs.draw_from(self.seed, self.generator)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_other_arenas", "_meter", "_bad", "_pools", "_stream_history", "_states", "_closed")
+        left_out = ("_arena", "_other_arenas", "_clock", "_bad", "_pools", "_stream_history", "_states", "_closed")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way, from the same place
 
@@ -826,9 +828,20 @@ class DataLoader(Generic[B_co]):
         >>> loader.stats().batches, loader.stats().samples
         (2, 10)
         """
-        snapshot = self._meter.snapshot()
-        counted = add_counters([counters(self.dataset), snapshot.counters])
-        return replace(snapshot, bad_samples=len(self._bad), counters=counted, sources=self._sources())
+        return make_stats(
+            self._clock,
+            bad_samples=len(self._bad),
+            counters=add_counters([counters(self.dataset), self._clock.counters()]),
+            sources=self._sources(),
+            settings=self._settings(),
+        )
+
+    def _settings(self) -> Settings:
+        if not self.num_workers:
+            return Settings(cores=available_cores())
+        in_flight = self.num_workers * (self.prefetch_factor or 1)
+        backend = choose_backend(self, streams=self._streams).name
+        return Settings(self.num_workers, in_flight, backend, available_cores())
 
     def _sources(self) -> dict[str, SourceStats]:
         """Return what the run has drawn from each source of a mixture."""
@@ -894,7 +907,7 @@ class DataLoader(Generic[B_co]):
             readers = self._readers() or 1
             drops = readers * ((self.batch_size or 1) - 1) if self.drop_last else 0
             check = self._stream_history.begin(readers, drops=drops, whole=not (cursor.step or cursor.ahead))
-            return StreamedBatches(pool, readers, cursor, self._note, check)
+            return StreamedBatches(pool, readers, cursor, self._note, self._clock, check)
         return self._sampled_batches(pool, cursor)
 
     def _sampled_batches(
@@ -905,7 +918,7 @@ class DataLoader(Generic[B_co]):
         coalesced = self._coalesce_bytes()
         elsewhere = self.num_workers > 0 and choose_backend(self, streams=False).separate
         return SampledBatches(
-            pool, self.dataset, sampling, cursor, self._note, coalesced, following, elsewhere=elsewhere
+            pool, self.dataset, sampling, cursor, self._note, self._clock, coalesced, following, elsewhere=elsewhere
         )
 
     def _coalesce_bytes(self) -> int:
@@ -931,7 +944,7 @@ class DataLoader(Generic[B_co]):
             TooManyErrorsError: there are more bad samples than are allowed.
         """
         self._states.snapshots.note(found.snapshot, step)
-        self._meter.counted(found.counted)
+        self._clock.counted(found.counted)
         self._bad.note(found.failures, epoch.number, step)
 
     def _alone(self, found: Any, epoch: Epoch, step: int) -> Any:

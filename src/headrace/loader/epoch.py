@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import count
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.coalesce import batches_to_coalesce
@@ -17,6 +18,7 @@ from headrace.loader.tasks import Loaded, SampleTask, Several, StreamTask, namin
 from headrace.loader.validity import with_validity
 
 if TYPE_CHECKING:
+    from headrace.insight.loader_clock import LoaderClock
     from headrace.loader.cursor import Cursor, Epoch
     from headrace.loader.stream_checks import StreamCheck
     from headrace.sampling.samplers import Sampling
@@ -36,6 +38,7 @@ class SampledBatches:
 
     Attributes:
         cursors: of the epoch whose batches are handed out, and of those after it that have begun.
+        step: of the batch that was handed out last.
 
     Args:
         pool: who loads them.
@@ -44,6 +47,7 @@ class SampledBatches:
         cursor: the epoch, the number of samples that the sampling was made for, if it depends on it, and the first
             batch; it moves on with each batch that is handed out.
         note: takes in what is told beside a batch; it raises where that is too much.
+        clock: takes in how long loading took.
         coalesce_bytes: bytes of batches that may be loaded together; 0 loads each alone.
         following: begins the epoch after the last that has begun, and returns its cursor and sampling; None where
             there is none. Its tasks come as soon as those of the epoch before it are given out.
@@ -57,12 +61,15 @@ class SampledBatches:
         sampling: Sampling,
         cursor: Cursor,
         note: Note,
+        clock: LoaderClock,
         coalesce_bytes: int = 0,
         following: Following | None = None,
         *,
         elsewhere: bool = False,
     ) -> None:
         self.cursors = deque([cursor])
+        self.step = cursor.step
+        self._clock = clock
         self._dataset = dataset
         self._note = note
         self._coalesce_bytes = coalesce_bytes
@@ -87,6 +94,7 @@ class SampledBatches:
         waiting = self._waiting
         while True:
             found, step, samples = waiting.popleft() if waiting else self._next()
+            self.step = step
             self.cursors[0].hand_out(step)
             if isinstance(found, Loaded):
                 try:
@@ -121,7 +129,7 @@ class SampledBatches:
 
     def _next(self) -> tuple[Any, int, int]:
         """Return the outcome of the next batch, its step, and how many samples were asked for."""
-        results = self._results
+        results, asked = self._results, perf_counter_ns()
         try:
             found = next(results)
         except Exception:
@@ -137,6 +145,8 @@ class SampledBatches:
         task = results.task
         assert task is not None  # noqa: S101 - a result is a task's
         self._reach(task)
+        steps, samples = len(task.parts) or 1, len(task.selection)
+        self._clock.loaded(results, task.epoch.number, task.step, steps, samples, asked)
         if isinstance(found, Several):
             self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
             return self._waiting.popleft()
@@ -172,13 +182,26 @@ class StreamedBatches:
             is but one stream.
         cursor: the epoch and the first batch; it moves on with each batch that is handed out.
         note: takes in what is told beside a batch; it raises where that is too much.
+        clock: takes in how long loading took.
         check: counts the samples that come.
+
+    Attributes:
+        cursors: of the epoch.
+        step: of the batch that was handed out last.
     """
 
     def __init__(
-        self, pool: Pool[StreamTask, Loaded], readers: int, cursor: Cursor, note: Note, check: StreamCheck
+        self,
+        pool: Pool[StreamTask, Loaded],
+        readers: int,
+        cursor: Cursor,
+        note: Note,
+        clock: LoaderClock,
+        check: StreamCheck,
     ) -> None:
         self.cursors = deque([cursor])
+        self.step = cursor.step
+        self._clock = clock
         self._cursor = cursor
         self._note = note
         self._check = check
@@ -201,6 +224,7 @@ class StreamedBatches:
             self._wait_for_more()
         item, step = self._waiting.popleft()
         if step is not None:
+            self.step = step
             self._cursor.hand_out(step)
         if isinstance(item, Exception):
             clear_own_frames(item)
@@ -215,6 +239,7 @@ class StreamedBatches:
         self._results.close()
 
     def _wait_for_more(self) -> None:
+        asked = perf_counter_ns()
         try:
             found = next(self._results, None)
         except Exception:
@@ -225,6 +250,7 @@ class StreamedBatches:
             raise StopIteration
         task = self._results.task
         assert task is not None  # noqa: S101 - a result is a task's
+        self._clock.loaded(self._results, task.epoch.number, task.step, 1, found.samples, asked)
         self._check.compare(task.number, found.sums)
         self._take(found, task)
 

@@ -10,6 +10,7 @@ import numpy as np
 from headrace.batch.collate import default_collate
 from headrace.errors import CollateError, HeadraceWarning, TooManyErrorsError
 from headrace.errors.notes import text_of
+from headrace.insight.clock import COLLATE, READ, present_clock
 from headrace.loader.bad_samples import Failure
 from headrace.loader.known_collation import batch_as_collated
 from headrace.loader.tasks import Loaded, numbers_of
@@ -41,6 +42,9 @@ class BatchReader:
         single: hand out the one sample of a selection as it is, or what collate_fn makes of it.
         on_error: what a sample does that cannot be read: "raise", "skip" or "replace".
         from_batch: replace it with another sample of its batch, not of the whole dataset.
+
+    Attributes:
+        clock: times the stages of reading.
     """
 
     def __init__(
@@ -57,10 +61,11 @@ class BatchReader:
         self._single = single
         self._on_error = on_error
         self._from_batch = from_batch
+        self.clock = present_clock()
         self._compile()
 
     def _compile(self) -> None:
-        self._plan = compile_dataset(self._dataset)
+        self._plan = compile_dataset(self._dataset, self.clock)
         self._read_batch = None if self._single else batch_as_collated(self._plan, self._collate_fn)
         self._reads_many = not self._single and self._plan.reads_many
 
@@ -83,10 +88,13 @@ class BatchReader:
         if read is None:
             return self._read_singly(selection, numbers, key)
         try:
-            return read(selection)
+            batch = read(selection)
         except Exception as error:
             failure = f"{type(error).__name__}: {text_of(error)}"
             refusal = error if isinstance(error, CollateError) and error.names_samples else None
+        else:
+            self.clock.lap(READ)
+            return batch
         # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
         # or else it gives the batch, and the fast face is what is wrong.
         try:
@@ -108,7 +116,9 @@ class BatchReader:
 
     def read_at_once(self, selection: NDArray[np.int64]) -> Any:
         """Return all samples of the selection as one batch, read by the dataset's own method; see __call__."""
-        return self._plan.batch(selection)
+        batch = self._plan.batch(selection)
+        self.clock.lap(READ)
+        return batch
 
     def _read_many(self, selection: Selection) -> Any:
         return self._collate(self._plan.samples(selection), selection)
@@ -164,7 +174,10 @@ class BatchReader:
         return True
 
     def _collate(self, samples: list[Any], selection: Selection) -> Any:
-        return collate(samples, selection, self._collate_fn, single=self._single)
+        self.clock.lap(READ)
+        batch = collate(samples, selection, self._collate_fn, single=self._single)
+        self.clock.lap(COLLATE)
+        return batch
 
 
 class _Gapped:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from threading import RLock
-from time import perf_counter
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from headrace.batch.tree import count_bytes
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from headrace.batch.arena import Arena
+    from headrace.insight.loader_clock import LoaderClock
     from headrace.loader.checkpoint import LoaderState
     from headrace.loader.cursor import Cursor, Epoch, Epochs
     from headrace.loader.epoch import Following, SampledBatches, StreamedBatches
     from headrace.loader.pools import PoolKeeper
-    from headrace.loader.stats import Meter
     from headrace.sampling.samplers import Sampling
     from headrace.workers import Pool
 
@@ -38,7 +38,7 @@ class IterableLoader(Protocol):
     _arena: Arena
     _epochs: Epochs
     _given_sampling: Any
-    _meter: Meter
+    _clock: LoaderClock
     _pools: PoolKeeper
 
     def _batches(self, pool: Pool[Any, Any], cursor: Cursor, arena: Arena) -> SampledBatches | StreamedBatches: ...
@@ -73,7 +73,7 @@ class BatchIterator(Iterator[B_co]):
         self._arena = loader._arena
         self._delivers = loader._delivers()
         self._lock = RLock()  # what is loaded in the consumer's thread may come back here, which must not hang
-        self._handed_out_at: float | None = None
+        self._handed_out_at: int | None = None
         self._cursor: Cursor | None = None  # until the first batch is asked for: `iter` alone begins nothing
         self._asked = False
         self._batches: SampledBatches | StreamedBatches
@@ -98,14 +98,14 @@ class BatchIterator(Iterator[B_co]):
                 epoch. Iteration can go on after it.
         """
         with self._lock:
-            loader, asked = self._loader, perf_counter()
+            loader, asked = self._loader, perf_counter_ns()
             cursor = self._begin() if self._cursor is None else self._cursor
             first = not self._asked
             if first:
                 self._asked = True
             else:
                 self._epochs.ask(cursor)
-            between, self._handed_out_at = asked - (self._handed_out_at or asked), None
+            between, self._handed_out_at = -1 if first else asked - (self._handed_out_at or asked), None
             loader._check_open()
             if cursor.finished:
                 raise StopIteration
@@ -113,18 +113,19 @@ class BatchIterator(Iterator[B_co]):
             try:
                 batch, samples = self._batches.read()
             except BaseException as error:
-                loader._meter.consumed(between)
+                loader._clock.consumed(between)
                 if isinstance(error, StopIteration):
                     self._epochs.finish(self._reach(cursor))
                     self._end()
                 else:
                     self._reach(cursor)
                 raise
-            self._reach(cursor)
+            cursor = self._reach(cursor)
             if self._delivers:
                 batch = loader._deliver(batch)
-            self._handed_out_at = now = perf_counter()
-            loader._meter.handed_out(samples, count_bytes(batch), now - asked, between)
+            self._handed_out_at = now = perf_counter_ns()
+            step = self._batches.step
+            loader._clock.handed_out(asked, now, between, samples, count_bytes(batch), cursor.epoch.number, step)
             if first:
                 self._call_site.asked = _call_site(sys._getframe(1))
             return batch

@@ -10,8 +10,8 @@ import numpy as np
 
 from headrace.datasets.lengths import lengths_at, sequence_lengths
 from headrace.errors import ArgumentError, StateError
+from headrace.insight.stats import SourceStats
 from headrace.loader.order_arguments import checked_weights
-from headrace.loader.stats import SourceStats
 from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import blocks, lengths, mixed_node, packing_node
 from headrace.sampling.blend import LARGEST

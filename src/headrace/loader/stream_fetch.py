@@ -11,6 +11,7 @@ import numpy as np
 from headrace.batch.checksum import checksum
 from headrace.errors import ArgumentTypeError
 from headrace.errors.notes import add_note, without_frames
+from headrace.insight.clock import COLLATE, READ
 from headrace.loader.bad_samples import Failure
 from headrace.loader.context import loading_batch
 from headrace.loader.fetch import collate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.insight.clock import StageClock
     from headrace.loader.cursor import Epoch
     from headrace.loader.stream_shares import StreamShares
     from headrace.loader.tasks import StreamTask
@@ -115,9 +117,13 @@ class StreamReader:
             )
         self._ended = False
 
-    def __call__(self, task: StreamTask) -> Loaded:
+    def __call__(self, task: StreamTask, clock: StageClock) -> Loaded:
         """Return the batch of a task, with what was raised on the way from the batch before it."""
-        return self.load(task, self.read(task.epoch, task.step, task.number))
+        read = self.read(task.epoch, task.step, task.number)
+        clock.lap(READ)
+        loaded = self.load(task, read)
+        clock.lap(COLLATE)
+        return loaded
 
     def read(self, epoch: Epoch, step: int, number: int) -> ReadSamples:
         """Read the samples of the batch of that number, which has its place at a step of an epoch."""
@@ -248,13 +254,17 @@ class DealtStream:
             int, ReadSamples | BaseException
         ] = {}  # what is read before the thread that has the task asks
 
-    def __call__(self, task: StreamTask) -> Loaded:
+    def __call__(self, task: StreamTask, clock: StageClock) -> Loaded:
         """Return the batch of a task, with what was raised on the way from the batch before it."""
         with self._lock:
+            clock.leave_out()  # what others read meanwhile
             read = self._take(task)
+        clock.lap(READ)
         if isinstance(read, BaseException):
             raise read
-        return self._reader.load(task, read)
+        loaded = self._reader.load(task, read)
+        clock.lap(COLLATE)
+        return loaded
 
     def _take(self, task: StreamTask) -> ReadSamples | BaseException:
         if task.run < self._run:  # it has been given up, and nobody hears of it

@@ -15,6 +15,7 @@ from headrace.batch.arena import use_arena
 from headrace.batch.coalesce import split
 from headrace.errors import HeadraceWarning
 from headrace.errors.notes import text_of
+from headrace.insight.clock import present_clock
 from headrace.kernels.cores import share_cores
 from headrace.loader.context import loading_batch
 from headrace.loader.fetch import BatchReader
@@ -166,11 +167,11 @@ class WorkMaker:
         )
 
     def _stream_work(self, worker: int) -> Callable[[Any], Any]:
-        read, arena = self.dealt or self._stream_reader(worker), self.arena
+        read, arena, clock = self.dealt or self._stream_reader(worker), self.arena, present_clock()
 
         def load(task: StreamTask) -> Loaded:
             with use_arena(arena):
-                return read(task)
+                return read(task, clock)
 
         return load
 

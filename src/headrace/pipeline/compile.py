@@ -11,6 +11,7 @@ from headrace.batch.collate import join_numbers
 from headrace.images.encoded import begins_encoded
 from headrace.images.fuse import flat_steps
 from headrace.images.layout import is_own
+from headrace.insight.clock import StageClock
 from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import mixed_node
 from headrace.pipeline.layouts import are_apart, with_layouts
@@ -46,6 +47,7 @@ class ReadPlan:
     Args:
         dataset: the dataset.
         node: its description.
+        clock: times the stages of reading; None where nobody asks for that.
 
     Attributes:
         reads_batches: whether reading a batch is anything else than reading each sample.
@@ -56,11 +58,12 @@ class ReadPlan:
             which are lists there.
     """
 
-    def __init__(self, dataset: Any, node: Node) -> None:
+    def __init__(self, dataset: Any, node: Node, clock: StageClock | None = None) -> None:
         self._dataset = dataset
         self._node = node
         self._name = type(dataset).__name__
-        self._plan = _compile(node, (), [])
+        self._clock = clock or StageClock()
+        self._plan = _compile(node, (), [], self._clock)
         self._composed = not isinstance(self._plan, SourcePlan)
         self._getitems = capability(dataset, "__getitems__")
         self._made_of = list(_made_of(node))
@@ -115,11 +118,11 @@ class ReadPlan:
         """
         keys = _keys(indices)
         many = None if singly or self._getitems is None else read_many(self._getitems, keys, self._name)
-        return read_each(self.sample, keys, self._name) if many is None else many
+        return read_each(self.sample, keys, self._name, self._clock) if many is None else many
 
     def readable(self, indices: Sequence[Any] | NDArray[np.int64]) -> tuple[dict[int, Any], dict[int, Exception]]:
         """Read the samples at the indices that can be read, and note the errors of the others; see read_readable."""
-        return read_readable(self.sample, _keys(indices), self._name)
+        return read_readable(self.sample, _keys(indices), self._name, self._clock)
 
     @property
     def releases_gil(self) -> bool:
@@ -140,9 +143,14 @@ class ReadPlan:
         return self.reads_batches and _reads_together(self._node)
 
 
-def compile_dataset(dataset: Any) -> ReadPlan:
-    """Return the plan by which any object with `__len__` and `__getitem__` is read."""
-    return ReadPlan(dataset, describe(dataset))
+def compile_dataset(dataset: Any, clock: StageClock | None = None) -> ReadPlan:
+    """Return the plan by which any object with `__len__` and `__getitem__` is read.
+
+    Args:
+        dataset: the object.
+        clock: times the stages of reading; None where nobody asks for that.
+    """
+    return ReadPlan(dataset, describe(dataset), clock)
 
 
 def _keys(indices: Sequence[Any] | NDArray[np.int64]) -> Sequence[Any]:
@@ -166,13 +174,14 @@ def _made_of(node: Node) -> list[tuple[dict[str, Any], str, Any]]:
 # ---------------------------------------------------------------------- from nodes to plans
 
 
-def _compile(node: Node, slots: tuple[int, ...], above: list[Mapped]) -> PlanNode:
+def _compile(node: Node, slots: tuple[int, ...], above: list[Mapped], clock: StageClock) -> PlanNode:
     """Return the plan of a node.
 
     Args:
         node: the node.
         slots: where it draws, one slot in the other.
         above: functions that are applied to its samples.
+        clock: times the stages of reading.
     """
     steps, selected = [], []
     while isinstance(node, Map | Select):
@@ -182,36 +191,42 @@ def _compile(node: Node, slots: tuple[int, ...], above: list[Mapped]) -> PlanNod
         else:
             selected.append(node.indices)
         node = node.input
-    plan = _apply(node, slots, [*with_layouts(node, steps[::-1]), *above])
+    plan = _apply(node, slots, [*with_layouts(node, steps[::-1]), *above], clock)
     return SelectPlan(plan, selected) if selected else plan
 
 
 def _apply(
-    node: Source | Concat | Mixed | Zip | Packing | Cached, slots: tuple[int, ...], steps: list[Mapped]
+    node: Source | Concat | Mixed | Zip | Packing | Cached,
+    slots: tuple[int, ...],
+    steps: list[Mapped],
+    clock: StageClock,
 ) -> PlanNode:
     """Return the plan of functions applied to what no function or selection is the top of."""
     if isinstance(node, Concat | Mixed):
-        return _apply_to_parts(node, slots, steps)
+        return _apply_to_parts(node, slots, steps, clock)
     if isinstance(node, Zip):
-        inputs = [_compile(each, (*slots, number), []) for number, each in enumerate(node.inputs)]
+        inputs = [_compile(each, (*slots, number), [], clock) for number, each in enumerate(node.inputs)]
         return _group(ZipPlan(type(node.dataset).__name__, inputs, node.names), steps)
     if isinstance(node, Packing):
-        packed = PackedPlan(type(node.dataset).__name__, _compile(node.input, slots, []), node.table, node.style)
+        rows = _compile(node.input, slots, [], clock)
+        packed = PackedPlan(type(node.dataset).__name__, rows, node.table, node.style)
         return _group(packed, steps)
     draws = not isinstance(node, Source) or node.draws
-    return _group(SourcePlan(node.dataset, slots if draws else ()), steps)
+    return _group(SourcePlan(node.dataset, slots if draws else (), clock), steps)
 
 
-def _apply_to_parts(node: Concat | Mixed, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode:
+def _apply_to_parts(node: Concat | Mixed, slots: tuple[int, ...], steps: list[Mapped], clock: StageClock) -> PlanNode:
     name = type(node.dataset).__name__
 
     def concat(inner: list[Mapped]) -> ConcatPlan:
-        inputs = [_compile(each, _slots_of(node, slots, number), inner) for number, each in enumerate(node.inputs)]
+        inputs = [
+            _compile(each, _slots_of(node, slots, number), inner, clock) for number, each in enumerate(node.inputs)
+        ]
         return ConcatPlan(name, inputs, node)
 
     if not steps:
         return concat([])
-    together = _decode_together(node, slots, steps)
+    together = _decode_together(node, slots, steps, clock)
     return PartsPlan(concat(steps), lambda: MapPlan(concat([]), steps)) if together is None else together
 
 
@@ -220,13 +235,15 @@ def _slots_of(node: Concat | Mixed, slots: tuple[int, ...], number: int) -> tupl
     return slots if isinstance(node, Concat) and not node.has_slots else (*slots, number)
 
 
-def _decode_together(node: Concat | Mixed, slots: tuple[int, ...], steps: list[Mapped]) -> PlanNode | None:
+def _decode_together(
+    node: Concat | Mixed, slots: tuple[int, ...], steps: list[Mapped], clock: StageClock
+) -> PlanNode | None:
     """Return the plan of datasets end to end whose images are decoded alike, in one pass; None if they are not."""
     field, functions, files = _decoded_alike(node) or (None, [], list(node.inputs))
     own = [Mapped(slots, function, field) for function in functions]
     if not any(begins_encoded([step.step]) for step in (*own, *steps)):
         return None
-    inputs = [_compile(each, _slots_of(node, slots, number), []) for number, each in enumerate(files)]
+    inputs = [_compile(each, _slots_of(node, slots, number), [], clock) for number, each in enumerate(files)]
     plan = _group(ConcatPlan(type(node.dataset).__name__, inputs, node), [*own, *steps])
     return plan if plan.decodes else None
 

@@ -13,6 +13,7 @@ from headrace.batch import tree as structure
 from headrace.batch.packed import IGNORED, STYLES, PackedRows
 from headrace.batch.ragged import Ragged
 from headrace.errors import ArgumentError, DatasetChangedError
+from headrace.insight.clock import COLLATE, READ
 from headrace.pipeline.read_plan import PlanNode
 from headrace.rng.context import below
 
@@ -69,7 +70,7 @@ class PackedPlan(PlanNode):
     reads_batches = True
 
     def __init__(self, name: str, input: PlanNode, table: RowTable, style: PackedStyle) -> None:  # noqa: A002
-        self.name = name
+        self.name, self.clock = name, input.clock
         self._input = input
         self._table = table
         self._style = style
@@ -84,6 +85,7 @@ class PackedPlan(PlanNode):
         sequences, which = np.unique(table.sequences[pieces].astype(np.int64), return_inverse=True)
         with below(sequences):
             values, sizes, wrap = self._ragged(sequences) or self._joined(self._input.samples(sequences), sequences)
+        self.clock.lap(READ)
         lengths = table.lengths[pieces].astype(np.int64)
         starts = np.zeros(len(pieces), np.int64) if table.starts is None else table.starts[pieces].astype(np.int64)
         _check_sizes(starts + lengths + STYLES[self._style.name].ahead, sizes[which], sequences[which])
@@ -98,7 +100,9 @@ class PackedPlan(PlanNode):
             padding=self._style.padding,
             most=self._most,
         )
-        return structure.map_fields(wrap, STYLES[self._style.name].make(packed))
+        rows = structure.map_fields(wrap, STYLES[self._style.name].make(packed))
+        self.clock.lap(COLLATE)
+        return rows
 
     def _ragged(self, sequences: NDArray[np.int64]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], Any] | None:
         """Return the same as `_joined` of what is read end to end; None where samples must be read."""

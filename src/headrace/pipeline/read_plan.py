@@ -22,6 +22,7 @@ from headrace.errors.notes import add_note
 from headrace.images.encoded import become_one_size, make_batch, make_sample
 from headrace.images.fuse import ProgramWriter, apply_to_rows
 from headrace.images.layout import in_layout
+from headrace.insight.clock import COLLATE, DECODE, READ, TRANSFORM
 from headrace.pipeline.hugging_face import collate_columns, gives_columns
 from headrace.pipeline.reading import check_indices, getter, read_each, read_many
 from headrace.rng.context import Chain, notice_unnamed, part, slot
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.images.layout import Step
+    from headrace.insight.clock import StageClock
     from headrace.pipeline.nodes import IndexArray
 
 __all__ = [
@@ -99,9 +101,11 @@ class PlanNode(ABC):
         reads_batches: whether a batch is read by another way than sample by sample.
         decodes: whether whole batches of encoded images are decoded in one pass.
         reads_ragged: whether sequences of different lengths may be read end to end.
+        clock: times the stages of reading.
     """
 
     name: str
+    clock: StageClock
     reads_batches: bool
     decodes = False
     reads_ragged = False
@@ -120,11 +124,15 @@ class PlanNode(ABC):
 
     def samples(self, indices: NDArray[np.int64]) -> list[Any]:
         """Read the samples at the indices, each with its own randomness."""
-        return read_each(self.sample, indices.tolist(), self.name)
+        return read_each(self.sample, indices.tolist(), self.name, self.clock)
 
     def collated(self, indices: NDArray[np.int64]) -> Any:
         """Read the batch of the samples at the indices sample by sample."""
-        return default_collate(self.samples(indices), indices)
+        samples = self.samples(indices)
+        self.clock.lap(READ)
+        batch = default_collate(samples, indices)
+        self.clock.lap(COLLATE)
+        return batch
 
     def annotate(self, error: Exception, index: int) -> None:
         """Let an error say of which sample it is."""
@@ -137,9 +145,11 @@ class SourcePlan(PlanNode):
     Args:
         dataset: the dataset.
         slots: where it draws.
+        clock: times the stages of reading.
     """
 
-    def __init__(self, dataset: Any, slots: tuple[int, ...]) -> None:
+    def __init__(self, dataset: Any, slots: tuple[int, ...], clock: StageClock) -> None:
+        self.clock = clock
         self.name = type(dataset).__name__
         self.dataset = dataset
         self._slots = slots
@@ -184,7 +194,9 @@ class SourcePlan(PlanNode):
     def _samples(self, indices: NDArray[np.int64]) -> list[Any]:
         keys = indices.tolist()
         samples = None if self._getitems is None else read_many(self._getitems, keys, self.name)
-        return read_each(getter(self.dataset), keys, self.name) if samples is None else samples
+        if samples is not None:
+            return samples
+        return read_each(getter(self.dataset), keys, self.name, self.clock)
 
     def _columns(self, indices: NDArray[np.int64]) -> dict[str, Any] | None:
         """Read columns; None if the samples must be read one by one, or are no dicts."""
@@ -202,7 +214,7 @@ class SelectPlan(PlanNode):
     """
 
     def __init__(self, input: PlanNode, selected: Sequence[IndexArray]) -> None:  # noqa: A002
-        self.name = input.name
+        self.name, self.clock = input.name, input.clock
         self.reads_batches, self.decodes, self.reads_ragged = input.reads_batches, input.decodes, input.reads_ragged
         self._input = input
         self._selected = list(selected)
@@ -238,7 +250,7 @@ class MapPlan(PlanNode):
     """
 
     def __init__(self, input: PlanNode, steps: Sequence[Mapped]) -> None:  # noqa: A002
-        self.name = input.name
+        self.name, self.clock = input.name, input.clock
         self._input = input
         self._one = _chain(steps, batched=False)
         self._all = batch_chain(steps)
@@ -246,12 +258,22 @@ class MapPlan(PlanNode):
         self.decodes = self.reads_batches and input.decodes
 
     def sample(self, index: Any) -> Any:
-        return self._one(self._input.sample(index))
+        value, clock = self._input.sample(index), self.clock
+        if not clock.fine:
+            return self._one(value)
+        clock.lap(READ)
+        value = self._one(value)
+        clock.lap(TRANSFORM)
+        return value
 
     def batch(self, indices: NDArray[np.int64]) -> Any:
         if self._all is None or not self._input.reads_batches:
             return self.collated(indices)
-        return self._all(self._input.batch(indices))
+        value = self._input.batch(indices)
+        self.clock.lap(READ)
+        value = self._all(value)
+        self.clock.lap(TRANSFORM)
+        return value
 
     def annotate(self, error: Exception, index: int) -> None:
         self._input.annotate(error, index)
@@ -292,10 +314,13 @@ class RowsPlan(MapPlan):
     def batch(self, indices: NDArray[np.int64]) -> Any:
         rows: Rows | None = None if self._open_rows is None else self._open_rows(indices, self._field)
         if rows is not None:
+            self.clock.lap(READ)
             value = apply_to_rows(rows.array, rows.rows, self._steps, rows.wrap, self._writer, self._layout)
             if value is not None:
                 batch = rows.complete(value)
-                return batch if self._others is None else self._others(batch)
+                batch = batch if self._others is None else self._others(batch)
+                self.clock.lap(TRANSFORM)
+                return batch
         return super().batch(indices)
 
 
@@ -309,27 +334,33 @@ class EncodedPlan(PlanNode):
     """
 
     def __init__(self, input: PlanNode, field: int | str | None, steps: Sequence[Step]) -> None:  # noqa: A002
-        self.name = input.name
+        self.name, self.clock = input.name, input.clock
         self._input = input
         self._field = field
         self._steps = list(steps)
         self.reads_batches = self.decodes = become_one_size(self._steps)
 
     def sample(self, index: Any) -> Any:
-        sample = self._input.sample(index)
+        sample, clock = self._input.sample(index), self.clock
         file = get_field(sample, self._field)
+        if clock.fine:
+            clock.lap(READ)
         try:
             image = make_sample(file, self._steps)
         except Exception as error:
             self._input.annotate(error, index)
             raise
+        if clock.fine:
+            clock.lap(DECODE)
         return replace_field(sample, self._field, image)
 
     def batch(self, indices: NDArray[np.int64]) -> Any:
         if not self.reads_batches:
             return self.collated(indices)
         files, batch = self._read(indices)
+        self.clock.lap(READ)
         images = make_batch(files, self._steps, lambda error, row: self._input.annotate(error, int(indices[row])))
+        self.clock.lap(DECODE)
         return self.collated(indices) if images is None else replace_field(batch, self._field, images)
 
     def annotate(self, error: Exception, index: int) -> None:
@@ -379,7 +410,7 @@ class ConcatPlan(PlanNode):
     """
 
     def __init__(self, name: str, inputs: Sequence[PlanNode], places: Places) -> None:
-        self.name = name
+        self.name, self.clock = name, inputs[0].clock
         self.inputs = list(inputs)
         self._places = places
         self.reads_batches = any(each.reads_batches for each in inputs)
@@ -408,7 +439,10 @@ class ConcatPlan(PlanNode):
         for number, positions, indices in located:
             with part(positions, count):
                 batches.append(join_numbers(self.inputs[number].batch(indices)))  # as parts that were collated
-        return batches[0] if len(batches) == 1 else merge(batches, [each.positions for each in located])
+        self.clock.lap(READ)
+        batch = batches[0] if len(batches) == 1 else merge(batches, [each.positions for each in located])
+        self.clock.lap(COLLATE)
+        return batch
 
     def annotate(self, error: Exception, index: int) -> None:
         ((number, _, (place,)),) = self.locate(np.array([index]))
@@ -424,7 +458,7 @@ class PartsPlan(PlanNode):
     """
 
     def __init__(self, inside: ConcatPlan, behind: Callable[[], MapPlan]) -> None:
-        self.name = inside.name
+        self.name, self.clock = inside.name, inside.clock
         self._inside = inside
         self._behind = behind
         self._compiled: MapPlan | None = None
@@ -464,7 +498,7 @@ class ZipPlan(PlanNode):
     """
 
     def __init__(self, name: str, inputs: Sequence[PlanNode], names: tuple[str, ...] | None) -> None:
-        self.name = name
+        self.name, self.clock = name, inputs[0].clock
         self._inputs = list(inputs)
         self._names = names
         self.reads_batches = any(each.reads_batches for each in inputs)

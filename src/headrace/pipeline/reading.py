@@ -13,6 +13,7 @@ import numpy as np
 
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.errors.notes import add_note, without_frames
+from headrace.insight.clock import StageClock
 from headrace.rng.context import each_sample, notice_unnamed, read_in_turn
 
 if TYPE_CHECKING:
@@ -124,13 +125,16 @@ def getter(dataset: Any) -> Callable[[Any], Any]:
     return partial(operator.getitem, dataset)
 
 
-def read_each(sample: Callable[[Any], Any], keys: Sequence[Any], name: str) -> list[Any]:
+def read_each(
+    sample: Callable[[Any], Any], keys: Sequence[Any], name: str, clock: StageClock | None = None
+) -> list[Any]:
     """Read samples one at a time, each with its own randomness.
 
     Args:
         sample: reads one.
         keys: the samples' indices, or other keys that the dataset knows.
         name: of the dataset, for the texts of errors.
+        clock: times it; None where nobody does.
 
     Raises:
         Exception: what reading raised, with a note that names the index.
@@ -139,17 +143,21 @@ def read_each(sample: Callable[[Any], Any], keys: Sequence[Any], name: str) -> l
     """
     keys = list(keys)
     waiting = iter(keys)
+    clock = clock or StageClock()
+    began = clock.last
     try:
-        return read_in_turn(sample, waiting)
+        return read_in_turn(clock.each(sample), waiting)
     except StopIteration as error:
         raise _unexpected_stop(name, keys[-1 - length_hint(waiting)]) from error
     except Exception as error:
         add_note(error, _reading(name, keys[-1 - length_hint(waiting)]))
         raise
+    finally:
+        clock.read_all(len(keys) - length_hint(waiting), began)
 
 
 def read_readable(
-    sample: Callable[[Any], Any], keys: Sequence[Any], name: str
+    sample: Callable[[Any], Any], keys: Sequence[Any], name: str, clock: StageClock
 ) -> tuple[dict[int, Any], dict[int, Exception]]:
     """Read those samples that can be read, one at a time, and note the errors of the others.
 
@@ -157,6 +165,7 @@ def read_readable(
         sample: reads one.
         keys: the samples' indices, or other keys that the dataset knows.
         name: of the dataset, for the texts of errors.
+        clock: times it.
 
     Returns:
         Samples and errors, both by their positions among the keys.
@@ -167,11 +176,12 @@ def read_readable(
     """
     samples: dict[int, Any] = {}
     errors: dict[int, Exception] = {}
+    began, read = clock.last, clock.each(sample)
     with each_sample(len(keys)) as move_to:
         for position, key in enumerate(keys):
             move_to(position)
             try:
-                samples[position] = sample(key)
+                samples[position] = read(key)
             except StopIteration as error:
                 raise _unexpected_stop(name, key) from error
             except (MemoryError, UnexpectedStopIterationError) as error:
@@ -179,6 +189,7 @@ def read_readable(
                 raise
             except Exception as error:
                 errors[position] = without_frames(error)
+    clock.read_all(len(keys), began)
     return samples, errors
 
 

@@ -140,7 +140,7 @@ class CoreLoader(CoreDataLoader[Any]):
     def _batches(self, pool: Pool[Any, Any], cursor: Cursor, arena: Arena) -> Any:
         if not self._is_inline() or self._given_sampling is None:
             return super()._batches(pool, cursor, arena)
-        return InlineBatches(self._maker().reader(), self._given_sampling, cursor, arena)
+        return InlineBatches(self._maker().reader(), self._given_sampling, cursor, arena, self._clock)
 
     def _keeps_states(self) -> bool:
         return not self.is_torchs and super()._keeps_states()

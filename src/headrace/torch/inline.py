@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain, islice
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.batch.arena import use_arena
 from headrace.batch.coalesce import SMALL, batches_to_coalesce, split
+from headrace.insight.clock import ORDER
 from headrace.loader.context import loading_batch
 from headrace.loader.tasks import name_error
 from headrace.torch.sampling import TorchBatchSampling
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from headrace.batch.arena import Arena
+    from headrace.insight.loader_clock import LoaderClock
     from headrace.loader.cursor import Cursor
     from headrace.sampling.samplers import GivenSampling, Selection
     from headrace.torch.work import TorchReader
@@ -36,11 +39,20 @@ class InlineBatches:
         sampling: which samples make up each batch.
         cursor: the epoch and its first batch; it moves on with each batch that is handed out.
         arena: where batches are written.
+        times: takes in how long loading took.
     """
 
-    def __init__(self, reader: TorchReader, sampling: GivenSampling, cursor: Cursor, arena: Arena) -> None:
+    timing = None  # the consumer is the worker
+    waiting = 0
+
+    def __init__(
+        self, reader: TorchReader, sampling: GivenSampling, cursor: Cursor, arena: Arena, times: LoaderClock
+    ) -> None:
         start = cursor.start
         self._reader = reader
+        self.clock = reader.clock
+        self._times = times
+        self.step = cursor.step
         self.cursors = deque([cursor])
         self._cursor = cursor
         self._arena = arena
@@ -63,10 +75,15 @@ class InlineBatches:
         cursor = self._cursor
         if self._waiting and self._is_current():
             batch, selection = self._waiting.popleft()
+            self.step = cursor.step
             cursor.step += 1
             return batch, len(selection)
+        asked = perf_counter_ns()
+        self.clock.start()
         if self._together > 1 and self._read_several():
+            self._times.loaded(self, cursor.epoch.number, cursor.step, len(self._waiting), self._samples(), asked)
             batch, selection = self._waiting.popleft()
+            self.step = cursor.step
             cursor.step += 1
             return batch, len(selection)
         selection = next(self._selections)
@@ -74,12 +91,15 @@ class InlineBatches:
             cursor.hand_out(cursor.step)
             selection = next(self._selections)
         step, cursor.step = cursor.step, cursor.step + 1
+        self.step = step
+        self.clock.lap(ORDER)
         try:
             batch = self._load(selection, step)
         except BaseException as error:
             if not isinstance(error, Exception):  # as Ctrl-C: whoever goes on gets the batch all the same
                 self._selections, cursor.step = chain([selection], self._selections), step
             raise
+        self._times.loaded(self, cursor.epoch.number, step, 1, len(selection), asked)
         if self._coalesces and not self._together:
             self._together = batches_to_coalesce(batch, len(selection), SMALL)
         return batch, len(selection)
@@ -103,6 +123,7 @@ class InlineBatches:
         if not selections:
             return False
         indices = np.concatenate(selections)
+        self.clock.lap(ORDER)
         try:
             with loading_batch(self._cursor.epoch, self._cursor.step, indices, self._arena):
                 batch = self._reader.read_at_once(indices)
@@ -114,6 +135,9 @@ class InlineBatches:
             return False
         self._waiting.extend(zip(split(batch, list(map(len, selections))), selections, strict=True))
         return True
+
+    def _samples(self) -> int:
+        return sum(len(selection) for _, selection in self._waiting)
 
     def _is_current(self) -> bool:
         """Return whether what was read before its turn is still the dataset's; else it is read again."""

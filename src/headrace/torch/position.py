@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from headrace.insight.stats import LoaderStats
     from headrace.loader.bad_samples import BadSample
     from headrace.loader.iterator import BatchIterator
-    from headrace.loader.stats import LoaderStats
     from headrace.torch.core import CoreLoader
     from headrace.torch.sampler import EpochSampler
 

@@ -15,6 +15,7 @@ import torch
 from headrace.batch.capabilities import capability
 from headrace.errors import UnexpectedStopIterationError
 from headrace.errors.notes import add_note
+from headrace.insight.clock import COLLATE, READ
 from headrace.loader.fetch import BatchReader
 from headrace.loader.tasks import Loaded
 from headrace.loader.work import WorkMaker
@@ -87,9 +88,12 @@ class TorchReader(BatchReader):
         keys = selection.tolist() if isinstance(selection, np.ndarray) else selection
         with use_keys((key + step * _GOLDEN) & _WORD, _places(len(keys))):
             samples = self._getitems(keys) if self._getitems else read_all(self._dataset, keys)
+            self.clock.lap(READ)
             if self._collate_fn is None:
                 return samples
-            return self._collate_fn(samples[0] if self._single else samples)
+            batch = self._collate_fn(samples[0] if self._single else samples)
+            self.clock.lap(COLLATE)
+            return batch
 
     def read_at_once(self, selection: NDArray[np.int64]) -> Any:
         """Return all samples of the selection as one batch; see BatchReader."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, TypeVar
 
 from headrace.errors import WorkerError
+
+if TYPE_CHECKING:
+    from array import array
+
+    from headrace.insight.clock import StageClock
 
 __all__ = ["MakeWork", "Pool", "PoolOptions", "Results", "check_home", "failing", "have_ended", "interrupted"]
 
@@ -46,6 +51,18 @@ class Results(Protocol[T_co, R_co]):
     @property
     def task(self) -> T_co | None:
         """The task of the latest result or error; None if that came from drawing the next task."""
+
+    @property
+    def clock(self) -> StageClock:
+        """The clock of what the consumer's own thread does for the results."""
+
+    @property
+    def timing(self) -> array[int] | bytes | None:
+        """The times of the latest task, as its worker's clock has taken them; None where the consumer is the worker."""
+
+    @property
+    def waiting(self) -> int:
+        """The number of results that had come, and were not handed out, when the latest one was asked for."""
 
     def __iter__(self) -> Iterator[R_co]:
         """Return the results themselves."""

@@ -50,6 +50,11 @@ class InFlight(Generic[T, D]):
         return number in self._pending and number not in self._done
 
     @property
+    def waiting(self) -> int:
+        """The number of results that have come and have not been handed out."""
+        return len(self._done)
+
+    @property
     def following(self) -> int:
         """The number of the task that will be drawn next."""
         return self._next

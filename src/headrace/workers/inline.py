@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from headrace.insight.clock import ORDER, StageClock, timing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -26,12 +28,14 @@ class InlinePool(Generic[T, R]):
     """
 
     def __init__(self, make_work: MakeWork[T, R]) -> None:
-        self._work = make_work(0)
+        self._clock = StageClock()
+        with timing(self._clock):
+            self._work = make_work(0)
         self.closed = False
 
     def run(self, tasks: Iterator[T]) -> _InlineResults[T, R]:
         """Begin to do the tasks, each when its result is asked for."""
-        return _InlineResults(self._work, tasks)
+        return _InlineResults(self._work, tasks, self._clock)
 
     def close(self) -> None:
         """Take note: there are no workers to end."""
@@ -39,9 +43,13 @@ class InlinePool(Generic[T, R]):
 
 
 class _InlineResults(Generic[T, R]):
-    def __init__(self, work: Callable[[T], R], tasks: Iterator[T]) -> None:
+    timing = None  # the consumer is the worker
+    waiting = 0
+
+    def __init__(self, work: Callable[[T], R], tasks: Iterator[T], clock: StageClock) -> None:
         self._work = work
         self._tasks = tasks
+        self.clock = clock
         self.task: T | None = None
 
     def __iter__(self) -> _InlineResults[T, R]:
@@ -49,7 +57,9 @@ class _InlineResults(Generic[T, R]):
 
     def __next__(self) -> R:
         self.task = None
+        self.clock.start()
         self.task = task = next(self._tasks)
+        self.clock.lap(ORDER)
         return self._work(task)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from headrace.errors import WorkerError
+from headrace.insight.clock import ORDER, TRANSPORT, StageClock
 from headrace.workers.in_flight import InFlight
 from headrace.workers.pickling.messages import load_error
 
@@ -27,12 +28,20 @@ class WorkerAnswer(Protocol):
     """The message with which a worker answers a task."""
 
     @property
+    def nbytes(self) -> int:
+        """The memory that the result takes, in bytes."""
+
+    @property
     def good(self) -> bool:
         """Whether it holds a result, else an error."""
 
     @property
     def payload(self) -> Any:
         """The result or error, pickled."""
+
+    @property
+    def timing(self) -> bytes:
+        """The times of the task, as the worker's clock has taken them; empty where it could not tell."""
 
 
 class PoolSupervisor(Protocol):
@@ -147,13 +156,16 @@ class SupervisedResults(Generic[T, R, A]):
         self._supervisor = pool.supervisor
         self._in_flight = in_flight
         self.task: T | None = None
+        self.clock = StageClock(-1)
+        self.timing: bytes | None = None
+        self.waiting = 0
         self._submit()
 
     def __iter__(self) -> SupervisedResults[T, R, A]:
         return self
 
     def __next__(self) -> R:
-        self.task = None
+        self.task = self.timing = None
         self._supervisor.check()
         try:
             number = self._wait()
@@ -179,9 +191,13 @@ class SupervisedResults(Generic[T, R, A]):
         """Return the result, or the error in its place."""
         if isinstance(answer, BaseException):
             return None, answer
+        self.timing = answer.timing
         if not answer.good:
             return None, load_error(answer.payload)
-        return self._pool.open(answer), None
+        self.clock.leave_out()
+        found = self._pool.open(answer)
+        self.clock.lap(TRANSPORT, answer.nbytes)
+        return found, None
 
     def close(self) -> None:
         """Give up the tasks that no worker has begun."""
@@ -194,6 +210,7 @@ class SupervisedResults(Generic[T, R, A]):
         try:
             self._submit()
             self._supervisor.receive(self._in_flight, wait=False)
+            self.waiting = self._in_flight.waiting
             while len(self._in_flight) and self._in_flight.ready() is None:
                 self._supervisor.receive(self._in_flight)
         except WorkerError:
@@ -204,8 +221,12 @@ class SupervisedResults(Generic[T, R, A]):
         return self._in_flight.ready()
 
     def _submit(self) -> None:
-        for number, task in self._in_flight.draw():
+        self.clock.start()
+        drawn = self._in_flight.draw()
+        self.clock.lap(ORDER)
+        for number, task in drawn:
             try:
                 self._supervisor.submit(number, task)
             except Exception as error:  # it cannot be pickled
                 self._in_flight.finish(number, error, 0)
+        self.clock.lap(TRANSPORT)

@@ -21,12 +21,14 @@ from headrace import frameworks
 from headrace.batch.tree import count_bytes
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.errors.notes import set_cause, text_of
+from headrace.insight.clock import ORDER, StageClock, timing
 from headrace.workers.backends import Backend
 from headrace.workers.base import check_home, failing, have_ended, interrupted
 from headrace.workers.in_flight import InFlight
 from headrace.workers.processes.interrupts import end_surely
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
@@ -49,6 +51,7 @@ class _Result(NamedTuple):
     value: Any
     error: BaseException | None
     nbytes: int
+    timing: array[int] | None
 
 
 # What comes from the threads: results, and why a thread has ended that nobody asked to.
@@ -208,6 +211,9 @@ class _ThreadResults(Generic[T, R]):
         self._in_flight = in_flight
         self._results = results
         self.task: T | None = None
+        self.clock = StageClock(-1)
+        self.timing: array[int] | None = None
+        self.waiting = 0
         self._home = os.getpid()
         self._ending: Callable[[], WorkerError] | None = None  # makes the error that says why it cannot go on
         self._submit()
@@ -216,7 +222,7 @@ class _ThreadResults(Generic[T, R]):
         return self
 
     def __next__(self) -> R:
-        self.task = None
+        self.task = self.timing = None
         if self._ending is not None:
             raise self._ending()
         check_home(self._home)
@@ -235,7 +241,8 @@ class _ThreadResults(Generic[T, R]):
             raise StopIteration
         self.task, outcome = self._in_flight.hand_out(number)
         if isinstance(outcome, BaseException):
-            outcome = _Result(number, None, outcome, 0)
+            outcome = _Result(number, None, outcome, 0, None)
+        self.timing = outcome.timing
         if outcome.error is not None:
             try:
                 raise outcome.error
@@ -251,6 +258,7 @@ class _ThreadResults(Generic[T, R]):
     def _wait(self) -> int | None:
         """Return the number of the task whose result comes next, once it is there; None if there are no more."""
         self._submit()
+        self.waiting = self._in_flight.waiting + self._results.qsize()
         while len(self._in_flight) and self._in_flight.ready() is None:
             result = self._pool.wait(self._results)
             self._in_flight.finish(result.number, result, result.nbytes)
@@ -262,7 +270,10 @@ class _ThreadResults(Generic[T, R]):
         self._pool.give_up()
 
     def _submit(self) -> None:
-        for number, task in self._in_flight.draw():
+        self.clock.start()
+        drawn = self._in_flight.draw()
+        self.clock.lap(ORDER)
+        for number, task in drawn:
             self._pool.submit(_Job(number, task, self._results))
 
 
@@ -280,22 +291,25 @@ def _serve(number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job |
 def _do_tasks(
     number: int, make_work: MakeWork[Any, Any], queue: SimpleQueue[_Job | None], made: SimpleQueue[int]
 ) -> None:
+    clock = StageClock(number, alone=False)
     try:
-        work = make_work(number)
+        with timing(clock):
+            work = make_work(number)
     except BaseException as error:
         work = failing(error)
     made.put(number)
     while (job := queue.get()) is not None:
-        job.results.put(_do(work, job))
+        job.results.put(_do(work, job, clock))
         del job  # or the batch would be kept while there is nothing to do
 
 
-def _do(work: Callable[[Any], Any], job: _Job) -> _Result:
+def _do(work: Callable[[Any], Any], job: _Job, clock: StageClock) -> _Result:
+    clock.start()
     try:
         value = work(job.task)
-        return _Result(job.number, value, None, count_bytes(value))
+        return _Result(job.number, value, None, count_bytes(value), clock.take())
     except BaseException as error:  # it is the consumer's
-        return _Result(job.number, None, error, 0)
+        return _Result(job.number, None, error, 0, clock.take())
 
 
 def _death(number: int, how: str) -> WorkerDiedError:

@@ -15,6 +15,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.arena import use_arena
+from headrace.insight.clock import TRANSPORT, StageClock, present_clock, timing
 from headrace.workers.base import failing
 from headrace.workers.pickling.messages import dump_error, dump_result, load
 from headrace.workers.processes.channel import Channel
@@ -73,7 +74,7 @@ def serve_context(
     """
     channels = [Channel(socket.socket(fileno=os.dup(end.detach()))) for end in (control, tasks)]
     server = _Server(channels[0], channels[1], report.detach(), parent)
-    server.serve(None if make_work is None else lambda: make_work(worker))
+    server.serve(None if make_work is None else partial(_make_work_of, make_work, worker))
 
 
 class _Server:
@@ -85,6 +86,7 @@ class _Server:
         self._stopping = False  # it has been told to end
         self._leaving = False  # it is about to
         self._arena = SharedArena()
+        self._clock = StageClock()
 
     def serve(self, make: Callable[[], Callable[[Any], Any]] | None) -> None:
         """Do tasks until the consumer has closed the connection.
@@ -124,7 +126,8 @@ class _Server:
             message, files = self._control.receive()
             make = partial(_unpack_work, message, files)
         try:
-            return make()
+            with timing(self._clock):
+                return make()
         except BaseException as error:
             if self._stopping:
                 raise
@@ -138,20 +141,23 @@ class _Server:
         if self._arena.has_segments:
             self._take_blocks_back()
         try:
+            self._clock.start()
             task = pickle.loads(memoryview(message)[NUMBER_BYTES:])  # noqa: S301 - as above
+            self._clock.lap(TRANSPORT)
             pickled = dump_result(work(task))
             places = self._arena.place(pickled.buffers)
-            answer = pickle.dumps((number, True, pickled.payload, places))
+            self._clock.lap(TRANSPORT)
+            answer = pickle.dumps((number, True, pickled.payload, places, self._clock.take().tobytes()))
         except BaseException as error:
             if self._stopping:
                 raise
-            answer = pickle.dumps((number, False, dump_error(error), []))
+            answer = pickle.dumps((number, False, dump_error(error), [], self._clock.take().tobytes()))
         try:
             self._send(answer)
         except ConnectionError:
             raise
         except OSError as error:  # no descriptor or no memory is left for a long one
-            self._control.send(pickle.dumps((number, False, dump_error(error), [])))
+            self._control.send(pickle.dumps((number, False, dump_error(error), [], b"")))
 
     def _send(self, answer: bytes) -> None:
         for segment in self._arena.announce():
@@ -188,8 +194,12 @@ def _unpack_work(message: bytes, files: list[int]) -> Callable[[Any], Any]:
             'or take multiprocessing_context="fork" or backend="thread"'
         )
         raise
-    work: Callable[[Any], Any] = make_work(worker)
-    return work
+    return _make_work_of(make_work, worker)
+
+
+def _make_work_of(make_work: MakeWork[Any, Any], worker: int) -> Callable[[Any], Any]:
+    present_clock().worker = worker
+    return make_work(worker)
 
 
 def _end_with(parent: int, control: Channel) -> None:

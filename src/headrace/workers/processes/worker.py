@@ -35,6 +35,7 @@ class Answer(NamedTuple):
     good: bool
     payload: bytes
     places: list[SegmentRange | bytearray]
+    timing: bytes
 
     @property
     def nbytes(self) -> int:

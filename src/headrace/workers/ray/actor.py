@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from headrace.batch.arena import Arena, use_arena
+from headrace.insight.clock import TRANSPORT, StageClock, timing
 from headrace.kernels.cores import bound_threads
 from headrace.workers.base import failing
 from headrace.workers.pickling.messages import dump_error, dump_result, load
@@ -94,8 +95,10 @@ class RayActor:
     ) -> None:
         sys.argv[:] = arguments
         payload, *buffers = parts
+        self._clock = StageClock(worker)
         try:
-            self._work: Callable[[Any], Any] = load(payload, buffers, files)(worker)
+            with timing(self._clock):
+                self._work: Callable[[Any], Any] = load(payload, buffers, files)(worker)
         except BaseException as error:
             if isinstance(error, ImportError | FileNotFoundError):
                 error.add_note(
@@ -116,8 +119,8 @@ class RayActor:
             superfluous: and those which are not needed here, either.
 
         Returns:
-            Of each task its number, whether it has a result, the pickle of that or of an error, and the memory
-            that the pickle refers to; number, size and descriptor of segments made since the last time; and how
+            Of each task its number, whether it has a result, the pickle of that or of an error, the memory that the
+            pickle refers to, and its times; number, size and descriptor of segments made since the last time; and how
             many seconds it took.
         """
         start = perf_counter()
@@ -126,14 +129,17 @@ class RayActor:
             answers = [self._do(number, task) for number, task in tasks]
         return answers, self._memory.announce(), perf_counter() - start
 
-    def _do(self, number: int, task: bytes) -> tuple[int, bool, bytes, list[_Memory]]:
+    def _do(self, number: int, task: bytes) -> tuple[int, bool, bytes, list[_Memory], bytes]:
         if number < self._following[0]:
-            return number, False, b"", []
+            return number, False, b"", [], b""
+        self._clock.start()
         try:
             pickled = dump_result(self._work(pickle.loads(task)))  # noqa: S301 - from the consumer
-            return number, True, pickled.payload, self._memory.place(pickled.buffers)
+            places = self._memory.place(pickled.buffers)
+            self._clock.lap(TRANSPORT)
+            return number, True, pickled.payload, places, self._clock.take().tobytes()
         except BaseException as error:
-            return number, False, dump_error(error), []
+            return number, False, dump_error(error), [], self._clock.take().tobytes()
 
 
 class _Segments:

@@ -31,6 +31,7 @@ class RayAnswer(NamedTuple):
     good: bool
     payload: bytes
     places: list[Any]  # SegmentRange, bytearray, or an array in Ray's store
+    timing: bytes
 
     @property
     def nbytes(self) -> int:

@@ -1,0 +1,187 @@
+"""The clock of a worker: how long each stage of its tasks took.
+
+It is always on, so it must cost next to nothing: a reading of the processor's clock and two sums for each stage of a
+batch. Where samples are read one by one and take but a microsecond, their stages are told apart in one batch of many.
+"""
+
+from __future__ import annotations
+
+from array import array
+from contextvars import ContextVar
+from time import perf_counter_ns, process_time_ns, thread_time_ns
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Token
+
+__all__ = [
+    "BEGUN",
+    "COLLATE",
+    "CPU",
+    "CPU_OF",
+    "DECODE",
+    "DEVICE_COPY",
+    "ENDED",
+    "FIRST_STAGE",
+    "ORDER",
+    "READ",
+    "SAMPLES",
+    "SLOWEST",
+    "SLOWEST_INDEX",
+    "STAGES",
+    "TRANSFORM",
+    "TRANSPORT",
+    "WIDTH",
+    "WORKER",
+    "StageClock",
+    "present_clock",
+    "timing",
+]
+
+# The stages of loading, in the order in which a batch goes through them.
+STAGES = ("order", "read", "decode", "transform", "collate", "transport", "device_copy")
+
+# Columns of a row, which has the times of one task, in nanoseconds: when it was begun and ended, the processors' time
+# that was taken and in how much of the task, and the sample that took longest.
+WORKER, BEGUN, ENDED, CPU, CPU_OF, SLOWEST_INDEX, SLOWEST = range(7)
+# Then of each stage its time and its bytes.
+FIRST_STAGE = 7
+ORDER, READ, DECODE, TRANSFORM, COLLATE, TRANSPORT, DEVICE_COPY = range(FIRST_STAGE, FIRST_STAGE + 2 * len(STAGES), 2)
+# And the same of samples whose stages were not told apart.
+SAMPLES = FIRST_STAGE + 2 * len(STAGES)
+WIDTH = SAMPLES + 2
+
+_EMPTY = array("q", [0] * WIDTH)
+# Samples that take so long, in nanoseconds, are all timed; of others those of one batch in so many.
+_LONG, _ONE_IN = 20_000, 64
+# One task in so many is asked for the processors' time, a call of the system.
+_CPU_ONE_IN = 8
+
+
+class StageClock:
+    """Times the stages of one task after the other, for one worker.
+
+    Every `lap` gives the time since the one before it to a stage, so that no time is counted twice.
+
+    Args:
+        worker: the number of the worker; -1 for the consumer.
+        alone: whether nothing else works in its process while it does; else it is its thread that takes the time of
+            processors.
+
+    Attributes:
+        worker: its number.
+        row: the times of the present task, by the columns of this module.
+        fine: whether the stages of single samples are told apart at present.
+
+    >>> clock = StageClock()
+    >>> clock.start()
+    >>> clock.lap(READ)
+    >>> row = clock.take()
+    >>> 0 < row[READ] <= row[ENDED] - row[BEGUN]
+    True
+    """
+
+    __slots__ = ("_began_cpu", "_cpu_time", "_last", "_mean", "_reads", "_tasks", "fine", "row", "worker")
+
+    def __init__(self, worker: int = 0, *, alone: bool = True) -> None:
+        self.row = _EMPTY[:]
+        self.fine = False
+        self.worker = worker
+        self._last = perf_counter_ns()
+        self._cpu_time = process_time_ns if alone else thread_time_ns
+        self._began_cpu = -1
+        self._mean = _LONG  # of the samples that were read last
+        self._reads = 0
+        self._tasks = 0
+
+    def start(self) -> None:
+        """Begin to time a task."""
+        self._tasks += 1
+        if self._tasks % _CPU_ONE_IN == 1:
+            self._began_cpu = self._cpu_time()
+        self._last = self.row[BEGUN] = perf_counter_ns()
+
+    def lap(self, stage: int, nbytes: int = 0) -> None:
+        """Give the time since the last lap to a stage, by its column, and its bytes."""
+        row, now = self.row, perf_counter_ns()
+        row[stage] += now - self._last
+        if nbytes:
+            row[stage + 1] += nbytes
+        self._last = now
+
+    def leave_out(self) -> None:
+        """Give the time since the last lap to nobody."""
+        self._last = perf_counter_ns()
+
+    def take(self) -> array[int]:
+        """Return the times of the task, which ends, and begin a new row."""
+        row, self.row = self.row, _EMPTY[:]
+        row[WORKER] = self.worker
+        now = row[ENDED] = perf_counter_ns()
+        if self._began_cpu >= 0:
+            row[CPU], row[CPU_OF] = self._cpu_time() - self._began_cpu, now - row[BEGUN]
+            self._began_cpu = -1
+        return row
+
+    # ------------------------------------------------------------------ samples that are read one by one
+
+    def each(self, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return the function that reads a sample of the batch that is begun: the same, or one that times each."""
+        self._reads += 1
+        self.fine = self._mean >= _LONG or not self._reads % _ONE_IN
+        if not self.fine:
+            return read
+
+        def timed(key: Any) -> Any:
+            began = self._last
+            value = read(key)
+            self.lap(READ)
+            took = self._last - began
+            if took > self.row[SLOWEST] and isinstance(key, int):
+                self.row[SLOWEST], self.row[SLOWEST_INDEX] = took, key
+            return value
+
+        return timed
+
+    def read_all(self, count: int, began: int) -> None:
+        """Take note that so many samples have been read since a time."""
+        if not self.fine:
+            row, now = self.row, perf_counter_ns()
+            row[SAMPLES] += now - self._last
+            self._last = now
+        self.fine = False
+        self._mean = (self._last - began) // (count or 1)
+
+    @property
+    def last(self) -> int:
+        """The time of the last lap."""
+        return self._last
+
+
+_present: ContextVar[StageClock | None] = ContextVar("headrace_clock", default=None)
+
+
+def present_clock() -> StageClock:
+    """Return the clock of the worker that is made ready in this thread; a new one, which nobody reads, elsewhere."""
+    return _present.get() or StageClock()
+
+
+class timing:  # noqa: N801 - a context manager reads like a function
+    """While this is open, work that is made belongs to a worker, whose clock times it.
+
+    Args:
+        clock: the worker's.
+    """
+
+    __slots__ = ("_clock", "_token")
+
+    def __init__(self, clock: StageClock) -> None:
+        self._clock = clock
+        self._token: Token[StageClock | None]
+
+    def __enter__(self) -> None:
+        self._token = _present.set(self._clock)
+
+    def __exit__(self, *raised: object) -> None:
+        _present.reset(self._token)

@@ -1,0 +1,303 @@
+"""The clock of a loader: it adds up what its iterators and workers tell, and keeps the last of it."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from headrace.insight.clock import (
+    BEGUN,
+    CPU,
+    CPU_OF,
+    ENDED,
+    FIRST_STAGE,
+    SLOWEST,
+    SLOWEST_INDEX,
+    WIDTH,
+    WORKER,
+    StageClock,
+)
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ASKED",
+    "BETWEEN",
+    "BYTES_OF_STEP",
+    "DEPTH",
+    "EPOCH",
+    "EPOCH_OF_STEP",
+    "FIRST_STEP",
+    "GOT",
+    "SAMPLES_OF_STEP",
+    "SAMPLES_OF_TASK",
+    "STEP",
+    "STEPS",
+    "TIMES",
+    "WANTED",
+    "LoaderClock",
+    "Slow",
+    "Totals",
+    "WorkerTotals",
+]
+
+# So many records are told before they are added up, all at once; so many are kept; and so many of the slowest.
+_PENDING, _KEPT, _SLOWEST = 256, 1024, 10
+# Bins of the histograms of times: four to each doubling, of nanoseconds.
+_BINS = 256
+
+# Columns of a step, in nanoseconds where they are times: when its batch was asked for and handed out, how long the
+# consumer had taken before (-1 for the first batch of an iterator), samples, bytes, and which step it is; step -1 is
+# none, but the time that the consumer took for a batch after which there was no other.
+ASKED, GOT, BETWEEN, SAMPLES_OF_STEP, BYTES_OF_STEP, EPOCH_OF_STEP, STEP = range(7)
+# Columns of a task before those of its times: its epoch, first step, steps and samples, when its result was asked for,
+# and how many others had come before they were asked for.
+EPOCH, FIRST_STEP, STEPS, SAMPLES_OF_TASK, WANTED, DEPTH = range(6)
+TIMES = 6
+
+
+class Timed(Protocol):
+    """Results of a pool that tell the times of tasks."""
+
+    @property
+    def clock(self) -> StageClock:
+        """The clock of what the consumer's own thread did for them."""
+
+    @property
+    def timing(self) -> array[int] | bytes | None:
+        """The times of the latest task, told by its worker; None where the consumer is the worker."""
+
+    @property
+    def waiting(self) -> int:
+        """The number of results that had come when the latest one was asked for."""
+
+
+class Slow(NamedTuple):
+    """A sample or batch that took long.
+
+    Attributes:
+        nanoseconds: how long it took.
+        epoch: in which epoch it was loaded.
+        step: and in which step.
+        which: the index of the sample, or the worker that loaded the batch.
+    """
+
+    nanoseconds: int
+    epoch: int
+    step: int
+    which: int
+
+
+@dataclass
+class WorkerTotals:
+    """The work that one worker has done: tasks, batches and samples, and the nanoseconds that it was busy."""
+
+    tasks: int = 0
+    batches: int = 0
+    samples: int = 0
+    busy: int = 0
+
+
+@dataclass
+class Totals:
+    """Sums over all records, times in nanoseconds.
+
+    Attributes:
+        batches: handed out, and so samples and bytes.
+        wait: of the consumer for batches, those that came first of their iterators included.
+        starts: how many were the first.
+        start_wait: and how long these were waited for.
+        consumer: the time between batches.
+        waits: how often a batch was waited for so long, in bins of four to a doubling; without those that came first.
+        consumers: and how often the consumer took so long.
+        stages: of each stage its time, its bytes and the batches that it was done for, shape (8, 3); the last row is
+            of samples whose stages were not told apart.
+        queued: how long results lay ready before they were asked for.
+        depth: how many others lay ready then, added up.
+        tasks: how many tasks there were.
+        cpu: the processors' time in those tasks that were asked for it.
+        cpu_of: how long these took.
+        workers: by the number of the worker.
+        slow_samples: the slowest, the slowest of all first, each index once.
+        slow_batches: and so batches.
+    """
+
+    batches: int = 0
+    samples: int = 0
+    bytes: int = 0
+    wait: int = 0
+    starts: int = 0
+    start_wait: int = 0
+    consumer: int = 0
+    waits: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    consumers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    stages: NDArray[np.int64] = field(default_factory=lambda: np.zeros((8, 3), np.int64))
+    queued: int = 0
+    depth: int = 0
+    tasks: int = 0
+    cpu: int = 0
+    cpu_of: int = 0
+    workers: dict[int, WorkerTotals] = field(default_factory=dict)
+    slow_samples: list[Slow] = field(default_factory=list)
+    slow_batches: list[Slow] = field(default_factory=list)
+
+    def add_steps(self, steps: NDArray[np.int64]) -> None:
+        """Add records of steps, shape (n, 7)."""
+        batches, betweens = steps[steps[:, STEP] >= 0], steps[:, BETWEEN]
+        waits, first = batches[:, GOT] - batches[:, ASKED], batches[:, BETWEEN] < 0
+        self.batches += len(batches)
+        self.samples += int(batches[:, SAMPLES_OF_STEP].sum())
+        self.bytes += int(batches[:, BYTES_OF_STEP].sum())
+        self.wait += int(waits.sum())
+        self.starts += int(first.sum())
+        self.start_wait += int(waits[first].sum())
+        self.consumer += int(betweens[betweens > 0].sum())
+        self.waits += _histogram(waits[~first])
+        self.consumers += _histogram(betweens[betweens > 0])
+
+    def add_tasks(self, tasks: NDArray[np.int64]) -> None:
+        """Add records of tasks, shape (n, 6 + WIDTH)."""
+        stages = tasks[:, TIMES + FIRST_STAGE :].reshape(len(tasks), -1, 2)
+        self.stages[:, :2] += stages.sum(axis=0)
+        self.stages[:, 2] += (stages[:, :, 0] > 0).T @ tasks[:, STEPS]
+        loads = tasks[tasks[:, TIMES + WORKER] >= 0]
+        times, busy = loads[:, TIMES:], loads[:, TIMES + ENDED] - loads[:, TIMES + BEGUN]
+        self.tasks += len(loads)
+        self.depth += int(loads[:, DEPTH].sum())
+        self.queued += int(np.maximum(loads[:, WANTED] - times[:, ENDED], 0).sum())
+        self.cpu += int(times[:, CPU].sum())
+        self.cpu_of += int(times[:, CPU_OF].sum())
+        for worker in np.unique(times[:, WORKER]).tolist():
+            own = times[:, WORKER] == worker
+            total = self.workers.setdefault(worker, WorkerTotals())
+            total.tasks += int(own.sum())
+            total.batches += int(loads[own, STEPS].sum())
+            total.samples += int(loads[own, SAMPLES_OF_TASK].sum())
+            total.busy += int(busy[own].sum())
+        self.slow_samples = _slowest(self.slow_samples, loads, times[:, SLOWEST], times[:, SLOWEST_INDEX], once=True)
+        self.slow_batches = _slowest(self.slow_batches, loads, busy // np.maximum(loads[:, STEPS], 1), times[:, WORKER])
+
+
+class LoaderClock:
+    """Adds up what all iterators of one loader do, from any thread.
+
+    Attributes:
+        listener: called with the records of steps and tasks whenever they are added up.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._steps: list[tuple[int, ...]] = []
+        self._tasks: list[tuple[tuple[int, ...], array[int] | bytes]] = []
+        self._totals = Totals()
+        self._recent_steps = np.zeros((0, 7), np.int64)
+        self._recent_tasks = np.zeros((0, TIMES + WIDTH), np.int64)
+        self._counters: Counter[str] = Counter()
+        self.listener: Callable[[NDArray[np.int64], NDArray[np.int64]], None] | None = None
+
+    def handed_out(self, *step: int) -> None:
+        """Take in the record of a batch that is handed out: when it was asked for, and so on."""
+        self._steps.append(step)
+        if len(self._steps) >= _PENDING:
+            self._add_up()
+
+    def consumed(self, nanoseconds: int) -> None:
+        """Take in the time that the consumer took for a batch after which there is no other."""
+        self._steps.append((0, 0, nanoseconds, 0, 0, 0, -1))
+
+    def loaded(self, results: Timed, *task: int) -> None:
+        """Take in the times of the latest of some results: of which epoch it is, and so on."""
+        timing, own = results.timing, results.clock.take()
+        if timing is not None:
+            self._tasks.append((_OWN, own))
+        self._tasks.append(((*task, results.waiting), own if timing is None else timing))
+        if len(self._tasks) >= _PENDING:
+            self._add_up()
+
+    def counted(self, counters: Mapping[str, int]) -> None:
+        """Add what the dataset of a worker process has counted."""
+        if counters:
+            with self._lock:
+                self._counters.update(counters)
+
+    def counters(self) -> dict[str, int]:
+        """Return what the datasets of worker processes have counted."""
+        with self._lock:
+            return dict(self._counters)
+
+    def totals(self) -> Totals:
+        """Return the sums so far."""
+        self._add_up()
+        with self._lock:
+            return copy.deepcopy(self._totals)
+
+    def recent(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the last records of steps and tasks, by the columns of this module and of `headrace.insight.clock`."""
+        self._add_up()
+        return self._recent_steps, self._recent_tasks
+
+    def _add_up(self) -> None:
+        with self._lock:
+            steps, tasks = _steps(_pop(self._steps)), _tasks(_pop(self._tasks))
+            if self.listener is not None and len(steps) + len(tasks):
+                self.listener(steps, tasks)
+            if len(steps):
+                self._totals.add_steps(steps)
+                self._recent_steps = np.concatenate([self._recent_steps, steps])[-_KEPT:]
+            if len(tasks):
+                self._totals.add_tasks(tasks)
+                self._recent_tasks = np.concatenate([self._recent_tasks, tasks])[-_KEPT:]
+
+
+_OWN = (0, -1, 0, 0, 0, 0)  # of times that are the consumer's own
+
+
+def _pop(records: list[Any]) -> list[Any]:
+    """Return the records that are there, and take them away; others may come meanwhile."""
+    found = records[: len(records)]
+    del records[: len(found)]
+    return found
+
+
+def _steps(records: list[tuple[int, ...]]) -> NDArray[np.int64]:
+    return np.array(records, np.int64).reshape(-1, 7)
+
+
+def _tasks(records: list[tuple[tuple[int, ...], array[int] | bytes]]) -> NDArray[np.int64]:
+    tasks = np.array([task for task, _ in records], np.int64).reshape(-1, TIMES)
+    times = np.frombuffer(b"".join(times for _, times in records), np.int64).reshape(-1, WIDTH)
+    return np.concatenate([tasks, times], axis=1)
+
+
+def _histogram(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    bins = (4 * np.log2(np.maximum(times, 1))).astype(np.int64)
+    return np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS)
+
+
+def _slowest(
+    known: list[Slow],
+    tasks: NDArray[np.int64],
+    times: NDArray[np.int64],
+    which: NDArray[np.int64],
+    *,
+    once: bool = False,
+) -> list[Slow]:
+    """Return the slowest of those known and of some tasks; `once` keeps of each sample the longest time."""
+    rows = np.argsort(-times, kind="stable")[: 2 * _SLOWEST]
+    rows = rows[times[rows] > 0]
+    columns = times[rows], tasks[rows, EPOCH], tasks[rows, FIRST_STEP], which[rows]
+    new = [Slow(*each) for each in zip(*(column.tolist() for column in columns), strict=True)]
+    found = sorted([*known, *new], key=lambda slow: -slow.nanoseconds)
+    if once:
+        found = list({slow.which: slow for slow in reversed(found)}.values())[::-1]
+        found.sort(key=lambda slow: -slow.nanoseconds)
+    return found[:_SLOWEST]

@@ -24,7 +24,7 @@ ROOT = Path(headrace.__file__).parent
 # From the ground up: a part imports from the lines above its own only, also for types and late. Parts that share a line
 # do not know each other. Few modules stand elsewhere than the rest of their folder; the root is `headrace/__init__.py`.
 LAYERS = [
-    ["errors"],
+    ["errors", "insight.columns"],
     ["kernels", "plugins", "insight.clock"],
     ["rng", "batch.arena"],
     ["io"],

@@ -11,46 +11,13 @@ from contextvars import ContextVar
 from time import perf_counter_ns, process_time_ns, thread_time_ns
 from typing import TYPE_CHECKING, Any
 
+from headrace.insight.columns import BEGUN, CPU, CPU_OF, ENDED, READ, SAMPLES, SLOWEST, SLOWEST_INDEX, WIDTH, WORKER
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Token
 
-__all__ = [
-    "BEGUN",
-    "COLLATE",
-    "CPU",
-    "CPU_OF",
-    "DECODE",
-    "DEVICE_COPY",
-    "ENDED",
-    "FIRST_STAGE",
-    "ORDER",
-    "READ",
-    "SAMPLES",
-    "SLOWEST",
-    "SLOWEST_INDEX",
-    "STAGES",
-    "TRANSFORM",
-    "TRANSPORT",
-    "WIDTH",
-    "WORKER",
-    "StageClock",
-    "present_clock",
-    "timing",
-]
-
-# The stages of loading, in the order in which a batch goes through them.
-STAGES = ("order", "read", "decode", "transform", "collate", "transport", "device_copy")
-
-# Columns of a row, which has the times of one task, in nanoseconds: when it was begun and ended, the processors' time
-# that was taken and in how much of the task, and the sample that took longest.
-WORKER, BEGUN, ENDED, CPU, CPU_OF, SLOWEST_INDEX, SLOWEST = range(7)
-# Then of each stage its time and its bytes.
-FIRST_STAGE = 7
-ORDER, READ, DECODE, TRANSFORM, COLLATE, TRANSPORT, DEVICE_COPY = range(FIRST_STAGE, FIRST_STAGE + 2 * len(STAGES), 2)
-# And the same of samples whose stages were not told apart.
-SAMPLES = FIRST_STAGE + 2 * len(STAGES)
-WIDTH = SAMPLES + 2
+__all__ = ["StageClock", "present_clock", "timing"]
 
 _EMPTY = array("q", [0] * WIDTH)
 # Samples that take so long, in nanoseconds, are all timed; of others those of one batch in so many.
@@ -71,7 +38,7 @@ class StageClock:
 
     Attributes:
         worker: its number.
-        row: the times of the present task, by the columns of this module.
+        row: the times of the present task, by the columns of `headrace.insight.columns`.
         fine: whether the stages of single samples are told apart at present.
 
     >>> clock = StageClock()

@@ -10,17 +10,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from headrace.insight.clock import (
+from headrace.insight.columns import (
+    ASKED,
     BEGUN,
+    BETWEEN,
+    BYTES_OF_STEP,
     CPU,
     CPU_OF,
+    DEPTH,
     ENDED,
+    EPOCH,
     FIRST_STAGE,
+    FIRST_STEP,
+    GOT,
+    SAMPLES_OF_STEP,
+    SAMPLES_OF_TASK,
     SLOWEST,
     SLOWEST_INDEX,
+    STEP,
+    STEPS,
+    TIMES,
+    WANTED,
     WIDTH,
     WORKER,
-    StageClock,
 )
 
 if TYPE_CHECKING:
@@ -29,40 +41,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "ASKED",
-    "BETWEEN",
-    "BYTES_OF_STEP",
-    "DEPTH",
-    "EPOCH",
-    "EPOCH_OF_STEP",
-    "FIRST_STEP",
-    "GOT",
-    "SAMPLES_OF_STEP",
-    "SAMPLES_OF_TASK",
-    "STEP",
-    "STEPS",
-    "TIMES",
-    "WANTED",
-    "LoaderClock",
-    "Slow",
-    "Totals",
-    "WorkerTotals",
-]
+    from headrace.insight.clock import StageClock
+
+__all__ = ["LoaderClock", "Slow", "Totals", "WorkerTotals"]
 
 # So many records are told before they are added up, all at once; so many are kept; and so many of the slowest.
 _PENDING, _KEPT, _SLOWEST = 256, 1024, 10
 # Bins of the histograms of times: four to each doubling, of nanoseconds.
 _BINS = 256
-
-# Columns of a step, in nanoseconds where they are times: when its batch was asked for and handed out, how long the
-# consumer had taken before (-1 for the first batch of an iterator), samples, bytes, and which step it is; step -1 is
-# none, but the time that the consumer took for a batch after which there was no other.
-ASKED, GOT, BETWEEN, SAMPLES_OF_STEP, BYTES_OF_STEP, EPOCH_OF_STEP, STEP = range(7)
-# Columns of a task before those of its times: its epoch, first step, steps and samples, when its result was asked for,
-# and how many others had come before they were asked for.
-EPOCH, FIRST_STEP, STEPS, SAMPLES_OF_TASK, WANTED, DEPTH = range(6)
-TIMES = 6
 
 
 class Timed(Protocol):
@@ -241,7 +227,7 @@ class LoaderClock:
             return copy.deepcopy(self._totals)
 
     def recent(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the last records of steps and tasks, by the columns of this module and of `headrace.insight.clock`."""
+        """Return the last records of steps and tasks, by the columns of `headrace.insight.columns`."""
         self._add_up()
         return self._recent_steps, self._recent_tasks
 

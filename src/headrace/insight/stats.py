@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from headrace.insight.clock import STAGES
-from headrace.insight.loader_clock import STEP
+from headrace.insight.columns import STAGES, STEP
 from headrace.insight.timeline import Timeline
 
 if TYPE_CHECKING:

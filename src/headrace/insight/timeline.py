@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.insight import loader_clock as record
-from headrace.insight.clock import BEGUN, ENDED, FIRST_STAGE, STAGES, WORKER
+from headrace.insight import columns as record
+from headrace.insight.columns import BEGUN, ENDED, FIRST_STAGE, STAGES, WORKER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

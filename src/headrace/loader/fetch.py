@@ -10,7 +10,8 @@ import numpy as np
 from headrace.batch.collate import default_collate
 from headrace.errors import CollateError, HeadraceWarning, TooManyErrorsError
 from headrace.errors.notes import text_of
-from headrace.insight.clock import COLLATE, READ, present_clock
+from headrace.insight.clock import present_clock
+from headrace.insight.columns import COLLATE, READ
 from headrace.loader.bad_samples import Failure
 from headrace.loader.known_collation import batch_as_collated
 from headrace.loader.tasks import Loaded, numbers_of

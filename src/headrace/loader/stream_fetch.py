@@ -11,7 +11,7 @@ import numpy as np
 from headrace.batch.checksum import checksum
 from headrace.errors import ArgumentTypeError
 from headrace.errors.notes import add_note, without_frames
-from headrace.insight.clock import COLLATE, READ
+from headrace.insight.columns import COLLATE, READ
 from headrace.loader.bad_samples import Failure
 from headrace.loader.context import loading_batch
 from headrace.loader.fetch import collate

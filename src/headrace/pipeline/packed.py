@@ -13,7 +13,7 @@ from headrace.batch import tree as structure
 from headrace.batch.packed import IGNORED, STYLES, PackedRows
 from headrace.batch.ragged import Ragged
 from headrace.errors import ArgumentError, DatasetChangedError
-from headrace.insight.clock import COLLATE, READ
+from headrace.insight.columns import COLLATE, READ
 from headrace.pipeline.read_plan import PlanNode
 from headrace.rng.context import below
 

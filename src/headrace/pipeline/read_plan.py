@@ -22,7 +22,7 @@ from headrace.errors.notes import add_note
 from headrace.images.encoded import become_one_size, make_batch, make_sample
 from headrace.images.fuse import ProgramWriter, apply_to_rows
 from headrace.images.layout import in_layout
-from headrace.insight.clock import COLLATE, DECODE, READ, TRANSFORM
+from headrace.insight.columns import COLLATE, DECODE, READ, TRANSFORM
 from headrace.pipeline.hugging_face import collate_columns, gives_columns
 from headrace.pipeline.reading import check_indices, getter, read_each, read_many
 from headrace.rng.context import Chain, notice_unnamed, part, slot

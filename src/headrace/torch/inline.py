@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.batch.arena import use_arena
 from headrace.batch.coalesce import SMALL, batches_to_coalesce, split
-from headrace.insight.clock import ORDER
+from headrace.insight.columns import ORDER
 from headrace.loader.context import loading_batch
 from headrace.loader.tasks import name_error
 from headrace.torch.sampling import TorchBatchSampling

@@ -15,7 +15,7 @@ import torch
 from headrace.batch.capabilities import capability
 from headrace.errors import UnexpectedStopIterationError
 from headrace.errors.notes import add_note
-from headrace.insight.clock import COLLATE, READ
+from headrace.insight.columns import COLLATE, READ
 from headrace.loader.fetch import BatchReader
 from headrace.loader.tasks import Loaded
 from headrace.loader.work import WorkMaker

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from headrace.insight.clock import ORDER, StageClock, timing
+from headrace.insight.clock import StageClock, timing
+from headrace.insight.columns import ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

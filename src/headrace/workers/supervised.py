@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from headrace.errors import WorkerError
-from headrace.insight.clock import ORDER, TRANSPORT, StageClock
+from headrace.insight.clock import StageClock
+from headrace.insight.columns import ORDER, TRANSPORT
 from headrace.workers.in_flight import InFlight
 from headrace.workers.pickling.messages import load_error
 

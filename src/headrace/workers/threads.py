@@ -21,7 +21,8 @@ from headrace import frameworks
 from headrace.batch.tree import count_bytes
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.errors.notes import set_cause, text_of
-from headrace.insight.clock import ORDER, StageClock, timing
+from headrace.insight.clock import StageClock, timing
+from headrace.insight.columns import ORDER
 from headrace.workers.backends import Backend
 from headrace.workers.base import check_home, failing, have_ended, interrupted
 from headrace.workers.in_flight import InFlight

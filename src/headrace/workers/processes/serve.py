@@ -15,7 +15,8 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.arena import use_arena
-from headrace.insight.clock import TRANSPORT, StageClock, present_clock, timing
+from headrace.insight.clock import StageClock, present_clock, timing
+from headrace.insight.columns import TRANSPORT
 from headrace.workers.base import failing
 from headrace.workers.pickling.messages import dump_error, dump_result, load
 from headrace.workers.processes.channel import Channel

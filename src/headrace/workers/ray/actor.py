@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from headrace.batch.arena import Arena, use_arena
-from headrace.insight.clock import TRANSPORT, StageClock, timing
+from headrace.insight.clock import StageClock, timing
+from headrace.insight.columns import TRANSPORT
 from headrace.kernels.cores import bound_threads
 from headrace.workers.base import failing
 from headrace.workers.pickling.messages import dump_error, dump_result, load

@@ -10,6 +10,7 @@ from headrace.loader.stream_fetch import ReadSamples, StreamReader
 from headrace.loader.tasks import Loaded
 
 if TYPE_CHECKING:
+    from headrace.insight.clock import StageClock
     from headrace.loader.cursor import Epoch
     from headrace.loader.snapshots import RestoredStates
     from headrace.loader.tasks import StreamTask
@@ -53,12 +54,12 @@ class StatefulReader(StreamReader):
         restored = self._restored
         return restored.readers.get(self._worker) if restored is not None and restored.epoch == epoch else None
 
-    def __call__(self, task: StreamTask) -> Loaded:
+    def __call__(self, task: StreamTask, clock: StageClock) -> Loaded:
         """Return the batch of a task; one before the place to go on from has been handed out."""
         restored = self._goes_on(task.epoch)
         if task.skip and restored is not None and task.number < restored["number"]:
             return Loaded(0)
-        return super().__call__(task)
+        return super().__call__(task, clock)
 
     def read(self, epoch: Epoch, step: int, number: int) -> ReadSamples:
         """Read the samples of a batch, and take the state after them if it is asked for; see StreamReader."""

@@ -43,6 +43,7 @@ from headrace.testing import check_dataset, check_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 class Pair(NamedTuple):
@@ -357,6 +358,27 @@ def test_arrays_are_read_where_they_lie(field: int | str | None) -> None:
     assert CachedDataset(Counting(make), limit=600).open_rows(indices, field) is None
     assert cached.open_rows(indices, 1 if isinstance(field, int) else "y") is None  # no array
     assert cached.open_rows(indices, "other") is None
+
+
+@pytest.mark.parametrize("where", ["ram", "folder"])
+def test_what_has_just_been_read_is_not_read_from_the_cache(where: str, tmp_path: Path) -> None:
+    images, labels = np.stack([image(index)[0] for index in range(20)]), np.arange(20)
+    cached: Any = TensorDataset(images, labels).cache("ram" if where == "ram" else tmp_path / where)
+    cached.get_batch(np.array([0, 1]))
+    for indices in (np.array([5, 3, 5]), np.array([5, 3, 0])):  # read, then found
+        rows = cached.open_rows(indices, 0)
+        gathered = rows.array[rows.rows]
+        check_same(gathered, images[indices])
+        check_same(rows.complete(rows.wrap(gathered)), (images[indices], labels[indices]))
+    assert (cached.stats().hits, cached.stats().misses, cached.stats().samples) == (3, 5, 4)
+    check_same(cached[3], (images[3], labels[3]))
+    augment = Compose([RandomCrop(4), RandomHorizontalFlip(), ToFloat(), ToCHW()])
+    epochs = [
+        list(headrace.DataLoader(dataset.map(augment, field=0), 5, shuffle=True, seed=1))
+        for dataset in (TensorDataset(images, labels), cached, TensorDataset(images, labels).cache())
+    ]
+    check_same(epochs[1], epochs[0])
+    check_same(epochs[2], epochs[0])
 
 
 def test_tensors_come_out_as_tensors() -> None:

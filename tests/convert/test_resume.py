@@ -28,9 +28,11 @@ FIELDS = ["image", "label"]
 
 
 @pytest.fixture(autouse=True)
-def many_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+def many_marks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set a mark about every 40 samples, which take the most bytes as members of a tar."""
+    is_tar = "form" in request.fixturenames and request.getfixturevalue("form") == "tar"
     monkeypatch.setattr(shards, "_SAMPLES_BETWEEN", 40)
-    monkeypatch.setattr(shards, "_BYTES_BETWEEN", 3_500)
+    monkeypatch.setattr(shards, "_BYTES_BETWEEN", 75_000 if is_tar else 3_500)
     monkeypatch.setattr("headrace.convert.write._MOST", 16)
 
 

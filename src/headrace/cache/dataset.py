@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from headrace.batch.collate import default_collate
 from headrace.batch.scatter import merge
+from headrace.batch.tree import get_field
 from headrace.cache.randomness import check_not_random
 from headrace.cache.samples import CachedSamples
 from headrace.cache.store import FIRST, SampleStore
@@ -175,8 +176,10 @@ class CachedDataset(StoredDataset[Any]):
             or not self._cached.has_room(absent)
         ):
             return None
-        entries, _ = self._find(indices)
-        return self._cached.rows(indices, entries, field) if entries.min() > 0 else None
+        read = self._read_at_once(indices) if absent == len(indices) else None
+        entries = self._find(indices)[0] if read is None else read.entries
+        rows = self._cached.rows(indices, entries, field) if entries.min() > 0 else None
+        return rows if rows is None or read is None else _as_read(rows, read, field)
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Tell the dataset which samples that are not cached will be read soon."""
@@ -211,6 +214,21 @@ class CachedDataset(StoredDataset[Any]):
         entries[absent] = stored[which]
         return entries, {place: samples[number] for place, number in zip(absent.tolist(), which.tolist(), strict=True)}
 
+    def _read_at_once(self, indices: NDArray[np.int64]) -> _Read | None:
+        """Read and keep samples none of which is cached; None where they are to be read otherwise.
+
+        Their batch serves what is done next: what has just been stored would come from cold memory.
+        """
+        if not (self._cached.knows_samples and self._batches_serve and self._source().gets_batches):
+            return None
+        missing, which = np.unique(indices, return_inverse=True)
+        batch, samples = self._read_batch(missing)
+        if samples is None:
+            return None
+        stored, nbytes = self._cached.keep(missing, samples)
+        self._counts.add(0, len(indices), nbytes)
+        return _Read(batch, which, stored[which])
+
     def _read(self, missing: NDArray[np.int64]) -> list[Any]:
         """Read the samples at the indices, which are all different, as batches where the dataset reads these."""
         if len(missing) == 1 or not self._batches_serve or not self._source().gets_batches:
@@ -219,7 +237,7 @@ class CachedDataset(StoredDataset[Any]):
         if first:
             self._cached.learn(first[0])
         others = missing[len(first) :]
-        samples = self._read_batch(others)
+        _, samples = self._read_batch(others)
         if samples is None:
             samples = self._read_samples(others)  # or the error of one of them, which is no fault of batches
             self._batches_serve = False
@@ -229,14 +247,36 @@ class CachedDataset(StoredDataset[Any]):
         with no_draws(indices):
             return self._source().samples(indices)
 
-    def _read_batch(self, indices: NDArray[np.int64]) -> list[Any] | None:
-        """Return the samples of a batch; None if there is none, or it does not become samples again."""
+    def _read_batch(self, indices: NDArray[np.int64]) -> tuple[Any, list[Any] | None]:
+        """Return a batch and its samples; None for these if there is none, or it does not become samples again."""
         try:
             with no_draws(indices):
                 batch = self._source().batch(indices)
         except Exception:
-            return None  # read one by one, they say which is at fault
-        return self._cached.unbatch(batch, len(indices))
+            return None, None  # read one by one, they say which is at fault
+        return batch, self._cached.unbatch(batch, len(indices))
+
+
+class _Read(NamedTuple):
+    """Samples that were read as a batch, and kept.
+
+    Attributes:
+        batch: what was read.
+        which: the place in it of each sample, shape (n,), int64.
+        entries: where they are kept, shape (n,), int64.
+    """
+
+    batch: Any
+    which: NDArray[np.int64]
+    entries: NDArray[np.int64]
+
+
+def _as_read(rows: Rows, read: _Read, field: int | str | None) -> Rows:
+    """Return rows of the store as those of the batch that they were stored from, if the field is an array there."""
+    array = get_field(read.batch, field)
+    if type(array) is not np.ndarray or (array.dtype, array.shape[1:]) != (rows.array.dtype, rows.array.shape[1:]):
+        return rows
+    return rows._replace(array=array, rows=read.which)
 
 
 def _checked_limit(limit: Any) -> int | None:

@@ -113,7 +113,7 @@ def _choose(pick: Pick, table: Comparison) -> list[Measurement]:
         wanted += [
             result
             for result in table.results
-            if result.seconds and result not in wanted and (result.name == start or result.name.startswith(f"{start}"))
+            if result.seconds and result not in wanted and result.name.startswith(start)
         ][:1]
     return wanted if wanted and wanted[0].name == pick.ours else []
 

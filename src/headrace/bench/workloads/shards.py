@@ -2,8 +2,9 @@
 
 Samples are 16 KB and a label, in shards of 4 MB; each request takes 20 ms until it is answered. All contenders have two
 workers. headrace shuffles blocks among each other, webdataset and datasets have the buffers that their documentation
-shows, and all mix shards. torch's dataset asks for each sample by its range, as one would over plain files. The limit
-is to get all shards whole, two at a time, and to look at nothing. headrace's index of the shards is built before.
+shows, of as many samples, and all mix shards. torch's dataset asks for each sample by its range, as one would over
+plain files. The limit is to get all shards whole, two at a time, and to look at nothing. headrace's index of the shards
+is built before.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = ["works"]
 
 _BATCH, _SIZE, _WORKERS = 64, 16_384, 2
 _ROUND_TRIP = 20.0  # ms
-_BUFFER = 1000  # samples
+_BUFFER, _BLOCK = 1024, 128  # samples that are shuffled among each other, in blocks of so many
 
 
 def works(folder: Path, wanted: Collection[str], *, smoke: bool = False) -> Iterator[Race]:
@@ -104,9 +105,9 @@ def _headrace(urls: list[str]) -> list[Contender]:
     if not rival("fsspec") or not rival("aiohttp"):
         return [Contender(name, None, "needs the extra remote")]
     dataset = TarDataset(urls, fields=["bin", "cls"]).map(decoded)
-    loader: DataLoader[Any] = DataLoader(
-        dataset, _BATCH, shuffle="block", num_workers=_WORKERS, backend="thread", prefetch_factor=4
-    )
+    blocks: dict[str, Any] = {"shuffle": "block", "block_size": _BLOCK, "window": _BUFFER // _BLOCK}
+    threads: dict[str, Any] = {"num_workers": _WORKERS, "backend": "thread", "prefetch_factor": 4}
+    loader: DataLoader[Any] = DataLoader(dataset, _BATCH, **blocks, **threads)
     return [Contender.over(name, lambda: loader)]
 
 

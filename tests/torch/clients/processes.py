@@ -14,8 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.torchvision_operators import import_torchvision
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
@@ -52,7 +50,6 @@ def run_on_ranks(function: Callable[..., Any], world_size: int, *arguments: Any)
 def be_ranks() -> None:
     """Import what is asked for on standard input, and fork the ranks; what they return goes to standard output."""
     name, function_name, world_size, arguments = pickle.loads(sys.stdin.buffer.read())
-    import_torchvision()
     function = getattr(importlib.import_module(name), function_name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

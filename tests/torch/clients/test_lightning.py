@@ -6,8 +6,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.torchvision_operators import import_torchvision
 
 torch = pytest.importorskip("torch")
+import_torchvision()  # which Lightning imports, in the ranks too
 lightning: Any = pytest.importorskip("lightning")
 
 from tests.torch.clients.processes import run_on_ranks  # noqa: E402
@@ -43,6 +45,17 @@ class Noting(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), 1e-3)
+
+
+class Making(Noting):
+    """One that makes its loader itself, while Lightning watches how loaders are made."""
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        super().__init__()
+        self.arguments = arguments
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(dataset(), 4, shuffle=True, **self.arguments)
 
 
 def dataset(length: int = 20) -> Any:
@@ -103,21 +116,24 @@ def test_one_batch_is_overfitted(tmp_path: Path) -> None:
 def fit_on_rank(rank: int, world_size: int, folder: str) -> list[Any]:
     ranks: dict[str, Any] = {"rank": rank, "world_size": world_size, "seed": 3}
     found = []
-    for arguments in ({}, ranks):
-        model = Noting()
-        loader = DataLoader(dataset(), 4, shuffle=True, **arguments)
+    for model, loader in (
+        (Noting(), DataLoader(dataset(), 4, shuffle=True)),
+        (Noting(), DataLoader(dataset(), 4, shuffle=True, **ranks)),
+        (Making({}), None),
+        (Making(ranks), None),
+    ):
         fitting = trainer(folder, devices=world_size, strategy="ddp", max_epochs=2)
         fitting.fit(model, loader)
         used = fitting.train_dataloader
         kept = type(used) is DataLoader and isinstance(used.sampler, DistributedSampler)
-        found.append((model.seen, kept, used is loader))
+        found.append((model.seen, kept, used is loader or used.seed == ranks["seed"]))
     return found
 
 
 def test_ranks_share_the_samples(tmp_path: Path) -> None:
     """Lightning divides one that does not know of ranks, and leaves one that does as it is."""
     ranks = run_on_ranks(fit_on_rank, 2, str(tmp_path))
-    for scenario, same in enumerate([False, True]):
+    for scenario, same in enumerate([False, True, False, True]):
         batches = [rank[scenario][0] for rank in ranks]
         assert [rank[scenario][1:] for rank in ranks] == [(True, same)] * 2
         for epoch in range(2):

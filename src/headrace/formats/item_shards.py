@@ -66,6 +66,17 @@ class ItemShard:
         start, stop = self._source.read(_WORD * (1 + row), 2 * _WORD).view("<u4").tolist()
         return self._source.read(start, stop - start).tobytes()
 
+    def spans(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the bytes at which items begin, and their sizes, each of shape (n,), int64."""
+        if not self._checked:
+            self._check()
+        places = self.read_many(_WORD * (1 + rows), 2 * _WORD).view("<u4").reshape(-1, 2).astype(np.int64)
+        return places[:, 0], places[:, 1] - places[:, 0]
+
+    def read_many(self, offsets: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
+        """Return the bytes of ranges of one length, end to end."""
+        return self._source.read_many(offsets, np.full(len(offsets), length)).buffer
+
     def _check(self) -> None:
         size = self._source.identity.size
         first = _WORD * (self._count + 2)
@@ -98,7 +109,7 @@ class ItemDataset(Dataset[Any]):
         self.paths = list(paths)
         self._counts = list(counts)
         self._bounds = ShardBounds(counts)
-        self._opened: dict[int, Items] = {}
+        self._opened: dict[int, Any] = {}
 
     def __len__(self) -> int:
         return len(self._bounds)
@@ -141,7 +152,7 @@ class ItemDataset(Dataset[Any]):
         """Open a shard."""
         return ItemShard(open_source(self.paths[number]), self._counts[number])
 
-    def _shard(self, number: int) -> Items:
+    def _shard(self, number: int) -> Any:
         if number not in self._opened:
             self._opened[number] = self._open(number)
         return self._opened[number]

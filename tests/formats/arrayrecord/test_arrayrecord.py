@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from headrace import ArrayRecordDataset, DataLoader, open_dataset
-from headrace.errors import CorruptDataError
+from headrace.errors import CorruptDataError, FileChangedError
 from headrace.testing import check_dataset
 
 if TYPE_CHECKING:
@@ -36,11 +37,36 @@ def test_records_are_those_that_were_written(path: Path) -> None:
     assert dataset.where(21).endswith("a-1.array_record, record 1")
 
 
-def test_workers_read_the_same(path: Path) -> None:
+@pytest.mark.parametrize("shuffle", [True, "block"])
+@pytest.mark.parametrize("start", [None, "fork"])
+def test_workers_resume_and_read_the_same(path: Path, shuffle: Any, start: str | None) -> None:
     dataset = ArrayRecordDataset(path / "a-*.array_record", decode=len)
-    inline = [batch.tolist() for batch in DataLoader(dataset, batch_size=8, shuffle=True, seed=0)]
-    with DataLoader(dataset, batch_size=8, shuffle=True, seed=0, num_workers=2, backend="process") as loader:
-        assert [batch.tolist() for batch in loader] == inline
+    options: dict[str, Any] = {"batch_size": 8, "shuffle": shuffle, "seed": 0}
+    inline = [batch.tolist() for batch in DataLoader(dataset, **options)]
+    with DataLoader(dataset, **options, num_workers=2, backend="process", multiprocessing_context=start) as loader:
+        loader.seek(1)
+        assert [batch.tolist() for batch in loader] == inline[1:]
+
+
+def test_blocks_are_whole_groups_of_a_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ArrayRecordDataset(path / "a-*.array_record").blocks().tolist() == [0, 20, 30]
+    monkeypatch.setattr("headrace.formats.arrayrecord.dataset._BLOCK_BYTES", 1)
+    blocks = ArrayRecordDataset(path / "a-*.array_record").blocks().tolist()
+    assert blocks in ([*range(31)], [0, 8, 16, 20, 28, 30])  # groups of 1, and of 8
+
+
+def test_a_file_that_changes_is_noticed(path: Path) -> None:
+    dataset = ArrayRecordDataset(path / "a-0.array_record")
+    with (path / "a-0.array_record").open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(FileChangedError, match="has changed"):
+        dataset[0]
+
+
+def test_without_the_library_the_extra_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
+    with pytest.raises(ImportError, match=r"pip install 'headrace\[arrayrecord\]'"):
+        open_dataset(path)
 
 
 def test_what_is_no_arrayrecord(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,11 +45,28 @@ def test_the_rules_are_kept(path: Path) -> None:
     check_dataset(LanceDataset(path, ["label", "text"]))
 
 
-def test_workers_read_the_same(path: Path) -> None:
+@pytest.mark.parametrize("shuffle", [True, "block"])
+def test_workers_resume_and_read_the_same(path: Path, shuffle: Any) -> None:
     dataset = LanceDataset(path, ["label"])
-    inline = [batch["label"].tolist() for batch in DataLoader(dataset, batch_size=8, shuffle=True, seed=0)]
-    with DataLoader(dataset, batch_size=8, shuffle=True, seed=0, num_workers=2, backend="process") as loader:
-        assert [batch["label"].tolist() for batch in loader] == inline
+    options: dict[str, Any] = {"batch_size": 8, "shuffle": shuffle, "seed": 0}
+    inline = [batch["label"].tolist() for batch in DataLoader(dataset, **options)]
+    assert sorted(label for batch in inline for label in batch) == list(range(ROWS))
+    with DataLoader(dataset, **options, num_workers=2, backend="process") as loader:
+        loader.seek(2)
+        assert [batch["label"].tolist() for batch in loader] == inline[2:]
+
+
+def test_blocks_lie_in_fragments(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LanceDataset(path).blocks().tolist() == [0, 20, 40, 50]
+    monkeypatch.setattr("headrace.formats.lance.dataset._BLOCK_ROWS", 15)
+    lance.dataset(str(path)).delete("label < 3")
+    assert LanceDataset(path).blocks().tolist() == [0, 15, 17, 32, 37, 47]
+
+
+def test_without_the_library_the_extra_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lance", None)
+    with pytest.raises(ImportError, match=r"pip install 'headrace\[lance\]'"):
+        open_dataset(path)
 
 
 def test_the_version_stays(path: Path) -> None:

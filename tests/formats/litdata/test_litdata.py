@@ -13,7 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.formats.shards_of_items import framed, lit_item, lit_rows, table, tree_of, write_litdata
 
-from headrace import DataLoader, HeadraceError, HeadraceWarning, LitDataDataset, TokenDataset, open_dataset
+from headrace import (
+    DataLoader,
+    HeadraceError,
+    HeadraceWarning,
+    LitDataDataset,
+    TokenDataset,
+    TokenDocuments,
+    open_dataset,
+)
 from headrace.errors import ArgumentError, CorruptDataError, StorageError
 from headrace.testing import check_dataset
 
@@ -117,6 +125,22 @@ def test_tokens_are_one_stream(tmp_path: Path) -> None:
     assert (inputs.tolist(), targets.tolist()) == ([5, 6, 7, 8], [6, 7, 8, 9])
     with pytest.raises(ArgumentError, match=r"has tokens: read them with headrace.TokenDataset"):
         open_dataset(tmp_path)
+
+
+def test_documents_of_tokens(tmp_path: Path) -> None:
+    documents = [[1, 2, 3], [4, 5], [], [6, 7, 8, 9]]
+    write_tokens(tmp_path, documents)
+    dataset = TokenDocuments(tmp_path)
+    assert [dataset[index].tolist() for index in range(4)] == documents
+    assert dataset.lengths().tolist() == [3, 2, 0, 4]
+    path = tmp_path / "c.bin"
+    whole = path.read_bytes()
+    for word, value, message in ((2, 25, "no whole number of int32 tokens"), (1, 7, "its documents lie from byte 7")):
+        content = bytearray(whole)
+        content[4 * word : 4 * word + 4] = value.to_bytes(4, "little")
+        path.write_bytes(content)
+        with pytest.raises(CorruptDataError, match=message):
+            TokenDocuments(tmp_path)
 
 
 def test_tokens_that_do_not_fit_their_index(tmp_path: Path) -> None:

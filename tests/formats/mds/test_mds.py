@@ -46,6 +46,29 @@ def test_the_rules_are_kept(folder: Path) -> None:
     check_dataset(MDSDataset(folder, ["number", "row"]))
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(picked=st.lists(st.integers(-10, 9), max_size=12))
+def test_columns_of_one_size_are_batches_at_once(picked: list[int], folder: Path) -> None:
+    batch = MDSDataset(folder, ["row", "number"]).get_batch(np.array(picked, np.int64))
+    assert list(batch) == ["row", "number"]
+    rows = [ROWS[index] for index in picked]
+    np.testing.assert_array_equal(batch["row"], np.array([row["row"] for row in rows], np.int32).reshape(-1, 4))
+    np.testing.assert_array_equal(batch["number"], np.array([row["number"] for row in rows], np.int64), strict=True)
+
+
+def test_a_batch_names_the_sample_that_is_damaged(folder: Path) -> None:
+    path = folder / "shard.00001.mds"
+    content = bytearray(path.read_bytes())
+    start = int(np.frombuffer(content, "<u4", 1, 8)[0])  # of the second item, which begins with the size of an array
+    content[start] += 1
+    path.write_bytes(content)
+    dataset = MDSDataset(folder, ["number"])
+    assert dataset.get_batch(np.array([4, 6]))["number"].tolist() == [-1, 1]
+    with pytest.raises(CorruptDataError, match="its columns take") as caught:
+        dataset.get_batch(np.array([4, 5]))
+    assert "sample 5" in "".join(caught.value.__notes__)
+
+
 def test_workers_read_it(folder: Path) -> None:
     dataset = MDSDataset(folder, ["row", "number"])
     inline = [batch["row"] for batch in DataLoader(dataset, batch_size=3, shuffle=True, seed=0)]

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from headrace.errors import CorruptDataError
 from headrace.formats.records import RecordDataset
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.io.paths import find_paths
+from headrace.io.source import LocalSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from headrace.datasets.base import Dataset
 
 __all__ = ["ArrayRecordDataset", "open_files"]
+
+_BLOCK_BYTES = 1 << 22
 
 
 class ArrayRecordDataset(RecordDataset):
@@ -37,8 +42,17 @@ class ArrayRecordDataset(RecordDataset):
         ImportError: array_record is not installed.
         FileNotFoundError: a file is not there.
         CorruptDataError: a file is no ArrayRecord file, or damaged.
+        FileChangedError: when samples are asked for of a file that has changed meanwhile.
 
-    >>> records = ArrayRecordDataset("train-*.array_record", decode=parse)  # doctest: +SKIP
+    >>> from array_record.python.array_record_module import ArrayRecordWriter
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     writer = ArrayRecordWriter(f"{folder}/train.array_record", "group_size:1")
+    ...     for number in range(3):
+    ...         writer.write(b"record %d" % number)
+    ...     writer.close()
+    ...     ArrayRecordDataset(f"{folder}/train.array_record", decode=bytes.decode)[2]
+    'record 2'
     """
 
     def __init__(
@@ -48,6 +62,7 @@ class ArrayRecordDataset(RecordDataset):
     ) -> None:
         super().__init__(decode)
         self.paths = find_paths(paths)
+        self._sources = [LocalSource(path) for path in self.paths]
         self._readers: dict[int, Any] = {}
         self._process = os.getpid()
         self._bounds = ShardBounds(self._reader(number).num_records() for number in range(len(self.paths)))
@@ -65,6 +80,7 @@ class ArrayRecordDataset(RecordDataset):
         found: list[bytes] = [b""] * len(indices)
         for place, shard in enumerate(located.shards):
             here = (located.which == place).nonzero()[0].tolist()
+            self._sources[shard].check()
             try:
                 records = self._reader(shard).read(located.rows[here].tolist())
             except (ValueError, RuntimeError, IndexError) as error:
@@ -78,6 +94,16 @@ class ArrayRecordDataset(RecordDataset):
         shard, row = self._bounds.find(index)
         return f"{self.paths[shard]}, record {row}"
 
+    def blocks(self) -> NDArray[np.int64]:
+        """Return where blocks of whole groups begin, of a few megabytes in one file, and where the last one ends."""
+        bounds, start = [], 0
+        for number, length in enumerate(self._bounds.lengths.tolist()):
+            group = _group_size(self._reader(number).writer_options_string())
+            group_bytes = max(1, self._sources[number].identity.size * group // max(1, length))
+            bounds.append(np.arange(start, start + length, group * max(1, _BLOCK_BYTES // group_bytes)))
+            start += length
+        return np.append(np.concatenate(bounds), start)
+
     def close(self) -> None:
         """Give up the files that are open; reading opens them again."""
         self._readers = {}
@@ -89,6 +115,12 @@ class ArrayRecordDataset(RecordDataset):
         if number not in self._readers:
             self._readers[number] = _open(self.paths[number])
         return self._readers[number]
+
+
+def _group_size(options: str) -> int:
+    """Return how many records a file's writer has compressed together."""
+    found = re.search(r"group_size:(\d+)", options)
+    return max(1, int(found[1])) if found else 1
 
 
 def _open(path: str) -> Any:

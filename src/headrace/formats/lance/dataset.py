@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LanceDataset", "open_files"]
 
+_BLOCK_ROWS = 1 << 10
+
 
 class LanceDataset(Dataset[dict[str, Any]]):
     """The rows of a Lance dataset, in any order. Needs lance: `pip install 'headrace[lance]'`.
@@ -42,9 +44,11 @@ class LanceDataset(Dataset[dict[str, Any]]):
         ArgumentError: it has not the columns.
         CorruptDataError: it is no Lance dataset, or damaged.
 
-    >>> import lance, pyarrow  # doctest: +SKIP
-    >>> lance.write_dataset(pyarrow.table({"label": [1, 2, 3]}), "train.lance")  # doctest: +SKIP
-    >>> LanceDataset("train.lance")[1]  # doctest: +SKIP
+    >>> import lance, pyarrow
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = lance.write_dataset(pyarrow.table({"label": [1, 2, 3]}), f"{folder}/train.lance")
+    ...     LanceDataset(f"{folder}/train.lance")[1]
     {'label': np.int64(2)}
     """
 
@@ -74,6 +78,16 @@ class LanceDataset(Dataset[dict[str, Any]]):
         batch = self._take(indices)
         located = Located([0], np.zeros(len(indices), np.int64), np.arange(len(indices)))
         return type(batch).gather([batch], located, indices)
+
+    def blocks(self) -> NDArray[np.int64]:
+        """Return where blocks of neighbours begin, each within a fragment, and where the last one ends."""
+        library, _ = self._open()
+        bounds, start = [np.empty(0, np.int64)], 0
+        for fragment in library.get_fragments():
+            stop = start + int(fragment.count_rows())
+            bounds.append(np.arange(start, stop, _BLOCK_ROWS))
+            start = stop
+        return np.append(np.concatenate(bounds), start)
 
     def close(self) -> None:
         """Give up what is open; reading opens it again."""

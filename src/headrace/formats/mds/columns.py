@@ -18,7 +18,7 @@ from headrace.errors import ArgumentError, CorruptDataError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PICKLED", "find_decoder"]
+__all__ = ["PICKLED", "find_decoder", "fixed_kind"]
 
 PICKLED = "pkl"
 _CODES = {8: "u1", 9: "i1", 16: "u2", 17: "i2", 18: "f2", 32: "u4", 33: "i4", 34: "f4", 64: "u8", 65: "i8", 66: "f8"}
@@ -53,6 +53,24 @@ def find_decoder(name: str, encoding: str, *, pickled: bool) -> Callable[[bytes]
     if kind not in _DECODERS:
         raise StorageError(f"column {name!r} is encoded as {encoding!r}, which is not known here; leave it out")
     return _DECODERS[kind]
+
+
+def fixed_kind(encoding: str, size: int | None) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
+    """Return the dtype and shape of the values of a column, where all of its values have the same.
+
+    Args:
+        encoding: of the column.
+        size: the bytes of a value; None where they differ.
+
+    >>> fixed_kind("ndarray:uint8:2,3", 6)
+    (dtype('uint8'), (2, 3))
+    """
+    kind, _, rest = encoding.partition(":")
+    name, _, dims = rest.partition(":") if kind == "ndarray" else (kind if kind != "int" else "int64", "", "")
+    if name not in _SCALARS or (kind == "ndarray" and not dims):
+        return None
+    dtype, shape = np.dtype(name).newbyteorder("<"), tuple(map(int, dims.split(","))) if dims else ()
+    return (dtype, shape) if size == dtype.itemsize * int(np.prod(shape)) else None
 
 
 def _one(values: np.ndarray[Any, Any], name: str) -> Any:

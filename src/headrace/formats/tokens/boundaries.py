@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from headrace.errors import ArgumentError
+from headrace.errors import ArgumentError, CorruptDataError
 from headrace.formats.index import IndexFormat, open_index
 
 if TYPE_CHECKING:
@@ -48,12 +48,15 @@ def find_documents(file: TokenFile, eos: int | None, bos: int | None) -> Boundar
 
     Raises:
         ArgumentError: both tokens are given, or there is no telling the documents.
+        CorruptDataError: a table of them does not fit the file.
     """
     if eos is not None and bos is not None:
         raise ArgumentError(f"documents are told by eos or by bos, but got eos={eos} and bos={bos}; give one of them")
     if file.index is not None and eos is None and bos is None:
         starts = file.index.pointers // file.dtype.itemsize
         return Boundaries(starts, file.index.lengths.astype(np.int64))
+    if file.documents is not None and eos is None and bos is None:
+        return _told(file, file.documents)
     bos = file.bos if eos is None and bos is None else bos
     token, ends = (eos, 1) if bos is None else (bos, 0)
     if token is None:
@@ -89,3 +92,17 @@ def _scan(file: TokenFile, token: int, ends: int, source: ByteSource, advance: C
         parts.append(found[(found > 0) & (found < file.count)])
         advance(file.offset + (start + count) * file.dtype.itemsize)
     return {"starts": np.concatenate(parts)}
+
+
+def _told(file: TokenFile, count: int) -> Boundaries:
+    """Return the documents that a table tells of, which lies before the tokens: their offsets and the end, uint32."""
+    bounds = file.source.read(4, 4 * (count + 1)).view("<u4").astype(np.int64)
+    lengths = np.diff(bounds)
+    if bounds[0] != file.offset or bounds[-1] != file.source.identity.size or (lengths < 0).any():
+        raise CorruptDataError(
+            f"{file.source.path}: its documents lie from byte {bounds[0]} to {bounds[-1]}, says its table, but its "
+            f"tokens from {file.offset} to {file.source.identity.size}; get the file anew"
+        )
+    if ((bounds - file.offset) % file.dtype.itemsize).any():
+        raise CorruptDataError(f"{file.source.path}: a document is no whole number of {file.dtype} tokens; get it anew")
+    return Boundaries((bounds[:-1] - file.offset) // file.dtype.itemsize, lengths // file.dtype.itemsize)

@@ -36,6 +36,7 @@ class TokenFile:
         count: how many there are.
         index: of its sequences; None where it has none.
         bos: the token that each document begins with, where the format says so.
+        documents: how many documents there are, where a table before the tokens tells their places, as of litData.
     """
 
     source: ByteSource
@@ -44,6 +45,7 @@ class TokenFile:
     count: int
     index: MegatronIndex | None = None
     bos: int | None = None
+    documents: int | None = None
 
 
 def check_dtype(dtype: Any) -> np.dtype[Any]:
@@ -95,7 +97,7 @@ def open_chunks(folder: str, dtype: np.dtype[Any] | None) -> list[TokenFile]:
                 f"{path} has {source.identity.size} bytes, but its index tells of {documents} documents with {count} "
                 f"tokens of {found}, which take {offset + count * found.itemsize}; get the file anew"
             )
-        files.append(TokenFile(source, found, offset, count))
+        files.append(TokenFile(source, found, offset, count, documents=documents))
         source.close()
     return files
 

@@ -225,6 +225,8 @@ def test_sources_that_are_refused() -> None:
         mix({})
     with pytest.raises(ArgumentTypeError, match=r"^mix takes a dict of datasets or a list of them, got a int$"):
         mix(3)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match=r"^repeat must be a number for each source, in a list or by name"):
+        mix(numbered(3, 4), repeat=2)  # type: ignore[arg-type]
     with pytest.raises(ArgumentTypeError, match="source 'a'"):
         mix({"a": 3})  # type: ignore[dict-item]
     inner = mix(numbered(3, 3), batches="per_source")

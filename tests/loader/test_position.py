@@ -112,6 +112,19 @@ def test_a_dataset_that_grew_needs_strict_to_be_false() -> None:
     assert sorted(joined(lists(other))) == list(range(30))
 
 
+@pytest.mark.parametrize("at", ["step", "samples"])
+def test_a_remedy_is_named_only_where_it_helps(at: Any) -> None:
+    def stratified(batch_size: int, weights: list[int]) -> DataLoader[Any]:
+        return DataLoader(mix([range(20), range(30)], weights, batches="stratified"), batch_size, seed=0)
+
+    state = stratified(4, [1, 1]).state_dict()
+    for other in (stratified(5, [1, 1]), stratified(4, [1, 2])):
+        with pytest.raises(StateError, match=r"made with the same arguments$"):
+            other.load_state_dict(state, at=at)
+    with pytest.raises(StateError, match=r"made with the same arguments$"):  # it has shrunk
+        DataLoader(range(9), 4, seed=0).load_state_dict(DataLoader(range(10), 4, seed=0).state_dict(), at=at)
+
+
 def test_a_resume_that_cannot_be_the_same_is_refused() -> None:
     one = DataLoader(range(20), 4, seed=1)
     list(islice(one, 2))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.batch.capabilities import capability
+from headrace.batch.ragged import Ragged
 from headrace.io.progress import Progress
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.describe import describe
@@ -22,15 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["lengths_at", "sequence_lengths"]
 
-_AT_ONCE = 256  # samples
+_SAMPLES_AT_ONCE, _ROWS_AT_ONCE = 256, 8192
 
 
 def sequence_lengths(dataset: Indexable[Any], field: int | str | None = None) -> NDArray[np.int64]:
     """Return how many items the sequence of each sample has.
 
     Args:
-        dataset: any object with `__len__` and `__getitem__`. One with a method `lengths()` tells them; of others all
-            samples are read, with a line on stderr that says how far it is.
+        dataset: any object with `__len__` and `__getitem__`. One with a method `lengths()` tells them; columns of lists
+            (Arrow, Parquet) have them in their offsets; of others all samples are read, with a line on stderr that says
+            how far it is.
         field: the field of a sample that has the sequence; None for "input_ids", "tokens", the only field, or a
             sample that is the sequence.
 
@@ -77,11 +80,25 @@ def _lengths_of_mixture(mixed: Mixed) -> Callable[[NDArray[np.int64]], NDArray[n
 
 
 def _measured(dataset: Indexable[Any], field: int | str | None) -> NDArray[np.int64]:
-    plan, found = compile_dataset(dataset), np.empty(len(dataset), np.int64)
-    start = 0
+    plan, get_ragged = compile_dataset(dataset), capability(dataset, "get_ragged")
+    found, start = np.empty(len(dataset), np.int64), 0
+    at_once = _SAMPLES_AT_ONCE if get_ragged is None else _ROWS_AT_ONCE
     with Progress(lambda: f"measured {start:,} of {len(found):,} sequences") as show:
-        for start in range(0, len(found), _AT_ONCE):
-            samples = plan.samples(np.arange(start, min(start + _AT_ONCE, len(found))))
-            found[start : start + len(samples)] = [len(sequence_of(sample, field)) for sample in samples]
+        for start in range(0, len(found), at_once):
+            indices = np.arange(start, min(start + at_once, len(found)))
+            known = None if get_ragged is None else _lengths_in(get_ragged(indices), field)
+            if known is None:
+                known = [len(sequence_of(sample, field)) for sample in plan.samples(indices)]
+            found[start : start + len(indices)] = known
             show()
     return found
+
+
+def _lengths_in(columns: Any, field: int | str | None) -> Any:
+    """Return the lengths of sequences that were read end to end; None where they were not."""
+    if columns is None:
+        return None
+    sequences = columns if isinstance(columns, Ragged) else sequence_of(columns, field)
+    if isinstance(sequences, Ragged):
+        return sequences.lengths
+    return sequences.shape[1] if isinstance(sequences, np.ndarray) and sequences.ndim > 1 else None

@@ -196,6 +196,8 @@ def _numbers(what: str, given: Any, names: tuple[str, ...]) -> list[float]:
         if set(given) != set(names):
             raise ArgumentError(f"{what} are given for {sorted(map(str, given))}, but the sources are {sorted(names)}")
         given = [given[name] for name in names]
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        raise ArgumentTypeError(f"{what} must be a number for each source, in a list or by name, but got {given!r}")
     numbers = list(given)
     if len(numbers) != len(names):
         raise ArgumentError(f"{what} has {len(numbers)} numbers for {len(names)} sources; give one for each")

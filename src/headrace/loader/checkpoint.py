@@ -128,21 +128,29 @@ class LoaderState:
         both = {name: (what, getattr(self, name), loader[name]) for name, what in _IDENTITY.items()}
         return {name: (what, saved, present) for name, (what, saved, present) in both.items() if saved != present}
 
-    def refuse(self, changed: Mapping[str, tuple[str, Any, Any]], *, allowed: Collection[str] = ()) -> None:
+    def refuse(
+        self,
+        changed: Mapping[str, tuple[str, Any, Any]],
+        *,
+        allowed: Collection[str] = (),
+        curable: Collection[str] = (),
+    ) -> None:
         """Refuse a state of a loader that gives other batches.
 
         Args:
             changed: what `differences` gave.
             allowed: the names of what may differ.
+            curable: the names of what might, if the state were loaded otherwise.
 
         Raises:
             StateError: with both values of what differs.
         """
         for name, (what, saved, present) in changed.items():
             if name not in allowed:
+                remedy = _REMEDIES.get(name, "") if set(curable) >= changed.keys() else ""
                 raise StateError(
                     f"the state belongs to another loader: {what} was {saved} and is {present} here; "
-                    f"load it into a loader made with the same arguments{_REMEDIES.get(name, '')}"
+                    f"load it into a loader made with the same arguments{remedy}"
                 )
 
 

@@ -105,7 +105,8 @@ def go_on(loader: PositionedLoader, state: Mapping[str, Any], at: str, *, strict
         raise ArgumentError(f"at must be 'step' or 'samples', but got at={at!r}")
     saved = LoaderState.from_dict(state)
     changed = saved.differences(identity(loader))
-    saved.refuse(changed, allowed=_may_change(loader, saved, strict=strict) if at == "samples" else frozenset())
+    allowed = _may_change(loader, saved, strict=strict) if at == "samples" else frozenset()
+    saved.refuse(changed, allowed=allowed, curable=_may_change(loader, saved, strict=False) if changed else ())
     length = saved.length if saved.epoch_length is None else saved.epoch_length
     step, shift = _place(loader, saved, length)
     if loader.generator is not None:

@@ -48,7 +48,8 @@ LAYERS = [
     ["ray"],
     ["(root)"],
     ["bench"],
-    ["insight.memory"],
+    ["insight.memory", "insight.profile"],
+    ["insight.report"],
     ["testing", "cli"],
     ["__main__"],
 ]

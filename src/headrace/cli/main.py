@@ -97,6 +97,7 @@ def _parser() -> _Parser:
     _add_verify(commands)
     _add_index(commands)
     _add_memory(commands)
+    _add_profile(commands)
     _add_bench(commands)
     return parser
 
@@ -306,6 +307,39 @@ def _memory(args: argparse.Namespace) -> None:
     from headrace.cli import memory
 
     memory.run(args.target, batch_sizes=args.batch_sizes, workers=args.workers, batches=args.batches, as_json=args.json)
+
+
+def _add_profile(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "run a loader with a consumer, and tell whether the loop waits for it, and for what"
+    profile = commands.add_parser("profile", help=text, description=text.capitalize(), allow_abbrev=False)
+    profile.add_argument("target", metavar="TARGET", help="as for headrace show")
+    profile.add_argument("--consumer-ms", type=float, metavar="X", help="each step waits so long; default: 0")
+    profile.add_argument("--train", metavar="MODULE:FUNCTION", help="what each step does instead, called with a batch")
+    profile.add_argument("--seconds", type=float, metavar="S", help="how long to run; default: 10, or --epochs")
+    profile.add_argument("--epochs", type=int, metavar="N", help="how many epochs to run at most")
+    profile.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
+    )
+    profile.add_argument("--workers", type=int, metavar="N", help="default: those of the loader")
+    profile.add_argument("--html", metavar="FILE", help="write a page with the timeline of steps and workers")
+    profile.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    profile.set_defaults(command=_profile)
+
+
+def _profile(args: argparse.Namespace) -> None:
+    from headrace.cli import profile
+
+    profile.run(
+        args.target,
+        consumer_ms=args.consumer_ms,
+        train=args.train,
+        seconds=args.seconds,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        html=args.html,
+        as_json=args.json,
+    )
 
 
 def _add_reading(command: argparse.ArgumentParser) -> None:

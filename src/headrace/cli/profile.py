@@ -1,0 +1,152 @@
+"""`headrace profile`: a loader is run with a consumer, and watched."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+from headrace.cli.target import find_target, loader_of, with_dataset
+from headrace.errors import ArgumentError
+from headrace.insight.profile import profile_loader
+from headrace.insight.report import html_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from headrace import DataLoader
+    from headrace.insight.profile import Profile
+
+__all__ = ["run"]
+
+
+def run(
+    target: str,
+    *,
+    consumer_ms: float | None = None,
+    train: str | None = None,
+    seconds: float | None = None,
+    epochs: int | None = None,
+    batch_size: int = 32,
+    workers: int | None = None,
+    html: str | None = None,
+    as_json: bool = False,
+) -> None:
+    """Run, and print what was found; on a terminal show it live.
+
+    Args:
+        target: as for `headrace show`.
+        consumer_ms: how long each step of the consumer takes, which waits for so long.
+        train: "module:function" of the consumer, called with each batch.
+        seconds: how long to run.
+        epochs: how many epochs to run; without either, ten seconds.
+        batch_size: where the target is no loader.
+        workers: in place of the loader's own.
+        html: where to write a page of it.
+        as_json: print one JSON object, for programs.
+
+    Raises:
+        ArgumentError: a number is not positive, or there is no such target or consumer.
+    """
+    if html is not None and not Path(html).resolve().parent.is_dir():
+        raise ArgumentError(f"there is no folder for {html}; make it first")
+    loader = _loader(target, batch_size, workers)
+    consume = _consumer(consumer_ms, train)
+    if seconds is None and epochs is None:
+        seconds = 10.0
+    with _live() as watch:
+        profile = profile_loader(loader, consume, seconds=seconds, epochs=epochs, watch=watch)
+    if html is not None:
+        Path(html).write_text(html_report(profile, f"headrace profile {target}", _verdict(profile)), encoding="utf-8")
+    if as_json:
+        print(json.dumps(_as_dict(profile)))
+        return
+    print(_verdict(profile))
+    print()
+    print(_as_table(profile))
+    if html is not None:
+        print(f"the page is {html}")
+
+
+def _loader(target: str, batch_size: int, workers: int | None) -> DataLoader[Any]:
+    loader = loader_of(find_target(target), None, batch_size)
+    count = loader.num_workers if workers is None else workers
+    options = {"backend": loader.backend, "persistent_workers": True} if count else {}
+    return with_dataset(loader, loader.dataset, loader.seed, collate_fn=loader.collate_fn, num_workers=count, **options)
+
+
+def _consumer(consumer_ms: float | None, train: str | None) -> Callable[[Any], object]:
+    if train is not None and consumer_ms is not None:
+        raise ArgumentError("--train and --consumer-ms are mutually exclusive: each says what a step does")
+    if train is not None:
+        found = find_target(train)
+        if not callable(found):
+            raise ArgumentError(f"--train {train} is a {type(found).__name__}, but a function of a batch is needed")
+        function: Callable[[Any], object] = found
+        return function
+    if consumer_ms is not None and not consumer_ms >= 0:
+        raise ArgumentError(f"--consumer-ms must be a number of milliseconds, 0 or more, got {consumer_ms:g}")
+    pause = (consumer_ms or 0) / 1e3
+    return lambda _: sleep(pause) if pause else None
+
+
+@contextmanager
+def _live() -> Iterator[Any]:
+    """Yield what shows a run while it goes on; None where nobody would see it."""
+    if find_spec("rich") is None or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), transient=True, refresh_per_second=4) as live:
+
+        def watch(stats: Any, memory: int) -> None:
+            loads = "  ".join(f"worker {number} {each.load:.0%}" for number, each in stats.workers.items())
+            live.update(
+                f"{stats.samples_per_second:,.0f} samples/s  waiting {stats.wait_share:.1%}  "
+                f"ready {stats.queue.depth:.1f}  memory {memory / 1e6:,.0f} MB\n{loads}"
+            )
+
+        yield watch
+
+
+def _as_table(profile: Profile) -> str:
+    stats = profile.stats
+    total = sum(stage.seconds for stage in stats.stages.values()) or 1
+    lines = [
+        (
+            f"{stats.batches:,} batches, {stats.samples:,} samples in {profile.seconds:.1f} s: "
+            f"{stats.samples_per_second:,.0f} samples/s"
+        ),
+        f"memory {profile.peak_memory / 1e6:,.0f} MB at most",
+        "",
+        f"{'stage':12} {'share':>7} {'a batch':>11}",
+    ]
+    for name, stage in sorted(stats.stages.items(), key=lambda each: -each[1].seconds):
+        each = stage.seconds / max(stage.batches, 1) * 1e3
+        lines.append(f"{name.replace('_', ' '):12} {stage.seconds / total:7.1%} {each:8.3f} ms")
+    for number, worker in stats.workers.items():
+        lines.append(f"worker {number}: busy {worker.load:.0%}, {worker.batches:,} batches")
+    return "\n".join(lines)
+
+
+def _verdict(profile: Profile) -> str:
+    stats = profile.stats
+    steps = max(stats.batches, 1)
+    wait, step = stats.wait_seconds / steps * 1e3, (stats.wait_seconds + stats.consumer_seconds) / steps * 1e3
+    kind = "data-starved" if stats.wait_share > 0.1 else "compute-bound"
+    return f"Loading takes {wait:.3g} of {step:.3g} ms a step ({stats.wait_share:.1%}): the model is {kind}."
+
+
+def _as_dict(profile: Profile) -> dict[str, Any]:
+    return {
+        "seconds": profile.seconds,
+        "memory": profile.memory,
+        "verdict": _verdict(profile),
+        "stats": profile.stats.to_dict(),
+    }

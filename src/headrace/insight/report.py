@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["html_report"]
 
-_WIDTH, _LEFT = 720, 90  # of a drawing, and of the names in it, in units that scale with the window
+_WIDTH, _LEFT = 720, 110  # of a drawing, and of the names in it, in units that scale with the window
 _ROW = 22
 _SHOWN = 60  # steps of the timeline
 _COLORS = ("#3f7fbf", "#d98032", "#4f9f5f", "#a35fb5", "#bf4f5f", "#8f8f3f", "#4f9f9f")

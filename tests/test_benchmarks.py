@@ -18,7 +18,7 @@ RIVALS = {
     "jpeg": ["torch", "simplejpeg", "nvidia.dali", "tensorflow", "mlx.data"],
     "table": ["torch", "datasets", "grain"],
     "tokens": ["torch", "grain"],
-    "mixture": ["torch", "grain", "datasets"],
+    "mixture": ["grain", "datasets"],
     "resume": ["grain", "torchdata"],
     "shards": ["torch", "webdataset", "datasets"],
     "columns": ["torch", "lmdb", "pyarrow"],

@@ -64,11 +64,9 @@ def _grain() -> Iterable[Contender]:
     return [Contender(name, run)]
 
 
-def _torch() -> Iterable[Contender]:
-    name = "torch WeightedRandomSampler"
-    if not rival("torch"):
-        return missing(name)
-    return [Contender(name, None, "needs 80 GB of weights, and draws among 2^24 samples at most")]
+def _torch() -> Iterator[Contender]:
+    note = "needs 80 GB of weights, and draws among 2^24 samples at most"
+    yield Contender("torch WeightedRandomSampler", None, note)
 
 
 def _hugging_face() -> Iterable[Contender]:

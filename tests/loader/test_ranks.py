@@ -158,11 +158,19 @@ def test_meshes(mesh: Mesh, expected: tuple[int, int]) -> None:
 
 
 def test_a_mesh_of_torch_itself() -> None:
-    pytest.importorskip("torch")
-    from torch.distributed.device_mesh import DeviceMesh
+    dist = pytest.importorskip("torch.distributed")
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    assert all(hasattr(DeviceMesh, name) for name in ("get_coordinate", "shape"))
-    assert "mesh_dim_names" in DeviceMesh.__init__.__code__.co_varnames
+    dist.init_process_group("fake", rank=5, world_size=8, store=FakeStore())
+    try:
+        assert find_ranks({}) == (5, 8)
+        mesh = init_device_mesh("cpu", (2, 2, 2), mesh_dim_names=("dp_replicate", "dp_shard", "tp"))
+        for part, expected in ((mesh, (2, 4)), (mesh["dp_shard"], (0, 2)), (mesh["dp_replicate", "tp"], (1, 2))):
+            loader = DataLoader(range(24), batch_size=2, device_mesh=part)
+            assert (loader.rank, loader.world_size) == expected
+    finally:
+        dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(

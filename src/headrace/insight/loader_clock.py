@@ -6,6 +6,7 @@ import copy
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +29,7 @@ from headrace.insight.columns import (
     SLOWEST,
     SLOWEST_INDEX,
     STEP,
+    STEP_WIDTH,
     STEPS,
     TIMES,
     WANTED,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["LoaderClock", "Slow", "Totals", "WorkerTotals"]
 
 # So many records are told before they are added up, all at once; so many are kept; and so many of the slowest.
-_PENDING, _KEPT, _SLOWEST = 256, 1024, 10
+_PENDING, _KEPT, _SLOWEST = 1024, 1024, 10
 # Bins of the histograms of times: four to each doubling, of nanoseconds.
 _BINS = 256
 
@@ -185,7 +187,7 @@ class LoaderClock:
         self._steps: list[tuple[int, ...]] = []
         self._tasks: list[tuple[tuple[int, ...], array[int] | bytes]] = []
         self._totals = Totals()
-        self._recent_steps = np.zeros((0, 7), np.int64)
+        self._recent_steps = np.zeros((0, STEP_WIDTH), np.int64)
         self._recent_tasks = np.zeros((0, TIMES + WIDTH), np.int64)
         self._counters: Counter[str] = Counter()
         self.listener: Callable[[NDArray[np.int64], NDArray[np.int64]], None] | None = None
@@ -255,13 +257,17 @@ def _pop(records: list[Any]) -> list[Any]:
 
 
 def _steps(records: list[tuple[int, ...]]) -> NDArray[np.int64]:
-    return np.array(records, np.int64).reshape(-1, 7)
+    return _rows(records, STEP_WIDTH)
 
 
 def _tasks(records: list[tuple[tuple[int, ...], array[int] | bytes]]) -> NDArray[np.int64]:
-    tasks = np.array([task for task, _ in records], np.int64).reshape(-1, TIMES)
+    tasks = _rows([task for task, _ in records], TIMES)
     times = np.frombuffer(b"".join(times for _, times in records), np.int64).reshape(-1, WIDTH)
     return np.concatenate([tasks, times], axis=1)
+
+
+def _rows(records: list[tuple[int, ...]], width: int) -> NDArray[np.int64]:
+    return np.fromiter(chain.from_iterable(records), np.int64, len(records) * width).reshape(-1, width)
 
 
 def _histogram(times: NDArray[np.int64]) -> NDArray[np.int64]:

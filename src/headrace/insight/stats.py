@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from headrace.insight.columns import STAGES, STEP
+from headrace.insight.model import Measured
 from headrace.insight.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.insight.loader_clock import LoaderClock, Slow
+    from headrace.insight.verdict import Verdict
 
 __all__ = [
     "DurationStats",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _SECOND = 1e9  # nanoseconds
+_FEW = 8  # batches, on which no verdict can be built
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +229,43 @@ class LoaderStats:
         found |= {"wait_share": self.wait_share, "samples_per_second": self.samples_per_second}
         return {name: _plain(value) for name, value in found.items()}
 
+    def verdict(self) -> Verdict:
+        """Return whether loading holds the model up, in plain words, and what would help.
+
+        >>> print(LoaderStats().verdict())
+        Too little has been measured for a verdict: go through some more batches.
+        """
+        from headrace.insight.verdict import make_verdict  # when it is asked for
+
+        stages = {name: stage.seconds for name, stage in self.stages.items()}
+        return make_verdict(_measured(self), self.waits.mean, self.queue.seconds, stages)
+
+    def to_prometheus(self, prefix: str = "headrace") -> str:
+        """Return the sums in the text format that Prometheus scrapes.
+
+        Args:
+            prefix: begins the names of the metrics.
+
+        >>> LoaderStats(batches=2).to_prometheus().splitlines()[2]
+        'headrace_batches_total 2'
+        """
+        from headrace.insight.prometheus import as_exposition  # when it is asked for
+        from headrace.insight.views import metrics_of
+
+        return as_exposition(metrics_of(self.to_dict(), prefix))
+
+    def __str__(self) -> str:
+        from headrace.insight.table import as_text  # when it is shown
+        from headrace.insight.views import tables_of
+
+        return "\n\n".join(map(as_text, tables_of(self.to_dict())))
+
+    def _repr_html_(self) -> str:
+        from headrace.insight.table import as_html  # when it is shown
+        from headrace.insight.views import tables_of
+
+        return "".join(map(as_html, tables_of(self.to_dict())))
+
     def __repr__(self) -> str:
         names = ["batches", "samples", "bytes", "wait_seconds", "consumer_seconds", "bad_samples", "counters"]
         shown = {name: getattr(self, name) for name in [*names, *["sources"][: len(self.sources)]]}
@@ -269,6 +309,28 @@ def make_stats(
         slowest_batches=tuple(_slow_batch(each) for each in totals.slow_batches),
         settings=settings,
         timeline=Timeline.of(steps[steps[:, STEP] >= 0], tasks),
+    )
+
+
+def _measured(stats: LoaderStats) -> Measured | None:
+    """Return the times of the last batches but the first of iterators; None if they are too few."""
+    steps, tasks, settings = stats.timeline.steps, stats.timeline.tasks, stats.settings
+    consumers = steps["consumer"][~np.isnan(steps["consumer"])]
+    first = steps[np.isnan(steps["consumer"])][["epoch", "step"]]
+    loads = tasks[(tasks["worker"] >= 0) & ~np.isin(tasks[["epoch", "step"]], first)]
+    own = tasks[tasks["worker"] < 0]
+    if len(consumers) < _FEW or len(loads) < _FEW:
+        return None
+    each = np.repeat((loads["ended"] - loads["begun"]) / loads["steps"], loads["steps"])
+    overhead = sum(float(own[stage].sum()) for stage in STAGES) / max(len(steps), 1)
+    return Measured(
+        tuple(each.tolist()),
+        tuple(consumers.tolist()),
+        overhead,
+        settings.num_workers,
+        settings.in_flight,
+        settings.cores,
+        stats.busy_cores,
     )
 
 

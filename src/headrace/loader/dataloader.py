@@ -6,6 +6,7 @@ import copy
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from headrace import frameworks
@@ -35,6 +36,7 @@ from headrace.loader.iterator import BatchIterator, one_after_the_other
 from headrace.loader.order import SampleOrder
 from headrace.loader.pools import PoolKeeper, choose_backend, make_pool
 from headrace.loader.ranks import resolve_ranks
+from headrace.loader.replay import Replay
 from headrace.loader.snapshots import ReaderStates, RestoredStates, dataset_part, is_stateful
 from headrace.loader.stream_checks import StreamHistory
 from headrace.loader.stream_shares import StreamShares
@@ -800,6 +802,36 @@ class DataLoader(Generic[B_co]):
         self._check_open()
         self._iterated = True
         return BatchIterator(self, endless=True)
+
+    def replay(self, batches: int) -> Replay[B_co]:
+        """Return a loader that hands out a few kept batches again and again, as if loading took no time.
+
+        So long as a training step takes with it, no tuning of the loader can make it faster.
+
+        Args:
+            batches: how many are loaded, by this very call; the first of the epoch that begins next.
+
+        Returns:
+            An iterable of as many batches as an epoch has; of those that are kept, where that is not known.
+
+        Raises:
+            ArgumentError: it is not a positive integer (also a ValueError).
+
+        >>> for batch in DataLoader(range(6), batch_size=2).replay(2):
+        ...     print(batch)
+        [0 1]
+        [2 3]
+        [0 1]
+        """
+        self._check_open()
+        count = check_count("batches", batches)
+        if not count:
+            raise ArgumentError("batches must be a positive integer, the batches that are kept, but got batches=0")
+        if self._streams:
+            with copy.copy(self) as other:
+                return Replay(list(islice(other, count)), None)
+        steps = len(self)
+        return Replay([self.batch(step) for step in range(min(count, steps))], steps)
 
     @property
     def samples_seen(self) -> int:

@@ -1,0 +1,168 @@
+"""The verdict on a loader in plain words: whether loading holds the model up, and what would help."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from headrace.insight.model import predict_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headrace.insight.model import Measured
+
+__all__ = ["Advice", "Verdict", "make_verdict"]
+
+_STARVED = 0.1  # the share of a step from which loading holds the model up
+_HIDDEN = 1.05  # a step is hidden that takes no longer than this, times the consumer alone
+_MOST_WORKERS = 64
+_GAIN = 0.97  # what is advised must at least take so much less time
+
+_WORDS = {
+    "order": "drawing the order",
+    "read": "reading",
+    "decode": "decoding",
+    "transform": "transforming",
+    "collate": "collating",
+    "transport": "transport",
+    "device_copy": "copying to the device",
+}
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A number of workers that would help.
+
+    Attributes:
+        num_workers: as the DataLoader takes it.
+        step_seconds: how long a step would take then.
+        hides: whether loading is hidden then.
+    """
+
+    num_workers: int
+    step_seconds: float
+    hides: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of a loader and its consumer. `print` shows it as sentences.
+
+    Attributes:
+        kind: "data-starved" where the model waits for batches, "compute-bound" where it does not, "unknown" where too
+            little has been measured.
+        step_seconds: how long a step takes, the first of each iterator left out.
+        wait_seconds: how much of it the consumer waits.
+        consumer_seconds: how long a step takes with loading hidden, which is the ceiling of any tuning.
+        queue_seconds: how long a loaded batch waits for the consumer.
+        num_workers: the workers that were measured.
+        shares: the share of each stage in loading, 0 ... 1.
+        advice: the number of workers that would help; None where none would.
+    """
+
+    kind: str
+    step_seconds: float = 0.0
+    wait_seconds: float = 0.0
+    consumer_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    num_workers: int = 0
+    shares: tuple[tuple[str, float], ...] = ()
+    advice: Advice | None = None
+
+    @property
+    def speedup(self) -> float:
+        """The factor by which a step is faster with loading hidden."""
+        return self.step_seconds / self.consumer_seconds if self.consumer_seconds else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict as dicts, numbers and strings, as `json.dumps` takes them."""
+        return {**asdict(self), "shares": dict(self.shares), "speedup": self.speedup, "text": str(self)}
+
+    def __str__(self) -> str:
+        if self.kind == "unknown":
+            return "Too little has been measured for a verdict: go through some more batches."
+        sentences = [self._finding()]
+        if self.kind == "data-starved":
+            sentences.append(
+                f"With loading hidden, a step takes {_text(self.consumer_seconds)}: {self.speedup:.1f} times faster."
+            )
+            sentences.append(self._remedy())
+        return " ".join(sentences)
+
+    def _finding(self) -> str:
+        share = self.wait_seconds / self.step_seconds
+        wait, step = _text(self.wait_seconds), _text(self.step_seconds)
+        if wait.split()[1] == step.split()[1]:
+            wait = wait.split()[0]
+        found = f"Loading takes {wait} of {step} a step ({share * 100:.1f} %): "
+        if self.kind == "data-starved":
+            return f"{found}the model is data-starved."
+        return f"{found}the training is compute-bound, and a faster loader would gain little."
+
+    def _remedy(self) -> str:
+        stage, share = max(self.shares, key=lambda each: each[1], default=("read", 1.0))
+        largest = f"{_WORDS[stage].capitalize()} is {share * 100:.0f} % of loading; "
+        if not self.num_workers:
+            return f"{largest}{self._workers()}."
+        waits = f"batches wait {_text(self.queue_seconds)} in the queue"
+        waits += ", so more prefetch won't help." if self.queue_seconds < self.wait_seconds / 2 else "."
+        return f"{largest}{self._workers()}; {waits}"
+
+    def _workers(self) -> str:
+        if self.advice is None:
+            return "more workers would not make it faster on these processors"
+        more = self.advice.num_workers - self.num_workers
+        number = _NUMBERS[more] if more < len(_NUMBERS) else str(more)
+        workers = f"{number} {'more ' if self.num_workers else ''}worker{'s' if more > 1 else ''}"
+        if self.advice.hides:
+            return f"{workers} would hide it"
+        return f"{workers} would bring a step to {_text(self.advice.step_seconds)}"
+
+
+def make_verdict(measured: Measured | None, wait: float, queued: float, stages: Mapping[str, float]) -> Verdict:
+    """Return the verdict on a run.
+
+    Args:
+        measured: the times of its batches; None where there are too few.
+        wait: how long the consumer waited for a batch, on the average, in seconds.
+        queued: how long a loaded batch waited for the consumer.
+        stages: the seconds of each stage.
+    """
+    if measured is None:
+        return Verdict("unknown")
+    step, total = wait + measured.consumer, sum(stages.values())
+    starved = wait > _STARVED * step
+    return Verdict(
+        kind="data-starved" if starved else "compute-bound",
+        step_seconds=step,
+        wait_seconds=wait,
+        consumer_seconds=measured.consumer,
+        queue_seconds=queued,
+        num_workers=measured.workers,
+        shares=tuple((name, seconds / total) for name, seconds in stages.items()) if total else (),
+        advice=_advise(measured, step) if starved else None,
+    )
+
+
+def _advise(measured: Measured, step: float) -> Advice | None:
+    """Return the fewest workers that hide loading; if none do, those that bring most."""
+    best: Advice | None = None
+    for workers in range(measured.workers + 1, _MOST_WORKERS + 1):
+        predicted = predict_step(measured, workers=workers)
+        if predicted < _GAIN * (step if best is None else best.step_seconds):
+            best = Advice(workers, predicted, predicted <= _HIDDEN * measured.consumer)
+        if best is not None and best.hides:
+            break
+        if workers * measured.busy_cores > measured.cores:  # and no more can work at the same time
+            break
+    return best
+
+
+def _text(seconds: float) -> str:
+    """Return a time with its unit, to two or three digits."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.{0 if seconds * factor >= 9.95 else 1}f} {unit}"
+    return f"{seconds * 1e6:.0f} µs" if seconds >= 0.5e-6 else "0 ms"

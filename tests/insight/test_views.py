@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from time import sleep
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headrace import DataLoader, Dataset, LoaderStats
+
+SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? (\S+)$")
+
+
+class Slow(Dataset[Any]):
+    def __len__(self) -> int:
+        return 48
+
+    def __getitem__(self, index: int, /) -> Any:
+        sleep(0.03 if index == 17 else 0.0005)
+        return np.full(10, index, np.float32)
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.opened.append(tag)
+
+
+def measure(**options: Any) -> LoaderStats:
+    with DataLoader(Slow().map(_twice), batch_size=4, shuffle=True, seed=0, **options) as loader:
+        for _ in loader:
+            sleep(0.001)
+        return loader.stats()
+
+
+def _twice(row: Any) -> Any:
+    return row * 2
+
+
+def parse(text: str) -> dict[tuple[str, str], float]:
+    """The values of an exposition, which has a type for each metric, and each metric once."""
+    assert text.endswith("\n")
+    found, typed = {}, set()
+    for line in text.splitlines():
+        if line.startswith("# TYPE"):
+            typed.add(line.split()[2])
+        if line.startswith("#"):
+            continue
+        match = SAMPLE.match(line)
+        assert match is not None, line
+        assert match[1] in typed
+        assert (match[1], match[2] or "") not in found
+        found[match[1], match[2] or ""] = float(match[3])
+    return found
+
+
+@pytest.mark.parametrize("options", [{}, {"num_workers": 2, "backend": "thread"}], ids=["inline", "threads"])
+def test_stages_workers_and_the_slowest_sample(options: dict[str, Any]) -> None:
+    stats = measure(**options)
+    assert {"order", "read", "transform", "collate"} <= set(stats.stages)
+    assert stats.stages["read"].seconds > 47 * 0.0005
+    assert stats.stages["read"].batches == 12
+    assert stats.stages["read"].seconds > stats.stages["transform"].seconds
+    assert sum(each.batches for each in stats.workers.values()) == 12
+    assert sum(each.samples for each in stats.workers.values()) == 48
+    assert stats.slowest_samples[0].sample == 17
+    assert stats.slowest_samples[0].seconds >= 0.03
+    assert stats.busy_cores > 0
+    assert len(stats.timeline.steps) == 12
+    tasks = stats.timeline.tasks[stats.timeline.tasks["worker"] >= 0]
+    assert sorted(tasks["step"].tolist()) == list(range(12))
+    assert (tasks["ended"] > tasks["begun"]).all()
+
+
+def test_processes_tell_their_stages() -> None:
+    stats = measure(num_workers=1, backend="process")
+    assert {"order", "read", "transform", "collate", "transport"} <= set(stats.stages)
+    assert stats.stages["read"].seconds > 47 * 0.0005
+    assert stats.workers[0].batches == 12
+    assert stats.slowest_samples[0].sample == 17
+
+
+def test_small_batches_that_go_together_share_the_time() -> None:
+    loader = DataLoader({"x": np.arange(4096)}, batch_size=8)
+    assert sum(1 for _ in loader) == 512
+    stats = loader.stats()
+    assert sum(each.batches for each in stats.workers.values()) == 512
+    tasks = stats.timeline.tasks
+    assert len(tasks) < 512
+    assert tasks["steps"].sum() == 512
+
+
+def test_json_and_prometheus_say_the_same() -> None:
+    stats = measure()
+    found = json.loads(json.dumps(stats.to_dict()))
+    metrics = parse(stats.to_prometheus())
+    assert metrics["headrace_batches_total", ""] == found["batches"] == 12
+    assert metrics["headrace_wait_seconds_total", ""] == found["wait_seconds"]
+    for name, stage in found["stages"].items():
+        assert metrics["headrace_stage_seconds_total", f'stage="{name}"'] == stage["seconds"]
+
+
+def test_tables() -> None:
+    stats = measure()
+    text = str(stats)
+    assert "samples a second" in text
+    assert re.search(r"^transform +0\.\d+ s", text, re.MULTILINE)
+    assert re.search(r"^17 +\d+\.\d ms", text, re.MULTILINE)
+    page = Tags()
+    page.feed(stats._repr_html_())
+    assert page.opened.count("table") == text.count("\n\n") + 1
+
+
+def test_a_verdict_of_a_run() -> None:
+    verdict = measure().verdict()
+    assert verdict.kind == "data-starved"
+    assert "the model is data-starved" in str(verdict)
+    assert LoaderStats().verdict().kind == "unknown"

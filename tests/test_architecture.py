@@ -50,7 +50,7 @@ LAYERS = [
     ["(root)"],
     ["bench"],
     ["insight.memory", "insight.profile"],
-    ["insight.report"],
+    ["insight.report", "insight.tune"],
     ["testing", "cli"],
     ["__main__"],
 ]

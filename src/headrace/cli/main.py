@@ -98,6 +98,7 @@ def _parser() -> _Parser:
     _add_index(commands)
     _add_memory(commands)
     _add_profile(commands)
+    _add_tune(commands)
     _add_bench(commands)
     return parser
 
@@ -338,6 +339,41 @@ def _profile(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         workers=args.workers,
         html=args.html,
+        as_json=args.json,
+    )
+
+
+def _add_tune(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "try numbers and kinds of workers, and tell the fastest and the line of code for it"
+    tune = commands.add_parser("tune", help=text, description=text.capitalize(), allow_abbrev=False)
+    tune.add_argument("target", metavar="TARGET", help="as for headrace show")
+    tune.add_argument("--consumer-ms", type=float, metavar="X", help="each step waits so long; default: 0")
+    tune.add_argument("--train", metavar="MODULE:FUNCTION", help="what each step does instead, called with a batch")
+    tune.add_argument(
+        "--seconds",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="of each setting in the first round; default: %(default)s",
+    )
+    tune.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
+    )
+    tune.add_argument("--ram", metavar="SIZE", help="the most memory that a setting may take, such as 2GB")
+    tune.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    tune.set_defaults(command=_tune)
+
+
+def _tune(args: argparse.Namespace) -> None:
+    from headrace.cli import tune
+
+    tune.run(
+        args.target,
+        consumer_ms=args.consumer_ms,
+        train=args.train,
+        seconds=args.seconds,
+        batch_size=args.batch_size,
+        ram=args.ram,
         as_json=args.json,
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headrace import DataLoader
     from headrace.insight.profile import Profile
 
-__all__ = ["run"]
+__all__ = ["find_consumer", "run"]
 
 
 def run(
@@ -55,7 +55,7 @@ def run(
     if html is not None and not Path(html).resolve().parent.is_dir():
         raise ArgumentError(f"there is no folder for {html}; make it first")
     loader = _loader(target, batch_size, workers)
-    consume = _consumer(consumer_ms, train)
+    consume = find_consumer(consumer_ms, train)
     if seconds is None and epochs is None:
         seconds = 10.0
     with _live() as watch:
@@ -79,7 +79,12 @@ def _loader(target: str, batch_size: int, workers: int | None) -> DataLoader[Any
     return with_dataset(loader, loader.dataset, loader.seed, collate_fn=loader.collate_fn, num_workers=count, **options)
 
 
-def _consumer(consumer_ms: float | None, train: str | None) -> Callable[[Any], object]:
+def find_consumer(consumer_ms: float | None, train: str | None) -> Callable[[Any], object]:
+    """Return what takes the batches: a function in a module, or one that waits so long.
+
+    Raises:
+        ArgumentError: both are given, there is no such function, or the time is negative.
+    """
     if train is not None and consumer_ms is not None:
         raise ArgumentError("--train and --consumer-ms are mutually exclusive: each says what a step does")
     if train is not None:

@@ -190,13 +190,13 @@ def measure(kind: str, name: str, rows: int, batches: int) -> Figures:
     processes = family()
     under_way, own = proportional_memory(processes), private_memory(processes[-1])
     del iterator
-    return Figures(seconds, before, under_way, len(processes), own, time_again(loader))
+    return Figures(seconds, before, under_way, len(processes), own, time_again(loader, 3 if batches > 100 else 1))
 
 
-def time_again(loader: Any) -> float:
-    """Return the seconds until the first batch of a later epoch, the median of three."""
+def time_again(loader: Any, epochs: int) -> float:
+    """Return the seconds until the first batch of a later epoch, the median of so many."""
     times = []
-    for _ in range(3):
+    for _ in range(epochs):
         start = perf_counter()
         iterator = iter(loader)
         next(iterator)

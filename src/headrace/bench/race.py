@@ -193,7 +193,9 @@ def _round(
     """Do the work once, and count what it takes."""
     before = cpu_seconds()
     to.append(measure(run) / entry.share)
-    to.cpu.append((cpu_seconds() - before) / entry.share)
+    took = cpu_seconds() - before
+    if took >= 0:  # else a process that took some has ended as a child of another
+        to.cpu.append(took / entry.share)
 
 
 def touch_all(batches: Iterable[Any]) -> None:

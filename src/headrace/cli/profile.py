@@ -61,13 +61,16 @@ def run(
     with _live() as watch:
         profile = profile_loader(loader, consume, seconds=seconds, epochs=epochs, watch=watch)
     if html is not None:
-        Path(html).write_text(html_report(profile, f"headrace profile {target}", _verdict(profile)), encoding="utf-8")
+        Path(html).write_text(
+            html_report(profile, f"headrace profile {target}", str(profile.stats.verdict())), encoding="utf-8"
+        )
     if as_json:
         print(json.dumps(_as_dict(profile)))
         return
-    print(_verdict(profile))
+    print(profile.stats.verdict())
     print()
-    print(_as_table(profile))
+    print(profile.stats)
+    print(f"\nmemory: {profile.peak_memory / 1e6:,.0f} MB at most, in {profile.seconds:.1f} s")
     if html is not None:
         print(f"the page is {html}")
 
@@ -120,38 +123,10 @@ def _live() -> Iterator[Any]:
         yield watch
 
 
-def _as_table(profile: Profile) -> str:
-    stats = profile.stats
-    total = sum(stage.seconds for stage in stats.stages.values()) or 1
-    lines = [
-        (
-            f"{stats.batches:,} batches, {stats.samples:,} samples in {profile.seconds:.1f} s: "
-            f"{stats.samples_per_second:,.0f} samples/s"
-        ),
-        f"memory {profile.peak_memory / 1e6:,.0f} MB at most",
-        "",
-        f"{'stage':12} {'share':>7} {'a batch':>11}",
-    ]
-    for name, stage in sorted(stats.stages.items(), key=lambda each: -each[1].seconds):
-        each = stage.seconds / max(stage.batches, 1) * 1e3
-        lines.append(f"{name.replace('_', ' '):12} {stage.seconds / total:7.1%} {each:8.3f} ms")
-    for number, worker in stats.workers.items():
-        lines.append(f"worker {number}: busy {worker.load:.0%}, {worker.batches:,} batches")
-    return "\n".join(lines)
-
-
-def _verdict(profile: Profile) -> str:
-    stats = profile.stats
-    steps = max(stats.batches, 1)
-    wait, step = stats.wait_seconds / steps * 1e3, (stats.wait_seconds + stats.consumer_seconds) / steps * 1e3
-    kind = "data-starved" if stats.wait_share > 0.1 else "compute-bound"
-    return f"Loading takes {wait:.3g} of {step:.3g} ms a step ({stats.wait_share:.1%}): the model is {kind}."
-
-
 def _as_dict(profile: Profile) -> dict[str, Any]:
     return {
         "seconds": profile.seconds,
         "memory": profile.memory,
-        "verdict": _verdict(profile),
+        "verdict": profile.stats.verdict().to_dict(),
         "stats": profile.stats.to_dict(),
     }

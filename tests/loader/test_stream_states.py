@@ -137,3 +137,21 @@ def iter_of(samples: range) -> Any:
             return iter(samples)
 
     return Plain()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_shuffled_stream_of_hugging_face_is_read_again() -> None:
+    """Its own state would lose what its buffer holds."""
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_dict({"x": list(range(50))})
+
+    def make_loader() -> DataLoader[Any]:
+        stream = table.to_iterable_dataset().shuffle(seed=1, buffer_size=10)
+        return DataLoader(stream, 4, seed=0, collate_fn=lambda rows: [row["x"] for row in rows])
+
+    going = make_loader()
+    batches = iter(going)
+    begun = [next(batches) for _ in range(3)]
+    resumed = make_loader()
+    resumed.load_state_dict(going.state_dict())
+    assert begun + list(resumed) == list(make_loader())

@@ -46,6 +46,7 @@ from headrace.loader.work import WorkMaker
 from headrace.pipeline.blocks import add_counters
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.hints import counters
+from headrace.pipeline.hugging_face import gives_samples
 from headrace.sampling.samplers import PlanSampling, Sampling, Selection
 from headrace.workers.settings import ProgramSettings
 
@@ -1050,7 +1051,8 @@ class DataLoader(Generic[B_co]):
 
     def _keeps_states(self) -> bool:
         """Return whether workers are asked for the states of datasets that have one of their own."""
-        return self._streams
+        # The state of a Hugging Face stream leaves out what its shuffle buffer holds, so it is read again.
+        return self._streams and not gives_samples(self.dataset)
 
     def _between_epochs(self) -> dict[int, Any]:
         """Return the states that an epoch leaves to the next one, where that is read from the same copies."""

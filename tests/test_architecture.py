@@ -41,7 +41,7 @@ LAYERS = [
     ["cache"],
     ["formats"],
     ["insight.loader_clock"],
-    ["insight.timeline", "insight.model", "insight.prometheus", "insight.table"],
+    ["insight.timeline", "insight.trace", "insight.model", "insight.prometheus", "insight.table"],
     ["insight.verdict", "insight.views"],
     ["insight.stats"],
     ["loader"],

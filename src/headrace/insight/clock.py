@@ -23,7 +23,7 @@ _EMPTY = array("q", [0] * WIDTH)
 # Samples that take so long, in nanoseconds, are all timed; of others those of one batch in so many.
 _LONG, _ONE_IN = 20_000, 64
 # One task in so many is asked for the processors' time, a call of the system.
-_CPU_ONE_IN = 8
+_CPU_ONE_IN = 16
 
 
 class StageClock:

@@ -240,10 +240,10 @@ class LoaderClock:
                 self.listener(steps, tasks)
             if len(steps):
                 self._totals.add_steps(steps)
-                self._recent_steps = np.concatenate([self._recent_steps, steps])[-_KEPT:]
+                self._recent_steps = _last(self._recent_steps, steps)
             if len(tasks):
                 self._totals.add_tasks(tasks)
-                self._recent_tasks = np.concatenate([self._recent_tasks, tasks])[-_KEPT:]
+                self._recent_tasks = _last(self._recent_tasks, tasks)
 
 
 _OWN = (0, -1, 0, 0, 0, 0)  # of times that are the consumer's own
@@ -268,6 +268,10 @@ def _tasks(records: list[tuple[tuple[int, ...], array[int] | bytes]]) -> NDArray
 
 def _rows(records: list[tuple[int, ...]], width: int) -> NDArray[np.int64]:
     return np.fromiter(chain.from_iterable(records), np.int64, len(records) * width).reshape(-1, width)
+
+
+def _last(recent: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.int64]:
+    return new[-_KEPT:] if len(new) >= _KEPT else np.concatenate([recent, new])[-_KEPT:]
 
 
 def _histogram(times: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
@@ -79,3 +80,4 @@ class LoaderOptions(TypedDict, total=False):
     group_by_length: bool
     sort_window: int | None
     ray_options: dict[str, Any] | None
+    trace: str | os.PathLike[str] | None

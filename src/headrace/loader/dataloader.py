@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+import weakref
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -25,6 +26,7 @@ from headrace.errors import (
 )
 from headrace.insight.loader_clock import LoaderClock
 from headrace.insight.stats import LoaderStats, Settings, SourceStats, make_stats
+from headrace.insight.trace import record
 from headrace.kernels.cores import available_cores
 from headrace.loader import position
 from headrace.loader.bad_samples import BadSample, BadSamples
@@ -51,6 +53,7 @@ from headrace.sampling.samplers import PlanSampling, Sampling, Selection
 from headrace.workers.settings import ProgramSettings
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Literal, Unpack
@@ -194,6 +197,8 @@ class DataLoader(Generic[B_co]):
         sort_window: how many samples are sorted at once, rounded up to whole steps; default 64 steps.
         ray_options: for backend="ray": the `address` of a cluster, and of each actor `num_cpus` (by default 1 if
             there are as many), `resources`, `label_selector`, `scheduling_strategy` and `runtime_env`, as Ray has them.
+        trace: a file for a trace of the loader, whole once it is closed, which ui.perfetto.dev and chrome://tracing
+            open: the consumer and each worker as rows, and batches as arrows between them.
 
     Raises:
         ArgumentError: a value is not allowed, or two exclude each other (also a ValueError).
@@ -256,6 +261,7 @@ class DataLoader(Generic[B_co]):
     group_by_length: bool
     sort_window: int | None
     ray_options: dict[str, Any] | None
+    trace: str | os.PathLike[str] | None
 
     @overload
     def __init__(
@@ -366,6 +372,7 @@ class DataLoader(Generic[B_co]):
         group_by_length: bool = ...,
         sort_window: int | None = ...,
         ray_options: dict[str, Any] | None = ...,
+        trace: str | os.PathLike[str] | None = ...,
     ) -> None: ...
 
     def __init__(
@@ -412,6 +419,7 @@ class DataLoader(Generic[B_co]):
         group_by_length: bool = False,
         sort_window: int | None = None,
         ray_options: dict[str, Any] | None = None,
+        trace: str | os.PathLike[str] | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "dataset")}
         self.dataset = self._open(dataset, sampler, batch_sampler)
@@ -467,6 +475,7 @@ class DataLoader(Generic[B_co]):
         self._arena = Arena()
         self._other_arenas: dict[str, Arena] = {}
         self._clock = LoaderClock()
+        self._end_of_trace = None if self.trace is None else weakref.finalize(self, record(self.trace, self._clock))
         self._bad = BadSamples(self.on_error, self.max_errors)
         self._pools = PoolKeeper(persistent=self.persistent_workers)
         # What other ranks have of a stream is not counted here.
@@ -492,12 +501,22 @@ class DataLoader(Generic[B_co]):
             self._epochs.draw_from(self.seed, self.generator)
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_arena", "_other_arenas", "_clock", "_bad", "_pools", "_stream_history", "_states", "_closed")
+        left_out = (
+            "_arena",
+            "_other_arenas",
+            "_clock",
+            "_end_of_trace",
+            "_bad",
+            "_pools",
+            "_stream_history",
+            "_states",
+            "_closed",
+        )
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         return {**state, "_epochs": copy.copy(self._epochs)}  # a copy goes its own way, from the same place
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update(state, trace=None)  # which is the first one's
         self._make_resources()
 
     def __repr__(self) -> str:
@@ -899,6 +918,8 @@ class DataLoader(Generic[B_co]):
         """
         self._closed = True
         self._pools.close()
+        if self._end_of_trace is not None:
+            self._end_of_trace()
         for arena in (self._arena, *self._other_arenas.values()):
             arena.clear()
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import gc
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from headrace import DataLoader, TensorDataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPTIONS = [{}, {"num_workers": 2, "backend": "thread"}, {"num_workers": 1, "backend": "process"}]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    return events
+
+
+def data() -> TensorDataset:
+    return TensorDataset(np.zeros((64, 20_000)), np.arange(64))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["inline", "threads", "processes"])
+def test_workers_are_rows_and_batches_are_linked(tmp_path: Path, options: dict[str, Any]) -> None:
+    path = tmp_path / "trace.json"
+    with DataLoader(data(), batch_size=4, trace=path, **options) as loader:
+        for _ in loader:
+            pass
+        assert not path.exists()
+    events = read(path)
+    named = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert named[0] == "consumer"
+    slices = [event for event in events if event["ph"] == "X"]
+    assert {event["tid"] for event in slices} == set(named)
+    assert all(event["dur"] >= 0 for event in slices)
+    waits = [event for event in slices if event["name"] == "wait"]
+    assert [event["args"]["step"] for event in waits] == list(range(16))
+    assert {"load", "read", "order"} - {"order"} <= {event["name"] for event in slices if event["tid"]}
+    for kind in ("s", "f"):
+        ends = [event for event in events if event["ph"] == kind]
+        assert sorted(event["id"] for event in ends) == list(range(16))
+        for end in ends:  # each lies in a slice of its row
+            on_row = [event for event in slices if event["tid"] == end["tid"]]
+            assert any(event["ts"] <= end["ts"] <= event["ts"] + event["dur"] for event in on_row)
+
+
+def test_an_epoch_that_is_broken_off(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    loader = DataLoader(data(), batch_size=4, trace=path)
+    for step, _ in enumerate(loader):
+        if step == 3:
+            break
+    del loader, _
+    gc.collect()
+    assert [event["args"]["step"] for event in read(path) if event["name"] == "wait"] == [0, 1, 2, 3]
+    assert [each.name for each in tmp_path.iterdir()] == ["trace.json"]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        DataLoader(range(4), trace=tmp_path / "none" / "trace.json")

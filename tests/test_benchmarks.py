@@ -31,6 +31,7 @@ RIVALS = {
     "reduced": [],
     "soak": [],
     "storage": ["tensorflow", "webdataset"],
+    "verdict": [],
 }  # the others are compared with torch alone
 
 # Of a machine without a compiler, and of one that is busy; processes of their own inherit it.
@@ -91,6 +92,7 @@ def test_every_benchmark_is_there() -> None:
         "tokens",
         "torch_face",
         "training",
+        "verdict",
         "workers",
         "writing",
     ]

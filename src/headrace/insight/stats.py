@@ -238,7 +238,11 @@ class LoaderStats:
         from headrace.insight.verdict import make_verdict  # when it is asked for
 
         stages = {name: stage.seconds for name, stage in self.stages.items()}
-        return make_verdict(_measured(self), self.waits.mean, self.queue.seconds, stages)
+        return make_verdict(self.measured(), self.waits.mean, self.queue.seconds, stages)
+
+    def measured(self) -> Measured | None:
+        """Return the times of the last batches, from which the model predicts a step; None if they are too few."""
+        return _measured(self)
 
     def to_prometheus(self, prefix: str = "headrace") -> str:
         """Return the sums in the text format that Prometheus scrapes.

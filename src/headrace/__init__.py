@@ -18,23 +18,18 @@ if typing.TYPE_CHECKING:
     from headrace.batch.pad import PadCollate, pad_collate
     from headrace.cache.dataset import CachedDataset
     from headrace.convert.write import write_dataset
-    from headrace.datasets import (
-        ColumnDataset,
-        ConcatDataset,
-        Dataset,
-        IterableDataset,
-        MapDataset,
-        StackDataset,
-        Subset,
-        TensorDataset,
-        random_split,
-    )
+    from headrace.datasets.base import Dataset, IterableDataset
     from headrace.datasets.cifar import CIFAR10, CIFAR100
+    from headrace.datasets.compose import ConcatDataset, StackDataset, Subset
     from headrace.datasets.images import ImageDataset, ImageFolder
+    from headrace.datasets.map import MapDataset
     from headrace.datasets.mix import mix
     from headrace.datasets.mnist import MNIST, FashionMNIST
     from headrace.datasets.shared_list import SharedList
+    from headrace.datasets.split import random_split
     from headrace.datasets.stats import CacheStats
+    from headrace.datasets.tables import ColumnDataset
+    from headrace.datasets.tensor import TensorDataset
     from headrace.errors import HeadraceError, HeadraceWarning
     from headrace.formats.arrayrecord.dataset import ArrayRecordDataset
     from headrace.formats.arrow.dataset import ArrowDataset, ParquetDataset
@@ -226,20 +221,12 @@ _HOMES = {
     **dict.fromkeys(("PadCollate", "pad_collate"), "headrace.batch.pad"),
     "CachedDataset": "headrace.cache.dataset",
     "write_dataset": "headrace.convert.write",
-    **dict.fromkeys(
-        (
-            "ColumnDataset",
-            "ConcatDataset",
-            "Dataset",
-            "IterableDataset",
-            "MapDataset",
-            "StackDataset",
-            "Subset",
-            "TensorDataset",
-            "random_split",
-        ),
-        "headrace.datasets",
-    ),
+    **dict.fromkeys(("Dataset", "IterableDataset"), "headrace.datasets.base"),
+    **dict.fromkeys(("ConcatDataset", "StackDataset", "Subset"), "headrace.datasets.compose"),
+    "MapDataset": "headrace.datasets.map",
+    "random_split": "headrace.datasets.split",
+    "ColumnDataset": "headrace.datasets.tables",
+    "TensorDataset": "headrace.datasets.tensor",
     **dict.fromkeys(("CIFAR10", "CIFAR100"), "headrace.datasets.cifar"),
     **dict.fromkeys(("ImageDataset", "ImageFolder"), "headrace.datasets.images"),
     "mix": "headrace.datasets.mix",

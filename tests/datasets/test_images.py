@@ -31,7 +31,7 @@ from headrace.datasets.paths import PackedPaths
 from headrace.errors import ArgumentError, ArgumentTypeError, DecodeError, OutOfRangeError
 from headrace.io import progress as progress_line
 from headrace.pipeline import compile as compiling
-from headrace.pipeline import read_plan
+from headrace.pipeline import image_plans
 from headrace.pipeline.compile import compile_dataset
 from headrace.testing import check_dataset, check_same
 from headrace.transforms import Compose, Decode, ToCHW
@@ -556,7 +556,7 @@ def test_a_batch_in_one_pass_is_what_samples_are(
         passes.append(len(arguments[0]))
         return make(*arguments)
 
-    monkeypatch.setattr(read_plan, "make_batch", counting)
+    monkeypatch.setattr(image_plans, "make_batch", counting)
     with DataLoader(dataset, 5, shuffle=True, seed=5, **workers) as loader:
         batches = list(loader)
     assert sum(passes) == len(dataset) or workers == {"num_workers": 2}  # which may be processes
@@ -603,7 +603,7 @@ def test_folders_that_are_decoded_alike_are_one_pass_together(
         passes.append(len(arguments[0]))
         return make(*arguments)
 
-    monkeypatch.setattr(read_plan, "make_batch", counting)
+    monkeypatch.setattr(image_plans, "make_batch", counting)
     for form, expected in (("maps of several fields", [6]), ("maps of bytes", [6]), ("transforms and a map", [3, 3])):
         END_TO_END[form](of_many_sizes).get_batch(np.array([0, 6, 5, 1, 11, 4]))
         assert passes == expected

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import Dataset, TensorDataset, default_collate
+from headrace import DataLoader, Dataset, TensorDataset, default_collate
 from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceError, OutOfRangeError
 from headrace.testing import check_dataset, check_same
 
@@ -263,3 +263,31 @@ def test_any_rows_are_gathered(data: st.DataObject, length: int, row: list[int],
     batch = TensorDataset(array).get_batch(np.array(indices, np.int64))[0]
     assert batch.tobytes() == array[np.array(indices, np.int64)].tobytes()
     assert (batch.shape, batch.dtype) == ((len(indices), *row), array.dtype)
+
+
+def test_tensors_that_are_given_other_memory_are_read_there() -> None:
+    torch = pytest.importorskip("torch")
+    tensor, numbers = torch.zeros(6, 4), np.arange(6)
+    dataset = TensorDataset(tensor, numbers)
+    rows = np.array([4, 1] * 300)
+    for made in (dataset, dataset.map(lambda sample: sample)):
+        loader = DataLoader(made, batch_size=6)
+        assert next(iter(loader))[0].sum() == 0
+    tensor.share_memory_()
+    tensor += 1
+    assert dataset.get_batch(rows)[0].eq(1).all()
+    tensor.data = torch.full((6, 4), 5.0)
+    assert dataset.get_batch(rows)[0].eq(5).all()
+    assert dataset.get_batch(rows[:2])[0].eq(5).all()
+    assert next(iter(loader))[0].eq(5).all()
+    tensor.data = torch.full((3, 4), 5.0)
+    with pytest.raises(ArgumentError):
+        dataset.get_batch(rows)
+
+
+def test_boxes_that_are_filled_anew_are_read_anew() -> None:
+    box = Tensor(np.zeros((6, 4), np.float32))
+    dataset = TensorDataset(box)
+    assert dataset.get_batch(np.arange(3))[0].data.sum() == 0
+    box.data = np.ones((6, 4), np.float32)
+    assert dataset.get_batch(np.arange(3))[0].data.sum() == 12

@@ -31,7 +31,7 @@ from headrace import (
     ToFloat,
 )
 from headrace.images import fuse
-from headrace.pipeline import read_plan
+from headrace.pipeline import image_plans
 from headrace.testing import check_same
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def check_fused(dataset: Dataset[Any], made: list[int], *, fused: bool = True) -
     assert sum(made) % len(dataset) == 0
     assert (sum(made) > 0) == fused
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read_plan, "apply_to_rows", lambda *_: None)
+        patch.setattr(image_plans, "apply_to_rows", lambda *_: None)
         patch.setattr(fuse, "_pass", lambda *_: None)
         expected = loaded(dataset)
     for one, other in zip(found, expected, strict=True):
@@ -322,7 +322,7 @@ def test_any_chain(data: st.DataObject) -> None:
     dataset = TensorDataset(images_of((5, 6, 4), 6)).map(Compose(chain), field=0)
     found = loaded(dataset)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read_plan, "apply_to_rows", lambda *_: None)
+        patch.setattr(image_plans, "apply_to_rows", lambda *_: None)
         expected = loaded(dataset)
     for one, other in zip(found, expected, strict=True):
         check_same(one, other)

@@ -13,7 +13,7 @@ from headrace.batch.tree import get_field
 from headrace.cache.randomness import check_not_random
 from headrace.cache.samples import CachedSamples
 from headrace.cache.store import FIRST, SampleStore
-from headrace.datasets.base import StoredDataset, made_by
+from headrace.datasets.base import StoredDataset
 from headrace.datasets.stats import CacheStats
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError, NotYetError
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["CachedDataset"]
 
 
-@made_by("cache")
 class CachedDataset(StoredDataset[Any]):
     """A dataset whose samples are read once, and come from memory or disk from then on.
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from headrace.datasets.stats import CacheStats
     from headrace.pipeline.reading import Indexable
 
-__all__ = ["BatchedDataset", "Dataset", "IterableDataset", "StoredDataset", "describe_dataset", "made_by"]
-
-C = TypeVar("C", bound="Callable[..., Any]")
+__all__ = ["BatchedDataset", "Dataset", "IterableDataset", "StoredDataset", "describe_dataset"]
 
 if TYPE_CHECKING:  # a dataset is one of Any samples unless it says more
     from typing_extensions import TypeVar as DefaultingTypeVar
@@ -219,23 +217,19 @@ class StoredDataset(BatchedDataset[T_co]):
         """Return how often samples were found, and what is kept, as a snapshot."""
 
 
-_CLASSES: dict[str, Callable[..., Any]] = {}
-
-
-def made_by(method: str) -> Callable[[C], C]:
-    """Register a class of datasets as what a method of `Dataset` makes, such as "map" or "concat"."""
-
-    def register(kind: C) -> C:
-        _CLASSES[method] = kind
-        return kind
-
-    return register
+# The classes that methods of `Dataset` make, which derive from it, and are imported for those alone who make one.
+_MADE = {
+    "cache": "headrace.cache.dataset:CachedDataset",
+    "concat": "headrace.datasets.compose:ConcatDataset",
+    "map": "headrace.datasets.map:MapDataset",
+    "pack": "headrace.datasets.packed:PackedDataset",
+    "subset": "headrace.datasets.compose:Subset",
+}
 
 
 def _make(method: str, *arguments: Any, **named: Any) -> Any:
-    if method not in _CLASSES:  # "cache", whose class is of a later part, and imported for those alone who cache
-        importlib.import_module("headrace.cache.dataset")
-    return _CLASSES[method](*arguments, **named)
+    module, _, name = _MADE[method].partition(":")
+    return getattr(importlib.import_module(module), name)(*arguments, **named)
 
 
 class IterableDataset(ABC, Generic[T_co]):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.datasets.base import made_by
 from headrace.datasets.composed import ComposedDataset
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["ConcatDataset", "StackDataset", "Subset"]
 
 
-@made_by("subset")
 class Subset(ComposedDataset[Any]):
     """The samples of a dataset at given indices.
 
@@ -58,7 +56,6 @@ class Subset(ComposedDataset[Any]):
         return Select(self, describe(self.dataset), self.indices)
 
 
-@made_by("concat")
 class ConcatDataset(ComposedDataset[Any]):
     """Several datasets end to end.
 

@@ -16,7 +16,7 @@ from headrace.datasets.output import converter
 from headrace.datasets.paths import PackedPaths, check_endings, pack_paths, walk
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.errors.notes import add_note, name_file
-from headrace.images.encoded import begins_encoded
+from headrace.images.steps import begins_encoded
 from headrace.io.files import read_files
 from headrace.io.progress import Progress
 from headrace.io.safe_open import read_regular

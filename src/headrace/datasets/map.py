@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.datasets.base import made_by
 from headrace.datasets.composed import ComposedDataset, says
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentTypeError
@@ -23,7 +22,6 @@ __all__ = ["MapDataset"]
 _FUNCTIONS = 2**30
 
 
-@made_by("map")
 class MapDataset(ComposedDataset[Any]):
     """A dataset with a function applied to each sample, or to one field of it.
 

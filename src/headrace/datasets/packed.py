@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.batch.packed import STYLES
-from headrace.datasets.base import made_by
 from headrace.datasets.composed import ComposedDataset
 from headrace.datasets.lengths import sequence_lengths
 from headrace.datasets.tables import as_dataset
@@ -30,7 +29,6 @@ _OVERFLOWS = ("truncate", "split", "drop", "error")
 _INTEGERS = {"length": (1, 2**24 - 1), "window": (1, 2**31 - 1), "max_sequences": (1, 2**31 - 1)}
 
 
-@made_by("pack")
 class PackedDataset(ComposedDataset[Any]):
     """Rows that the sequences of a dataset share; `Dataset.pack_sequences` makes it and has its arguments.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "address",
     "explain",
     "from_numbers",
     "from_numpy",
@@ -78,6 +79,11 @@ def explain(value: object) -> str:
 def to_numpy(value: Boxed) -> NDArray[Any] | None:
     """Return the boxed array."""
     return value.data
+
+
+def address(value: Boxed) -> int:
+    """Return a number that is another once there is another array in the box; the one before must be alive still."""
+    return id(value.data)
 
 
 def from_numpy(array: NDArray[Any], like: B) -> B:

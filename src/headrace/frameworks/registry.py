@@ -33,6 +33,8 @@ __all__ = [
 class Adapter(Protocol):
     """The operations that headrace needs for arrays of a kind, which have a `shape` or, in `.data`, an ndarray.
 
+    It may have `address(value)`, where values may be given other memory: a number that is another then.
+
     It may have two more, for values of which it owns the first, which give None where anything is in doubt.
     `stack_plain(values)`: the values stacked by the framework itself as collation would stack them, but quicker.
     `join_plain(values)`: values of one dimension end to end, as an ndarray, and how many items each has, as a list.

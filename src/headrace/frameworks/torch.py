@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "address",
     "can_pin",
     "draw_seed",
     "explain",
@@ -91,6 +92,11 @@ def to_numpy(value: Any) -> NDArray[Any] | None:
     except (RuntimeError, TypeError):  # quantised, lazily conjugated, a dtype that NumPy lacks
         return None
     return array
+
+
+def address(value: torch.Tensor) -> int:
+    """Return where the memory of a tensor begins, which is elsewhere once the tensor has been given other memory."""
+    return int(value.data_ptr())
 
 
 def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:  # noqa: ARG001 - an adapter's face

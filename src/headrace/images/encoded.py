@@ -22,21 +22,22 @@ from headrace.errors.notes import add_note
 from headrace.images.codecs.decode import decode
 from headrace.images.codecs.images import as_bytes, check_size
 from headrace.images.codecs.jpeg import decode_reduced, is_jpeg
-from headrace.images.fuse import flat_steps, make_rows, run_batch, write_steps
+from headrace.images.fuse import make_rows, run_batch, write_steps
 from headrace.images.layout import Axes, entry_layouts, layout_after, run_steps
 from headrace.images.program import Program, channels_last
+from headrace.images.steps import begins_encoded, flat_steps
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Scaling, Turn
 from headrace.rng.context import each_sample, part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from headrace.images.layout import Step
 
-__all__ = ["become_one_size", "begins_encoded", "make_batch", "make_sample", "upright_size"]
+__all__ = ["become_one_size", "make_batch", "make_sample", "upright_size"]
 
 _DENOMINATORS = (2, 4, 8)
 
@@ -55,25 +56,6 @@ _TURNS = np.array(
     ],
     np.int32,
 )
-
-
-def begins_encoded(functions: Sequence[Step]) -> bool:
-    """Return whether the first of the functions is a Decode that gives all images as many channels."""
-    first = _first(function for _, function in functions)
-    decodes_to = None if first is None else capability(first, "decodes_to")
-    return decodes_to is not None and decodes_to()[0] is not None
-
-
-def _first(functions: Iterable[Any]) -> Any:
-    """Return the first of the functions, or of those that it holds: it is asked for each sample, so quickly."""
-    for function in functions:
-        inner = capability(function, "steps")
-        if inner is None:
-            return function
-        found = _first(inner())
-        if found is not None:
-            return found
-    return None
 
 
 def become_one_size(functions: Sequence[Step]) -> bool:

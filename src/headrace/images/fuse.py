@@ -17,18 +17,19 @@ from headrace.batch.capabilities import capability
 from headrace.errors import ArgumentError
 from headrace.images.layout import entry_layouts, image_axes, is_own, run_steps
 from headrace.images.program import Program, channels_last
+from headrace.images.steps import flat_steps
 from headrace.kernels.cores import threads
 from headrace.rng.context import part, slot
 from headrace.rng.draws import present_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from headrace.images.layout import Step
 
-__all__ = ["ProgramWriter", "apply_to_rows", "flat_steps", "make_rows", "run_batch", "write_steps"]
+__all__ = ["ProgramWriter", "apply_to_rows", "make_rows", "run_batch", "write_steps"]
 
 _FIXED = (int, float, str, type(None), np.dtype, np.generic)
 
@@ -108,16 +109,6 @@ def make_rows(program: Program, images: NDArray[np.uint8], rows: NDArray[np.int6
         active.cut(images, rows, pixels.places, pixels.table, pixels.fill, last, pixels.terms, pixels.lines, threads())
     else:
         active.scale(images, rows, program.scaling, pixels, last, threads())
-
-
-def flat_steps(functions: Sequence[Step]) -> Iterator[Step]:
-    """Yield the functions with those of each Compose in its place."""
-    for path, function in functions:
-        inner = capability(function, "steps")
-        if inner is None:
-            yield path, function
-        else:
-            yield from flat_steps([((*path, number), each) for number, each in enumerate(inner())])
 
 
 def write_steps(program: Program, steps: Sequence[Step], layout: str | None) -> int:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import ArgumentError, ReferenceKernelsWarning
-from headrace.kernels import native, reference
+from headrace.kernels import native
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -250,13 +250,19 @@ def active() -> Kernels:
     if choice and choice not in _CHOICES:
         raise ArgumentError(f"HEADRACE_KERNELS is {choice!r}, but only 'native' and 'reference' are allowed")
     if choice == "reference":
-        return reference
+        return _reference()
     found = native.load()
     if isinstance(found, native.NativeKernels):
         return found
     if choice == "native":
         raise ArgumentError(f"HEADRACE_KERNELS asks for the native kernels, but {found}; {_REMEDY}")
     warnings.warn(f"the slower NumPy kernels serve because {found}; {_REMEDY}", ReferenceKernelsWarning, stacklevel=2)
+    return _reference()
+
+
+def _reference() -> Kernels:
+    from headrace.kernels import reference  # which few programs use
+
     return reference
 
 

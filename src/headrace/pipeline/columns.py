@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -66,6 +67,7 @@ class Columns(ABC, Generic[T_co]):
     _columns: list[DatasetColumn]
     _length: int
     _gather: Callable[[NDArray[np.int64]], list[Any]]
+    _movable: list[ArrayColumn]
 
     def _set_columns(self, columns: Sequence[DatasetColumn]) -> None:
         self._columns = list(columns)
@@ -76,12 +78,24 @@ class Columns(ABC, Generic[T_co]):
             column.numbers_join(framework)
         plain = len(arrays) == len(self._columns) and all(column.is_gathered_plainly for column in arrays)
         self._gather = _PlainGather(arrays) if plain else self._gather_each
+        self._movable = [column for column in arrays if column.address is not None]
+
+    def _follow_memory(self) -> None:
+        """Look at tensors anew that have got other memory since, as `share_memory_` and `.data = ...` give it to them.
+
+        Raises:
+            ArgumentError: they have no longer as many rows as others.
+        """
+        for column in self._movable:
+            if column.has_moved():
+                self._set_columns([each.anew() if isinstance(each, ArrayColumn) else each for each in self._columns])
+                break
 
     def _gather_each(self, indices: NDArray[np.int64]) -> list[Any]:
         return [column.gather(indices) for column in self._columns]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_columns", "_gather")}
+        return {name: value for name, value in vars(self).items() if name not in ("_columns", "_gather", "_movable")}
 
     @abstractmethod
     def _join(self, values: list[Any]) -> Any:
@@ -129,6 +143,7 @@ class Columns(ABC, Generic[T_co]):
         >>> TensorDataset(np.arange(5) * 10).get_batch(np.array([3, 1]))
         (array([30, 10]),)
         """
+        self._follow_memory()
         try:
             return self._join(self._gather(indices))
         except IndexError:  # negative ones are told apart from wrong ones only here, for speed
@@ -145,6 +160,7 @@ class Columns(ABC, Generic[T_co]):
         Returns:
             The rows, or None if they are not in memory that NumPy sees, or there is no such field.
         """
+        self._follow_memory()
         position = self._position(field)
         column = None if position is None else self._columns[position]
         if column is None or column.array is None:
@@ -192,9 +208,14 @@ class ArrayColumn:
 
     def __init__(self, tensor: Any, name: str, adapter: Adapter) -> None:
         self.tensor = tensor
+        self.name = name
         self._adapter = adapter
         self._framework: Adapter | None = None
         self.array = adapter.to_numpy(tensor) if adapter.rebuilds(type(tensor)) else None  # the same memory
+        # Where that is, of a tensor that may be given other memory.
+        find_address = None if self.array is None else getattr(adapter, "address", None)
+        self.address: Callable[[], int] | None = None if find_address is None else partial(find_address, tensor)
+        self._was_at = None if self.address is None else self.address()
         self.shape = tuple(tensor.shape if hasattr(tensor, "shape") else tensor.data.shape)
         if not self.shape:
             raise ArgumentError(f"{name} has shape () and so no first dimension to take samples from")
@@ -205,6 +226,14 @@ class ArrayColumn:
         rows = None if self.array is None else np.asarray(self.array)
         self._rows = None if rows is None or not (rows.flags.c_contiguous and rows.flags.aligned) else rows
         self.row_bytes = 0 if rows is None or not self.length else rows[:1].nbytes
+
+    def has_moved(self) -> bool:
+        """Return whether the tensor has got other memory."""
+        return self.address is not None and self.address() != self._was_at
+
+    def anew(self) -> ArrayColumn:
+        """Return the column of the tensor as it is now."""
+        return ArrayColumn(self.tensor, self.name, self._adapter) if self.has_moved() else self
 
     @property
     def is_gathered_plainly(self) -> bool:

@@ -8,9 +8,8 @@ import numpy as np
 
 from headrace.batch.capabilities import batch_function, capability
 from headrace.batch.collate import join_numbers
-from headrace.images.encoded import begins_encoded
-from headrace.images.fuse import flat_steps
 from headrace.images.layout import is_own
+from headrace.images.steps import begins_encoded, flat_steps
 from headrace.insight.clock import StageClock
 from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import mixed_node
@@ -19,13 +18,11 @@ from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, S
 from headrace.pipeline.packed import PackedPlan
 from headrace.pipeline.read_plan import (
     ConcatPlan,
-    EncodedPlan,
     Mapped,
     MapPlan,
     OwnMapPlan,
     PartsPlan,
     PlanNode,
-    RowsPlan,
     SelectPlan,
     SourcePlan,
     ZipPlan,
@@ -309,6 +306,8 @@ def _group(plan: PlanNode, steps: list[Mapped]) -> PlanNode:
         for stop in range(len(steps), 0, -1):
             field = _pass_field(steps[:stop])
             if field is not None:
+                from headrace.pipeline.image_plans import RowsPlan  # what few datasets need, as below
+
                 rows = RowsPlan(plan, steps[:stop], field[0])
                 return MapPlan(rows, steps[stop:]) if stop < len(steps) else rows
     return MapPlan(plan, steps)
@@ -325,6 +324,8 @@ def _last_decode(steps: list[Mapped], begins: list[bool]) -> int | None:
 
 
 def _decode(plan: PlanNode, steps: list[Mapped], at: int) -> PlanNode:
+    from headrace.pipeline.image_plans import EncodedPlan
+
     field = steps[at].field
     behind = steps[at + 1 :]
     others = [step for step in behind if step.field != field]

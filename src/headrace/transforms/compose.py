@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentTypeError
-from headrace.images.encoded import become_one_size, begins_encoded, make_batch, make_sample
+from headrace.images.encoded import become_one_size, make_batch, make_sample
 from headrace.images.fuse import run_batch
 from headrace.images.layout import entry_layouts, run_steps
+from headrace.images.steps import begins_encoded
 from headrace.transforms.base import Transform
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.kernels.native.calls import LITTLE, address
-from headrace.kernels.reference.sequences import check_pack, padding_error, piece_error
+from headrace.kernels.sequence_checks import check_pack, padding_error, piece_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

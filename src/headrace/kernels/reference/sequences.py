@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import ArgumentError
+from headrace.kernels.sequence_checks import check_pack, padding_error, piece_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["check_pack", "pack", "pad", "padding_error", "piece_error", "place_pieces"]
-
-_MOST_CAPACITY = 2**24
+__all__ = ["pack", "pad", "place_pieces"]
 
 
 def pack(
@@ -93,17 +91,6 @@ def _first_fit(lengths: Sequence[int], capacity: int, most: int) -> list[list[in
         rows[number].append(item)
         rooms[number] = rooms[number] - length if len(rows[number]) < most else 0
     return rows
-
-
-def check_pack(lengths: NDArray[np.int64], capacity: int, window: int, most: int) -> None:
-    """Raise unless sequences of these lengths can be packed."""
-    if not (1 <= capacity < _MOST_CAPACITY and 1 <= window < 2**31 and most >= 1):
-        raise ArgumentError(
-            f"rows of 1 to {_MOST_CAPACITY - 1} items, windows of 1 to {2**31 - 1} sequences and 1 or more sequences a "
-            f"row can be packed, but got {capacity}, {window} and {most}"
-        )
-    if len(lengths) and not (lengths.min() >= 1 and lengths.max() <= capacity):
-        raise ArgumentError(f"lengths must be from 1 to {capacity}, but are {lengths.min()} to {lengths.max()}")
 
 
 def pad(
@@ -183,26 +170,3 @@ def _check_pieces(
     wrong |= (places < reached) | (places > len(out) - lengths)
     if wrong.any():
         raise piece_error(values, starts, lengths, places, out, int(wrong.argmax()))
-
-
-def padding_error(values: NDArray[Any], lengths: NDArray[np.int64], out: NDArray[Any], number: int) -> ArgumentError:
-    """Return the error for a sequence that is not in the values, or too long for its row."""
-    return ArgumentError(
-        f"sequence {number} has {lengths[number]} items; all must lie in {len(values)} values, and what is kept in "
-        f"rows of {out.shape[1]}"
-    )
-
-
-def piece_error(
-    values: NDArray[Any],
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    places: NDArray[np.int64],
-    out: NDArray[Any],
-    number: int,
-) -> ArgumentError:
-    """Return the error for a piece that has no place."""
-    return ArgumentError(
-        f"piece {number} is {lengths[number]} of {len(values)} values from {starts[number]} on and goes to place "
-        f"{places[number]} of {len(out)}; it must lie inside of both, and behind the piece before it"
-    )

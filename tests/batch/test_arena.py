@@ -233,12 +233,12 @@ def test_leased_arrays_are_aligned_plain_and_writeable(dtype: str, rows: int) ->
 
 
 def test_objects_small_arrays_and_arrays_of_nobody_are_not_leased() -> None:
-    arena = Arena()
+    arena, less = Arena(), Arena.leased_from - 1
     with use_arena(arena):
-        arrays = [empty((MIB,), object), empty((MIB,), "i4,O"), empty((MIB - 1,), np.uint8), empty((0, MIB), "f8")]
+        arrays = [empty((MIB,), object), empty((MIB,), "i4,O"), empty((less,), np.uint8), empty((0, MIB), "f8")]
     arrays.append(empty((MIB,), np.uint8))
     assert arena.leased == 0
-    assert [array.shape for array in arrays] == [(MIB,), (MIB,), (MIB - 1,), (0, MIB), (MIB,)]
+    assert [array.shape for array in arrays] == [(MIB,), (MIB,), (less,), (0, MIB), (MIB,)]
     assert arrays[0][0] is None
 
 

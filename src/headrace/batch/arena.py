@@ -63,8 +63,9 @@ class Arena:
     (256, 3, 64, 64)
     """
 
-    # Below this the allocator's own free lists are as warm, and a lease would cost more than it saves.
-    leased_from = 1 << 20
+    # Below this the allocator's own free lists are as warm, and a lease would cost more than it saves. Batches that are
+    # coalesced, which all are of one size, lie above it.
+    leased_from = 1 << 19
     # Called with the memory of worker processes once batches are to come in it, for who wants it of a kind of its own.
     adopt: Callable[[NDArray[np.uint8]], None] | None = None
 

@@ -21,8 +21,9 @@ __all__ = ["LARGE", "SMALL", "batches_to_coalesce", "split"]
 # What is coalesced has no more bytes than this, so that little more is in flight than the batches of the prefetch,
 # and a batch that is kept keeps little more than itself.
 LARGE = 1 << 22
-# Where the consumer itself loads, no more than this is gathered ahead.
-SMALL = 1 << 18
+# Where the consumer itself loads, no more than this is gathered ahead: a fifth of a millisecond, after which the memory
+# is still in a cache.
+SMALL = 1 << 20
 _MOST = 32  # batches
 
 

@@ -550,7 +550,7 @@ def test_a_batch_in_one_pass_is_what_samples_are(
     assert compile_dataset(dataset).reads_batches
     singly = list(DataLoader(dataset, 1, shuffle=True, seed=5))
     passes = []
-    make: Any = vars(read_plan)["make_batch"]
+    make: Any = vars(image_plans)["make_batch"]
 
     def counting(*arguments: Any) -> Any:
         passes.append(len(arguments[0]))
@@ -597,7 +597,7 @@ def test_folders_that_are_decoded_alike_are_one_pass_together(
     of_many_sizes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = []
-    make: Any = vars(read_plan)["make_batch"]
+    make: Any = vars(image_plans)["make_batch"]
 
     def counting(*arguments: Any) -> Any:
         passes.append(len(arguments[0]))

@@ -20,7 +20,7 @@ MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(headrace.__path__, "headrace.")
     if not re.search(r"\.(torch|jax|__main__|headrace_kernels)$|^headrace\.tools", module.name)
-    and (importlib.util.find_spec("ray") is not None or not module.name.startswith("headrace.workers.ray."))
+    and (importlib.util.find_spec("ray") is not None or not re.match(r"headrace\.(workers\.)?ray\b", module.name))
 )
 METHODS = {
     "ConcatDataset": [],

@@ -85,12 +85,12 @@ def _measure(loader: DataLoader[Any], size: int, batches: int) -> MemoryUse:
     ahead = loader.num_workers * (loader.prefetch_factor or _PER_WORKER)
     with PeakMemory() as memory, closing(loader):
         before = set(family())
-        held = None
+        held, workers = None, [0]
         for step, each in enumerate(loader):
             held = each
+            workers += [private_memory(process) for process in family() if process not in before]
             if step + 1 == batches:
                 break
-        workers = [private_memory(process) for process in family() if process not in before]
     del held
     return MemoryUse(
         batch_size=size,
@@ -98,7 +98,7 @@ def _measure(loader: DataLoader[Any], size: int, batches: int) -> MemoryUse:
         batch=batch,
         predicted=batch * (1 + ahead),
         measured=memory.grown,
-        each_worker=max(workers, default=0),
+        each_worker=max(workers),
         shuffle=0,
         stored_shuffle=_INDEX * len(loader.dataset),
     )

@@ -421,7 +421,14 @@ def test_class_names_in_cls(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("begin", "text"),
-    [(b"\x28\xb5\x2f\xfd", "zstd.*unzstd"), (b"\x04\x22\x4d\x18", "lz4.*unlz4"), (b"PK\x03\x04", "zip.*unzip")],
+    [
+        (
+            b"\x28\xb5\x2f\xfd",
+            r"zstd, (which needs zstandard|so a sample can only)|damaged or cut short",
+        ),  # without zstandard, and with it
+        (b"\x04\x22\x4d\x18", "lz4.*unlz4"),
+        (b"PK\x03\x04", "zip.*unzip"),
+    ],
 )
 def test_compressions_that_cannot_be_read(begin: bytes, text: str, tmp_path: Path) -> None:
     (tmp_path / "a.tar.x").write_bytes(begin + bytes(100))

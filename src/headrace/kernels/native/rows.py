@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.kernels import Kernels
     from headrace.kernels.checks import Empty, Gather, GatherJoined, GatherShards
     from headrace.kernels.native.calls import Library
 
@@ -56,7 +55,9 @@ class RowKernels:
         """Copy the rows of `source` at `indices` into `out`."""
         check_gather(source, indices, out)
         if not _has_whole_rows(source):
-            _reference().gather(source, indices, out)
+            from headrace.kernels import reference  # which few arrays need
+
+            reference.gather(source, indices, out)
             return
         indices = np.ascontiguousarray(indices)
         rows = _RowsStruct(address(source), source.strides[0], out.nbytes // (len(out) or 1))
@@ -69,21 +70,27 @@ class RowKernels:
         """Return a function that gathers the rows at indices of all arrays at once."""
         check_columns(sources)
         if not all(map(_has_whole_rows, sources)):
-            return _reference().prepare_gather(sources, empty)
+            from headrace.kernels import reference  # which few arrays need
+
+            return reference.prepare_gather(sources, empty)
         return _ColumnGather(self._gather, list(sources), empty)
 
     def prepare_gather_joined(self, sources: Sequence[NDArray[Any]], empty: Empty) -> GatherJoined:
         """Return a function that gathers the rows at indices of arrays end to end."""
         check_shards(sources)
         if not all(map(_has_whole_rows, sources)):
-            return _reference().prepare_gather_joined(sources, empty)
+            from headrace.kernels import reference  # which few arrays need
+
+            return reference.prepare_gather_joined(sources, empty)
         return _JoinedGather(self._gather_joined, list(sources), empty)
 
     def prepare_gather_shards(self, sources: Sequence[NDArray[Any]]) -> GatherShards:
         """Return a function that gathers rows, each of one of the arrays."""
         check_shards(sources)
         if not all(map(_has_whole_rows, sources)):
-            return _reference().prepare_gather_shards(sources)
+            from headrace.kernels import reference  # which few arrays need
+
+            return reference.prepare_gather_shards(sources)
         return _ShardGather(self._gather_shards, list(sources))
 
 
@@ -173,13 +180,6 @@ class _ShardGather:
         bad = gather(self._rows, self._lengths, len(self._sources), *places)
         if bad >= 0:
             raise shard_error(self._sources, which, rows, bad)
-
-
-def _reference() -> Kernels:
-    """Return the kernels for rows in pieces, which few arrays have."""
-    from headrace.kernels import reference
-
-    return reference
 
 
 def _row_bytes(source: NDArray[Any]) -> int:

@@ -9,6 +9,7 @@ from tests.convert.conftest import digits, fingerprints
 
 from headrace.cli.main import main
 from headrace.convert import write_dataset
+from headrace.convert.lengths import measure_lengths
 from headrace.convert.verify import verify
 
 if TYPE_CHECKING:
@@ -44,3 +45,9 @@ def test_what_is_damaged_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(found.bad) == 1
     assert main(["verify", str(path), "--backend", "ray", "--workers", "2"]) == 1
     assert "1 bad" in capsys.readouterr().out
+
+
+def test_lengths_are_measured_by_actors() -> None:
+    rows = [{"tokens": list(range(number % 7))} for number in range(3000)]
+    found = measure_lengths(rows, workers=2, backend="ray")
+    assert found.tolist() == [number % 7 for number in range(3000)]

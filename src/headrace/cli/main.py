@@ -96,6 +96,7 @@ def _parser() -> _Parser:
     _add_convert(commands)
     _add_verify(commands)
     _add_index(commands)
+    _add_lengths(commands)
     _add_memory(commands)
     _add_profile(commands)
     _add_tune(commands)
@@ -291,6 +292,24 @@ def _bench(args: argparse.Namespace) -> int:
     from headrace.cli import bench
 
     return bench.run(args.workloads, against=args.against, seconds=args.seconds, target=args.json, smoke=args.smoke)
+
+
+def _add_lengths(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "measure how many items each sequence has, once, for packing and batches by tokens"
+    lengths = commands.add_parser("lengths", help=text, description=text.capitalize(), allow_abbrev=False)
+    lengths.add_argument("source", metavar="SRC", help="as for headrace convert")
+    lengths.add_argument("target", metavar="FILE", help="the .npy file to write")
+    lengths.add_argument(
+        "--field", metavar="NAME", help="the field that has the sequence; default: input_ids or tokens"
+    )
+    _add_workers(lengths)
+    lengths.set_defaults(command=_lengths)
+
+
+def _lengths(args: argparse.Namespace) -> None:
+    from headrace.cli import lengths
+
+    lengths.run(args.source, args.target, field=args.field, workers=args.workers, backend=args.backend)
 
 
 def _add_memory(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -84,6 +84,8 @@ def datasets(draw: st.DrawFn) -> list[dict[str, Any]]:
 def test_what_is_packed_comes_back_or_is_refused(form: str, samples: list[dict[str, Any]], shards: bool) -> None:
     if form == "tar":  # whoever gives bytes to a field named "json" says that they are JSON
         assume(not any(isinstance(value, bytes) and decoder(name) for each in samples for name, value in each.items()))
+        names = {name for each in samples for name in each}  # which are read in lower case, and told by it here
+        assume(len({name.encode().lower() for name in names}) == len(names))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, NAMES[form])
         try:

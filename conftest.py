@@ -12,8 +12,11 @@ import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import settings
+from tests.ray_cluster import cluster
 
 from headrace.frameworks import adapter_modules
+
+__all__ = ["by_value", "cluster", "interruptible"]
 
 # Tests run beside each other. A framework that takes all cores for each of them, and waits for its threads in a
 # loop, takes ten times as long.

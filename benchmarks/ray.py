@@ -9,6 +9,7 @@ an actor and a node are killed in the midst of an epoch.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import statistics
@@ -41,6 +42,8 @@ def cluster() -> Iterator[Any]:
         os.environ["HOME"] = home  # Ray writes a key there
         import ray
         from ray.cluster_utils import Cluster
+
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of other clusters on this machine
 
         head = {"num_cpus": 8, "object_store_memory": STORE, "include_dashboard": False}
         made = Cluster(initialize_head=True, head_node_args=head)

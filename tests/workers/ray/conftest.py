@@ -1,13 +1,13 @@
-"""The cluster of the tests of actors, and where in it they may be."""
+"""The places in the cluster where actors of the tests may be."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from tests.ray_cluster import FAR, cluster
+from tests.ray_cluster import FAR
 
-__all__ = ["cluster", "ray_options"]
+__all__ = ["ray_options"]
 
 
 @pytest.fixture(params=["near", "far"])

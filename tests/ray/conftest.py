@@ -1,5 +1,0 @@
-"""The cluster of the tests of Ray Data."""
-
-from tests.ray_cluster import cluster
-
-__all__ = ["cluster"]

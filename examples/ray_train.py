@@ -86,7 +86,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     with tempfile.TemporaryDirectory() as storage:
         if not ray.is_initialized():
-            ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+            ray.init("local", num_cpus=4, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
         first = fit(4, STOP_AT, None, storage)
         second = fit(2, SAMPLES // GLOBAL_BATCH, first, storage)
         before, after = seen_in(first), seen_in(second)

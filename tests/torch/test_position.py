@@ -196,3 +196,19 @@ def test_ranks_are_found_and_divided(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_order_is_made_of_stays(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} attribute should not be set after DataLoader is initialized"):
         setattr(make(), name, value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_explanations(kind: Any) -> None:
+    explained = kind(DATA, 4, shuffle=True, seed=5).explain(2, 3)
+    assert explained == core().explain(2, 3)
+    assert [sample.index for sample in explained] == core().batch(2, 3).tolist()
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_explanations_of_torchs_own_order(shuffle: bool) -> None:
+    torch.manual_seed(0)
+    loader = ours.DataLoader(DATA, 4, shuffle=shuffle)
+    batches = iter(loader)
+    next(batches)
+    assert [sample.sample for sample in loader.explain(1)] == next(batches).tolist()

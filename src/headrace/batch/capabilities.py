@@ -3,7 +3,8 @@
 Of a dataset, `get_batch(indices)` and `__getitems__(indices)` read many samples at once, and `get_ragged(indices)`
 sequences of different lengths end to end; `will_need(indices)` hears early which samples will be read, while
 `reads_ahead()` says that this is of use; `blocks()` says which of them lie together, `counters()` what has been
-counted, `releases_gil()` whether several threads can read at the same time. Of a transform, `apply_batch(batch)` does
+counted, `releases_gil()` whether several threads can read at the same time, `where(index)` in which file a sample lies.
+Of a transform, `apply_batch(batch)` does
 for a batch what calling it does for a sample.
 
 One rule tells whether a method counts: it does unless a class further down defines a method that it stands for. A
@@ -41,6 +42,7 @@ _STANDS_FOR = {
     "reads_ahead": (),
     "blocks": (),
     "counters": (),
+    "where": (),
     # of transforms
     "apply_batch": ("__call__",),
     "apply_in_layout": ("__call__", "apply_batch"),

@@ -97,6 +97,7 @@ def _parser() -> _Parser:
     _add_verify(commands)
     _add_index(commands)
     _add_lengths(commands)
+    _add_explain(commands)
     _add_memory(commands)
     _add_profile(commands)
     _add_tune(commands)
@@ -310,6 +311,48 @@ def _lengths(args: argparse.Namespace) -> None:
     from headrace.cli import lengths
 
     lengths.run(args.source, args.target, field=args.field, workers=args.workers, backend=args.backend)
+
+
+def _add_explain(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "tell where each sample of a batch comes from, and what was done to it"
+    explain = commands.add_parser(
+        "explain",
+        help=text,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            f"{text.capitalize()}.\n\n"
+            "A batch is a function of dataset, seed, epoch and step, so nothing has to be recorded while training\n"
+            "runs: the samples are read again, one by one, and what each transform draws for them is noted. Take\n"
+            "the step and the epoch of a bad batch from the log, and the loader of the training script."
+        ),
+        epilog="examples:\n  headrace explain photos/train --step 120 --epoch 3\n"
+        "  headrace explain train:loader --step 4811 --row 17",
+    )
+    explain.add_argument("target", metavar="TARGET", help="as for headrace show")
+    explain.add_argument("--step", type=int, default=0, metavar="N", help="which batch; default: %(default)s")
+    explain.add_argument("--epoch", type=int, default=0, metavar="N", help="of which epoch; default: %(default)s")
+    explain.add_argument("--row", type=int, metavar="N", help="only this sample of the batch")
+    explain.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
+    explain.add_argument(
+        "--batch-size", type=int, default=16, metavar="N", help="where TARGET is no loader; default: %(default)s"
+    )
+    explain.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    explain.set_defaults(command=_explain)
+
+
+def _explain(args: argparse.Namespace) -> None:
+    from headrace.cli import explain
+
+    explain.run(
+        args.target,
+        step=args.step,
+        epoch=args.epoch,
+        row=args.row,
+        seed=args.seed,
+        batch_size=args.batch_size,
+        as_json=args.json,
+    )
 
 
 def _add_memory(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -15,6 +15,7 @@ from headrace.cli.fields import find_images, find_labels
 from headrace.cli.plain import draws, functions_of, layers_of, without_random
 from headrace.cli.sheet import PAPER, channels_last, contact_sheet, picture, shown_range
 from headrace.cli.target import find_target, loader_of, with_dataset
+from headrace.datasets.lengths import sequence_lengths
 from headrace.errors import ArgumentError
 from headrace.pipeline.hints import blocks
 
@@ -146,6 +147,10 @@ class _Indices:
     def blocks(self) -> Any:
         """Return the blocks of the dataset."""
         return blocks(self._dataset)
+
+    def lengths(self) -> Any:
+        """Return the lengths of the dataset's sequences."""
+        return sequence_lengths(self._dataset)
 
 
 def _before(loader: DataLoader[Any], step: int, epoch: int, after: Images) -> Images:

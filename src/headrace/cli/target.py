@@ -87,7 +87,8 @@ def loader_of(target: Any, seed: int | None, batch_size: int) -> DataLoader[Any]
     if isinstance(target, DataLoader):
         if target.seed is not None and seed in (None, target.seed):
             return target
-        return with_dataset(target, target.dataset, seed or 0, collate_fn=target.collate_fn)
+        workers = {name: getattr(target, name) for name in _WORKERS}
+        return with_dataset(target, target.dataset, seed or 0, collate_fn=target.collate_fn, **workers)
     if hasattr(type(target), "__len__") and hasattr(type(target), "__getitem__"):
         return DataLoader(target, batch_size, shuffle=True, seed=seed or 0)
     raise ArgumentError(f"a {type(target).__module__}.{type(target).__qualname__} cannot be shown; {_WAYS}")
@@ -109,7 +110,25 @@ def _is_maker(target: Any) -> bool:
 
 
 # The arguments that decide which samples a batch holds.
-_ORDER = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "block_size", "window")
+_ORDER = (
+    "batch_size",
+    "shuffle",
+    "sampler",
+    "batch_sampler",
+    "drop_last",
+    "block_size",
+    "window",
+    "weights",
+    "replacement",
+    "batch_by",
+    "max_tokens",
+    "max_batch_size",
+    "boundaries",
+    "group_by_length",
+    "sort_window",
+)
+# Those that say how samples are read.
+_WORKERS = ("num_workers", "backend", "worker_init_fn", "on_error", "max_errors")
 
 
 def with_dataset(loader: DataLoader[Any], dataset: Any, seed: int | None, **arguments: Any) -> DataLoader[Any]:

@@ -162,6 +162,10 @@ class _ImageFiles(Dataset[tuple[bytes, Any]]):
         add_note(error, f"while reading the image {self._paths[index]!r}")
         name_file(error, self._paths[index])
 
+    def where(self, index: int) -> str:
+        """Return the path of an image."""
+        return self._paths[index]
+
     def _label_batch(self, indices: NDArray[np.int64]) -> Any:
         if isinstance(self._labels, np.ndarray) and self._labels.dtype.kind in "biuf":
             return self._labels[indices]

@@ -114,6 +114,11 @@ class ChunkedDataset(Dataset[Any]):
             start += length
         return np.append(np.concatenate(bounds), start)
 
+    def where(self, index: int) -> str:
+        """Return the file of a row, and its place there."""
+        shard, row = self._bounds.find(index)
+        return f"{self.paths[shard]}, row {row}"
+
     def counters(self) -> dict[str, int]:
         """Return how many chunks were decoded."""
         return {"chunks_decoded": self._recent.made}

@@ -29,6 +29,7 @@ from headrace.images.steps import begins_encoded, flat_steps
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Scaling, Turn
 from headrace.rng.context import each_sample, part
+from headrace.rng.notes import notes_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -98,6 +99,8 @@ def make_batch(
 def make_sample(file: Any, functions: Sequence[Step]) -> Any:
     """Apply functions to one encoded image; see make_batch."""
     steps = list(flat_steps(functions))
+    if notes_wanted():
+        return run_steps(steps, file, None, batched=False)
     work = _Work([file], steps, None)
     work.run()
     return run_steps(steps[1 + work.written :], work.out[0], work.layout, batched=False)

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from headrace.insight.explanation import BatchExplanation
     from headrace.loader.batch_types import A, B, LoaderOptions, Number, Samples, T, Untyped
     from headrace.loader.checkpoint import LoaderState
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
@@ -577,17 +578,8 @@ class DataLoader(Generic[B_co]):
         >>> bool((loader.batch(7)[0] == batches[7][0]).all())
         True
         """
-        self._check_open()
-        if self._streams:
-            raise ArgumentTypeError("a stream has no batch to be asked for; batch(step) needs a dataset with indices")
-        step = check_count("step", step)
-        cursor = self._epochs.find(None if epoch is None else check_count("epoch", epoch), self._length())
-        known, sampling = cursor.epoch, self._sampling(cursor.length, cursor.start.shift)
-        if isinstance(sampling, PlanSampling) and step >= sampling.steps():
-            raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
+        known, step, selection, _ = self._find_batch(step, epoch)
         foreign = self._runs_foreign_code()
-        with naming_step(known, step):
-            selection = self._selection(sampling, cursor, step)
         globals_kept = frameworks.kept_globals() if foreign else nullcontext()
         with globals_kept, loading_batch(known, step, selection, self._arena):
             if foreign:
@@ -597,6 +589,61 @@ class DataLoader(Generic[B_co]):
             batch = with_validity(batch, self.valid(step, known.number))
         delivered: B_co = self._deliver(batch)
         return delivered
+
+    def explain(self, step: int, epoch: int | None = None) -> BatchExplanation:
+        """Return where each sample of a batch comes from, and what the transforms drew for it.
+
+        Nothing of that is recorded while batches are loaded: a batch is a function of its step, so its samples are
+        read again, one by one. What cannot be read is explained as well.
+
+        Args:
+            step: 0 ... len(loader) - 1.
+            epoch: the number of the epoch; by default the one that the loader stands in, or else the next one.
+
+        Returns:
+            A sequence with an explanation of each sample, which prints as a table and shows pictures in a notebook.
+
+        Raises:
+            ArgumentTypeError: the dataset is a stream (also a TypeError).
+            OutOfRangeError: there is no such step (also an IndexError).
+            ArgumentError: the epoch's seed is not known, because each epoch draws its own.
+
+        >>> import numpy as np
+        >>> from headrace import RandomCrop, TensorDataset
+        >>> images = TensorDataset(np.zeros((100, 8, 8, 3), np.uint8)).map(RandomCrop(8), field=0)
+        >>> explained = DataLoader(images, batch_size=4, shuffle=True, seed=0).explain(step=2)
+        >>> print(explained[0])
+        row 0: sample 88, position 8 of the epoch
+          TensorDataset[88]
+          RandomCrop: top 4, left 1
+        """
+        from headrace.loader.explain import explain_batch  # when it is asked for
+
+        known, step, selection, shares = self._find_batch(step, epoch)
+        foreign = self._runs_foreign_code()
+        return explain_batch(
+            self._maker(), known, step, selection, shares, worker=self._workers_in_words(), foreign=foreign
+        )
+
+    def _find_batch(self, step: int, epoch: int | None) -> tuple[Epoch, int, Selection, Shares | None]:
+        """Return the epoch and the step of a batch, its samples, and the positions of batches."""
+        self._check_open()
+        if self._streams:
+            raise ArgumentTypeError("a stream has no batch to be asked for; batch(step) needs a dataset with indices")
+        step = check_count("step", step)
+        cursor = self._epochs.find(None if epoch is None else check_count("epoch", epoch), self._length())
+        sampling = self._sampling(cursor.length, cursor.start.shift)
+        if isinstance(sampling, PlanSampling) and step >= sampling.steps():
+            raise OutOfRangeError(f"there is no step {step} in an epoch of {sampling.steps()} steps")
+        with naming_step(cursor.epoch, step):
+            return cursor.epoch, step, self._selection(sampling, cursor, step), sampling.shares
+
+    def _workers_in_words(self) -> str:
+        """Return which worker loads a batch, in words."""
+        if not self.num_workers:
+            return "the consumer itself"
+        which = "whichever is free" if self.worker_init_fn is None else "in turns"
+        return f"one of {self.num_workers} workers ({choose_backend(self, streams=False).name}), {which}"
 
     def valid(self, step: int, epoch: int | None = None) -> NDArray[np.bool_]:
         """Return which samples of the batch at a step are no filling, as `uneven` "pad" and "repeat" have it.

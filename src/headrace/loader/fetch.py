@@ -20,13 +20,13 @@ from headrace.rng.context import slot, use_keys
 from headrace.rng.draws import replacement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from headrace.sampling.samplers import Selection
 
-__all__ = ["BatchReader", "collate"]
+__all__ = ["BatchReader", "collate", "substitutes"]
 
 # The place where a collate_fn draws; without one of its own it would draw what the first sample drew.
 _COLLATION = 2**31
@@ -148,24 +148,21 @@ class BatchReader:
 
     def _fill(self, batch: _Gapped, key: int) -> None:
         """Read other samples in place of those that failed."""
-        readable = sorted(batch.samples)
-        if not readable and self._from_batch:
+        readable = sorted(batch.samples) if self._from_batch else None
+        count = len(self._dataset) if readable is None else len(readable)
+        if not count:
             return
         for place in batch.gaps:
-            if not any(self._put(batch, place, readable, key, attempt) for attempt in range(_MOST_DRAWS)):
+            chosen = substitutes(key, int(batch.numbers[place]), count)
+            if not any(self._put(batch, place, each if readable is None else readable[each], key) for each in chosen):
                 raise TooManyErrorsError(
                     f"sample {batch.keys[place]!r} could not be read, nor could the {_MOST_DRAWS} that were drawn in "
                     "its place (on_error='replace')"
                 ) from batch.failures[-1].error
 
-    def _put(self, batch: _Gapped, place: int, readable: list[int], key: int, attempt: int) -> bool:
-        """Read the sample of a draw into a gap; tell whether it could be."""
-        number = int(batch.numbers[place])
-        if self._from_batch:
-            chosen = readable[replacement(key, number, attempt, len(readable))]
-            other, number = batch.keys[chosen], int(batch.numbers[chosen])
-        else:
-            other = number = replacement(key, number, attempt, len(self._dataset))
+    def _put(self, batch: _Gapped, place: int, chosen: int, key: int) -> bool:
+        """Read another sample, of the batch or of the dataset, into a gap; tell whether it could be."""
+        other, number = (batch.keys[chosen], int(batch.numbers[chosen])) if self._from_batch else (chosen, chosen)
         with use_keys(key, np.array([number], np.int64)):
             samples, errors = self._plan.readable([other])
         if errors:
@@ -200,6 +197,18 @@ class _Gapped:
         self.samples = samples
         self.gaps = list(errors)
         self.failures = [Failure(self.keys[place], error) for place, error in errors.items()]
+
+
+def substitutes(key: int, number: int, count: int) -> Iterator[int]:
+    """Yield which of so many samples are tried in place of one that cannot be read, one after the other.
+
+    Args:
+        key: the key of the epoch's draws.
+        number: what tells the sample's draws apart.
+        count: how many samples there are to choose from; of none, nothing is chosen.
+    """
+    for attempt in range(_MOST_DRAWS if count else 0):
+        yield replacement(key, number, attempt, count)
 
 
 def collate(

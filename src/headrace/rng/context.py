@@ -16,7 +16,7 @@ from headrace.errors import CacheError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Chain",
     "NoDraws",
+    "NotedKeys",
     "SampleKeys",
     "below",
     "each_sample",
@@ -34,6 +35,7 @@ __all__ = [
     "read_in_turn",
     "slot",
     "use_keys",
+    "who_draws",
     "whole_batch",
 ]
 
@@ -117,18 +119,45 @@ class NoDraws(SampleKeys):
     def next_stream(self) -> int:
         """Refuse to draw."""
         raise CacheError(
-            f"{_who_draws()} draws random numbers for a sample that is being cached, so all epochs would get the same "
+            f"{who_draws()} draws random numbers for a sample that is being cached, so all epochs would get the same "
             "ones; put .cache(...) before what is random: dataset.cache(...).map(augment)"
         )
 
 
-def _who_draws() -> str:
+def who_draws() -> str:
     """Return the function, or the class of the transform, that has called into this package."""
     frame = sys._getframe()  # noqa: SLF001 - the only way to know
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").rpartition(".")[0] == __package__:
+    while frame.f_back is not None and _is_between(frame):
         frame = frame.f_back
     owner = frame.f_locals.get("self")
     return frame.f_code.co_qualname if owner is None else type(owner).__qualname__
+
+
+def _is_between(frame: FrameType) -> bool:
+    """Return whether a frame is of this package, or of a comprehension, so that another one has called for it."""
+    inside = frame.f_globals.get("__name__", "").rpartition(".")[0] == __package__
+    return inside or frame.f_code.co_name in ("<listcomp>", "<genexpr>", "<dictcomp>")
+
+
+class NotedKeys(SampleKeys):
+    """Samples for which is noted what is drawn, and by whom.
+
+    Attributes:
+        drawing: the functions and transforms that have drawn, in that order.
+        notes: what transforms say about it, values by name: by the place in the chain, and the transform's name.
+    """
+
+    __slots__ = ("drawing", "notes")
+
+    def __init__(self, key: int, indices: NDArray[np.int64]) -> None:
+        super().__init__(key, indices)
+        self.drawing: dict[str, None] = {}
+        self.notes: dict[tuple[int, int, str], dict[str, Any]] = {}
+
+    def next_stream(self) -> int:
+        """Return the stream of the next random step at this place."""
+        self.drawing[who_draws()] = None
+        return super().next_stream()
 
 
 loading: ContextVar[SampleKeys | None] = ContextVar("headrace_sample_keys", default=None)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from headrace.insight.explanation import BatchExplanation
     from headrace.insight.stats import LoaderStats
     from headrace.loader.bad_samples import BadSample
     from headrace.loader.iterator import BatchIterator
@@ -111,6 +112,10 @@ class ResumableLoader(Generic[B_co]):
         """Return the batch at a step of an epoch, without loading any other; see `headrace.DataLoader.batch`."""
         found: B_co = self._core_loader().batch(step, epoch)
         return found
+
+    def explain(self, step: int, epoch: int | None = None) -> BatchExplanation:
+        """Return where each sample of a batch comes from, and what was drawn for it; see `headrace.DataLoader`."""
+        return self._core_loader().explain(step, epoch)
 
     def valid(self, step: int, epoch: int | None = None) -> NDArray[np.bool_]:
         """Return which samples of a batch are no filling, shape (n,); see `headrace.DataLoader.valid`."""

@@ -10,6 +10,7 @@ import numpy as np
 from headrace.errors import ArgumentError
 from headrace.images.interpolation import check_interpolation
 from headrace.rng.draws import draw
+from headrace.rng.notes import note, notes_wanted
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.chance import check_probability, fractions, happens, is_number
 from headrace.transforms.fill import check_fill, fill_of
@@ -133,6 +134,7 @@ class RandomRotation(Warping):
 
     def _angles(self, count: int) -> list[float]:
         angles: list[float] = _between(draw(count)[:, 0], self.degrees).tolist()
+        note(self, degrees=angles)
         return angles
 
 
@@ -195,6 +197,9 @@ class RandomAffine(Warping):
             _between(words[:, 4], shears[:2]),
             _between(words[:, 5], shears[2:]),
         ]
+        turns, x, y, factors, along, up = numbers
+        if notes_wanted():
+            note(self, degrees=turns, right=x, down=y, scale=factors, shear=np.stack([along, up], axis=1))
         center = _center(self.center, extent)
         return [
             affine(turn, (x, y), by, (along, up), center)
@@ -245,6 +250,12 @@ class RandomPerspective(Warping):
         if min(extent) < 2:  # no corners to tell apart
             return [IDENTITY] * count
         corners = self._corners(np.hstack(others), extent)
+        if notes_wanted():
+            note(
+                self,
+                tilted=chosen,
+                corners=[each if moved else [] for each, moved in zip(corners, chosen, strict=True)],
+            )
         return [
             perspective(points, extent) if moved else IDENTITY for points, moved in zip(corners, chosen, strict=True)
         ]

@@ -11,6 +11,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.images.interpolation import check_interpolation
 from headrace.rng.draws import draw
+from headrace.rng.notes import note, notes_wanted
 from headrace.transforms.augment_operations import OPERATIONS, Range
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.color import as_planes, colour_channels
@@ -52,6 +53,9 @@ class AutomaticAugmentation(RandomImageTransform):
         if not images.size:
             return images
         plans = self.plans(len(images), (images.shape[axes.height], images.shape[axes.width]))
+        if notes_wanted():
+            noted = [self.noted(plan) for plan in plans]
+            note(self, **{name: [each[name] for each in noted] for name in noted[0]})
         out = empty(images.shape, images.dtype)
         target = as_planes(out, axes)
         for row, (image, plan) in enumerate(zip(as_planes(images, axes), plans, strict=True)):
@@ -61,6 +65,10 @@ class AutomaticAugmentation(RandomImageTransform):
     @abstractmethod
     def plans(self, count: int, extent: tuple[int, int]) -> Sequence[Any]:
         """Return what is to be done with each of so many images of a height and width."""
+
+    def noted(self, plan: Any) -> dict[str, Any]:
+        """Return what is noted of a plan."""
+        return {"operations": [f"{name} {magnitude:.3g}" for name, magnitude in plan]}
 
     def augment(self, image: NDArray[Any], plan: Any, sampling: Sampling) -> NDArray[Any]:
         """Return an image, as planes, after the operations of a plan: names and magnitudes."""

@@ -99,6 +99,11 @@ class AugMix(AutomaticAugmentation):
         keys = np.ascontiguousarray(draw(count)).view(np.uint64)
         return [self._mixture(np.random.Generator(np.random.Philox(key=key)), extent) for key in keys]
 
+    def noted(self, plan: _MixedChains) -> dict[str, Any]:
+        """Return what is noted of a mixture."""
+        chains = [super(AugMix, self).noted(chain)["operations"] for chain in plan.chains]
+        return {"kept": plan.kept, "shares": plan.shares, "chains": chains}
+
     def augment(self, image: NDArray[Any], plan: _MixedChains, sampling: Sampling) -> NDArray[Any]:
         """Return the mixture of an image, as planes."""
         dtype = np.result_type(image.dtype, np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.rng.draws import draw
+from headrace.rng.notes import note
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.chance import check_range, fractions, is_number
 from headrace.transforms.color import as_planes
@@ -70,6 +71,7 @@ class GaussianBlur(RandomImageTransform):
             )
         low, high = self.sigma
         sigmas = low + (high - low) * fractions(draw(len(images))[:, 0])
+        note(self, sigma=sigmas)
         if not images.size:
             return images
         out = empty(images.shape, images.dtype)

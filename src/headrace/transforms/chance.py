@@ -9,8 +9,11 @@ import numpy as np
 
 from headrace import kernels
 from headrace.errors import ArgumentError
+from headrace.rng.notes import note, notes_wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "happens",
     "is_number",
     "more_words",
+    "note_boxes",
     "random_crop_boxes",
 ]
 
@@ -104,6 +108,19 @@ def random_crop_boxes(
             boxes[row] = _try_box(trial, extents[row], scale, ratio, less=smaller)
         pending = [row for row in pending if boxes[row] is None]
     return boxes
+
+
+def note_boxes(transform: object, boxes: Sequence[CropBox | None], **drawn: Sequence[Any] | NDArray[Any]) -> None:
+    """Note the boxes that a transform has drawn for some images, beside other values.
+
+    Args:
+        transform: the transform.
+        boxes: one an image; None for none.
+        **drawn: values by name, one an image.
+    """
+    if notes_wanted():
+        sides = {name: [box and getattr(box, name) for box in boxes] for name in CropBox._fields}
+        note(transform, **drawn, **({} if boxes and None in boxes else sides))
 
 
 def _try_box(

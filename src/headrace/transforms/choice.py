@@ -14,6 +14,7 @@ from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.images.layout import entry_layouts, layout_after, run_step
 from headrace.rng.context import part, slot
 from headrace.rng.draws import draw
+from headrace.rng.notes import note, notes_wanted
 from headrace.transforms.base import Transform
 from headrace.transforms.chance import check_probability, fractions, happens
 from headrace.transforms.compose import Compose
@@ -57,6 +58,11 @@ class _Holding(Transform):
     def is_random(self) -> bool:
         """Whether the result depends on draws: it does."""
         return True
+
+    def _names(self, numbers: NDArray[np.int64]) -> list[str]:
+        """Return the names of the transforms of some numbers."""
+        names = [getattr(each, "__name__", type(each).__name__) for each in self.transforms]
+        return [names[number] for number in numbers.tolist()]
 
     def __call__(self, sample: Any) -> Any:
         """Return what the sample becomes; `sample` itself if no transform is chosen for it."""
@@ -142,7 +148,9 @@ class RandomApply(_Choosing):
         return layout if entry_layouts(self.transforms, layout)[-1] == layout else None
 
     def _choose(self, count: int) -> NDArray[np.int64]:
-        return happens(draw(count)[:, 0], self.p).astype(np.int64) - 1
+        happened = happens(draw(count)[:, 0], self.p)
+        note(self, applied=happened)
+        return happened.astype(np.int64) - 1
 
     def _branch(self, number: int) -> Transform:  # noqa: ARG002 - there is one
         return Compose(self.transforms)
@@ -177,7 +185,10 @@ class RandomChoice(_Choosing):
 
     def _choose(self, count: int) -> NDArray[np.int64]:
         limits = np.cumsum(self.p)[:-1]
-        return np.searchsorted(limits, fractions(draw(count)[:, 0]), side="right").astype(np.int64)
+        found = np.searchsorted(limits, fractions(draw(count)[:, 0]), side="right").astype(np.int64)
+        if notes_wanted():
+            note(self, chosen=self._names(found))
+        return found
 
     def _branch(self, number: int) -> Transform:
         return _Numbered(self.transforms[number], number)
@@ -218,7 +229,10 @@ class RandomOrder(_Holding):
         """Return the numbers of the transforms in each sample's order, shape (count, transforms)."""
         draws = [draw(count) for _ in range(0, len(self.transforms), _WORDS_A_DRAW)]
         words = np.hstack(draws)[:, : len(self.transforms)] if draws else np.empty((count, 0))
-        return np.argsort(words, axis=1, kind="stable")
+        orders = np.argsort(words, axis=1, kind="stable")
+        if notes_wanted():
+            note(self, order=[self._names(numbers) for numbers in orders])
+        return orders
 
     def _branch(self, number: int) -> Transform:
         return _Numbered(self.transforms[number], number)

@@ -9,6 +9,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.rng.draws import draw
+from headrace.rng.notes import note, notes_wanted
 from headrace.transforms.base import ImageTransform, RandomImageTransform
 from headrace.transforms.chance import check_probability, fractions, happens
 
@@ -32,6 +33,7 @@ __all__ = [
 
 _LUMA = np.array([0.2989, 0.587, 0.114])  # ITU-R 601-2, rounded as torchvision has it
 _BLOCK_BYTES = 1 << 18  # a few copies of a block of images stay in a core's cache
+_CHANGED = ("brightness", "contrast", "saturation", "hue")
 _HUE_OFFSETS = (5, 3, 1)  # of red, green and blue on the circle of six colours
 
 
@@ -88,6 +90,8 @@ class ColorJitter(RandomImageTransform):
         low, high = np.array(ranges).T
         factors = low + (high - low) * fractions(draw(len(images)))
         order = np.argsort(draw(len(images)), axis=1, kind="stable")
+        if notes_wanted():
+            note(self, **{_CHANGED[number]: factors[:, number] for number in used}, order=_names(order, used))
         out = empty(images.shape, images.dtype)
         target = as_planes(out, axes)
         for rows, block in _blocks(images, axes, np.arange(len(images))):
@@ -167,13 +171,20 @@ class RandomGrayscale(RandomImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the images, each grey or not; `images` itself if none of them becomes grey."""
-        chosen = np.flatnonzero(happens(draw(len(images))[:, 0], self.p))
+        happened = happens(draw(len(images))[:, 0], self.p)
+        note(self, made_grey=happened)
+        chosen = np.flatnonzero(happened)
         if colour_channels(images, axes, "RandomGrayscale") == 1 or not len(chosen):
             return images
         out = empty(images.shape, images.dtype)
         np.copyto(out, images)
         _write_grey(images, out, axes, chosen)
         return out
+
+
+def _names(order: NDArray[np.int64], used: list[int]) -> list[list[str]]:
+    """Return the names of the changes that are made of each image, in their order."""
+    return [[_CHANGED[number] for number in numbers if number in used] for numbers in order.tolist()]
 
 
 # ---------------------------------------------------------------- images as planes of floats

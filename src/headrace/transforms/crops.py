@@ -9,6 +9,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError
 from headrace.rng.draws import draw_below
+from headrace.rng.notes import note, notes_wanted
 from headrace.transforms.base import ImageTransform, RandomImageTransform, per_channel
 from headrace.transforms.fill import check_fill, fill_of
 from headrace.transforms.placement import shifted
@@ -109,6 +110,8 @@ class RandomCrop(RandomImageTransform):
         height, width = padded(extent, padding)
         check_fits(self.size, height, width, "padded image")
         tops, lefts = draw_below(count, height - self.size[0] + 1, width - self.size[1] + 1)
+        if notes_wanted():
+            note(self, top=[top - padding[1] for top in tops], left=[left - padding[0] for left in lefts])
         return tops, lefts
 
 

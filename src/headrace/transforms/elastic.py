@@ -8,6 +8,7 @@ import numpy as np
 
 from headrace.errors import ArgumentError
 from headrace.rng.draws import draw
+from headrace.rng.notes import note, notes_wanted
 from headrace.transforms.affine import Warping, check_numbers
 from headrace.transforms.blur import gaussian_blur
 from headrace.transforms.chance import is_number
@@ -100,6 +101,8 @@ class ElasticTransform(Warping):
                 size = int(_REACH * sigma + 1) | 1
                 smooth = gaussian_blur(move, (size, size), self.sigma) if sigma > 0 else move
                 out[row, ..., axis] = smooth * np.float32(alpha / 2)  # torchvision's unit is half of a side
+        if notes_wanted():
+            note(self, largest_shift=abs(out).max(axis=(1, 2, 3), initial=0))
         return out
 
 

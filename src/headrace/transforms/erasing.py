@@ -10,7 +10,15 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.rng.draws import draw
 from headrace.transforms.base import RandomImageTransform, per_channel
-from headrace.transforms.chance import CropBox, check_probability, check_range, happens, more_words, random_crop_boxes
+from headrace.transforms.chance import (
+    CropBox,
+    check_probability,
+    check_range,
+    happens,
+    more_words,
+    note_boxes,
+    random_crop_boxes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +87,8 @@ class RandomErasing(RandomImageTransform):
         extent = images.shape[axes.height], images.shape[axes.width]
         width_over_height = 1 / self.ratio[1], 1 / self.ratio[0]
         boxes = random_crop_boxes(words[chosen], extent, self.scale, width_over_height, smaller=True)
+        if len(images) == 1:
+            note_boxes(self, boxes or [None], erased=[any(boxes)])
         if not any(boxes):
             return images
         out = empty(images.shape, images.dtype)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.batch.arena import empty
 from headrace.images.layout import Axes
 from headrace.rng.draws import draw_chance
+from headrace.rng.notes import note
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.chance import check_probability
 from headrace.transforms.placement import mirrored, shifted
@@ -40,7 +41,7 @@ class _RandomFlip(RandomImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the images, each flipped or not; `images` itself if none of them is flipped."""
-        flipped = draw_chance(len(images), self.p)
+        flipped = self._flipped(len(images))
         if not any(flipped):
             return images
         mirror = (*(slice(None),) * (self.axis(axes) - 1), slice(None, None, -1))
@@ -51,9 +52,14 @@ class _RandomFlip(RandomImageTransform):
 
     def place(self, extent: tuple[int, int]) -> Placement:
         """Return where an image of a height and width comes to lie."""
-        if not draw_chance(1, self.p)[0]:
+        if not self._flipped(1)[0]:
             return shifted(0, 0, extent)
         return mirrored(extent, along_width=self.axis(Axes(1, 2, None)) == 2)
+
+    def _flipped(self, count: int) -> list[bool]:
+        flipped = draw_chance(count, self.p)
+        note(self, flipped=flipped)
+        return flipped
 
     def lower(self, program: Program) -> bool:
         """Write what the images become into a program; whether it can express that."""

@@ -13,6 +13,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.images.layout import LAYOUTS, image_axes
 from headrace.rng.draws import sample_rng
+from headrace.rng.notes import note
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,7 @@ class _Mixing(ABC):
         rng = sample_rng()
         share = float(rng.beta(self.alpha, self.alpha))
         mixed, share = self._mix(pixels, share, rng)
+        note(self, kept=[share])
         soft = np.float32(share) * soft + np.float32(1 - share) * np.roll(soft, 1, axis=0)
         return adapter.from_numpy(mixed, images), _like(soft, labels)
 
@@ -146,6 +148,7 @@ class CutMix(_Mixing):
         left, right = _around(int(rng.integers(width)), width, share)
         box: list[slice] = [slice(None)] * images.ndim
         box[axes.height], box[axes.width] = slice(top, bottom), slice(left, right)
+        note(f"{type(self).__name__}'s box", top=[top], left=[left], height=[bottom - top], width=[right - left])
         out = empty(images.shape, images.dtype)
         np.copyto(out, images)
         out[tuple(box)] = np.roll(images[tuple(box)], 1, axis=0)

@@ -16,7 +16,7 @@ from headrace.kernels.images import Interpolation, Pixels, Scaling
 from headrace.kernels.taps import Taps, taps
 from headrace.rng.draws import draw
 from headrace.transforms.base import ImageTransform, RandomImageTransform
-from headrace.transforms.chance import CropBox, check_range, random_crop_boxes
+from headrace.transforms.chance import CropBox, check_range, note_boxes, random_crop_boxes
 from headrace.transforms.placement import Placement, scaled
 
 if TYPE_CHECKING:
@@ -202,7 +202,9 @@ class RandomResizedCrop(RandomImageTransform):
         """Return the crop of each image, whose height and width are given."""
         crops = random_crop_boxes(draw(len(extents)), extents, self.scale, self.ratio)
         pairs = zip(crops, extents.tolist(), strict=True)
-        return [crop or _central((height, width), self.ratio) for crop, (height, width) in pairs]
+        boxes = [crop or _central((height, width), self.ratio) for crop, (height, width) in pairs]
+        note_boxes(self, boxes)
+        return boxes
 
 
 def _central(extent: tuple[int, int], ratio: tuple[float, float]) -> CropBox:

@@ -11,6 +11,7 @@ import numpy as np
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.rng.draws import draw
+from headrace.rng.notes import note
 from headrace.transforms.base import RandomImageTransform
 from headrace.transforms.chance import check_probability, happens, is_number
 from headrace.transforms.color import as_planes, colour_channels
@@ -58,7 +59,9 @@ class RandomChange(RandomImageTransform):
 
     def transform(self, images: NDArray[Any], axes: Axes) -> NDArray[Any]:
         """Return the images, each changed or not; `images` itself if none of them is."""
-        chosen = np.flatnonzero(happens(draw(len(images))[:, 0], self.p))
+        happened = happens(draw(len(images))[:, 0], self.p)
+        note(self, applied=happened)
+        chosen = np.flatnonzero(happened)
         self.check(images, axes)
         if not len(chosen) or not images.size:
             return images

@@ -37,6 +37,8 @@ _WASTE, _ENOUGH = 100, 64
 class _TableDataset(ShardedDataset["RecordBatch"]):
     """Rows of tables, whose record batches are read when they are needed and kept as long as memory allows."""
 
+    _batch_name = "record batch"  # what its format calls it
+
     def __init__(self, tables: Sequence[Table], cache_bytes: int) -> None:
         for table in tables:
             _check_alike(table, tables[0])
@@ -65,6 +67,12 @@ class _TableDataset(ShardedDataset["RecordBatch"]):
         indices = check_indices(indices, len(self))
         located = self._bounds.locate(indices)
         return self._batches(located.shards).gather_ragged(located, indices)
+
+    def where(self, index: int) -> str:
+        """Return the file of a row, its record batch or row group there, and its place in that."""
+        shard, row = self._bounds.find(index)
+        table, number = self._places[shard]
+        return f"{table.name}, {self._batch_name} {number}, row {row}"
 
     def _batches(self, numbers: list[int]) -> RecordBatches:
         """Return the record batches of these numbers: in blocks, and in sequence, those of the batch before."""
@@ -122,6 +130,8 @@ class ParquetDataset(_TableDataset):
     ...     ParquetDataset(folder + "/x.parquet")[1]
     {'text': 'b', 'label': np.int64(2)}
     """
+
+    _batch_name = "row group"
 
     def __init__(
         self,

@@ -89,6 +89,10 @@ class LanceDataset(Dataset[dict[str, Any]]):
             start = stop
         return np.append(np.concatenate(bounds), start)
 
+    def where(self, index: int) -> str:
+        """Return the dataset of a row, its version, and the row."""
+        return f"{self.path}, version {self.version}, row {index}"
+
     def close(self) -> None:
         """Give up what is open; reading opens it again."""
         self._opened = None

@@ -114,6 +114,11 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
         layout = None if file is None else find_layout(file.header.shape[1:])
         return layout if layout != "HW" else None
 
+    def where(self, index: int) -> str:
+        """Return the file, or the folder of files, of a row, and its place there."""
+        shard, row = self._bounds.find(index)
+        return f"{self._shards[shard].path}, row {row}"
+
     def reads_ahead(self) -> bool:
         """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
         return self._waits.lately or not self._is_local

@@ -106,6 +106,11 @@ class TokenDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"
         """Return the tokens of each window, shape (n,), int64."""
         return np.full(len(self), self.length)
 
+    def where(self, index: int) -> str:
+        """Return the file of a window, and its first token there."""
+        located, starts = self._locate(np.array([index]))
+        return f"{self.paths[located.shards[0]]}, token {starts[0]}"
+
     def reads_ahead(self) -> bool:
         """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
         return self._files.reads_ahead()

@@ -90,6 +90,11 @@ class TokenDocuments(Dataset["NDArray[np.int64]"]):
         """Return the tokens of each document, shape (n,), int64."""
         return np.concatenate([each.lengths for each in self._documents])
 
+    def where(self, index: int) -> str:
+        """Return the file of a document, and its first token there."""
+        located, starts, _ = self._pieces(np.array([index]))
+        return f"{self.paths[located.shards[0]]}, token {starts[0]}"
+
     def reads_ahead(self) -> bool:
         """Return whether it is of use to say early what will be read: where files are far away, or not in memory."""
         return self._files.reads_ahead()

@@ -110,6 +110,11 @@ class GPTDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
         """Return the tokens of each sample, shape (n,), int64."""
         return np.full(len(self), self.length)
 
+    def where(self, index: int) -> str:
+        """Return the file, and the tokens that the pieces of a sample begin with."""
+        starts = self._pieces(np.array([index]))[0]
+        return f"{self.paths[0]}, token {' and '.join(map(str, starts.tolist()))}"
+
     def reads_ahead(self) -> bool:
         """Return whether it is of use to say early what will be read: where the file is far away, or not in memory."""
         return self._files.reads_ahead()

@@ -1,0 +1,45 @@
+"""`headrace explain`: where each sample of a batch comes from, and what was done to it."""
+
+from __future__ import annotations
+
+import json
+
+from headrace.cli.target import find_target, loader_of
+from headrace.errors import OutOfRangeError
+
+__all__ = ["run"]
+
+
+def run(
+    target: str,
+    *,
+    step: int = 0,
+    epoch: int = 0,
+    row: int | None = None,
+    seed: int | None = None,
+    batch_size: int = 16,
+    as_json: bool = False,
+) -> None:
+    """Print where the samples of a batch come from, and what the transforms drew for them.
+
+    Args:
+        target: as for `headrace show`.
+        step: which batch of the epoch.
+        epoch: which epoch.
+        row: one sample of the batch; None for all.
+        seed: in place of the loader's own.
+        batch_size: of a target that is no loader.
+        as_json: print one JSON object, for programs.
+
+    Raises:
+        ArgumentError: the target is no loader or dataset.
+        OutOfRangeError: there is no such step, or no such row.
+    """
+    explained = loader_of(find_target(target), seed, batch_size).explain(step, epoch)
+    if row is None:
+        print(json.dumps(explained.to_dict(), indent=2) if as_json else explained)
+        return
+    if not 0 <= row < len(explained):
+        raise OutOfRangeError(f"there is no row {row} in a batch of {len(explained)} samples; rows count from 0")
+    sample = explained[row]
+    print(json.dumps(sample.to_dict(), indent=2) if as_json else f"{explained.title}\n{sample}")

@@ -33,7 +33,7 @@ LAYERS = [
     ["workers"],
     ["images"],
     ["transforms"],
-    ["pipeline", "formats.shard_bounds"],
+    ["pipeline", "formats.shard_bounds", "formats.index", "cache.fingerprint"],
     ["formats.arrow.columns"],
     ["formats.arrow.conversion"],
     ["formats.arrow.memory"],

@@ -4,8 +4,10 @@ Of a dataset, `get_batch(indices)` and `__getitems__(indices)` read many samples
 sequences of different lengths end to end; `will_need(indices)` hears early which samples will be read, while
 `reads_ahead()` says that this is of use; `blocks()` says which of them lie together, `counters()` what has been
 counted, `releases_gil()` whether several threads can read at the same time, `where(index)` in which file a sample lies.
-Of a transform, `apply_batch(batch)` does
-for a batch what calling it does for a sample.
+`lengths()` tells how many items the sequence of each sample has; where samples have several fields,
+`field_lengths(field)` tells it of one of them if that costs nothing, and `read_lengths(field)` yields it by and by
+where less than the samples has to be read for it. Of a transform, `apply_batch(batch)` does for a batch what calling it
+does for a sample.
 
 One rule tells whether a method counts: it does unless a class further down defines a method that it stands for. A
 class that derives from another and has its own `__getitem__` is read by that, whatever faster methods the other
@@ -38,6 +40,8 @@ _STANDS_FOR = {
     "collates_as_torch": _READING,
     "releases_gil": _READING[:1],
     "lengths": _READING,
+    "field_lengths": _READING,
+    "read_lengths": _READING,
     "will_need": (),
     "reads_ahead": (),
     "blocks": (),

@@ -299,7 +299,12 @@ def _add_lengths(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = "measure how many items each sequence has, once, for packing and batches by tokens"
     lengths = commands.add_parser("lengths", help=text, description=text.capitalize(), allow_abbrev=False)
     lengths.add_argument("source", metavar="SRC", help="as for headrace convert")
-    lengths.add_argument("target", metavar="FILE", help="the .npy file to write")
+    lengths.add_argument(
+        "target",
+        metavar="FILE",
+        nargs="?",
+        help="the .npy file to write; by default they are kept beside SRC, where loaders find them",
+    )
     lengths.add_argument(
         "--field", metavar="NAME", help="the field that has the sequence; default: input_ids or tokens"
     )

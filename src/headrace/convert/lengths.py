@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from headrace.convert.workers import useful_workers
 from headrace.datasets.base import Dataset
-from headrace.datasets.lengths import sequence_lengths
+from headrace.datasets.lengths import find_kept_lengths, read_lengths
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError
 from headrace.io.new_file import new_file
@@ -42,7 +43,8 @@ def measure_lengths(
     """Measure how many items the sequence of each sample has, for `pack_sequences(lengths=...)`.
 
     Args:
-        dataset: any object with `__len__` and `__getitem__`. One that knows its lengths is not read.
+        dataset: any object with `__len__` and `__getitem__`. One that knows its lengths, or has them kept beside its
+            files, is not read.
         field: the field of a sample that has the sequence; None for "input_ids", "tokens", the only field, or a
             sample that is the sequence.
         path: where to keep them, as a .npy file; what is there is replaced when all is measured. None for nowhere.
@@ -62,7 +64,7 @@ def measure_lengths(
     if path is not None and not str(path).endswith(".npy"):
         raise ArgumentError(f"lengths are kept in a .npy file, but got {path}; let its name end so")
     dataset = as_dataset(dataset)
-    found = lengths(dataset)
+    found = lengths(dataset, field, partial(find_kept_lengths, field=field))
     if found is None:
         found = _measure(dataset, field, workers, backend, progress)
     if path is not None:
@@ -72,6 +74,9 @@ def measure_lengths(
 
 
 def _measure(dataset: Indexable[Any], field: int | str | None, workers: int, backend: str, progress: Any) -> Any:
+    if not workers and backend == "auto":
+        tell = None if progress is None else lambda done: progress(done, len(dataset), 0)
+        return read_lengths(dataset, field, tell)
     parts = _Parts(dataset, field)
     measured = [np.zeros(0, np.int64)]
     useful = useful_workers(workers, len(parts))
@@ -98,4 +103,4 @@ class _Parts(Dataset["NDArray[np.int64]"]):
 
         start = check_index(index, len(self)) * _AT_ONCE
         stop = min(start + _AT_ONCE, len(self._dataset))
-        return sequence_lengths(Subset(self._dataset, range(start, stop)), self._field)
+        return read_lengths(Subset(self._dataset, range(start, stop)), self._field)

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.batch.capabilities import capability
-from headrace.batch.ragged import Ragged
+from headrace.batch.ragged import Ragged, sequence_field
+from headrace.datasets.kept_lengths import place_of_lengths
+from headrace.errors import ArgumentTypeError
 from headrace.io.progress import Progress
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import lengths, mixed_node
+from headrace.pipeline.hugging_face import gives_columns
+from headrace.pipeline.nodes import Concat
 from headrace.pipeline.packed import sequence_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from headrace.pipeline.nodes import Mixed
     from headrace.pipeline.reading import Indexable
 
-__all__ = ["lengths_at", "sequence_lengths"]
+__all__ = ["find_kept_lengths", "lengths_at", "read_lengths", "sequence_lengths"]
 
 _SAMPLES_AT_ONCE, _ROWS_AT_ONCE = 256, 8192
+_LOOKED_AT = 8  # samples, where a function makes them
 
 
 def sequence_lengths(dataset: Indexable[Any], field: int | str | None = None) -> NDArray[np.int64]:
@@ -32,8 +38,8 @@ def sequence_lengths(dataset: Indexable[Any], field: int | str | None = None) ->
 
     Args:
         dataset: any object with `__len__` and `__getitem__`. One with a method `lengths()` tells them; columns of lists
-            (Arrow, Parquet) have them in their offsets; of others all samples are read, with a line on stderr that says
-            how far it is.
+            of Arrow have them in their offsets; of others as much is read as it takes, with a line on stderr that says
+            how far it is. What was read for it is kept beside the dataset's files, if it has such.
         field: the field of a sample that has the sequence; None for "input_ids", "tokens", the only field, or a
             sample that is the sequence.
 
@@ -42,12 +48,45 @@ def sequence_lengths(dataset: Indexable[Any], field: int | str | None = None) ->
 
     Raises:
         ArgumentError: a sample has no such field, or there is no telling which is meant.
+        ArgumentTypeError: it is no sequence.
 
     >>> sequence_lengths([[1, 2, 3], [4]])
     array([3, 1])
     """
-    known = lengths(dataset)
-    return _measured(dataset, field) if known is None else known
+    known = lengths(dataset, field)
+    if known is not None:
+        return known
+    node = describe(dataset)
+    if isinstance(node, Concat):
+        return np.concatenate([sequence_lengths(each.dataset, field) for each in node.inputs])
+    known = lengths(dataset, field, partial(find_kept_lengths, field=field))
+    if known is not None:
+        return known
+    place = place_of_lengths(dataset, field)
+    found = read_lengths(dataset, field)
+    if place is not None:
+        place.keep(found)
+    return found
+
+
+def find_kept_lengths(dataset: Indexable[Any], field: int | str | None = None) -> NDArray[np.int64] | None:
+    """Return lengths that were measured before and kept beside the dataset's files, if they are those of its samples.
+
+    Where a function makes the samples, some of them are read to see.
+    """
+    place = place_of_lengths(dataset, field)
+    found = None if place is None else place.find()
+    if place is None or found is None or (place.maps and not _are_right(found, dataset, field)):
+        return None
+    return found
+
+
+def _are_right(found: NDArray[np.int64], dataset: Indexable[Any], field: int | str | None) -> bool:
+    """Return whether some samples have the lengths that were kept."""
+    some = np.unique(np.linspace(0, len(found) - 1, _LOOKED_AT, dtype=np.int64)) if len(found) else found
+    samples = compile_dataset(dataset).samples(some)
+    now = [_length(sample, field, index) for sample, index in zip(samples, some.tolist(), strict=True)]
+    return bool(np.array_equal(now, found[some]))
 
 
 def lengths_at(dataset: Indexable[Any]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
@@ -79,19 +118,82 @@ def _lengths_of_mixture(mixed: Mixed) -> Callable[[NDArray[np.int64]], NDArray[n
     return at
 
 
-def _measured(dataset: Indexable[Any], field: int | str | None) -> NDArray[np.int64]:
-    plan, get_ragged = compile_dataset(dataset), capability(dataset, "get_ragged")
-    found, start = np.empty(len(dataset), np.int64), 0
-    at_once = _SAMPLES_AT_ONCE if get_ragged is None else _ROWS_AT_ONCE
-    with Progress(lambda: f"measured {start:,} of {len(found):,} sequences") as show:
-        for start in range(0, len(found), at_once):
-            indices = np.arange(start, min(start + at_once, len(found)))
-            known = None if get_ragged is None else _lengths_in(get_ragged(indices), field)
-            if known is None:
-                known = [len(sequence_of(sample, field)) for sample in plan.samples(indices)]
-            found[start : start + len(indices)] = known
+def read_lengths(
+    dataset: Indexable[Any], field: int | str | None = None, progress: Callable[[int], None] | None = None
+) -> NDArray[np.int64]:
+    """Return how many items the sequence of each sample has, from as much of the samples as must be read for it.
+
+    Args:
+        dataset: any object with `__len__` and `__getitem__`.
+        field: as for `sequence_lengths`.
+        progress: called with the samples that are done, in place of a line on stderr.
+
+    >>> read_lengths([[1, 2, 3], [4]])
+    array([3, 1])
+    """
+    found, done = np.empty(len(dataset), np.int64), 0
+    with Progress(lambda: f"measured {done:,} of {len(found):,} sequences", wanted=False if progress else None) as show:
+        for part in _lengths_by_parts(dataset, field):
+            found[done : done + len(part)] = part
+            done += len(part)
             show()
+            if progress is not None:
+                progress(done)
     return found
+
+
+def _lengths_by_parts(dataset: Indexable[Any], field: int | str | None) -> Iterator[Any]:
+    done = 0
+    for part in _parts(dataset, field) or ():
+        if part is None:  # the samples must be read
+            break
+        yield part
+        done += len(part)
+    yield from _measured(dataset, field, done)
+
+
+def _parts(dataset: Any, field: int | str | None) -> Iterator[NDArray[np.int64] | None] | None:
+    """Return lengths that are found without the samples, by and by; None where there are none."""
+    reads = capability(dataset, "read_lengths")
+    if reads is not None:
+        parts: Iterator[NDArray[np.int64] | None] | None = reads(field)
+        return parts
+    return _parts_of_hugging_face(dataset, field) if gives_columns(dataset) else None
+
+
+def _parts_of_hugging_face(dataset: Any, field: int | str | None) -> Iterator[NDArray[np.int64] | None] | None:
+    name = sequence_field(dataset.column_names, field)
+    if name is None or dataset.format["type"] == "custom":  # a function makes the samples
+        return None
+    from headrace.formats.arrow.memory import ArrowColumn
+
+    rows = dataset.select_columns([name]).with_format("arrow")
+    starts = range(0, len(rows), _ROWS_AT_ONCE)
+    return (ArrowColumn(rows[start : start + _ROWS_AT_ONCE].column(name), name).row_lengths() for start in starts)
+
+
+def _measured(dataset: Indexable[Any], field: int | str | None, done: int) -> Iterator[Any]:
+    """Yield the lengths of the sequences of samples, from one on."""
+    plan, get_ragged = compile_dataset(dataset), capability(dataset, "get_ragged")
+    at_once = _SAMPLES_AT_ONCE if get_ragged is None else _ROWS_AT_ONCE
+    for start in range(done, len(dataset), at_once):
+        indices = np.arange(start, min(start + at_once, len(dataset)))
+        known = None if get_ragged is None else _lengths_in(get_ragged(indices), field)
+        if known is None:
+            known = [_length(sample, field, index) for index, sample in enumerate(plan.samples(indices), start)]
+        yield np.broadcast_to(known, len(indices))
+
+
+def _length(sample: Any, field: int | str | None, index: int) -> int:
+    sequence = sequence_of(sample, field)
+    try:
+        return len(sequence)
+    except TypeError as error:
+        where = "" if field is None else f"field {field!r} of "
+        raise ArgumentTypeError(
+            f"{where}sample {index} must be a sequence, or have one, but is {sequence!r:.60}; say which field has the "
+            "tokens with field=, or give samples sequences with dataset.map(...)"
+        ) from error
 
 
 def _lengths_in(columns: Any, field: int | str | None) -> Any:

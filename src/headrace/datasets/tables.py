@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from headrace import frameworks
+from headrace.batch.ragged import find_token_field
 from headrace.datasets.base import Dataset
 from headrace.datasets.frames import as_numbers, as_values, frame_columns, is_frame, is_series
 from headrace.errors import ArgumentError, ArgumentTypeError
@@ -65,6 +66,9 @@ class ColumnDataset(Columns[dict[Any, Any]], Dataset[dict[Any, Any]]):
     def _join(self, values: list[Any]) -> dict[Any, Any]:
         return dict(zip(self.columns, values, strict=True))
 
+    def _token_field(self) -> int | str | None:
+        return find_token_field(list(self.columns))
+
     def _position(self, field: int | str | None) -> int | None:
         return list(self.columns).index(field) if field in self.columns else None
 
@@ -91,6 +95,9 @@ class SeriesDataset(Columns[Any], Dataset[Any]):
 
     def _join(self, values: list[Any]) -> Any:
         return values[0]
+
+    def _token_field(self) -> None:
+        return None
 
     def _position(self, field: int | str | None) -> int | None:
         return 0 if field is None else None

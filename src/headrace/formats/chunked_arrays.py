@@ -10,6 +10,7 @@ import numpy as np
 
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
+from headrace.batch.ragged import sequence_field
 from headrace.batch.rows import rows_differ
 from headrace.datasets.base import Dataset
 from headrace.errors import ArgumentError, ArgumentTypeError
@@ -118,6 +119,16 @@ class ChunkedDataset(Dataset[Any]):
         """Return the file of a row, and its place there."""
         shard, row = self._bounds.find(index)
         return f"{self.paths[shard]}, row {row}"
+
+    def field_lengths(self, field: int | str | None = None) -> NDArray[np.int64] | None:
+        """Return how many items the rows of an array have, by its shape; None where they are no sequences.
+
+        Args:
+            field: the array; None for "input_ids", "tokens", or the only one.
+        """
+        name = sequence_field(self.fields or [""], field)
+        shape = () if name is None else self._file(0)[str(name) or self._names[0]].shape
+        return np.full(len(self), shape[1]) if len(shape) > 1 else None
 
     def counters(self) -> dict[str, int]:
         """Return how many chunks were decoded."""

@@ -36,7 +36,17 @@ if TYPE_CHECKING:
 
     from headrace.io.source import ByteSource
 
-__all__ = ["Index", "IndexFormat", "are_bounds", "index_paths", "is_index", "open_index", "open_indexes"]
+__all__ = [
+    "Index",
+    "IndexFormat",
+    "are_bounds",
+    "find_index",
+    "index_paths",
+    "is_index",
+    "keep_index",
+    "open_index",
+    "open_indexes",
+]
 
 _VERSION = 1  # of the file, whatever its tables hold
 _ALIGNMENT = 64
@@ -60,16 +70,22 @@ class IndexFormat:
         version: of the tables; another one is built anew.
         dtypes: of each table; all have one dimension.
         build: makes the tables of a source; it calls what it is given with the number of bytes that
-            it has read, now and then.
+            it has read, now and then. None for tables that are made elsewhere, for `keep_index`.
         check: says whether tables that were read fit together, as those do that `build` makes. That records lie in
             the file is seen to without it.
+        kind: comes behind the name of the file, where another index may be kept of it.
+        most_bytes: that a file of tables can have; None for what the size of its source allows.
+        what: the tables are called in a warning.
     """
 
     name: str
     version: int
     dtypes: dict[str, np.dtype[Any]]
-    build: Callable[[ByteSource, Callable[[int], None]], Tables]
+    build: Callable[[ByteSource, Callable[[int], None]], Tables] | None = None
     check: Callable[[Tables], bool] | None = None
+    kind: str = ""
+    most_bytes: int | None = None
+    what: str = "index"
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ def open_indexes(
         CorruptDataError: a file is not of this format.
         FileChangedError: a file changed meanwhile.
     """
-    found = [_find(source, index_format) for source in sources]
+    found = [find_index(source, index_format) for source in sources]
     missing = [number for number, index in enumerate(found) if index is None]
     if missing:
         built = _build_all([sources[number] for number in missing], index_format, progress=progress)
@@ -113,14 +129,43 @@ def open_indexes(
     return [index for index in found if index is not None]
 
 
-def index_paths(path: str) -> list[Path]:
-    """Return the paths at which the index of a file may be kept, the better one first."""
+def index_paths(path: str, kind: str = "") -> list[Path]:
+    """Return the paths at which an index of a file may be kept, the better one first."""
     is_far = "://" in path
     name = (path.rpartition("/")[2] if is_far else Path(path).name) or "data"
-    places = [cache_folder("index") / file_name(name, short_digest(path), ".npy")]
+    places = [cache_folder("index") / file_name(name, short_digest(path + kind), ".npy")]
     if not is_far:
-        places.insert(0, Path(path).with_name(f".{name}{_ENDING}"))
+        places.insert(0, Path(path).with_name(f".{name}{kind}{_ENDING}"))
     return places
+
+
+def find_index(source: ByteSource, index_format: IndexFormat) -> Index | None:
+    """Return the index that is kept of a file, if it belongs to the file as it is now."""
+    for path in index_paths(source.path, index_format.kind):
+        # Whatever is wrong with it, it is made anew.
+        with suppress(*_UNUSABLE):
+            return Index(_read(path, source, index_format), str(path))
+    return None
+
+
+def keep_index(tables: Tables, source: ByteSource, index_format: IndexFormat) -> Index:
+    """Keep tables as the index of a file; a warning says where that is not possible."""
+    content = _encode(tables, source, index_format)
+    reasons = []
+    for path in index_paths(source.path, index_format.kind):
+        try:
+            _write(path, content, source.path)
+        except OSError as error:
+            reasons.append(f"{path}: {error.strerror or error}")
+        else:
+            return Index(tables, str(path))
+    warnings.warn(
+        f"the {index_format.what} of {source.path} cannot be kept, so all is read again each time "
+        f"({'; '.join(reasons)}); make one of these folders writable, or set XDG_CACHE_HOME",
+        HeadraceWarning,
+        stacklevel=2,
+    )
+    return Index(tables, None)
 
 
 def is_index(name: str) -> bool:
@@ -184,23 +229,9 @@ def _threads(files: int) -> int:
 
 
 def _build(source: ByteSource, index_format: IndexFormat, advance: Callable[[int], None]) -> Index:
-    tables = index_format.build(source, advance)
-    content = _encode(tables, source, index_format)
-    reasons = []
-    for path in index_paths(source.path):
-        try:
-            _write(path, content, source.path)
-        except OSError as error:
-            reasons.append(f"{path}: {error.strerror or error}")
-        else:
-            return Index(tables, str(path))
-    warnings.warn(
-        f"the index of {source.path} cannot be kept, so it is built again each time ({'; '.join(reasons)}); make one "
-        "of these folders writable, or set XDG_CACHE_HOME",
-        HeadraceWarning,
-        stacklevel=2,
-    )
-    return Index(tables, None)
+    if index_format.build is None:
+        raise ValueError(f"nothing builds the index of {index_format.name}")
+    return keep_index(index_format.build(source, advance), source, index_format)
 
 
 def _encode(tables: Tables, source: ByteSource, index_format: IndexFormat) -> list[Any]:
@@ -259,19 +290,11 @@ def _sum(content: NDArray[np.uint8]) -> int:
 # -- finding
 
 
-def _find(source: ByteSource, index_format: IndexFormat) -> Index | None:
-    """Return the index that is kept, if it belongs to the file as it is now."""
-    for path in index_paths(source.path):
-        # Whatever is wrong with it, it is built anew.
-        with suppress(*_UNUSABLE):
-            return Index(_read(path, source, index_format), str(path))
-    return None
-
-
 def _read(path: Path, source: ByteSource, index_format: IndexFormat) -> Tables:
     """Return the tables of an index file; whatever it raises, they cannot be used."""
     _check_place(path, source.path)
-    content = _content(path, _MOST * source.identity.size + _AT_LEAST)
+    most = index_format.most_bytes
+    content = _content(path, _MOST * source.identity.size + _AT_LEAST if most is None else most)
     begin = content[:_LONGEST_TEXT].tobytes()
     start = 10 + int.from_bytes(begin[8:10], "little")
     stop = begin.index(b"\n", start) + 1

@@ -22,15 +22,28 @@ from headrace.io.source import open_source
 from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from headrace.io.source import ByteSource
 
-__all__ = ["INDEX_NAME", "ItemDataset", "ItemShard", "Items", "is_indexed_folder", "join", "read_index"]
+    Read = Callable[[NDArray[np.int64], int], NDArray[np.uint8]]  # ranges of one length, end to end
+    Counter = Callable[[Read, NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64] | None]
+
+__all__ = [
+    "COUNTED",
+    "INDEX_NAME",
+    "ItemDataset",
+    "ItemShard",
+    "Items",
+    "is_indexed_folder",
+    "join",
+    "read_index",
+]
 
 INDEX_NAME = "index.json"
+COUNTED = 1 << 16  # samples whose headers are read at once
 _WORD = 4  # bytes of a number
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from headrace import frameworks, kernels
 from headrace.batch.arena import empty
 from headrace.batch.collate import default_collate
+from headrace.batch.ragged import find_token_field
 from headrace.batch.rows import rows_differ
 from headrace.errors import ArgumentError, CollateError
 from headrace.images.layout import find_layout
@@ -56,6 +57,9 @@ class DatasetColumn(Protocol):
 
     def row(self, index: int) -> Any:
         """Return the value at an index below the length."""
+
+    def row_lengths(self) -> NDArray[np.int64] | None:
+        """Return how many items each value has, where all are known to be sequences and need not be read; else None."""
 
     def gather(self, rows: NDArray[np.int64]) -> Any:
         """Return what a batch has of the values at the indices; an IndexError where there is none."""
@@ -104,6 +108,10 @@ class Columns(ABC, Generic[T_co]):
     @abstractmethod
     def _position(self, field: int | str | None) -> int | None:
         """Return which column a field is; None if there is no such field."""
+
+    @abstractmethod
+    def _token_field(self) -> int | str | None:
+        """Return the field that has the tokens of a sequence, where nobody says; None for the sample itself."""
 
     def node(self) -> Node:
         """Return the description of the dataset."""
@@ -173,6 +181,16 @@ class Columns(ABC, Generic[T_co]):
 
         return Rows(column.array, rows, column.wrap, complete)
 
+    def field_lengths(self, field: int | str | None = None) -> NDArray[np.int64] | None:
+        """Return how many items the sequence of each sample has; None where they would have to be read for it.
+
+        Args:
+            field: which has the sequence; None for "input_ids", "tokens", or the only one.
+        """
+        self._follow_memory()
+        position = self._position(self._token_field() if field is None else field)
+        return None if position is None else self._columns[position].row_lengths()
+
     def image_layout(self, field: int | str | None) -> str | None:
         """Return where the channels of a field are, if it holds images and their shape leaves no doubt."""
         position = self._position(field)
@@ -188,6 +206,9 @@ class TupleOfColumns(Columns[tuple[Any, ...]]):
 
     def _join(self, values: list[Any]) -> tuple[Any, ...]:
         return tuple(values)
+
+    def _token_field(self) -> int | str | None:
+        return find_token_field(range(len(self._columns)))
 
     def _position(self, field: int | str | None) -> int | None:
         known = isinstance(field, int) and -len(self._columns) <= field < len(self._columns)
@@ -268,6 +289,10 @@ class ArrayColumn:
         """Return the row at an index below the length."""
         return self._adapter.row(self.tensor, index)
 
+    def row_lengths(self) -> NDArray[np.int64] | None:
+        """Return how many items each row has; None where rows are no sequences."""
+        return np.full(self.length, self.shape[1]) if len(self.shape) > 1 else None
+
     def gather(self, rows: NDArray[np.int64]) -> Any:
         """Return the rows at the indices, in new memory; an IndexError where there is none."""
         array = self.array
@@ -338,6 +363,12 @@ class SequenceColumn:
     def row(self, index: int) -> Any:
         """Return the value at an index below the length."""
         return self._values[index]
+
+    def row_lengths(self) -> NDArray[np.int64] | None:
+        """Return how many items each value has; None where not all are lists."""
+        if set(map(type, self._values)) != {list}:
+            return None
+        return np.fromiter(map(len, self._values), np.int64, self.length)
 
     def gather(self, rows: NDArray[np.int64]) -> Any:
         """Return the batch of the values at the indices."""

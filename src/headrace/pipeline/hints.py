@@ -84,16 +84,25 @@ def blocks(dataset: Any) -> int | NDArray[np.int64] | None:
     return _blocks(_hinted(dataset))
 
 
-def lengths(dataset: Any) -> NDArray[np.int64] | None:
+def lengths(
+    dataset: Any,
+    field: int | str | None = None,
+    otherwise: Callable[[Any], NDArray[np.int64] | None] | None = None,
+) -> NDArray[np.int64] | None:
     """Return how many items the sequence of each sample has, as far as that is known without reading it.
 
+    Args:
+        dataset: any object.
+        field: the field of a sample that has the sequence; None for the one that is known to have tokens.
+        otherwise: asked for those of a dataset, or of one that it is made of, that does not say.
+
     Returns:
-        What its method `lengths()` says, shape (n,), int64; None where it has none.
+        What its method `field_lengths(field)` or `lengths()` says, shape (n,), int64; None where it has none.
 
     Raises:
         ArgumentError: it says something else.
     """
-    return _lengths(_hinted(dataset))
+    return _lengths(_hinted(dataset), field, otherwise)
 
 
 def mixed_node(node: Node) -> Mixed | None:
@@ -181,26 +190,39 @@ def _blocks(node: Node) -> int | NDArray[np.int64] | None:
     return None
 
 
-def _lengths(node: Node) -> NDArray[np.int64] | None:
-    says = capability(node.dataset, "lengths")
+def _lengths(node: Node, field: int | str | None, otherwise: Callable[[Any], Any] | None) -> NDArray[np.int64] | None:
+    found = _told_lengths(node.dataset, field)
+    if found is None:
+        match node:
+            case Select():
+                inner = _lengths(node.input, field, otherwise)
+                found = None if inner is None else inner[node.indices[np.arange(len(node.indices))]]
+            case Cached():
+                found = _lengths(node.input, field, otherwise)
+            case Concat() | Mixed() if len(node.dataset) <= _MOST_LENGTHS:
+                found = _lengths_of_parts(node, field, otherwise)
+    if found is None and otherwise is not None:
+        found = otherwise(node.dataset)
+    return found
+
+
+def _told_lengths(dataset: Any, field: int | str | None) -> NDArray[np.int64] | None:
+    """Return what a dataset says itself."""
+    says_of = capability(dataset, "field_lengths")
+    found = None if says_of is None else says_of(field)
+    says = capability(dataset, "lengths") if found is None else None
     if says is not None:
-        return checked_lengths(node.dataset, says())
-    match node:
-        case Select():
-            found = _lengths(node.input)
-            return None if found is None else found[node.indices[np.arange(len(node.indices))]]
-        case Cached():
-            return _lengths(node.input)
-        case Concat() | Mixed() if len(node.dataset) <= _MOST_LENGTHS:
-            return _lengths_of_parts(node)
-    return None
+        found = says()
+    return None if found is None else checked_lengths(dataset, found)
 
 
-def _lengths_of_parts(node: Concat | Mixed) -> NDArray[np.int64] | None:
+def _lengths_of_parts(
+    node: Concat | Mixed, field: int | str | None, otherwise: Callable[[Any], Any] | None
+) -> NDArray[np.int64] | None:
     which, inner = node.find(np.arange(len(node.dataset)))
     found = np.empty(len(which), np.int64)
     for number, each in enumerate(node.inputs):
-        known = _lengths(each)
+        known = _lengths(each, field, otherwise)
         if known is None:
             return None
         here = which == number

@@ -11,7 +11,7 @@ import numpy as np
 from headrace import frameworks
 from headrace.batch import tree as structure
 from headrace.batch.packed import IGNORED, STYLES, PackedRows
-from headrace.batch.ragged import Ragged
+from headrace.batch.ragged import Ragged, find_token_field
 from headrace.errors import ArgumentError, DatasetChangedError
 from headrace.insight.columns import COLLATE, READ
 from headrace.pipeline.read_plan import PlanNode
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PackedPlan", "PackedStyle", "sequence_of"]
 
-# What tokens are called in samples, where nobody says.
-_TOKENS = ("input_ids", "tokens")
 # Fields of the unpacked sequences that rows have in another way, or do not need.
 _LEFT_OUT = frozenset(("attention_mask", "position_ids", "token_type_ids", "special_tokens_mask", "length"))
 _INT64 = np.dtype(np.int64)
@@ -161,10 +159,10 @@ def sequence_of(sample: Any, field: int | str | None) -> Any:
 def _token_field(sample: Any, field: int | str | None) -> int | str:
     if field is not None:
         return field
-    names: list[Any] = (
+    names: list[int | str] = (
         list(sample) if isinstance(sample, Mapping) else [key for key, _ in structure.children(sample) or ()]
     )
-    found = next((name for name in _TOKENS if name in names), names[0] if len(names) == 1 else None)
+    found = find_token_field(names)
     if found is None:
         raise ArgumentError(
             f"a sample is a {type(sample).__name__} with fields {names}, none of which is called 'input_ids' or "

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from headrace import DataLoader, HDF5Dataset, open_dataset, pad_collate
 from headrace.errors import ArgumentError, CorruptDataError, FileChangedError, RaggedSamplesError
+from headrace.pipeline.hints import lengths
 from headrace.testing import check_dataset, check_same
 
 if TYPE_CHECKING:
@@ -212,3 +213,10 @@ def test_without_the_library_the_extra_is_named(path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"pip install 'headrace\[hdf5\]'"):
         open_dataset(path)
+
+
+def test_lengths_follow_from_shapes(path: Path) -> None:
+    assert lengths(HDF5Dataset(path), "image").tolist() == [4] * ROWS  # type: ignore[union-attr]
+    assert lengths(HDF5Dataset(path, "image")).tolist() == [4] * ROWS  # type: ignore[union-attr]
+    for field in (None, "text", "part/label", "more"):
+        assert lengths(HDF5Dataset(path), field) is None

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, LanceDataset, open_dataset
-from headrace.errors import ArgumentError, CorruptDataError
+from headrace.datasets.lengths import sequence_lengths
+from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError
 from headrace.testing import check_dataset
 
 if TYPE_CHECKING:
@@ -82,3 +83,14 @@ def test_what_is_refused(path: Path, tmp_path: Path) -> None:
     (tmp_path / "b.lance").mkdir()
     with pytest.raises(CorruptDataError, match="cannot be read as Lance"):
         LanceDataset(tmp_path / "b.lance")
+
+
+def test_lengths_are_those_of_the_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = [[1] * (row % 4) for row in range(ROWS)]
+    table = pa.table({"text": ["x"] * ROWS, "tokens": lists, "label": np.arange(ROWS)})
+    lance.write_dataset(table, str(tmp_path / "a.lance"), max_rows_per_file=20)
+    dataset = LanceDataset(tmp_path / "a.lance")
+    with pytest.raises(ArgumentTypeError, match="field 'label' of sample 0 must be a sequence"):
+        sequence_lengths(dataset, "label")
+    monkeypatch.setattr(LanceDataset, "_take", None)
+    assert sequence_lengths(dataset).tolist() == list(map(len, lists))

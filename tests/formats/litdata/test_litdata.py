@@ -22,6 +22,7 @@ from headrace import (
     TokenDocuments,
     open_dataset,
 )
+from headrace.datasets.lengths import sequence_lengths
 from headrace.errors import ArgumentError, CorruptDataError, StorageError
 from headrace.testing import check_dataset
 
@@ -184,3 +185,27 @@ def test_damage_is_an_error_or_a_sample(data: st.DataObject, frames: bool, tmp_p
     write_litdata(tmp_path, {"c.bin": bytes(content[:whole])}, [7])
     with suppress(HeadraceError):
         assert set(LitDataDataset(tmp_path)[data.draw(st.integers(0, 6))]) == set(ROWS[0])
+
+
+def test_lengths_are_read_from_headers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LitDataDataset, "_decode", None)
+    for name in ("a", "t", "tokens"):
+        assert sequence_lengths(LitDataDataset(folder), name).tolist() == [len(row[name]) for row in ROWS]
+    assert sequence_lengths(LitDataDataset(folder)).tolist() == [len(row["tokens"]) for row in ROWS]
+
+
+def test_lengths_that_headers_do_not_tell(folder: Path) -> None:
+    assert sequence_lengths(LitDataDataset(folder), "text").tolist() == [len(row["text"]) for row in ROWS]
+    zstandard = pytest.importorskip("zstandard")
+    content = framed(ITEMS, 3, zstandard.ZstdCompressor().compress)
+    write_litdata(folder, {"c.bin": content}, [7])
+    assert sequence_lengths(LitDataDataset(folder)).tolist() == [len(row["tokens"]) for row in ROWS]
+
+
+def test_headers_that_lie(folder: Path) -> None:
+    path = folder / "chunk-0-0.bin"
+    content = bytearray(path.read_bytes())
+    content[content.index(ITEMS[0])] += 1  # the size of a leaf
+    path.write_bytes(content)
+    with pytest.raises(CorruptDataError, match="sample 0"):
+        sequence_lengths(LitDataDataset(folder))

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tests.formats.shards_of_items import mds_rows, write_mds
 
 from headrace import DataLoader, HeadraceError, HeadraceWarning, MDSDataset, open_dataset
+from headrace.datasets.lengths import sequence_lengths
 from headrace.errors import ArgumentError, CorruptDataError, StorageError
+from headrace.formats.mds.columns import find_counter
 from headrace.testing import check_dataset
 
 if TYPE_CHECKING:
@@ -155,3 +157,42 @@ def test_damage_is_an_error_or_a_sample(data: st.DataObject, folder: Path) -> No
     path.write_bytes(content[: data.draw(st.sampled_from([len(content), len(content) // 2]))])
     with suppress(HeadraceError):
         assert set(MDSDataset(folder)[data.draw(st.integers(0, 3))]) == set(ROWS[0])
+
+
+def test_lengths_are_read_from_headers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [len(row["array"]) for row in ROWS]
+    assert sequence_lengths(MDSDataset(folder), "text").tolist() == [len(row["text"]) for row in ROWS], "they are read"
+    monkeypatch.setattr(MDSDataset, "_decode", None)
+    assert sequence_lengths(MDSDataset(folder), "array").tolist() == expected
+    assert sequence_lengths(MDSDataset(folder, ["array"])).tolist() == expected
+    assert sequence_lengths(MDSDataset(folder), "row").tolist() == [4] * len(ROWS)
+
+
+@given(st.lists(st.sampled_from([1, 2, 255, 256, 300, 65_535, 65_536]), min_size=1, max_size=5), st.booleans())
+def test_headers_of_any_width(lengths: list[int], told: bool) -> None:
+    items = []
+    for length in lengths:
+        width = 0 if length < 1 << 8 else 1 if length < 1 << 16 else 2
+        head = bytes([1 << 2 | width]) + length.to_bytes(1 << width, "little")
+        items.append((b"" if told else b"\x10") + head + bytes(2 * length))
+    content = np.frombuffer(b"".join(items), np.uint8)
+    sizes = np.array(list(map(len, items)), np.int64)
+
+    def read(offsets: Any, length: int) -> Any:
+        return np.concatenate([content[offset : offset + length] for offset in offsets.tolist()])
+
+    counter = find_counter("ndarray:uint16" if told else "ndarray")
+    assert counter is not None
+    found = counter(read, np.cumsum(sizes) - sizes, sizes)
+    assert found is not None
+    assert found.tolist() == lengths
+
+
+def test_headers_that_lie(folder: Path) -> None:
+    path = folder / "shard.00000.mds"
+    content = bytearray(path.read_bytes())
+    place = content.index(bytes([34, 4, 1]))
+    content[place + 1] = 0  # of no dimension
+    path.write_bytes(content)
+    with pytest.raises(CorruptDataError, match="sample 0"):
+        sequence_lengths(MDSDataset(folder), "array")

@@ -10,6 +10,7 @@ import pytest
 
 from headrace import DataLoader, ZarrDataset, open_dataset
 from headrace.errors import ArgumentError, CorruptDataError, FileChangedError
+from headrace.pipeline.hints import lengths
 from headrace.testing import check_dataset
 
 if TYPE_CHECKING:
@@ -109,3 +110,8 @@ def test_without_the_library_the_extra_is_named(path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(ImportError, match=r"pip install 'headrace\[zarr\]'"):
         open_dataset(path)
+
+
+def test_lengths_follow_from_shapes(path: Path) -> None:
+    assert lengths(ZarrDataset(path), "image").tolist() == [4] * ROWS  # type: ignore[union-attr]
+    assert lengths(ZarrDataset(path)) is None

@@ -15,6 +15,8 @@ from headrace.formats.arrow.conversion import describe_type, make_column
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from headrace.formats.arrow.columns import DecodedColumn
+
 __all__ = ["ColumnChoice"]
 
 
@@ -42,14 +44,18 @@ class ColumnChoice:
         """The columns of the table that have the fields in them."""
         return list(dict.fromkeys(path[0] for path in self._paths))
 
+    def top_of(self, name: str) -> str:
+        """Return the column of the table that has a field in it."""
+        return self._paths[self.names.index(name)][0]
+
     def decode(self, batch: pa.RecordBatch | pa.Table) -> RecordBatch:
         """Return the chosen columns of rows."""
-        return RecordBatch(
-            {
-                name: make_column(_nested(_whole(batch.column(path[0])), path[1:]))
-                for name, path in zip(self.names, self._paths, strict=True)
-            }
-        )
+        return RecordBatch({name: self.decode_column(batch, name) for name in self.names})
+
+    def decode_column(self, batch: pa.RecordBatch | pa.Table, name: str) -> DecodedColumn:
+        """Return one of the chosen columns of rows."""
+        top, *inner = self._paths[self.names.index(name)]
+        return make_column(_nested(_whole(batch.column(top)), inner))
 
 
 def _checked(columns: Any, name: str) -> list[str]:

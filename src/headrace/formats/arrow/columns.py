@@ -155,6 +155,13 @@ class DecodedColumn(ABC):
     def _gather_ragged(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:  # noqa: ARG003 - of those that can
         return None
 
+    def row_lengths(self) -> NDArray[np.int64] | None:
+        """Return how many items the list in each row has; None where a row is null, or none is known to be a list."""
+        return None if self.nulls is not None else self._row_lengths()
+
+    def _row_lengths(self) -> NDArray[np.int64] | None:
+        return None
+
     @abstractmethod
     def _row(self, row: int) -> Any:
         """Return the value of a row that is not null."""
@@ -173,6 +180,9 @@ class FixedSizeColumn(DecodedColumn):
 
     def _row(self, row: int) -> Any:
         return self.array[row]
+
+    def _row_lengths(self) -> NDArray[np.int64] | None:
+        return np.full(len(self.array), self.array.shape[1]) if self.array.ndim > 1 else None
 
     @classmethod
     def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
@@ -193,6 +203,9 @@ class RaggedColumn(DecodedColumn):
     def _row(self, row: int) -> Any:
         start, stop = self.offsets[row : row + 2].tolist()
         return self.items[start:stop]
+
+    def _row_lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets).astype(np.int64, copy=False)
 
     @classmethod
     def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
@@ -239,6 +252,9 @@ class NestedColumn(DecodedColumn):
         items = [self.items.row(place) for place in range(start, stop)]
         are_alike = all(isinstance(item, np.ndarray) and item.shape == items[0].shape for item in items)
         return (np.stack(items) if items else self.empty) if are_alike else items
+
+    def _row_lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets).astype(np.int64, copy=False)
 
     @classmethod
     def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:

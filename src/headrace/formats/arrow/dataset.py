@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import ArgumentError, HeadraceWarning
+from headrace.batch.ragged import sequence_field
+from headrace.errors import ArgumentError, CorruptDataError, HeadraceWarning
 from headrace.formats.arrow.columns import RecordBatches
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.formats.sharded import ShardedDataset
@@ -20,7 +21,7 @@ from headrace.pipeline.reading import check_indices
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -74,6 +75,13 @@ class _TableDataset(ShardedDataset["RecordBatch"]):
         table, number = self._places[shard]
         return f"{table.name}, {self._batch_name} {number}, row {row}"
 
+    def _lengths(self, field: int | str | None) -> Iterator[NDArray[np.int64] | None] | None:
+        """Yield how many items the lists of each record batch have, of which no other column is decoded."""
+        name = sequence_field(self.column_names, field)
+        if name is None:
+            return None
+        return (_checked_lengths(table, number, str(name)) for table, number in self._places)
+
     def _batches(self, numbers: list[int]) -> RecordBatches:
         """Return the record batches of these numbers: in blocks, and in sequence, those of the batch before."""
         last = self._last
@@ -115,6 +123,9 @@ class ParquetDataset(_TableDataset):
     Samples are dicts. Numbers, times and lists become NumPy's, strings and bytes Python's, structs dicts, and nulls
     None. A batch has no nulls: one is an error that names the column and the sample.
 
+    Attributes:
+        paths: of the files.
+
     Raises:
         ImportError: pyarrow is not there.
         FileNotFoundError: there is no such file.
@@ -141,13 +152,17 @@ class ParquetDataset(_TableDataset):
         cache_bytes: int = _CACHE,
     ) -> None:
         arrow = _import_arrow()
-        files = [arrow.ParquetFile(each, columns) for each in find_paths(path)]
+        self.paths = find_paths(path)
+        files = [arrow.ParquetFile(each, columns) for each in self.paths]
         super().__init__(files, cache_bytes)
         self._asked = 0
         self._warned = False
         self._advised: list[int] = []
         self._is_local = all(file.is_local for file in files)
         self._waits = DiskWaits()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_asked": 0, "_warned": False, "_advised": []}
 
     def blocks(self) -> NDArray[np.int64]:
         """Return where the row groups begin, and the last one ends, shape (groups + 1,), int64."""
@@ -183,6 +198,15 @@ class ParquetDataset(_TableDataset):
         if batch is not None:
             self._count(indices)
         return batch
+
+    def read_lengths(self, field: int | str | None = None) -> Iterator[NDArray[np.int64] | None] | None:
+        """Yield how many items the list of each sample has, by row groups, of which no other column is decoded.
+
+        Args:
+            field: the column; None for "input_ids", "tokens", or the only one. None is returned where there is none,
+                and yielded where it has other values than lists.
+        """
+        return self._lengths(field)
 
     def _count(self, indices: NDArray[np.int64]) -> None:
         self._asked += len(indices)
@@ -221,6 +245,9 @@ class ArrowDataset(_TableDataset):
             `bytes` of a column of structs. By default all of them.
         cache_bytes: how much memory decoded record batches may take, in each process.
 
+    Attributes:
+        paths: of the files; none of a table in memory.
+
     Samples are dicts, as those of `ParquetDataset`.
 
     Raises:
@@ -238,8 +265,39 @@ class ArrowDataset(_TableDataset):
 
     def __init__(self, data: Any, columns: Sequence[str] | None = None, *, cache_bytes: int = _CACHE) -> None:
         arrow = _import_arrow()
-        several = [data] if arrow.is_table(data) else find_paths(data)
-        super().__init__([arrow.open_table(each, columns) for each in several], cache_bytes)
+        self.paths = [] if arrow.is_table(data) else find_paths(data)
+        super().__init__([arrow.open_table(each, columns) for each in self.paths or [data]], cache_bytes)
+
+    def field_lengths(self, field: int | str | None = None) -> NDArray[np.int64] | None:
+        """Return how many items the list of each sample has, from the offsets; None of files that are compressed.
+
+        Args:
+            field: the column; None for "input_ids", "tokens", or the only one. Where there is none, or it has other
+                values than lists, None is returned.
+        """
+        parts = self._lengths(field) if all(table.is_decoded for table in self._tables) else None
+        return None if parts is None else _joined(parts)
+
+    def read_lengths(self, field: int | str | None = None) -> Iterator[NDArray[np.int64] | None] | None:
+        """Yield the same by record batches, also of files that are compressed."""
+        return self._lengths(field)
+
+
+def _checked_lengths(table: Table, number: int, name: str) -> NDArray[np.int64] | None:
+    table.check()
+    found = table.read_lengths(number, name)
+    if found is not None and len(found) and found.min() < 0:
+        raise CorruptDataError(f"{table.name} is damaged: a list of column {name!r} has {found.min()} items")
+    return found
+
+
+def _joined(parts: Iterator[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    found = []
+    for part in parts:
+        if part is None:
+            return None
+        found.append(part)
+    return np.concatenate(found)
 
 
 def _import_arrow() -> Any:

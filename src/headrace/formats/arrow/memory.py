@@ -54,6 +54,12 @@ class ArrowColumn:
         chunk = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._chunks[chunk].row(index - int(self._starts[chunk]))
 
+    def row_lengths(self) -> NDArray[np.int64] | None:
+        """Return how many items each value has; None where not all are lists."""
+        found = [chunk.row_lengths() for chunk in self._chunks]
+        known = [lengths for lengths in found if lengths is not None]
+        return np.concatenate(known) if len(known) == len(found) else None
+
     def gather(self, rows: NDArray[np.int64]) -> Any:
         """Return the batch of the values at the indices."""
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.length):

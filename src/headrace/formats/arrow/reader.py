@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from numpy.typing import NDArray
+
     from headrace.formats.arrow.columns import RecordBatch
     from headrace.io.source import ByteSource
 
@@ -39,11 +41,15 @@ class Table(Protocol):
     """Rows in record batches."""
 
     name: str  # of the file, for the texts of errors
+    is_decoded: bool  # whether rows lie in memory, or in what is mapped, as they are
     lengths: list[int]  # how many rows each of them has; there is one at least
     types: dict[str, str]  # of the fields, alike where samples are alike
 
     def read(self, number: int) -> tuple[RecordBatch, int]:
         """Return a record batch, and how much memory it takes."""
+
+    def read_lengths(self, number: int, name: str) -> NDArray[np.int64] | None:
+        """Return how many items the lists of a field have, of a record batch; None where they are no lists."""
 
     def check(self) -> None:
         """Raise FileChangedError if what was read does not stay valid."""
@@ -64,6 +70,8 @@ class ParquetFile:
         ArgumentError: it has no such column.
     """
 
+    is_decoded = False
+
     def __init__(self, path: str, columns: Sequence[str] | None = None) -> None:
         self._source = open_source(path)
         self._columns = columns
@@ -80,10 +88,19 @@ class ParquetFile:
 
     def read(self, number: int) -> tuple[RecordBatch, int]:
         """Return the rows of a row group, and how much memory they take."""
+        table = self._read(number, self._choice.names)
+        return self._choice.decode(table), table.nbytes
+
+    def read_lengths(self, number: int, name: str) -> NDArray[np.int64] | None:
+        """Return how many items the lists of a field have, of a row group; None where they are no lists."""
+        return self._choice.decode_column(self._read(number, [name]), name).row_lengths()
+
+    def _read(self, number: int, names: list[str]) -> pa.Table:
+        """Decode some columns of a row group."""
         with _naming(f"{self.name}, row group {number}"):
             file = self._open()
             table = (
-                file.read_row_group(number, self._choice.names, use_threads=False)
+                file.read_row_group(number, names, use_threads=False)
                 if file.num_row_groups
                 else file.schema_arrow.empty_table()
             )
@@ -92,7 +109,7 @@ class ParquetFile:
                 f"{self.name}, row group {number} has {len(table)} rows, but the footer tells of {self.lengths[number]}"
             )
         self._source.close()  # of thousands of files, few are open
-        return self._choice.decode(table), table.nbytes
+        return table
 
     @property
     def is_local(self) -> bool:
@@ -153,6 +170,7 @@ class ArrowFile:
         with _naming(self.name):
             self._choice = ColumnChoice(batches.schema, columns, self.name)
             self.lengths = batches.lengths()
+            self.is_decoded = batches.maps(batches.read(0))
         self.types = self._choice.types
 
     def read(self, number: int) -> tuple[RecordBatch, int]:
@@ -163,6 +181,13 @@ class ArrowFile:
             batch.validate()
             made = self._choice.decode(batch)
         return made, 0 if batches.maps(batch) else batch.nbytes
+
+    def read_lengths(self, number: int, name: str) -> NDArray[np.int64] | None:
+        """Return how many items the lists of a field have, of a record batch; None where they are no lists."""
+        with _naming(f"{self.name}, record batch {number}"):
+            batch = self._open().read(number)
+            batch.validate()
+            return self._choice.decode_column(batch, name).row_lengths()
 
     def check(self) -> None:
         """Raise FileChangedError if the file is not what it was."""
@@ -234,6 +259,8 @@ class MemoryTable:
         ArgumentError: it has no such column.
     """
 
+    is_decoded = True
+
     def __init__(self, table: Any, columns: Sequence[str] | None = None, name: str = "the table") -> None:
         whole = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
         self.name = name
@@ -246,6 +273,10 @@ class MemoryTable:
     def read(self, number: int) -> tuple[RecordBatch, int]:
         """Return some rows, which take no memory of their own."""
         return self._choice.decode(self._batches[number]), 0
+
+    def read_lengths(self, number: int, name: str) -> NDArray[np.int64] | None:
+        """Return how many items the lists of a field have, of some rows; None where they are no lists."""
+        return self._choice.decode_column(self._batches[number], name).row_lengths()
 
     def check(self) -> None:
         """Nothing: memory does not change."""

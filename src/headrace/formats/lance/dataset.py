@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.batch.ragged import sequence_field
 from headrace.datasets.base import Dataset
 from headrace.datasets.compose import ConcatDataset
 from headrace.errors import CorruptDataError
@@ -15,7 +16,7 @@ from headrace.io.paths import find_paths
 from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -92,6 +93,19 @@ class LanceDataset(Dataset[dict[str, Any]]):
     def where(self, index: int) -> str:
         """Return the dataset of a row, its version, and the row."""
         return f"{self.path}, version {self.version}, row {index}"
+
+    def read_lengths(self, field: int | str | None = None) -> Iterator[NDArray[np.int64] | None] | None:
+        """Yield how many items the lists of samples have, of which no other column is read; None for no list.
+
+        Args:
+            field: the column; None for "input_ids", "tokens", or the only one.
+        """
+        library, choice = self._open()
+        name = sequence_field(choice.names, field)
+        if name is None:
+            return None
+        batches = library.to_batches(columns=[choice.top_of(name)])
+        return (choice.decode_column(batch, name).row_lengths() for batch in batches)
 
     def close(self) -> None:
         """Give up what is open; reading opens it again."""

@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.batch.ragged import sequence_field
 from headrace.datasets.compose import ConcatDataset
 from headrace.errors import ArgumentError, CorruptDataError, StorageError
-from headrace.formats.item_shards import INDEX_NAME, ItemDataset, Items, ItemShard, join, read_index
+from headrace.formats.item_shards import COUNTED, INDEX_NAME, ItemDataset, Items, ItemShard, join, read_index
 from headrace.formats.litdata.chunks import FRAMED, FramedChunk
-from headrace.formats.litdata.leaves import Tree, find_decoder
+from headrace.formats.litdata.leaves import Tree, find_counter, find_decoder
 from headrace.io.compression import compression, unpack
 from headrace.io.progress import Progress
 from headrace.io.source import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from headrace.datasets.base import Dataset
+    from headrace.formats.item_shards import Counter
 
 __all__ = ["LitDataDataset", "open_files"]
 
@@ -79,6 +83,40 @@ class LitDataDataset(ItemDataset):
             )
         self._pickled = list(pickled)
         self._find_decoders()
+
+    def read_lengths(self, field: int | str | None = None) -> Iterator[NDArray[np.int64] | None] | None:
+        """Yield how many items the arrays or bytes of samples have, by their headers; None where these do not tell.
+
+        Args:
+            field: the key or position; None for "input_ids", "tokens", the only one, or a sample that is the sequence.
+        """
+        name = sequence_field(self._tree.names, None if field is None else str(field))
+        if name is None:
+            return None
+        leaf = self._tree.names.index(str(name))
+        count = find_counter(self._leaves[leaf])
+        return None if count is None else self._counted(leaf, count)
+
+    def _counted(self, leaf: int, count: Counter) -> Iterator[NDArray[np.int64] | None]:
+        for number, length in enumerate(self._counts):
+            shard = self._shard(number)
+            for start in range(0, length, COUNTED):
+                rows = np.arange(start, min(start + COUNTED, length))
+                places = self._leaf_places(shard, rows, leaf) if isinstance(shard, ItemShard) else None
+                yield None if places is None else count(shard.read_many, *places)
+
+    def _leaf_places(
+        self, shard: ItemShard, rows: NDArray[np.int64], leaf: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Return the bytes at which a leaf begins, and how many it has; None where leaves do not fill the items."""
+        starts, sizes = shard.spans(rows)
+        head = 4 * len(self._leaves)
+        if (sizes < head).any():
+            return None
+        told = shard.read_many(starts, head).view("<u4").reshape(len(rows), -1).astype(np.int64)
+        if not np.array_equal(told.sum(1) + head, sizes):
+            return None
+        return starts + head + told[:, :leaf].sum(1), told[:, leaf]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all but the functions, which are found anew."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,17 @@ from headrace.errors import ArgumentError, CorruptDataError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Tree", "dtype_of_tokens", "find_decoder"]
+    from numpy.typing import NDArray
+
+    from headrace.formats.item_shards import Counter, Read
+
+__all__ = ["Tree", "dtype_of_tokens", "find_counter", "find_decoder"]
 
 # torch's dtypes by the codes of litdata, of which writers use the higher of a pair; 10 is bfloat16, which NumPy lacks.
 _OF_TORCH = ["f4", "f4", "f8", "f8", "c8", "c8", "c16", "c16", "f2", "f2", None, "u1", "i1", "i2", "i2", "i4", "i4"]
 _OF_TORCH += ["i8", "i8", "?", "u2"]
 _OF_NUMPY = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16", "?"]
+_ORDERS = {"numpy": "<u4", "tensor": ">u4"}  # of the numbers in the headers of arrays
 _BYTES = ("bytes", "jpeg", "file", "video", "tiff")
 
 
@@ -70,6 +76,31 @@ def find_decoder(leaf: str, name: str, *, pickled: bool) -> Callable[[bytes], An
     if leaf not in _DECODERS:
         raise StorageError(f"field {name!r} is stored by {leaf!r}, which is not read here")
     return _DECODERS[leaf]
+
+
+def find_counter(leaf: str) -> Counter | None:
+    """Return what counts the items of values without reading them, as `len` would; None where that cannot be.
+
+    It is given a function that reads, and the begins and the sizes of values in bytes, each int64 of shape (n,), and
+    returns as many numbers; None where values are not what they should be.
+    """
+    dtype = dtype_of_tokens(leaf)
+    if dtype is not None:
+        return lambda _, __, sizes: sizes // dtype.itemsize
+    if leaf in _BYTES:
+        return lambda _, __, sizes: sizes
+    return partial(_first_dims, _ORDERS[leaf]) if leaf in _ORDERS else None
+
+
+def _first_dims(
+    dtype: str, read: Read, starts: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Return the first dimensions of arrays, whose headers have numbers of this dtype."""
+    if (sizes < 12).any():
+        return None
+    told = read(starts + 4, 8).view(dtype).reshape(-1, 2).astype(np.int64)
+    found: NDArray[np.int64] = told[:, 1]
+    return found if (told[:, 0] > 0).all() and (found <= sizes).all() else None
 
 
 def _array(data: bytes) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,11 @@ from headrace.errors import ArgumentError, CorruptDataError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PICKLED", "find_decoder", "fixed_kind"]
+    from numpy.typing import NDArray
+
+    from headrace.formats.item_shards import Counter, Read
+
+__all__ = ["PICKLED", "find_counter", "find_decoder", "fixed_kind"]
 
 PICKLED = "pkl"
 _CODES = {8: "u1", 9: "i1", 16: "u2", 17: "i2", 18: "f2", 32: "u4", 33: "i4", 34: "f4", 64: "u8", 65: "i8", 66: "f8"}
@@ -71,6 +76,39 @@ def fixed_kind(encoding: str, size: int | None) -> tuple[np.dtype[Any], tuple[in
         return None
     dtype, shape = np.dtype(name).newbyteorder("<"), tuple(map(int, dims.split(","))) if dims else ()
     return (dtype, shape) if size == dtype.itemsize * int(np.prod(shape)) else None
+
+
+def find_counter(encoding: str) -> Counter | None:
+    """Return what counts the items of values without reading them, as `len` would; None where that cannot be.
+
+    It is given a function that reads, and the begins and the sizes of values in bytes, each int64 of shape (n,), and
+    returns as many numbers; None where values are not what they should be.
+    """
+    kind, _, rest = encoding.partition(":")
+    if kind == "bytes" or kind in _ENCODED:
+        return lambda _, __, sizes: sizes
+    dtype, _, shape = rest.partition(":")
+    if kind != "ndarray":
+        return None
+    if shape:
+        return lambda _, __, sizes: np.full(len(sizes), int(shape.split(",")[0]))
+    return partial(_first_dims, 0 if dtype else 1)
+
+
+def _first_dims(
+    before: int, read: Read, starts: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Return the first dimensions of arrays, which tell their shape behind so many bytes."""
+    if (sizes < before + 2).any():
+        return None
+    told = read(starts + before, 1)
+    widths, found = 1 << (told & 3).astype(np.int64), np.zeros(len(starts), np.int64)
+    if (told >> 2 == 0).any() or (sizes < before + 1 + widths).any():
+        return None
+    for width in np.unique(widths).tolist():
+        here = widths == width
+        found[here] = read(starts[here] + before + 1, width).view(f"<u{width}")
+    return found if (found <= sizes).all() and (found >= 0).all() else None
 
 
 def _one(values: np.ndarray[Any, Any], name: str) -> Any:

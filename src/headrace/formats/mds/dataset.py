@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.batch.arena import empty
+from headrace.batch.ragged import sequence_field
 from headrace.datasets.compose import ConcatDataset
 from headrace.errors import ArgumentError, CorruptDataError
-from headrace.formats.item_shards import INDEX_NAME, ItemDataset, ItemShard, join, read_index
-from headrace.formats.mds.columns import find_decoder, fixed_kind
+from headrace.formats.item_shards import COUNTED, INDEX_NAME, ItemDataset, ItemShard, join, read_index
+from headrace.formats.mds.columns import find_counter, find_decoder, fixed_kind
 from headrace.io.compression import compression, unpack
 from headrace.io.progress import Progress
 from headrace.io.source import open_source
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.datasets.base import Dataset
+    from headrace.formats.item_shards import Counter
 
 __all__ = ["MDSDataset", "open_files"]
 
@@ -90,6 +92,24 @@ class MDSDataset(ItemDataset):
         columns = self._read_columns(check_indices(indices, len(self))) if None not in self._kinds.values() else None
         return super().get_batch(indices) if columns is None else columns
 
+    def read_lengths(self, field: int | str | None = None) -> Iterator[NDArray[np.int64] | None] | None:
+        """Yield how many items the arrays or bytes of samples have, by their headers; None where these do not tell.
+
+        Args:
+            field: the column; None for "input_ids", "tokens", or the only one.
+        """
+        name = sequence_field(self.columns, field)
+        count = None if name is None else find_counter(self._encodings[str(name)])
+        return None if count is None else self._counted(str(name), count)
+
+    def _counted(self, name: str, count: Counter) -> Iterator[NDArray[np.int64] | None]:
+        for number, length in enumerate(self._counts):
+            shard = self._shard(number)
+            for start in range(0, length, COUNTED):
+                rows = np.arange(start, min(start + COUNTED, length))
+                places = self._column_places(shard, rows)
+                yield None if places is None else count(shard.read_many, *places[name])
+
     def _read_columns(self, indices: NDArray[np.int64]) -> dict[str, Any] | None:
         """Return columns of values of one size; None where a sample is not what it should be, which decoding tells."""
         located = self._bounds.locate(indices)
@@ -98,16 +118,18 @@ class MDSDataset(ItemDataset):
         for place, number in enumerate(located.shards):
             here = np.flatnonzero(located.which == place)
             shard: ItemShard = self._shard(number)
-            starts = self._column_starts(shard, located.rows[here])
-            if starts is None:
+            places = self._column_places(shard, located.rows[here])
+            if places is None:
                 return None
             for name, (dtype, shape) in kinds.items():
                 size = self._sizes[self._names.index(name)]
-                out[name][here] = shard.read_many(starts[name], size).view(dtype).reshape(-1, *shape)
+                out[name][here] = shard.read_many(places[name][0], size).view(dtype).reshape(-1, *shape)
         return out
 
-    def _column_starts(self, shard: ItemShard, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]] | None:
-        """Return the bytes at which columns begin; None where their sizes are not those of the items."""
+    def _column_places(
+        self, shard: ItemShard, rows: NDArray[np.int64]
+    ) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] | None:
+        """Return the bytes at which columns begin, and how many they have; None where they do not fill the items."""
         starts, lengths = shard.spans(rows)
         varying = self._sizes.count(None)
         if (lengths < 4 * varying).any():
@@ -115,8 +137,9 @@ class MDSDataset(ItemDataset):
         told = shard.read_many(starts, 4 * varying).view("<u4").reshape(len(rows), varying).astype(np.int64)
         places, found, seen = starts + 4 * varying, {}, 0
         for name, size in zip(self._names, self._sizes, strict=True):
-            found[name] = places
-            places = places + (told[:, seen] if size is None else size)
+            sizes = told[:, seen] if size is None else np.full(len(rows), size)
+            found[name] = places, sizes
+            places = places + sizes
             seen += size is None
         return found if np.array_equal(places, starts + lengths) else None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.batch.ragged import sequence_field
 from headrace.errors import ArgumentError
 from headrace.formats.npy.mapped import MappedRows
 from headrace.formats.npy.reader import NpyFile, gather
@@ -76,6 +77,16 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
             batch = super().get_batch(indices)
         self._waits.note_read()
         return batch
+
+    def field_lengths(self, field: int | str | None = None) -> NDArray[np.int64] | None:
+        """Return how many items the rows of a file have, by its shape; None where they are no sequences.
+
+        Args:
+            field: the name of the files; None for "input_ids", "tokens", or the only one.
+        """
+        name = sequence_field(self.fields or [""], field)
+        shape = () if name is None else self._shards[0].files[str(name)].header.shape
+        return np.full(len(self), shape[1]) if len(shape) > 1 else None
 
     def reads_together(self) -> bool:
         """Return whether several batches may be read as one: those of files that are mapped."""

@@ -40,6 +40,7 @@ LAYERS = [
     ["datasets"],
     ["cache"],
     ["formats"],
+    ["insight.totals"],
     ["insight.loader_clock"],
     ["insight.timeline", "insight.trace", "insight.model", "insight.prometheus", "insight.table", "insight.pictures"],
     ["insight.verdict", "insight.views", "insight.explanation"],

@@ -25,6 +25,7 @@ RIVALS = {
     "workers": ["torch", "grain", "spdl"],
     "writing": ["tensorflow", "webdataset", "lmdb", "pyarrow"],
     "cache": [],
+    "clock": [],
     "depth": ["grain"],
     "gather": [],
     "ray": ["ray"],
@@ -70,6 +71,7 @@ def run(name: str, *, path: Path | None = None) -> str:
 def test_every_benchmark_is_there() -> None:
     assert BENCHMARKS == [
         "cache",
+        "clock",
         "columns",
         "depth",
         "gather",

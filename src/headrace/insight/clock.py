@@ -22,8 +22,8 @@ __all__ = ["StageClock", "present_clock", "timing"]
 _EMPTY = array("q", [0] * WIDTH)
 # Samples that take so long, in nanoseconds, are all timed; of others those of one batch in so many.
 _LONG, _ONE_IN = 20_000, 64
-# One task in so many is asked for the processors' time, a call of the system.
-_CPU_ONE_IN = 16
+# Tasks that are shorter, in nanoseconds, are asked for the processors' time, a call of the system, once in so many.
+_SHORT, _CPU_ONE_IN = 10_000_000, 31
 
 
 class StageClock:
@@ -40,56 +40,61 @@ class StageClock:
         worker: its number.
         row: the times of the present task, by the columns of `headrace.insight.columns`.
         fine: whether the stages of single samples are told apart at present.
+        last: the time of the last lap.
 
     >>> clock = StageClock()
     >>> clock.start()
     >>> clock.lap(READ)
-    >>> row = clock.take()
+    >>> row = memoryview(clock.take()).cast("q")
     >>> 0 < row[READ] <= row[ENDED] - row[BEGUN]
     True
     """
 
-    __slots__ = ("_began_cpu", "_cpu_time", "_last", "_mean", "_reads", "_tasks", "fine", "row", "worker")
+    __slots__ = ("_began_cpu", "_cpu_time", "_mean", "_reads", "_tasks_to_cpu", "fine", "last", "row", "worker")
 
     def __init__(self, worker: int = 0, *, alone: bool = True) -> None:
         self.row = _EMPTY[:]
         self.fine = False
         self.worker = worker
-        self._last = perf_counter_ns()
+        self.last = perf_counter_ns()
         self._cpu_time = process_time_ns if alone else thread_time_ns
-        self._began_cpu = -1
+        self._began_cpu: int | None = None
         self._mean = _LONG  # of the samples that were read last
         self._reads = 0
-        self._tasks = 0
+        self._tasks_to_cpu = 0
 
     def start(self) -> None:
         """Begin to time a task."""
-        self._tasks += 1
-        if self._tasks % _CPU_ONE_IN == 1:
+        if self._tasks_to_cpu:
+            self._tasks_to_cpu -= 1
+        else:
             self._began_cpu = self._cpu_time()
-        self._last = self.row[BEGUN] = perf_counter_ns()
+        self.last = self.row[BEGUN] = perf_counter_ns()
 
     def lap(self, stage: int, nbytes: int = 0) -> None:
         """Give the time since the last lap to a stage, by its column, and its bytes."""
         row, now = self.row, perf_counter_ns()
-        row[stage] += now - self._last
+        row[stage] += now - self.last
         if nbytes:
             row[stage + 1] += nbytes
-        self._last = now
+        self.last = now
 
     def leave_out(self) -> None:
         """Give the time since the last lap to nobody."""
-        self._last = perf_counter_ns()
+        self.last = perf_counter_ns()
 
-    def take(self) -> array[int]:
-        """Return the times of the task, which ends, and begin a new row."""
-        row, self.row = self.row, _EMPTY[:]
+    def take(self) -> bytes:
+        """Return the times of the task, which ended with the last lap, and begin a new row."""
+        row = self.row
         row[WORKER] = self.worker
-        now = row[ENDED] = perf_counter_ns()
-        if self._began_cpu >= 0:
-            row[CPU], row[CPU_OF] = self._cpu_time() - self._began_cpu, now - row[BEGUN]
-            self._began_cpu = -1
-        return row
+        row[ENDED] = self.last
+        if self._began_cpu is not None:
+            row[CPU], row[CPU_OF] = self._cpu_time() - self._began_cpu, self.last - row[BEGUN]
+            self._began_cpu = None
+            self._tasks_to_cpu = _CPU_ONE_IN if row[CPU_OF] < _SHORT else 0
+        times = row.tobytes()
+        row[:] = _EMPTY
+        return times
 
     # ------------------------------------------------------------------ samples that are read one by one
 
@@ -101,10 +106,10 @@ class StageClock:
             return read
 
         def timed(key: Any) -> Any:
-            began = self._last
+            began = self.last
             value = read(key)
             self.lap(READ)
-            took = self._last - began
+            took = self.last - began
             if took > self.row[SLOWEST] and isinstance(key, int):
                 self.row[SLOWEST], self.row[SLOWEST_INDEX] = took, key
             return value
@@ -115,15 +120,10 @@ class StageClock:
         """Take note that so many samples have been read since a time."""
         if not self.fine:
             row, now = self.row, perf_counter_ns()
-            row[SAMPLES] += now - self._last
-            self._last = now
+            row[SAMPLES] += now - self.last
+            self.last = now
         self.fine = False
-        self._mean = (self._last - began) // (count or 1)
-
-    @property
-    def last(self) -> int:
-        """The time of the last lap."""
-        return self._last
+        self._mean = (self.last - began) // (count or 1)
 
 
 _present: ContextVar[StageClock | None] = ContextVar("headrace_clock", default=None)

@@ -1,56 +1,35 @@
-"""The clock of a loader: it adds up what its iterators and workers tell, and keeps the last of it."""
+"""The clock of a loader: it takes in what its iterators and workers tell, and keeps the last of it.
+
+A step costs two records, which are packed and put to others. They are looked at when there are many, or when somebody
+asks, so a step makes no object that stays and the memory is the same after a thousand steps and a million.
+"""
 
 from __future__ import annotations
 
 import copy
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from headrace.insight.columns import (
-    ASKED,
-    BEGUN,
-    BETWEEN,
-    BYTES_OF_STEP,
-    CPU,
-    CPU_OF,
-    DEPTH,
-    ENDED,
-    EPOCH,
-    FIRST_STAGE,
-    FIRST_STEP,
-    GOT,
-    SAMPLES_OF_STEP,
-    SAMPLES_OF_TASK,
-    SLOWEST,
-    SLOWEST_INDEX,
-    STEP,
-    STEP_WIDTH,
-    STEPS,
-    TIMES,
-    WANTED,
-    WIDTH,
-    WORKER,
-)
+from headrace.insight.columns import BEGUN, STEP_WIDTH, TIMES, WIDTH
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from headrace.insight.clock import StageClock
+    from headrace.insight.totals import Totals
 
-__all__ = ["LoaderClock", "Slow", "Totals", "WorkerTotals"]
+__all__ = ["LoaderClock"]
 
-# So many records are told before they are added up, all at once; so many are kept; and so many of the slowest.
-_PENDING, _KEPT, _SLOWEST = 1024, 1024, 10
-# Bins of the histograms of times: four to each doubling, of nanoseconds.
-_BINS = 256
+# So many records are told before they are put to the others, all at once, and so many of those are kept.
+_PENDING, _KEPT = 64, 1024
+_pack_step, _pack_task = Struct(f"{STEP_WIDTH}q").pack, Struct(f"{TIMES}q").pack
+_OWN = _pack_task(0, -1, 0, 0, 0, 0)  # of times that are the consumer's own
 
 
 class Timed(Protocol):
@@ -61,7 +40,7 @@ class Timed(Protocol):
         """The clock of what the consumer's own thread did for them."""
 
     @property
-    def timing(self) -> array[int] | bytes | None:
+    def timing(self) -> bytes | None:
         """The times of the latest task, told by its worker; None where the consumer is the worker."""
 
     @property
@@ -69,147 +48,46 @@ class Timed(Protocol):
         """The number of results that had come when the latest one was asked for."""
 
 
-class Slow(NamedTuple):
-    """A sample or batch that took long.
-
-    Attributes:
-        nanoseconds: how long it took.
-        epoch: in which epoch it was loaded.
-        step: and in which step.
-        which: the index of the sample, or the worker that loaded the batch.
-    """
-
-    nanoseconds: int
-    epoch: int
-    step: int
-    which: int
-
-
-@dataclass
-class WorkerTotals:
-    """The work that one worker has done: tasks, batches and samples, and the nanoseconds that it was busy."""
-
-    tasks: int = 0
-    batches: int = 0
-    samples: int = 0
-    busy: int = 0
-
-
-@dataclass
-class Totals:
-    """Sums over all records, times in nanoseconds.
-
-    Attributes:
-        batches: handed out, and so samples and bytes.
-        wait: of the consumer for batches, those that came first of their iterators included.
-        starts: how many were the first.
-        start_wait: and how long these were waited for.
-        consumer: the time between batches.
-        waits: how often a batch was waited for so long, in bins of four to a doubling; without those that came first.
-        consumers: and how often the consumer took so long.
-        stages: of each stage its time, its bytes and the batches that it was done for, shape (8, 3); the last row is
-            of samples whose stages were not told apart.
-        queued: how long results lay ready before they were asked for.
-        depth: how many others lay ready then, added up.
-        tasks: how many tasks there were.
-        cpu: the processors' time in those tasks that were asked for it.
-        cpu_of: how long these took.
-        workers: by the number of the worker.
-        slow_samples: the slowest, the slowest of all first, each index once.
-        slow_batches: and so batches.
-    """
-
-    batches: int = 0
-    samples: int = 0
-    bytes: int = 0
-    wait: int = 0
-    starts: int = 0
-    start_wait: int = 0
-    consumer: int = 0
-    waits: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
-    consumers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
-    stages: NDArray[np.int64] = field(default_factory=lambda: np.zeros((8, 3), np.int64))
-    queued: int = 0
-    depth: int = 0
-    tasks: int = 0
-    cpu: int = 0
-    cpu_of: int = 0
-    workers: dict[int, WorkerTotals] = field(default_factory=dict)
-    slow_samples: list[Slow] = field(default_factory=list)
-    slow_batches: list[Slow] = field(default_factory=list)
-
-    def add_steps(self, steps: NDArray[np.int64]) -> None:
-        """Add records of steps, shape (n, 7)."""
-        batches, betweens = steps[steps[:, STEP] >= 0], steps[:, BETWEEN]
-        waits, first = batches[:, GOT] - batches[:, ASKED], batches[:, BETWEEN] < 0
-        self.batches += len(batches)
-        self.samples += int(batches[:, SAMPLES_OF_STEP].sum())
-        self.bytes += int(batches[:, BYTES_OF_STEP].sum())
-        self.wait += int(waits.sum())
-        self.starts += int(first.sum())
-        self.start_wait += int(waits[first].sum())
-        self.consumer += int(betweens[betweens > 0].sum())
-        self.waits += _histogram(waits[~first])
-        self.consumers += _histogram(betweens[betweens > 0])
-
-    def add_tasks(self, tasks: NDArray[np.int64]) -> None:
-        """Add records of tasks, shape (n, 6 + WIDTH)."""
-        stages = tasks[:, TIMES + FIRST_STAGE :].reshape(len(tasks), -1, 2)
-        self.stages[:, :2] += stages.sum(axis=0)
-        self.stages[:, 2] += (stages[:, :, 0] > 0).T @ tasks[:, STEPS]
-        loads = tasks[tasks[:, TIMES + WORKER] >= 0]
-        times, busy = loads[:, TIMES:], loads[:, TIMES + ENDED] - loads[:, TIMES + BEGUN]
-        self.tasks += len(loads)
-        self.depth += int(loads[:, DEPTH].sum())
-        self.queued += int(np.maximum(loads[:, WANTED] - times[:, ENDED], 0).sum())
-        self.cpu += int(times[:, CPU].sum())
-        self.cpu_of += int(times[:, CPU_OF].sum())
-        for worker in np.unique(times[:, WORKER]).tolist():
-            own = times[:, WORKER] == worker
-            total = self.workers.setdefault(worker, WorkerTotals())
-            total.tasks += int(own.sum())
-            total.batches += int(loads[own, STEPS].sum())
-            total.samples += int(loads[own, SAMPLES_OF_TASK].sum())
-            total.busy += int(busy[own].sum())
-        self.slow_samples = _slowest(self.slow_samples, loads, times[:, SLOWEST], times[:, SLOWEST_INDEX], once=True)
-        self.slow_batches = _slowest(self.slow_batches, loads, busy // np.maximum(loads[:, STEPS], 1), times[:, WORKER])
-
-
 class LoaderClock:
-    """Adds up what all iterators of one loader do, from any thread.
+    """Takes in what all iterators of one loader do, from any thread.
 
     Attributes:
-        listener: called with the records of steps and tasks whenever they are added up.
+        listener: called with the records of steps and tasks whenever they are looked at.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._steps: list[tuple[int, ...]] = []
-        self._tasks: list[tuple[tuple[int, ...], array[int] | bytes]] = []
-        self._totals = Totals()
-        self._recent_steps = np.zeros((0, STEP_WIDTH), np.int64)
-        self._recent_tasks = np.zeros((0, TIMES + WIDTH), np.int64)
+        self._told_steps: list[bytes] = []
+        self._told_tasks: list[bytes] = []
+        self._steps = _LastRecords(STEP_WIDTH)
+        self._tasks = _LastRecords(TIMES + WIDTH)
+        self._totals: Totals | None = None
         self._counters: Counter[str] = Counter()
         self.listener: Callable[[NDArray[np.int64], NDArray[np.int64]], None] | None = None
 
-    def handed_out(self, *step: int) -> None:
+    def handed_out(self, asked: int, got: int, between: int, samples: int, nbytes: int, epoch: int, step: int) -> None:
         """Take in the record of a batch that is handed out: when it was asked for, and so on."""
-        self._steps.append(step)
-        if len(self._steps) >= _PENDING:
-            self._add_up()
+        told = self._told_steps
+        told.append(_pack_step(asked, got, between, samples, nbytes, epoch, step))
+        if len(told) >= _PENDING:
+            self._take_in()
 
     def consumed(self, nanoseconds: int) -> None:
         """Take in the time that the consumer took for a batch after which there is no other."""
-        self._steps.append((0, 0, nanoseconds, 0, 0, 0, -1))
+        self._told_steps.append(_pack_step(0, 0, nanoseconds, 0, 0, 0, -1))
 
-    def loaded(self, results: Timed, *task: int) -> None:
+    def loaded(self, results: Timed, epoch: int, step: int, steps: int, samples: int) -> None:
         """Take in the times of the latest of some results: of which epoch it is, and so on."""
-        timing, own = results.timing, results.clock.take()
-        if timing is not None:
-            self._tasks.append((_OWN, own))
-        self._tasks.append(((*task, results.waiting), own if timing is None else timing))
-        if len(self._tasks) >= _PENDING:
-            self._add_up()
+        clock, timing, told = results.clock, results.timing, self._told_tasks
+        asked, own = clock.row[BEGUN], clock.take()
+        task = _pack_task(epoch, step, steps, samples, asked, results.waiting)
+        if timing is None:
+            told.append(task + own)
+        else:
+            told.append(_OWN + own)
+            told.append(task + timing)
+        if len(told) >= _PENDING:
+            self._take_in()
 
     def counted(self, counters: Mapping[str, int]) -> None:
         """Add what the dataset of a worker process has counted."""
@@ -224,76 +102,85 @@ class LoaderClock:
 
     def totals(self) -> Totals:
         """Return the sums so far."""
-        self._add_up()
+        self._take_in()
         with self._lock:
-            return copy.deepcopy(self._totals)
+            return copy.deepcopy(self._add_up())
 
     def recent(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the last records of steps and tasks, by the columns of `headrace.insight.columns`."""
-        self._add_up()
-        return self._recent_steps, self._recent_tasks
-
-    def _add_up(self) -> None:
+        self._take_in()
         with self._lock:
-            steps, tasks = _steps(_pop(self._steps)), _tasks(_pop(self._tasks))
+            return self._steps.last(_KEPT), self._tasks.last(_KEPT)
+
+    def _take_in(self) -> None:
+        """Put what was told to the other records."""
+        with self._lock:
+            steps, tasks = self._steps.rows_of(_pop(self._told_steps)), self._tasks.rows_of(_pop(self._told_tasks))
             if self.listener is not None and len(steps) + len(tasks):
                 self.listener(steps, tasks)
-            if len(steps):
-                self._totals.add_steps(steps)
-                self._recent_steps = _last(self._recent_steps, steps)
-            if len(tasks):
-                self._totals.add_tasks(tasks)
-                self._recent_tasks = _last(self._recent_tasks, tasks)
+            while len(steps) + len(tasks):
+                if self._steps.is_full or self._tasks.is_full:
+                    self._add_up()
+                steps, tasks = self._steps.put(steps), self._tasks.put(tasks)
+
+    def _add_up(self) -> Totals:
+        """Add what has not been added to the sums, and return these."""
+        if self._totals is None:
+            from headrace.insight.totals import Totals  # once there is something to add
+
+            self._totals = Totals()
+        self._totals.add_steps(self._steps.take_new())
+        self._totals.add_tasks(self._tasks.take_new())
+        return self._totals
 
 
-_OWN = (0, -1, 0, 0, 0, 0)  # of times that are the consumer's own
+class _LastRecords:
+    """The last records of one kind, in memory that is made once.
+
+    Args:
+        width: how many numbers a record has.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._rows = np.zeros((0, width), np.int64)
+        self._count = 0  # of all that were put here, each to the place of one that came `_KEPT` before
+        self._new = 0  # how many of them have not been added up
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more can be put here until those that are new are taken."""
+        return self._new == _KEPT
+
+    def rows_of(self, told: list[bytes]) -> NDArray[np.int64]:
+        """Return records as rows."""
+        return np.frombuffer(b"".join(told), np.int64).reshape(-1, self._width)
+
+    def put(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Put as many rows here as go; return those that are left."""
+        if not len(rows):
+            return rows
+        if not len(self._rows):
+            self._rows = np.zeros((_KEPT, self._width), np.int64)
+        place = self._count % _KEPT
+        count = min(len(rows), _KEPT - place, _KEPT - self._new)
+        self._rows[place : place + count] = rows[:count]
+        self._count += count
+        self._new += count
+        return rows[count:]
+
+    def last(self, most: int) -> NDArray[np.int64]:
+        """Return a copy of the last rows, the oldest first, so many at most."""
+        return self._rows[np.arange(self._count - min(most, self._count, _KEPT), self._count) % _KEPT]
+
+    def take_new(self) -> NDArray[np.int64]:
+        """Return those that have not been taken."""
+        found, self._new = self.last(self._new), 0
+        return found
 
 
-def _pop(records: list[Any]) -> list[Any]:
+def _pop(told: list[Any]) -> list[Any]:
     """Return the records that are there, and take them away; others may come meanwhile."""
-    found = records[: len(records)]
-    del records[: len(found)]
+    found = told[: len(told)]
+    del told[: len(found)]
     return found
-
-
-def _steps(records: list[tuple[int, ...]]) -> NDArray[np.int64]:
-    return _rows(records, STEP_WIDTH)
-
-
-def _tasks(records: list[tuple[tuple[int, ...], array[int] | bytes]]) -> NDArray[np.int64]:
-    tasks = _rows([task for task, _ in records], TIMES)
-    times = np.frombuffer(b"".join(times for _, times in records), np.int64).reshape(-1, WIDTH)
-    return np.concatenate([tasks, times], axis=1)
-
-
-def _rows(records: list[tuple[int, ...]], width: int) -> NDArray[np.int64]:
-    return np.fromiter(chain.from_iterable(records), np.int64, len(records) * width).reshape(-1, width)
-
-
-def _last(recent: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.int64]:
-    return new[-_KEPT:] if len(new) >= _KEPT else np.concatenate([recent, new])[-_KEPT:]
-
-
-def _histogram(times: NDArray[np.int64]) -> NDArray[np.int64]:
-    bins = (4 * np.log2(np.maximum(times, 1))).astype(np.int64)
-    return np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS)
-
-
-def _slowest(
-    known: list[Slow],
-    tasks: NDArray[np.int64],
-    times: NDArray[np.int64],
-    which: NDArray[np.int64],
-    *,
-    once: bool = False,
-) -> list[Slow]:
-    """Return the slowest of those known and of some tasks; `once` keeps of each sample the longest time."""
-    rows = np.argsort(-times, kind="stable")[: 2 * _SLOWEST]
-    rows = rows[times[rows] > 0]
-    columns = times[rows], tasks[rows, EPOCH], tasks[rows, FIRST_STEP], which[rows]
-    new = [Slow(*each) for each in zip(*(column.tolist() for column in columns), strict=True)]
-    found = sorted([*known, *new], key=lambda slow: -slow.nanoseconds)
-    if once:
-        found = list({slow.which: slow for slow in reversed(found)}.values())[::-1]
-        found.sort(key=lambda slow: -slow.nanoseconds)
-    return found[:_SLOWEST]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.insight.loader_clock import LoaderClock, Slow
+    from headrace.insight.loader_clock import LoaderClock
+    from headrace.insight.totals import Slow
     from headrace.insight.verdict import Verdict
 
 __all__ = [

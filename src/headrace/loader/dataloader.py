@@ -25,8 +25,6 @@ from headrace.errors import (
     OutOfRangeError,
 )
 from headrace.insight.loader_clock import LoaderClock
-from headrace.insight.stats import LoaderStats, Settings, SourceStats, make_stats
-from headrace.insight.trace import record
 from headrace.kernels.cores import available_cores
 from headrace.loader import position
 from headrace.loader.bad_samples import BadSample, BadSamples
@@ -62,6 +60,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from headrace.insight.explanation import BatchExplanation
+    from headrace.insight.stats import LoaderStats, Settings, SourceStats
     from headrace.loader.batch_types import A, B, LoaderOptions, Number, Samples, T, Untyped
     from headrace.loader.checkpoint import LoaderState
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
@@ -476,13 +475,18 @@ class DataLoader(Generic[B_co]):
         self._arena = Arena()
         self._other_arenas: dict[str, Arena] = {}
         self._clock = LoaderClock()
-        self._end_of_trace = None if self.trace is None else weakref.finalize(self, record(self.trace, self._clock))
+        self._end_of_trace = None if self.trace is None else self._begin_trace(self.trace)
         self._bad = BadSamples(self.on_error, self.max_errors)
         self._pools = PoolKeeper(persistent=self.persistent_workers)
         # What other ranks have of a stream is not counted here.
         self._stream_history = StreamHistory(self.dataset, trusts_length=self.world_size == 1)
         self._states = self._make_states()
         self._closed = False
+
+    def _begin_trace(self, path: str | os.PathLike[str]) -> weakref.finalize[..., DataLoader[B_co]]:
+        from headrace.insight.trace import record  # for who wants one
+
+        return weakref.finalize(self, record(path, self._clock))
 
     def _make_states(self) -> ReaderStates:
         return ReaderStates(every=1)
@@ -927,6 +931,8 @@ class DataLoader(Generic[B_co]):
         >>> loader.stats().batches, loader.stats().samples
         (2, 10)
         """
+        from headrace.insight.stats import make_stats  # when it is asked for
+
         return make_stats(
             self._clock,
             bad_samples=len(self._bad),
@@ -936,6 +942,8 @@ class DataLoader(Generic[B_co]):
         )
 
     def _settings(self) -> Settings:
+        from headrace.insight.stats import Settings  # as above
+
         if not self.num_workers:
             return Settings(cores=available_cores())
         in_flight = self.num_workers * (self.prefetch_factor or 1)

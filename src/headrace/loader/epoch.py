@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.coalesce import batches_to_coalesce
@@ -129,7 +128,7 @@ class SampledBatches:
 
     def _next(self) -> tuple[Any, int, int]:
         """Return the outcome of the next batch, its step, and how many samples were asked for."""
-        results, asked = self._results, perf_counter_ns()
+        results = self._results
         try:
             found = next(results)
         except Exception:
@@ -146,7 +145,7 @@ class SampledBatches:
         assert task is not None  # noqa: S101 - a result is a task's
         self._reach(task)
         steps, samples = len(task.parts) or 1, len(task.selection)
-        self._clock.loaded(results, task.epoch.number, task.step, steps, samples, asked)
+        self._clock.loaded(results, task.epoch.number, task.step, steps, samples)
         if isinstance(found, Several):
             self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
             return self._waiting.popleft()
@@ -239,7 +238,6 @@ class StreamedBatches:
         self._results.close()
 
     def _wait_for_more(self) -> None:
-        asked = perf_counter_ns()
         try:
             found = next(self._results, None)
         except Exception:
@@ -250,7 +248,7 @@ class StreamedBatches:
             raise StopIteration
         task = self._results.task
         assert task is not None  # noqa: S101 - a result is a task's
-        self._clock.loaded(self._results, task.epoch.number, task.step, 1, found.samples, asked)
+        self._clock.loaded(self._results, task.epoch.number, task.step, 1, found.samples)
         self._check.compare(task.number, found.sums)
         self._take(found, task)
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from headrace.datasets.lengths import lengths_at, sequence_lengths
 from headrace.errors import ArgumentError, StateError
-from headrace.insight.stats import SourceStats
 from headrace.loader.order_arguments import checked_weights
 from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import blocks, lengths, mixed_node, packing_node
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from headrace.insight.stats import SourceStats
     from headrace.pipeline.nodes import Mixed
 
 __all__ = ["SampleOrder"]
@@ -268,6 +268,8 @@ class SampleOrder:
         counts = layout.counts(min(step * batch, whole))
         if epoch:  # else the epoch may be endless
             counts = counts + epoch * layout.counts(whole)
+        from headrace.insight.stats import SourceStats  # which most loaders are never asked for
+
         found = {}
         for name, count, size, node in zip(
             mixed.mixture.names, counts.tolist(), mixed.mixture.lengths, mixed.inputs, strict=True

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from fractions import Fraction
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -68,6 +67,8 @@ class Pattern(Interleaving):
     @classmethod
     def of_weights(cls, weights: Sequence[float]) -> Pattern:
         """Return the pattern of weights, which need not add up to 1."""
+        from fractions import Fraction  # of which loaders without mixtures have no need
+
         sums = list(accumulate(map(Fraction, weights), initial=Fraction(0)))
         return cls(np.array([int(part * _ONE / sums[-1]) for part in sums], np.uint64))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain, islice
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,10 +77,9 @@ class InlineBatches:
             self.step = cursor.step
             cursor.step += 1
             return batch, len(selection)
-        asked = perf_counter_ns()
         self.clock.start()
         if self._together > 1 and self._read_several():
-            self._times.loaded(self, cursor.epoch.number, cursor.step, len(self._waiting), self._samples(), asked)
+            self._times.loaded(self, cursor.epoch.number, cursor.step, len(self._waiting), self._samples())
             batch, selection = self._waiting.popleft()
             self.step = cursor.step
             cursor.step += 1
@@ -99,7 +97,7 @@ class InlineBatches:
             if not isinstance(error, Exception):  # as Ctrl-C: whoever goes on gets the batch all the same
                 self._selections, cursor.step = chain([selection], self._selections), step
             raise
-        self._times.loaded(self, cursor.epoch.number, step, 1, len(selection), asked)
+        self._times.loaded(self, cursor.epoch.number, step, 1, len(selection))
         if self._coalesces and not self._together:
             self._together = batches_to_coalesce(batch, len(selection), SMALL)
         return batch, len(selection)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, TypeVar
 from headrace.errors import WorkerError
 
 if TYPE_CHECKING:
-    from array import array
-
     from headrace.insight.clock import StageClock
 
 __all__ = ["MakeWork", "Pool", "PoolOptions", "Results", "check_home", "failing", "have_ended", "interrupted"]
@@ -57,7 +55,7 @@ class Results(Protocol[T_co, R_co]):
         """The clock of what the consumer's own thread does for the results."""
 
     @property
-    def timing(self) -> array[int] | bytes | None:
+    def timing(self) -> bytes | None:
         """The times of the latest task, as its worker's clock has taken them; None where the consumer is the worker."""
 
     @property

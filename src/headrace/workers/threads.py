@@ -29,7 +29,6 @@ from headrace.workers.in_flight import InFlight
 from headrace.workers.processes.interrupts import end_surely
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
@@ -52,7 +51,7 @@ class _Result(NamedTuple):
     value: Any
     error: BaseException | None
     nbytes: int
-    timing: array[int] | None
+    timing: bytes | None
 
 
 # What comes from the threads: results, and why a thread has ended that nobody asked to.
@@ -213,7 +212,7 @@ class _ThreadResults(Generic[T, R]):
         self._results = results
         self.task: T | None = None
         self.clock = StageClock(-1)
-        self.timing: array[int] | None = None
+        self.timing: bytes | None = None
         self.waiting = 0
         self._home = os.getpid()
         self._ending: Callable[[], WorkerError] | None = None  # makes the error that says why it cannot go on

@@ -148,11 +148,11 @@ class _Server:
             pickled = dump_result(work(task))
             places = self._arena.place(pickled.buffers)
             self._clock.lap(TRANSPORT)
-            answer = pickle.dumps((number, True, pickled.payload, places, self._clock.take().tobytes()))
+            answer = pickle.dumps((number, True, pickled.payload, places, self._clock.take()))
         except BaseException as error:
             if self._stopping:
                 raise
-            answer = pickle.dumps((number, False, dump_error(error), [], self._clock.take().tobytes()))
+            answer = pickle.dumps((number, False, dump_error(error), [], self._clock.take()))
         try:
             self._send(answer)
         except ConnectionError:

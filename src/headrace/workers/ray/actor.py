@@ -138,9 +138,9 @@ class RayActor:
             pickled = dump_result(self._work(pickle.loads(task)))  # noqa: S301 - from the consumer
             places = self._memory.place(pickled.buffers)
             self._clock.lap(TRANSPORT)
-            return number, True, pickled.payload, places, self._clock.take().tobytes()
+            return number, True, pickled.payload, places, self._clock.take()
         except BaseException as error:
-            return number, False, dump_error(error), [], self._clock.take().tobytes()
+            return number, False, dump_error(error), [], self._clock.take()
 
 
 class _Segments:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import DataLoader, Dataset, SharedList
-from headrace.datasets.shared_list import share_lists
+from headrace.datasets.sent_list import SentList, share_lists
 from headrace.errors import ArgumentTypeError, HeadraceWarning, OutOfRangeError
 from headrace.testing import check_dataset
 from headrace.workers.pickling import sending
@@ -35,7 +35,7 @@ class Samples(Dataset[Any]):
     def __getitem__(self, index: int, /) -> Any:
         if index >= len(self):
             raise IndexError(index)
-        return self.samples[index][1], isinstance(self.samples, SharedList)
+        return self.samples[index][1], isinstance(self.samples, SentList)
 
 
 @given(st.lists(VALUES | st.tuples(VALUES, VALUES) | st.lists(VALUES)))
@@ -64,9 +64,21 @@ def test_a_shared_list_is_a_dataset() -> None:
     assert repr(SharedList(["a\ud800"])[0]) == r"'a\ud800'"
 
 
+class Plain:
+    """A dataset as anyone writes it."""
+
+    def __init__(self, samples: list[Any]) -> None:
+        self.samples: Any = samples
+        self.imgs: Any = samples
+        self.few = samples[:10]
+
+    __len__, __getitem__ = Samples.__len__, Samples.__getitem__
+
+
 @pytest.mark.usefixtures("by_value")
-def test_workers_get_large_plain_lists_as_arrays() -> None:
-    dataset = Samples([(f"{number}.jpg", number) for number in range(MANY)])
+@pytest.mark.parametrize("kind", [Samples, Plain])
+def test_workers_get_large_plain_lists_as_arrays(kind: Any) -> None:
+    dataset = kind([(f"{number}.jpg", number) for number in range(MANY)])
     with DataLoader(dataset, 64, num_workers=2, backend="process") as loader:
         numbers, are_shared = map(np.concatenate, zip(*loader, strict=True))
     assert numbers.tolist() == list(range(MANY))
@@ -76,8 +88,9 @@ def test_workers_get_large_plain_lists_as_arrays() -> None:
         assert type(copied.samples) is list
 
 
-def test_attributes_that_are_one_list_stay_one() -> None:
-    sent = dump_work(Samples([("a", number) for number in range(MANY)]))
+@pytest.mark.parametrize("kind", [Samples, Plain])
+def test_attributes_that_are_one_list_stay_one(kind: Any) -> None:
+    sent = dump_work(kind([("a", number) for number in range(MANY)]))
     arrived = load(sent.payload, sent.buffers)
     assert type(arrived.few) is list
     assert arrived.samples is arrived.imgs

@@ -73,8 +73,8 @@ class Dataset(ABC, Generic[T_co]):
         return describe_dataset(self)
 
     def __getstate__(self) -> object:
-        """Return the attributes; worker processes get large plain lists as `SharedList`."""
-        from headrace.datasets.shared_list import share_lists  # what few datasets need
+        """Return the attributes; worker processes get large plain lists in shared memory."""
+        from headrace.datasets.sent_list import share_lists  # what few datasets need
         from headrace.workers.pickling.sending import replacements
 
         state, known = super().__getstate__(), replacements()

@@ -1,4 +1,4 @@
-"""Large lists of plain values, which are pickled without a note of each value.
+"""Large lists of plain values: those of datasets lie in shared memory, others are pickled without a note of each value.
 
 A pickler notes every string and tuple, in case that it comes again: of a million of them this takes three quarters of
 the time. It is not needed where items are strings, numbers or tuples of these, none of which comes twice.
@@ -10,6 +10,8 @@ import io
 import pickle
 from itertools import chain
 from typing import Any
+
+from headrace.workers.pickling.sending import replacements
 
 __all__ = ["PlainLists"]
 
@@ -24,7 +26,7 @@ class PlainLists:
     """The large lists of plain values among the attributes of the objects that one pickler pickles.
 
     Attributes:
-        nbytes: of their pickles, which lie apart.
+        nbytes: of the pickles that lie apart.
     """
 
     def __init__(self) -> None:
@@ -36,11 +38,20 @@ class PlainLists:
         if not _is_usual(type(value)):
             return NotImplemented
         large = {name: item for name, item in vars(value).items() if type(item) is list and len(item) >= _LARGE}
-        sent = {name: found for name, item in large.items() if (found := self._sent(item)) is not item}
+        replace = self._shared if large and _is_dataset(type(value)) else self._sent
+        sent = {name: found for name, item in large.items() if (found := replace(item)) is not item}
         if not sent:
             return NotImplemented
         make, arguments, state, *rest = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         return (make, arguments, {**state, **sent}, *rest) if type(state) is dict else NotImplemented
+
+    def _shared(self, values: list[Any]) -> Any:
+        """Return what goes in place of a list of a dataset: what reads it in shared memory, if that can be."""
+        from headrace.datasets.sent_list import share_list  # what few datasets need
+
+        known = replacements()
+        found = values if known is None else share_list(values, known)
+        return self._sent(values) if found is values else found
 
     def _sent(self, values: list[Any]) -> Any:
         """Return what goes in place of a list: itself, unless all in it is plain."""
@@ -60,6 +71,10 @@ class _PlainList:
         content = _dump_without_notes(self._values)
         self._lists.nbytes += len(content)
         return pickle.loads, (pickle.PickleBuffer(content),)
+
+
+def _is_dataset(kind: Any) -> bool:
+    return hasattr(kind, "__getitem__") and hasattr(kind, "__len__")
 
 
 def _is_usual(kind: Any) -> bool:

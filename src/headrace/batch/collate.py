@@ -12,9 +12,10 @@ hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cached_property
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Collation", "default_collate", "join_numbers"]
 
+_DTYPE = attrgetter("dtype")
+_NUMERIC = frozenset("biufc")
 _NUMBERS: dict[type, np.dtype[Any]] = {
     bool: np.dtype(np.bool_),
     int: np.dtype(np.int64),
@@ -112,6 +115,19 @@ class Collation:
     def field(self, values: list[Any], path: str) -> Any:
         """Return the batch of one field, given what each sample has there."""
         first = values[0]
+        if len(set(map(type, values))) == 1:  # what most fields are is told first
+            kind = type(first)
+            if kind is np.ndarray:
+                return self._ndarrays(values, path)
+            if kind is tuple:
+                return self._sequences(values, path)
+            if kind in _NUMBERS:
+                return self._plain_numbers(values, _NUMBERS[kind], path)
+        return self._other_field(values, path)
+
+    def _other_field(self, values: list[Any], path: str) -> Any:
+        """Return the batch of a field of values of whatever kind."""
+        first = values[0]
         if isinstance(first, str | bytes):
             return self._texts(values, path)
         number = _number_type(first)
@@ -133,6 +149,9 @@ class Collation:
             types = [_number_type(value) for value in values]
             self._check_same(types, promotable, "type", path, types)
             dtype = promoted(types)
+        return self._plain_numbers(values, dtype, path)
+
+    def _plain_numbers(self, values: list[Any], dtype: np.dtype[Any], path: str) -> Any:
         try:
             numbers = np.array(values, dtype)
         except OverflowError as error:
@@ -182,8 +201,12 @@ class Collation:
             ) from error
 
     def _ndarrays(self, arrays: list[NDArray[Any]], path: str) -> NDArray[Any]:
-        if len({array.shape for array in arrays}) == 1 and len({array.dtype for array in arrays}) == 1:
-            return _stack(arrays, arrays[0].dtype)
+        dtype = arrays[0].dtype
+        if dtype.kind in _NUMERIC and len(set(map(_DTYPE, arrays))) == 1:
+            batch = empty((len(arrays), *arrays[0].shape), dtype)
+            with suppress(ValueError):  # whose text names no sample
+                batch[...] = arrays  # which compares their shapes first, and more quickly than asking each for it
+                return batch
         self._check_same(arrays, lambda array: array.shape, "shape", path)
         return _stack(arrays, self._common_dtype(arrays, path))
 

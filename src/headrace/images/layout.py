@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.batch.capabilities import batch_function, capability
 from headrace.errors import ArgumentError
-from headrace.rng.context import slot
+from headrace.rng.context import slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -152,12 +152,13 @@ def run_steps(steps: Sequence[Step], value: Any, layout: str | None, *, batched:
         batched: whether it is a batch; then all functions work on batches.
     """
     last = len(steps) - 1
-    for number, (path, function) in enumerate(steps):
-        call = function if layout is None and not batched else in_layout(function, layout, batched=batched)
-        with slot(*path):
+    with slots() as move_to:
+        for number, (path, function) in enumerate(steps):
+            call = function if layout is None and not batched else in_layout(function, layout, batched=batched)
+            move_to(path)
             value = call(value)
-        if number < last:
-            layout = layout_after(function, layout)
+            if number < last:
+                layout = layout_after(function, layout)
     return value
 
 

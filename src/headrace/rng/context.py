@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,6 +34,7 @@ __all__ = [
     "part",
     "read_in_turn",
     "slot",
+    "slots",
     "use_keys",
     "who_draws",
     "whole_batch",
@@ -163,6 +164,7 @@ class NotedKeys(SampleKeys):
 loading: ContextVar[SampleKeys | None] = ContextVar("headrace_sample_keys", default=None)
 
 
+@lru_cache(4096)  # a chain has few places, at which each sample draws
 def _mix(path: int, number: int) -> int:
     """Return a 32-bit hash of a path and the number of a branch (the finaliser of MurmurHash3)."""
     word = (path * 0x9E3779B1 + number + 1) & _WORD
@@ -234,6 +236,40 @@ class slot:  # noqa: N801 - a context manager reads like a function
     ) -> None:
         if self._keys is not None:
             self._keys.path, self._keys.count = self._saved
+
+
+class slots:  # noqa: N801 - a context manager reads like a function
+    """Go through branches of the present place, so that draws belong to one of them at a time.
+
+    The context is a function: called with numbers it moves on to a branch, as several nested slots would. Every branch
+    starts anew, whatever the one before it drew. Does nothing outside a loader.
+    """
+
+    __slots__ = ("_count", "_keys", "_start")
+
+    def __init__(self) -> None:
+        self._keys = loading.get()
+
+    def __enter__(self) -> Callable[[tuple[int, ...]], None]:
+        keys = self._keys
+        if keys is None:
+            return _stay
+        keys.settle()
+        self._start, self._count = keys.path, keys.count
+        return self._move_to
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._keys is not None:
+            self._keys.path, self._keys.count = self._start, self._count
+
+    def _move_to(self, numbers: tuple[int, ...]) -> None:
+        keys, path = self._keys, self._start
+        assert keys is not None  # noqa: S101 - __enter__ hands this method out only then
+        for number in numbers:
+            path = _mix(path, number)
+        keys.path, keys.count = path, 0
 
 
 class Chain:
@@ -423,5 +459,5 @@ def whole_batch(count: int) -> SampleKeys | None:
     return keys if keys is not None and keys.position is None and len(keys.batch) == count else None
 
 
-def _stay(position: int) -> None:
+def _stay(place: object) -> None:
     """Move nowhere: no samples are being loaded."""

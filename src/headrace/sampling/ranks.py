@@ -97,7 +97,13 @@ class Shares:
 
     def span(self, step: int) -> tuple[int, int]:
         """Return the first position of this rank's share, and the one after its last; it may lie beyond the length."""
-        first, count = self._first(step), self.count(step)
+        size = self.batch_size
+        full = size * self.world_size
+        first = self.shift + step * full
+        if self.length - first >= 2 * full:  # before the last steps all shares are full
+            start = first + self.rank * size
+            return start, start + size
+        count = self.count(step)
         if self.uneven in ("pad", "repeat"):
             size = self.batch_size if self.uneven == "pad" else -(-count // self.world_size)
             start = first + self.rank * size

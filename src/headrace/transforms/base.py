@@ -11,7 +11,7 @@ from headrace import frameworks
 from headrace.batch.arena import empty
 from headrace.batch.capabilities import capability
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.frameworks import pillow
+from headrace.frameworks import numpy, pillow
 from headrace.images.layout import LAYOUTS, find_layout, image_axes, is_own
 
 if TYPE_CHECKING:
@@ -172,9 +172,10 @@ class ImageTransform(Transform):
             layout: where its channels are, as far as the chain knows.
             batched: whether it is surely a batch.
         """
-        if pillow.owns(value):
+        plain = type(value) is np.ndarray  # as most are: nothing is asked then
+        if not plain and pillow.owns(value):
             return self._apply_to_pillow(value)
-        images, adapter = _as_array(value)
+        images, adapter = (value, numpy) if plain else _as_array(value)
         if not batched and images.ndim > (3 if self.layout is None else len(self.layout)):
             method = capability(self, "apply_in_layout")
             return self.apply_batch(value) if method is None else method(value, layout, batched=True)
@@ -183,7 +184,8 @@ class ImageTransform(Transform):
         out = self.transform(images, self._axes(images.shape[1:], layout))
         if out is images:
             return value
-        return adapter.from_numpy(_contiguous(out) if batched else out[0], value)
+        made = _contiguous(out) if batched else out[0]
+        return made if plain else adapter.from_numpy(made, value)
 
     def _apply_to_pillow(self, image: Any) -> Any:
         pixels = pillow.to_numpy(image)[np.newaxis]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentTypeError
 from headrace.images.encoded import become_one_size, make_batch, make_sample
@@ -85,7 +87,7 @@ class Compose(Transform):
             batched: whether it is a batch.
         """
         whole: list[Step] = [((), self)]
-        if not batched and begins_encoded(whole):
+        if not batched and not _are_pixels(value) and begins_encoded(whole):
             return make_sample(value, whole)
         if batched and become_one_size(whole):
             made = make_batch(value, whole)
@@ -105,3 +107,8 @@ class Compose(Transform):
         for transform in self.transforms:
             if batch_function(transform) is None:
                 raise ArgumentTypeError(f"{transform!r} works on single samples; apply Compose to each sample instead")
+
+
+def _are_pixels(value: Any) -> bool:
+    """Return whether a value is surely no encoded image, which is asked for each sample."""
+    return type(value) is np.ndarray and value.ndim > 1

@@ -12,6 +12,7 @@ from headrace.formats import index, record_files
 from headrace.formats.record_files import RecordFiles
 from headrace.formats.tfrecord.framing import TFRECORD, frame
 from headrace.io import disk
+from headrace.io.ranges import announce
 from headrace.io.source import LocalSource, split
 
 
@@ -67,7 +68,7 @@ def test_advice_waits_for_the_disk(paths: list[str], monkeypatch: pytest.MonkeyP
         read(files, [3])
     assert not files.reads_ahead()
     located = files.bounds.locate(np.array([3, 170]))
-    files.will_need(located, files.rows("records", located))
+    announce(files.byte_ranges(located, files.rows("records", located)))
 
 
 def test_blocks_are_pieces_of_files(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,4 +104,4 @@ def test_files_far_away(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> No
     for indices in ([0], [3], [4, 3], np.random.default_rng(0).permutation(180).tolist()):
         assert read(files, indices) == expected(indices)
     located = files.bounds.locate(np.array([3]))
-    files.will_need(located, files.rows("records", located))
+    announce(files.byte_ranges(located, files.rows("records", located)))

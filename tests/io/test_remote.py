@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import pickle
 import re
@@ -20,9 +21,11 @@ from headrace import DataLoader, NpyDataset, RemoteOptions
 from headrace.errors import ArgumentError, FileChangedError, StorageError
 from headrace.io import remote
 from headrace.io.chunks import CHUNK, ChunkCache
+from headrace.io.counts import ReadCounts
 from headrace.io.paths import find_paths
-from headrace.io.remote import RemoteSource, _joined
+from headrace.io.remote import RemoteSource
 from headrace.io.source import open_source
+from headrace.io.spans import SpansAhead, join_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,10 +164,10 @@ def test_neighbours_are_asked_for_together(server: Server) -> None:
 
 def test_no_request_is_too_large() -> None:
     offsets = np.arange(0, 1 << 26, 1 << 15)
-    spans = _joined(offsets, np.full(len(offsets), 1 << 15))
+    spans = join_ranges(offsets, np.full(len(offsets), 1 << 15))
     assert max(stop - start for start, stop in spans) <= 1 << 23
     assert sum(stop - start for start, stop in spans) == 1 << 26
-    assert _joined(np.array([0, 10]), np.array([1 << 24, 1 << 24])) == [(0, (1 << 24) + 10)]
+    assert join_ranges(np.array([0, 10]), np.array([1 << 24, 1 << 24])) == [(0, (1 << 24) + 10)]
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "reset", "whole", "short", "cut"])
@@ -207,13 +210,14 @@ def test_no_more_is_taken_than_was_asked_for(fault: str, text: str, server: Serv
 
 def test_a_size_that_no_memory_has_room_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     source = RemoteSource(server.url, options(retries=0))
-    monkeypatch.setattr(remote, "_AHEAD", 1 << 20)
+    monkeypatch.setattr(remote, "AHEAD", 1 << 20)
+    monkeypatch.setattr(source, "_ahead", SpansAhead(1 << 20))
     monkeypatch.setattr(remote, "total_memory", lambda: 1 << 21)
     assert len(source.read(0, 1 << 21)) == 1 << 21
     with pytest.raises(StorageError, match=r"3,158,073 bytes would be read at once, .* memory for 2,097,152"):
         source.read(0, len(CONTENT))
     source.will_need(np.array([0]), np.array([len(CONTENT)]))
-    assert not source._ahead
+    assert not len(source._ahead)
 
 
 def test_what_is_forbidden_is_not_asked_for_again(server: Server) -> None:
@@ -365,3 +369,60 @@ def test_a_dataset_far_away(workers: dict[str, Any], server: Server, tmp_path: P
         found, DataLoader(NpyDataset(tmp_path / "array.npy"), 16, shuffle=True, seed=3), strict=True
     ):
         assert np.array_equal(np.asarray(batch).ravel(), np.asarray(expected).ravel())
+
+
+# ---------------------------------------------------------------------- what is counted
+
+
+def test_requests_are_counted_as_the_server_sees_them(server: Server) -> None:
+    source, counts = RemoteSource(server.url, options()), ReadCounts()
+    many(source, (0, 10))
+    source.counts = counts
+    server.ranges.clear()
+    many(source, *RANGES)
+    source.will_need(np.array([3_000_000]), np.array([50]))
+    many(source, (3_000_010, 5), (1, 5))
+    server.faults = ["503", "short"]
+    many(source, (200_000, 10))
+    sent = sum(stop - start for start, stop in server.ranges)
+    assert counts.totals() == {
+        "bytes_read": 0,  # which is for those to count who know what a sample is
+        "remote_requests": len(server.ranges),
+        "remote_bytes": sent - 15,  # nothing came of one of them, and half of another
+    }
+    assert pickle.loads(pickle.dumps([source, source]))[0].counts.totals() == {"bytes_read": 0}
+
+
+def test_a_chunk_that_several_wait_for_is_fetched_once(server: Server, tmp_path: Path) -> None:
+    source = RemoteSource(server.url, options(cache_dir=str(tmp_path)))
+    source.counts = counts = ReadCounts()
+    far_apart = [(start, 10) for start in range(0, 2 * CHUNK, CHUNK // 8)]
+    assert many(source, *far_apart) == [CONTENT[start : start + 10] for start, _ in far_apart]
+    assert sorted(server.ranges) == [(0, CHUNK), (CHUNK, 2 * CHUNK)]
+    assert counts.totals() == {
+        "bytes_read": 0,
+        "chunk_misses": 2,
+        "chunk_hits": 14,
+        "remote_requests": 2,
+        "remote_bytes": 2 * CHUNK,
+    }
+
+
+@pytest.mark.usefixtures("by_value")
+@pytest.mark.parametrize("backend", [None, "thread", "process"])
+def test_a_loader_tells_the_requests(server: Server, backend: Any) -> None:
+    workers: dict[str, Any] = {"num_workers": 2, "backend": backend} if backend else {}
+    array = np.arange(20_000, dtype=np.int64).reshape(1000, 20)
+    content = io.BytesIO()
+    np.save(content, array)
+    server.content = content.getvalue()
+    dataset = NpyDataset(server.url)
+    server.ranges.clear()  # the header
+    with DataLoader(dataset, 50, shuffle=True, seed=0, **workers) as loader:
+        assert sum(map(len, loader)) == 1000
+        found = loader.stats().counters
+    assert found == {
+        "bytes_read": array.nbytes,
+        "remote_requests": len(server.ranges),
+        "remote_bytes": sum(stop - start for start, stop in server.ranges),
+    }

@@ -3,11 +3,11 @@
 Of a dataset, `get_batch(indices)` and `__getitems__(indices)` read many samples at once, and `get_ragged(indices)`
 sequences of different lengths end to end; `will_need(indices)` hears early which samples will be read, while
 `reads_ahead()` says that this is of use; `blocks()` says which of them lie together, `counters()` what has been
-counted, `releases_gil()` whether several threads can read at the same time, `where(index)` in which file a sample lies.
-`lengths()` tells how many items the sequence of each sample has; where samples have several fields,
-`field_lengths(field)` tells it of one of them if that costs nothing, and `read_lengths(field)` yields it by and by
-where less than the samples has to be read for it. Of a transform, `apply_batch(batch)` does for a batch what calling it
-does for a sample.
+counted, `byte_ranges(indices)` which bytes of which files samples are read from, `releases_gil()` whether several
+threads can read at the same time, `where(index)` in which file a sample lies. `lengths()` tells how many items the
+sequence of each sample has; where samples have several fields, `field_lengths(field)` tells it of one of them if that
+costs nothing, and `read_lengths(field)` yields it by and by where less than the samples has to be read for it. Of a
+transform, `apply_batch(batch)` does for a batch what calling it does for a sample.
 
 One rule tells whether a method counts: it does unless a class further down defines a method that it stands for. A
 class that derives from another and has its own `__getitem__` is read by that, whatever faster methods the other
@@ -46,6 +46,7 @@ _STANDS_FOR = {
     "reads_ahead": (),
     "blocks": (),
     "counters": (),
+    "byte_ranges": (),
     "where": (),
     # of transforms
     "apply_batch": ("__call__",),

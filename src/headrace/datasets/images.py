@@ -17,7 +17,8 @@ from headrace.datasets.paths import PackedPaths, check_endings, pack_paths, walk
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.errors.notes import add_note, name_file
 from headrace.images.steps import begins_encoded
-from headrace.io.files import read_files
+from headrace.io.counts import ReadCounts
+from headrace.io.files import read_files, whole_files
 from headrace.io.progress import Progress
 from headrace.io.safe_open import read_regular
 from headrace.io.source import options_for
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.io.ranges import FileRanges
     from headrace.io.remote_options import RemoteOptions
     from headrace.pipeline.reading import Indexable
 
@@ -85,6 +87,7 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
                 raise ArgumentTypeError(f"{name} must be a function of one image or None, but got {function!r}")
         self.paths = paths if isinstance(paths, PackedPaths) else pack_paths(paths)
         self._options = options_for(needed=self.paths.has_addresses)
+        self._counts = ReadCounts()
         self.labels, self._plain = _packed_labels(labels)
         if len(self.paths) != len(self.labels):
             raise ArgumentError(
@@ -105,7 +108,8 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
 
     def node(self) -> Node:
         """Return the description of the dataset: of files, and of what is made of them."""
-        node: Node = Source(_ImageFiles(self.paths, self.labels, self._options, plain=self._plain), draws=False)
+        files = _ImageFiles(self.paths, self.labels, self._options, self._counts, plain=self._plain)
+        node: Node = Source(files, draws=False)
         functions = self._functions()
         if not begins_encoded([((), function) for function in functions]):
             functions = [self._prepare] if functions else []
@@ -127,10 +131,13 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
 class _ImageFiles(Dataset[tuple[bytes, Any]]):
     """The bytes of image files, with their labels."""
 
-    def __init__(self, paths: PackedPaths, labels: Any, options: RemoteOptions | None, *, plain: bool) -> None:
+    def __init__(
+        self, paths: PackedPaths, labels: Any, options: RemoteOptions | None, counts: ReadCounts, *, plain: bool
+    ) -> None:
         self._paths = paths
         self._labels = labels
         self._options = options
+        self._counts = counts
         self._plain = plain
 
     def __len__(self) -> int:
@@ -141,7 +148,7 @@ class _ImageFiles(Dataset[tuple[bytes, Any]]):
         try:
             path = self._paths[position]
             far = self._options is not None and "://" in path
-            data = read_files([path], self._options)[0] if far else read_regular(path, links=True)
+            data = read_files([path], self._options, self._counts)[0] if far else self._read_local(path)
         except Exception as error:
             self.annotate(error, position)
             raise
@@ -155,7 +162,20 @@ class _ImageFiles(Dataset[tuple[bytes, Any]]):
         """Return the batch of the samples at the indices, shape (n,), int64."""
         indices = check_indices(indices, len(self))
         paths = [self._paths[index] for index in indices.tolist()]
-        return read_files(paths, self._options), self._label_batch(indices)
+        return read_files(paths, self._options, self._counts), self._label_batch(indices)
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return all bytes of the files at the indices, shape (n,), int64."""
+        return whole_files([self._paths[index] for index in indices.tolist()], self._options)
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._counts.totals()
+
+    def _read_local(self, path: str) -> bytes:
+        content = read_regular(path, links=True)
+        self._counts.add(len(content))
+        return content
 
     def annotate(self, error: Exception, index: int) -> None:
         """Let an error say of which file it is: in a note, and as `filename`."""

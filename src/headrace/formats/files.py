@@ -10,7 +10,8 @@ from headrace.datasets.paths import check_endings, pack_paths, walk
 from headrace.errors.notes import name_file
 from headrace.formats.index import is_index
 from headrace.formats.records import RecordDataset
-from headrace.io.files import read_files
+from headrace.io.counts import ReadCounts
+from headrace.io.files import read_files, whole_files
 from headrace.io.paths import find_paths
 from headrace.io.source import options_for
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from headrace.io.ranges import FileRanges
 
 __all__ = ["FilesDataset"]
 
@@ -61,6 +64,7 @@ class FilesDataset(RecordDataset):
         found = _files_of(paths) if isinstance(paths, str | bytes | os.PathLike) else map(os.fsdecode, paths)
         self.paths = pack_paths(path for path in found if path.lower().endswith(endings))
         self._options = options_for(needed=self.paths.has_addresses)
+        self._counts = ReadCounts()
         if not len(self.paths) and isinstance(paths, str | bytes | os.PathLike):
             ending = f" whose names end in {', '.join(endings)}" if endings else ""
             raise FileNotFoundError(f"there are no files{ending} in {os.fsdecode(paths)}")
@@ -70,7 +74,15 @@ class FilesDataset(RecordDataset):
 
     def read_records(self, indices: NDArray[np.int64]) -> list[bytes]:
         """Return the bytes of the files at the indices, shape (n,), int64, each in [0, len(self))."""
-        return read_files([self.paths[index] for index in indices.tolist()], self._options)
+        return read_files([self.paths[index] for index in indices.tolist()], self._options, self._counts)
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return all bytes of the files at the indices, shape (n,), int64."""
+        return whole_files([self.paths[index] for index in indices.tolist()], self._options)
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._counts.totals()
 
     def where(self, index: int) -> str:
         """Return the path of a file."""

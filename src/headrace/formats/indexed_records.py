@@ -8,6 +8,7 @@ from headrace.formats.records import RecordDataset
 from headrace.io.compression import check_bytes, unpack
 from headrace.io.paths import find_paths
 from headrace.io.progress import Progress
+from headrace.io.ranges import announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.formats.record_files import RecordFiles
+    from headrace.io.ranges import FileRanges
 
 __all__ = ["IndexedRecords", "unpacked_paths"]
 
@@ -63,8 +65,16 @@ class IndexedRecords(RecordDataset):
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the records at the indices, shape (n,), int64."""
+        announce(self.byte_ranges(indices))
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return where the records at the indices lie, shape (n,), int64."""
         located = self._files.bounds.locate(indices)
-        self._files.will_need(located, self._files.rows("records", located))
+        return self._files.byte_ranges(located, self._files.rows("records", located))
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._files.counts.totals()
 
     def close(self) -> None:
         """Give up the files that are open; reading opens them again."""

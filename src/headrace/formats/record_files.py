@@ -13,9 +13,10 @@ from headrace.errors import CorruptDataError
 from headrace.formats.index import Index, open_index, open_indexes
 from headrace.formats.prepared import LastPrepared
 from headrace.formats.shard_bounds import ShardBounds
+from headrace.io.counts import ReadCounts
 from headrace.io.disk import DiskWaits, open_files
-from headrace.io.ranges import Ranges
-from headrace.io.source import LocalSource, Packed, open_source, read_ranges, split
+from headrace.io.ranges import FileRanges, Ranges
+from headrace.io.source import LocalSource, Packed, count_requests, open_source, read_ranges, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,7 @@ class RecordFiles:
     Attributes:
         sources: the files.
         bounds: how many rows each has.
+        counts: what has been read of records.
 
     Raises:
         FileNotFoundError: a file is not there.
@@ -101,6 +103,9 @@ class RecordFiles:
         self._slices = LastPrepared("prepare_slices")
         self._indexed = [_IndexedFile(source, index_format) for source in self.sources]
         self.bounds = ShardBounds(self._count(index_format, counted, fewer, progress=progress))
+        self.counts = ReadCounts()
+        for source in self.sources:
+            count_requests(source, self.counts)
 
     def table(self, number: int, name: str) -> NDArray[Any]:
         """Return a table of the index of a file."""
@@ -129,6 +134,7 @@ class RecordFiles:
         """
         packed = read_ranges(*self._ranges(located, records))
         self._waits.note_read()
+        self.counts.add(packed.buffer.nbytes)
         if verify:
             self._check(
                 Ranges([packed.buffer], np.zeros(len(records), np.int64), packed.bounds[:-1], np.diff(packed.bounds)),
@@ -149,6 +155,7 @@ class RecordFiles:
         )
         found, wrong, crc = slice_records(located.which, located.rows, verify=verify)
         self._waits.note_read()
+        self.counts.add(sum(map(len, found)))
         if wrong >= 0:
             shard = located.shards[located.which[wrong]]
             record = self.table(shard, "records")[located.rows[wrong]]
@@ -171,6 +178,7 @@ class RecordFiles:
         record = self.table(shard, "records")[row]
         offset, length, crc, _ = record.item()
         content = self.sources[shard].read(offset, length)
+        self.counts.add(length)
         if verify:
             found = int(kernels.active().crc32c(content, np.zeros(1, np.int64), np.array([length]))[0])
             if found != crc:
@@ -181,11 +189,11 @@ class RecordFiles:
         """Return whether it is worth to say early what will be read: where files are far away, or not in memory."""
         return self._waits.lately or not self._is_local
 
-    def will_need(self, located: Located, records: NDArray[Any]) -> None:
-        """Begin to fetch records that will be read soon."""
-        for place, shard in enumerate(located.shards):
-            here = records[located.which == place]
-            self.sources[shard].will_need(here["offset"], here["length"])
+    def byte_ranges(self, located: Located, records: NDArray[Any]) -> list[FileRanges]:
+        """Return where records lie, by their files."""
+        places = [np.flatnonzero(located.which == place) for place in range(len(located.shards))]
+        found = zip(located.shards, [records[here] for here in places], strict=True)
+        return [FileRanges(self.sources[shard], here["offset"], here["length"]) for shard, here in found]
 
     def blocks(self) -> NDArray[np.int64]:
         """Return where blocks of neighbours begin, of a few megabytes in one file, and where the last one ends."""
@@ -235,12 +243,11 @@ class RecordFiles:
         arrays = [self.sources[shard].view() for shard in located.shards]
         far = [place for place, array in enumerate(arrays) if array is None]
         if far:
-            rows = [np.flatnonzero(located.which == place) for place in far]
-            sources = [self.sources[located.shards[place]] for place in far]
+            ranges = self.byte_ranges(located, records)
             with ThreadPoolExecutor(min(len(far), _AT_ONCE)) as pool:
-                found = pool.map(lambda source, here: source.read_many(offsets[here], lengths[here]), sources, rows)
-                for place, here, packed in zip(far, rows, list(found), strict=True):
-                    arrays[place], offsets[here] = packed.buffer, packed.bounds[:-1]
+                found = pool.map(_read_ranges, [ranges[place] for place in far])
+                for place, packed in zip(far, list(found), strict=True):
+                    arrays[place], offsets[located.which == place] = packed.buffer, packed.bounds[:-1]
         return Ranges([array for array in arrays if array is not None], located.which, offsets, lengths)
 
     def _error(self, shard: int, record: Any, index: int, found: int) -> CorruptDataError:
@@ -248,3 +255,7 @@ class RecordFiles:
             f"sample {index} is damaged: {self.where(shard, record)}: their CRC32C is {found:#010x}, but "
             f"{record['crc']:#010x} was written; get the file anew, or pass verify=False to read it as it is"
         )
+
+
+def _read_ranges(file: FileRanges) -> Packed:
+    return file.source.read_many(file.offsets, file.lengths)

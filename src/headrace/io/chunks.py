@@ -6,6 +6,7 @@ import os
 import random
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +15,24 @@ from headrace.errors import StorageError
 from headrace.io.new_file import new_file
 from headrace.io.safe_open import make_folder, read_regular
 
-__all__ = ["CHUNK", "ChunkCache"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["CHUNK", "ChunkCache", "chunks_between"]
 
 CHUNK = 1 << 20  # bytes of a file that are kept together
 _CRC_BYTES = 4
 _PARTS = 16  # of the limit; so much is written, on average, before all processes together look at it again
+
+
+def chunks_between(start: int, stop: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the chunks of a file of some size that hold a span, each as (number, first byte, byte after the last one).
+
+    >>> list(chunks_between(CHUNK - 1, CHUNK + 1, CHUNK + 10))
+    [(0, 0, 1048576), (1, 1048576, 1048586)]
+    """
+    for number in range(start // CHUNK, -(-stop // CHUNK)):
+        yield number, number * CHUNK, min((number + 1) * CHUNK, size)
 
 
 class ChunkCache:

@@ -7,25 +7,34 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from headrace.io.disk import open_files
+from headrace.io.ranges import FileRanges
 from headrace.io.safe_open import open_regular
+from headrace.io.source import LocalSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from headrace.io.counts import ReadCounts
+    from headrace.io.ranges import ByteSource
     from headrace.io.remote_options import RemoteOptions
 
-__all__ = ["read_files"]
+__all__ = ["read_files", "whole_files"]
 
 _AT_ONCE = 64  # files that are open at the same time, where there are descriptors for so many
 
 
-def read_files(paths: Sequence[str], options: RemoteOptions | None = None) -> list[bytes]:
+def read_files(
+    paths: Sequence[str], options: RemoteOptions | None = None, counts: ReadCounts | None = None
+) -> list[bytes]:
     """Return the content of each of the files: as much as it had when it was opened.
 
     Args:
         paths: of files of this machine; or with options, addresses too.
         options: how what lies far away is read; None if nothing does.
+        counts: takes in what is read; None where nobody counts.
 
     Raises:
         OSError: one of them cannot be read, or is no regular file; a note names it.
@@ -36,17 +45,41 @@ def read_files(paths: Sequence[str], options: RemoteOptions | None = None) -> li
     ...     read_files([file.name])
     [b'abc']
     """
-    if options is not None:
-        return _read_with_remote(paths, options)
+    found = _read_local(paths) if options is None else _read_with_remote(paths, options, counts)
+    if counts is not None:
+        counts.add(sum(map(len, found)))
+    return found
+
+
+def whole_files(paths: Sequence[str], options: RemoteOptions | None = None) -> list[FileRanges]:
+    """Return all bytes of files as ranges; the sizes of those far away are asked for, several at the same time.
+
+    Args:
+        paths: of files of this machine; or with options, addresses too.
+        options: how what lies far away is read; None if nothing does.
+    """
+    far: list[str] = [] if options is None else [path for path in paths if "://" in path]
+    opened: dict[str, ByteSource] = {}
+    if far:
+        from headrace.io.remote import open_remote  # for these alone
+
+        opened = dict(zip(far, open_remote(far, options), strict=True))
+    sources = [opened[path] if path in opened else LocalSource(path) for path in paths]
+    start = np.zeros(1, np.int64)
+    return [FileRanges(source, start, np.array([source.identity.size])) for source in sources]
+
+
+def _read_local(paths: Sequence[str]) -> list[bytes]:
     count = min(_AT_ONCE, open_files.limit)
     return [content for start in range(0, len(paths), count) for content in _read(paths[start : start + count])]
 
 
-def _read_with_remote(paths: Sequence[str], options: RemoteOptions) -> list[bytes]:
+def _read_with_remote(paths: Sequence[str], options: RemoteOptions, counts: ReadCounts | None) -> list[bytes]:
     from headrace.io.remote import read_remote  # for these alone
 
     far = [path for path in paths if "://" in path]
-    contents = iter(read_remote(far, options)), iter(read_files([path for path in paths if "://" not in path]))
+    near = _read_local([path for path in paths if "://" not in path])
+    contents = iter(read_remote(far, options, counts)), iter(near)
     return [next(contents["://" not in path]) for path in paths]
 
 

@@ -12,11 +12,11 @@ from headrace import kernels
 from headrace.batch.arena import empty
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["ByteSource", "Identity", "Packed", "Ranges", "read_ranges", "split"]
+__all__ = ["ByteSource", "FileRanges", "Identity", "Packed", "Ranges", "announce", "read_ranges", "split"]
 
 
 class Identity(NamedTuple):
@@ -92,6 +92,31 @@ class ByteSource(Protocol):
 
     def close(self) -> None:
         """Give up what is open; reading opens it again."""
+
+
+class FileRanges(NamedTuple):
+    """Ranges of bytes of one file.
+
+    Attributes:
+        source: the file.
+        offsets: where each starts, shape (n,), int64.
+        lengths: its bytes, shape (n,), int64.
+    """
+
+    source: ByteSource
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all ranges."""
+        return int(self.lengths.sum())
+
+
+def announce(files: Iterable[FileRanges]) -> None:
+    """Begin to fetch ranges of files that will be read soon."""
+    for each in files:
+        each.source.will_need(each.offsets, each.lengths)
 
 
 def read_ranges(

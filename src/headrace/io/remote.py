@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -17,25 +17,25 @@ import numpy as np
 
 from headrace.errors import FileChangedError, StorageError
 from headrace.io.braces import expand_braces
-from headrace.io.chunks import CHUNK, ChunkCache
+from headrace.io.chunks import CHUNK, ChunkCache, chunks_between
 from headrace.io.memory import total_memory
 from headrace.io.ranges import Identity, Packed, read_ranges
 from headrace.io.remote_connection import connect
 from headrace.io.remote_options import RemoteOptions
 from headrace.io.retry import retry
+from headrace.io.spans import AHEAD, SpansAhead, join_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from headrace.io.counts import ReadCounts
     from headrace.io.remote_connection import Connection
 
-__all__ = ["RemoteSource", "find_remote", "is_remote", "is_remote_folder", "list_remote", "read_remote"]
+__all__ = ["RemoteSource", "find_remote", "is_remote", "is_remote_folder", "list_remote", "open_remote", "read_remote"]
 
-_GAP = 1 << 16  # ranges that lie so near to each other are asked for together, in bytes
-_LARGEST = 1 << 23  # a request asks for no more
-_AHEAD = 1 << 26  # bytes of a file that are kept because they will be needed
+_STRIPES = 64  # locks of a file's chunks
 _LOOK = 30.0  # how often to see whether a file is still the same, in seconds
 _TIMES = ("mtime", "LastModified", "last_modified", "Last-Modified", "updated", "modified", "created")
 _TAGS = ("ETag", "etag", "md5Hash", "Content-MD5", "Digest", "checksum", "sha256")
@@ -81,8 +81,13 @@ def list_remote(path: str) -> list[str]:
     return sorted(map(system.unstrip_protocol, system.find(path)))
 
 
-def read_remote(paths: Sequence[str], options: RemoteOptions | None) -> list[bytes]:
+def read_remote(paths: Sequence[str], options: RemoteOptions | None, counts: ReadCounts | None = None) -> list[bytes]:
     """Return the content of whole files, several of which are read at the same time.
+
+    Args:
+        paths: their addresses.
+        options: how they are read; by default those of the context.
+        counts: takes in the requests; None where nobody counts.
 
     Raises:
         FileNotFoundError: one of them is not there.
@@ -92,6 +97,7 @@ def read_remote(paths: Sequence[str], options: RemoteOptions | None) -> list[byt
     def read(path: str) -> bytes:
         try:
             source = RemoteSource(path, options)
+            source.counts = counts
             return source.read(0, source.identity.size).tobytes()
         except Exception as error:
             error.add_note(f"while reading the file {path!r}")
@@ -99,6 +105,12 @@ def read_remote(paths: Sequence[str], options: RemoteOptions | None) -> list[byt
 
     with ThreadPoolExecutor((options or RemoteOptions.current()).concurrency) as pool:
         return list(pool.map(read, paths))
+
+
+def open_remote(paths: Sequence[str], options: RemoteOptions | None) -> list[RemoteSource]:
+    """Return the files at addresses, several of which are looked at at the same time."""
+    with ThreadPoolExecutor((options or RemoteOptions.current()).concurrency) as pool:
+        return list(pool.map(lambda path: RemoteSource(path, options), paths))
 
 
 def _system(path: str) -> Any:
@@ -117,6 +129,9 @@ class RemoteSource:
         options: how it is read; by default those of the context.
         identity: what it must be, with its tag; by default what it is now.
 
+    Attributes:
+        counts: takes in the requests for ranges; None as long as nobody counts.
+
     Raises:
         FileNotFoundError: there is nothing.
         StorageError: it cannot be reached, or does not say how large it is.
@@ -132,13 +147,15 @@ class RemoteSource:
     ) -> None:
         self.path = path
         self._options = RemoteOptions.current() if options is None else options
-        self._ahead: OrderedDict[tuple[int, int], Future[bytes]] = OrderedDict()
+        self.counts: ReadCounts | None = None
+        self._ahead: SpansAhead[Future[bytes]] = SpansAhead()
         self._lock = Lock()
+        self._chunk_locks = [Lock() for _ in range(_STRIPES)] if self._options.cache_dir else []
         self._looked = monotonic() if identity is None else 0.0
         self.identity, self._tag = self._look(monotonic() + self._options.timeout) if identity is None else identity
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteSource, (self.path, self._options, (self.identity, self._tag))
+        return RemoteSource, (self.path, self._options, (self.identity, self._tag)), {"counts": self.counts}
 
     def __repr__(self) -> str:
         return f"<RemoteSource {self.path!r}: {self.identity}>"
@@ -155,7 +172,7 @@ class RemoteSource:
         """Return the bytes of many ranges, in new memory."""
         deadline = monotonic() + self._options.timeout
         self._check(deadline)
-        spans = _joined(offsets, lengths)
+        spans = join_ranges(offsets, lengths)
         self._refuse_too_much(sum(stop - start for start, stop in spans))
         pieces = [self._ask(start, stop, deadline) for start, stop in spans]
         parts = [np.frombuffer(self._result(piece, deadline), np.uint8) for piece in pieces]
@@ -173,24 +190,22 @@ class RemoteSource:
 
     def will_need(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
         """Begin to fetch ranges that will be read soon."""
-        for start, stop in _joined(offsets, lengths):
+        deadline = monotonic() + self._options.timeout
+        for start, stop in join_ranges(offsets, lengths):
             with self._lock:
-                if stop - start > _AHEAD or any(first <= start and stop <= last for first, last in self._ahead):
-                    continue
-                self._ahead[start, stop] = self._submit(start, stop, monotonic() + self._options.timeout)
-                while len(self._ahead) > 1 and sum(last - first for first, last in self._ahead) > _AHEAD:
-                    self._ahead.popitem(last=False)[1].cancel()
+                for future in self._ahead.add(start, stop, partial(self._submit, start, stop, deadline)):
+                    future.cancel()
 
     def close(self) -> None:
         """Give up what was fetched early."""
         with self._lock:
-            for future in self._ahead.values():
+            for future in self._ahead:
                 future.cancel()
             self._ahead.clear()
 
     def _refuse_too_much(self, nbytes: int) -> None:
         """Raise StorageError for what cannot be held, if the size that the server told is true at all."""
-        if nbytes > _AHEAD and nbytes > total_memory():
+        if nbytes > AHEAD and nbytes > total_memory():
             raise StorageError(
                 f"{self.path}: {nbytes:,} bytes would be read at once, of the {self.identity.size:,} that it has, but "
                 f"there is memory for {total_memory():,}; get the file first, or write it in smaller parts"
@@ -201,9 +216,9 @@ class RemoteSource:
     def _ask(self, start: int, stop: int, deadline: float) -> tuple[Future[bytes], int, int]:
         """Return a fetch that will hold the bytes of a span: one that is under way, or a new one."""
         with self._lock:
-            for (first, last), future in self._ahead.items():
-                if first <= start and stop <= last and not future.cancelled():
-                    return future, start - first, stop - start
+            found = self._ahead.find(start, stop)
+        if found is not None and not found[0].cancelled():
+            return *found, stop - start
         return self._submit(start, stop, deadline), 0, stop - start
 
     def _result(self, piece: tuple[Future[bytes], int, int], deadline: float) -> bytes:
@@ -213,10 +228,9 @@ class RemoteSource:
         except TimeoutError as error:
             raise self._failed(error) from error
         finally:
-            with self._lock:
-                for key in [key for key, other in self._ahead.items() if other is future and future.done()]:
-                    if future.cancelled() or future.exception() is not None:
-                        del self._ahead[key]
+            if future.cancelled() or (future.done() and future.exception() is not None):
+                with self._lock:
+                    self._ahead.forget(future)
         return content[begin : begin + length]
 
     def _submit(self, start: int, stop: int, deadline: float) -> Future[bytes]:
@@ -225,22 +239,33 @@ class RemoteSource:
     def _fetch_span(self, start: int, stop: int, deadline: float) -> bytes:
         if self._options.cache_dir is None:
             return self._fetch(start, stop, deadline)
-        cache = ChunkCache(self._options.cache_dir, self._options.cache_limit)
-        name = hashlib.sha256(f"{self.path} {self.identity!r} {self._tag}".encode()).hexdigest()[:32]
+        cache, name = ChunkCache(self._options.cache_dir, self._options.cache_limit), self.chunk_name
         chunks = []
-        for number in range(start // CHUNK, -(-stop // CHUNK)):
-            first, last = number * CHUNK, min((number + 1) * CHUNK, self.identity.size)
-            content = cache.read(name, number, last - first)
-            if content is None:
-                content = self._fetch(first, last, deadline)
-                cache.write(name, number, content)
+        for number, first, last in chunks_between(start, stop, self.identity.size):
+            with self._chunk_locks[number % _STRIPES]:  # so that a chunk is fetched once for all who wait for it
+                content = cache.read(name, number, last - first)
+                self._count(**{"chunk_misses" if content is None else "chunk_hits": 1})
+                if content is None:
+                    content = self._fetch(first, last, deadline)
+                    cache.write(name, number, content)
             chunks.append(content)
         begin = start % CHUNK
         return b"".join(chunks)[begin : begin + stop - start]
 
+    @property
+    def chunk_name(self) -> str:
+        """The name under which its chunks are kept."""
+        return hashlib.sha256(f"{self.path} {self.identity!r} {self._tag}".encode()).hexdigest()[:32]
+
+    def _count(self, **counts: int) -> None:
+        if self.counts is not None:
+            self.counts.add(**counts)
+
     def _fetch(self, start: int, stop: int, deadline: float) -> bytes:
         def attempt(connection: Connection, left: float) -> bytes:
+            self._count(remote_requests=1)
             content = connection.read(self.path, start, stop, self._tag, left)
+            self._count(remote_bytes=len(content))
             if len(content) != stop - start:
                 self._looked = 0.0
                 raise StorageError(f"{len(content)} bytes came for the {stop - start} at {start}")
@@ -299,26 +324,6 @@ class RemoteSource:
             raise StorageError(f"{self.path} is no file of a known size: {info}")
         tag = next((str(info[name]) for name in _TAGS if info.get(name)), "")
         return Identity(int(size), _time_of(info, tag)), tag
-
-
-def _joined(offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return spans that hold all of the ranges, in order; ranges that are near to each other share one.
-
-    >>> _joined(np.array([200_000, 0, 10]), np.array([5, 7, 20]))
-    [(0, 30), (200000, 200005)]
-    """
-    order = np.argsort(offsets, kind="stable")
-    spans: list[tuple[int, int]] = []
-    for start, length in zip(offsets[order].tolist(), lengths[order].tolist(), strict=True):
-        stop = start + length
-        if not length:
-            continue
-        first, last = spans[-1] if spans else (start, start)
-        if spans and (start < last or (start <= last + _GAP and stop - first <= _LARGEST)):
-            spans[-1] = first, max(stop, last)
-        else:
-            spans.append((start, stop))
-    return spans
 
 
 def _time_of(info: Mapping[str, Any], tag: str) -> int:

@@ -22,9 +22,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.io.counts import ReadCounts
     from headrace.io.remote_options import RemoteOptions
 
-__all__ = ["ByteSource", "Identity", "LocalSource", "Packed", "open_source", "options_for", "read_ranges", "split"]
+__all__ = [
+    "ByteSource",
+    "Identity",
+    "LocalSource",
+    "Packed",
+    "count_requests",
+    "open_source",
+    "options_for",
+    "read_ranges",
+    "split",
+]
 
 
 def open_source(path: str | bytes | os.PathLike[Any], options: RemoteOptions | None = None) -> ByteSource:
@@ -52,6 +63,17 @@ def options_for(*, needed: bool) -> RemoteOptions | None:
     from headrace.io.remote_options import RemoteOptions  # for these alone
 
     return RemoteOptions.current()
+
+
+def count_requests(source: ByteSource, counts: ReadCounts) -> None:
+    """Count from here on what is asked of a source, where that takes requests: reading a file of this machine doesn't.
+
+    Args:
+        source: the source, whose header or index has been read.
+        counts: takes in the requests.
+    """
+    if hasattr(source, "counts"):
+        source.counts = counts
 
 
 class LocalSource:

@@ -147,10 +147,12 @@ class SampledBatches:
         steps, samples = len(task.parts) or 1, len(task.selection)
         self._clock.loaded(results, task.epoch.number, task.step, steps, samples)
         if isinstance(found, Several):
+            self._clock.counted(found.counted)
             self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
             return self._waiting.popleft()
-        if self._coalesce_bytes and not isinstance(found, Loaded):
-            self._tasks.coalesced = batches_to_coalesce(found, len(task.selection), self._coalesce_bytes)
+        if self._coalesce_bytes and (not isinstance(found, Loaded) or found.is_whole):
+            batch = found.batch if isinstance(found, Loaded) else found
+            self._tasks.coalesced = batches_to_coalesce(batch, len(task.selection), self._coalesce_bytes)
             self._coalesce_bytes = 0  # it is known
         return found, task.step, len(task.selection)
 

@@ -138,12 +138,23 @@ class Loaded:
     sums: tuple[int, int] | None = None
     snapshot: tuple[int, Any] | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a batch of all samples that were asked for."""
+        return self.loaded and not self.errors and not self.failures
+
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """The outcomes of coalesced batches: of each the batch, a Loaded, or an error."""
+    """The outcomes of coalesced batches.
+
+    Attributes:
+        found: of each the batch, a Loaded, or an error.
+        counted: what the dataset of a worker process has counted since it was last told.
+    """
 
     found: tuple[Any, ...]
+    counted: dict[str, int] = field(default_factory=dict)
 
 
 class naming_step:  # noqa: N801 - a context manager reads like a function

@@ -240,7 +240,7 @@ def _counting(work: Callable[[Any], Any], dataset: Any) -> Callable[[Any], Any]:
         counted = {name: count - before.get(name, 0) for name, count in told.items() if count != before.get(name, 0)}
         if not counted:
             return found
-        if not isinstance(found, Loaded):
+        if not isinstance(found, Loaded | Several):
             found = Loaded(len(task.selection), found, loaded=True)
         return replace(found, counted=counted)
 

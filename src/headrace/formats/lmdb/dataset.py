@@ -14,6 +14,7 @@ from headrace.formats.lmdb.reader import LMDB
 from headrace.formats.record_files import RecordFiles
 from headrace.formats.records import RecordDataset
 from headrace.io.paths import find_paths
+from headrace.io.ranges import announce
 from headrace.io.source import Packed
 from headrace.pipeline.reading import check_index
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from numpy.typing import NDArray
+
+    from headrace.io.ranges import FileRanges
 
 __all__ = ["LMDBDataset", "open_files"]
 
@@ -96,8 +99,16 @@ class LMDBDataset(RecordDataset):
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the values at the indices, shape (n,), int64."""
+        announce(self.byte_ranges(indices))
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return where the values at the indices lie, shape (n,), int64."""
         located = self._files.bounds.locate(self._rows_at(indices))
-        self._files.will_need(located, self._files.rows("records", located))
+        return self._files.byte_ranges(located, self._files.rows("records", located))
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._files.counts.totals()
 
     def close(self) -> None:
         """Give up the files that are open; reading opens them again."""

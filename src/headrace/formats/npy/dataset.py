@@ -15,18 +15,22 @@ from headrace.formats.prepared import LastPrepared
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.formats.sharded import ShardedDataset
 from headrace.images.layout import find_layout
+from headrace.io.counts import ReadCounts
 from headrace.io.disk import DiskWaits
 from headrace.io.paths import find_paths
+from headrace.io.ranges import announce
+from headrace.io.source import count_requests
 from headrace.pipeline.read_plan import Rows
 from headrace.pipeline.reading import check_indices
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from headrace.formats.shard_bounds import Located
+    from headrace.io.ranges import FileRanges
 
 __all__ = ["NpyDataset", "open_files"]
 
@@ -60,7 +64,8 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
     """
 
     def __init__(self, path: str | bytes | os.PathLike[Any] | Iterable[str | bytes | os.PathLike[Any]]) -> None:
-        self._shards = [_NpyShard(each) for each in find_paths(path)]
+        self._counts = ReadCounts()
+        self._shards = [_NpyShard(each, self._counts) for each in find_paths(path)]
         for shard in self._shards:
             _check_alike(shard, self._shards[0])
         self.fields = [field for field in self._shards[0].files if field]
@@ -76,6 +81,7 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
         if batch is None:
             batch = super().get_batch(indices)
         self._waits.note_read()
+        self._count(indices)
         return batch
 
     def field_lengths(self, field: int | str | None = None) -> NDArray[np.int64] | None:
@@ -115,6 +121,7 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
 
         def complete(value: Any) -> Any:
             others = [other for other in self._shards[0].files if other != name]
+            self._count(indices)
             return _sample({**self._gather(indices, others), name: value}, self._shards[0])
 
         return Rows(array, rows, _same, complete)
@@ -136,11 +143,27 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the rows at the indices, shape (n,), int64."""
-        located = self._bounds.locate(indices)
+        announce(self._ranges(indices, lambda file: not file.is_scattered))
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return where the rows at the indices lie, shape (n,), int64."""
+        return self._ranges(indices, lambda _: True)
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._counts.totals()
+
+    def _ranges(self, indices: NDArray[np.int64], chosen: Callable[[NpyFile], bool]) -> list[FileRanges]:
+        """Return where rows lie in the files that are chosen."""
+        located, found = self._bounds.locate(indices), []
         for place, shard in enumerate(self._open(located.shards)):
             rows = located.rows[located.which == place]
-            for file in shard.files.values():
-                file.will_need(rows)
+            found += [file.byte_ranges(rows) for file in shard.files.values() if chosen(file)]
+        return found
+
+    def _count(self, indices: NDArray[np.int64]) -> None:
+        row = self._shards[0].row_bytes
+        self._counts.add(sum(each.nbytes for each in self.byte_ranges(indices)) if row is None else len(indices) * row)
 
     def _gather(self, indices: NDArray[np.int64], fields: Iterable[str]) -> dict[str, Any]:
         located = self._bounds.locate(indices)
@@ -156,16 +179,22 @@ class _NpyShard:
     Attributes:
         files: by field; the field of a lone file is "".
         prepared: by field, for batches of which this is the first shard.
+        row_bytes: the size of a sample; None where a whole file is read for it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, counts: ReadCounts) -> None:
         self.path = path
+        self._counts = counts
         self.files = {field: NpyFile(each) for field, each in _find_fields(path).items()}
         self.prepared = {field: LastPrepared("prepare_gather_shards") for field in self.files}
         lengths = {field: _length(file) for field, file in self.files.items()}
         if len(set(lengths.values())) > 1:
             raise ArgumentError(f"the files of {path} must have as many rows each, but have {lengths}")
         self._length = next(iter(lengths.values()))
+        scattered = any(file.is_scattered and not file.is_local for file in self.files.values())
+        self.row_bytes = None if scattered else sum(file.row_bytes for file in self.files.values())
+        for file in self.files.values():
+            count_requests(file.source, counts)
 
     def __len__(self) -> int:
         return self._length
@@ -177,7 +206,13 @@ class _NpyShard:
 
     def row(self, row: int) -> Any:
         """Return the sample in a row: views of the files, unless too many are in use."""
-        return _sample({field: file.row(row) for field, file in self.files.items()}, self)
+        sample = _sample({field: file.row(row) for field, file in self.files.items()}, self)
+        self._counts.add(self.bytes_of(np.array([row])) if self.row_bytes is None else self.row_bytes)
+        return sample
+
+    def bytes_of(self, rows: NDArray[np.int64]) -> int:
+        """Return how many bytes are read for rows."""
+        return sum(file.byte_ranges(rows).nbytes for file in self.files.values())
 
     @classmethod
     def gather(cls, shards: Sequence[_NpyShard], located: Located, _: NDArray[np.int64]) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 from headrace.batch.rows import gather_rows, rows_differ
 from headrace.errors import CorruptDataError, StorageError
+from headrace.io.ranges import FileRanges
 from headrace.io.source import LocalSource, open_source
 
 if TYPE_CHECKING:
@@ -84,6 +85,16 @@ class NpyFile:
         """Whether it is on this machine."""
         return isinstance(self.source, LocalSource)
 
+    @property
+    def is_scattered(self) -> bool:
+        """Whether the values of a row do not lie side by side."""
+        return self.header.order == "F" and len(self.header.shape) > 1
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of a row in bytes."""
+        return self.header.nbytes // max(1, self.header.shape[0])
+
     def view(self) -> NDArray[Any] | None:
         """Return the array, read-only, if it can be had without reading it: it takes no memory but the system's cache.
 
@@ -105,26 +116,22 @@ class NpyFile:
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return some rows, shape (n, ...), of which no others are read unless they lie scattered over the file."""
-        dtype, shape, order, _ = self.header
-        if order == "F" and len(shape) > 1:
+        if self.is_scattered:
             return self._over(self.source.read(0, self.source.identity.size))[rows]
-        content = self.source.read_many(*self._ranges(rows)).buffer
-        return np.ndarray((len(rows), *shape[1:]), dtype, content)
+        _, offsets, lengths = self.byte_ranges(rows)
+        shape = len(rows), *self.header.shape[1:]
+        return np.ndarray(shape, self.header.dtype, self.source.read_many(offsets, lengths).buffer)
 
-    def will_need(self, rows: NDArray[np.int64]) -> None:
-        """Begin to fetch rows that will be read soon."""
-        if self.header.order == "C":
-            self.source.will_need(*self._ranges(rows))
+    def byte_ranges(self, rows: NDArray[np.int64]) -> FileRanges:
+        """Return where rows lie, shape (n,), int64; of those that lie scattered over a file far away, all of it."""
+        if self.is_scattered and not self.is_local:
+            return FileRanges(self.source, np.zeros(1, np.int64), np.array([self.source.identity.size]))
+        return FileRanges(self.source, self.header.offset + rows * self.row_bytes, np.full(len(rows), self.row_bytes))
 
     def _over(self, content: NDArray[np.uint8]) -> NDArray[Any]:
         """Return the array in the bytes of the file."""
         dtype, shape, order, offset = self.header
         return np.ndarray(shape, dtype, content, offset, order=order)
-
-    def _ranges(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where rows begin in the file, and how long they are."""
-        width = self.header.nbytes // max(1, self.header.shape[0])
-        return self.header.offset + rows * width, np.full(len(rows), width)
 
 
 def gather(files: Sequence[NpyFile], which: NDArray[np.int64], rows: NDArray[np.int64], last: LastPrepared) -> Any:

@@ -14,6 +14,7 @@ from headrace.formats.tar.fields import decoder
 from headrace.formats.tar.index import KEY, TarFiles
 from headrace.io.compression import check_readable, compression, is_packed_name
 from headrace.io.paths import find_paths
+from headrace.io.ranges import announce
 from headrace.pipeline.reading import check_index, check_indices, read_each
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.io.ranges import FileRanges
 
 __all__ = ["TarDataset", "open_files", "open_up_to_damage"]
 
@@ -137,7 +139,15 @@ class TarDataset(Dataset[dict[str, Any]]):
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the samples at the indices, shape (n,), int64."""
-        self._tars.will_need(indices)
+        announce(self.byte_ranges(indices))
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return where the fields that are read lie, of the samples at the indices, shape (n,), int64."""
+        return self._tars.byte_ranges(indices, self.fields)
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._tars.files.counts.totals()
 
     def where(self, index: int) -> str:
         """Describe a sample for the texts of errors: its index, its archive and its key."""

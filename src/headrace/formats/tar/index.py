@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.formats.index import IndexFormat
-
+    from headrace.io.ranges import FileRanges
 
 __all__ = ["KEY", "TarFiles"]
 
@@ -108,10 +108,18 @@ class TarFiles:
         key = self._keys(self.files.bounds.locate(np.array([index])))[0]
         return f"sample {index}: {self.files.sources[shard].path}, key {key!r}"
 
-    def will_need(self, indices: NDArray[np.int64]) -> None:
-        """Begin to fetch the samples at the indices, shape (n,), int64."""
+    def byte_ranges(self, indices: NDArray[np.int64], fields: Sequence[str] | None) -> list[FileRanges]:
+        """Return where the fields of samples lie.
+
+        Args:
+            indices: of the samples, shape (n,), int64.
+            fields: the names of those that are read; None for all.
+        """
         members = self._members(self.files.bounds.locate(indices))
-        self.files.will_need(members.located, members.records)
+        if fields is not None:
+            wanted = [self.fields.index(name) for name in fields if name != KEY]
+            members = members.take(np.flatnonzero(np.isin(members.fields, wanted)))
+        return self.files.byte_ranges(members.located, members.records)
 
     def _read_regular(
         self, located: Located, pattern: list[str], fields: Sequence[str], indices: NDArray[np.int64], *, verify: bool

@@ -11,6 +11,7 @@ from headrace.errors import ArgumentError
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.formats.tokens.boundaries import find_documents
 from headrace.formats.tokens.token_files import TokenFiles, check_count
+from headrace.io.ranges import announce
 from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from headrace.formats.shard_bounds import Located
     from headrace.formats.tokens.token_file import TokenFile
     from headrace.formats.tokens.token_files import TokenPaths
+    from headrace.io.ranges import FileRanges
 
 __all__ = ["TokenDataset"]
 
@@ -100,7 +102,9 @@ class TokenDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"
         """Return the inputs and targets of the windows at the indices, each int64 of shape (n, length)."""
         indices = check_indices(indices, len(self))
         located, starts = self._locate(indices)
-        return self._files.read_windows(located, starts, self.length, indices)
+        found = self._files.read_windows(located, starts, self.length, indices)
+        self._files.count_tokens(len(indices) * (self.length + 1))
+        return found
 
     def lengths(self) -> NDArray[np.int64]:
         """Return the tokens of each window, shape (n,), int64."""
@@ -117,8 +121,16 @@ class TokenDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the windows at the indices, shape (n,), int64."""
+        announce(self.byte_ranges(indices))
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return where the windows at the indices lie, shape (n,), int64."""
         located, starts = self._locate(indices)
-        self._files.will_need(located, starts, np.full(len(indices), self.length + 1))
+        return self._files.byte_ranges(located, starts, np.full(len(indices), self.length + 1))
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._files.counts.totals()
 
     def releases_gil(self) -> bool:
         """Return whether batches are read without the GIL for most of the time: they are."""

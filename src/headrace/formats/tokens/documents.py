@@ -12,6 +12,7 @@ from headrace.errors import ArgumentError
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.formats.tokens.boundaries import find_documents
 from headrace.formats.tokens.token_files import TokenFiles
+from headrace.io.ranges import announce
 from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from headrace.formats.shard_bounds import Located
     from headrace.formats.tokens.token_files import TokenPaths
+    from headrace.io.ranges import FileRanges
 
 __all__ = ["TokenDocuments", "open_files"]
 
@@ -84,7 +86,9 @@ class TokenDocuments(Dataset["NDArray[np.int64]"]):
         """Return the tokens of the documents at the indices, shape (n,), int64, end to end."""
         indices = check_indices(indices, len(self))
         located, starts, lengths = self._pieces(indices)
-        return Ragged(self._files.read(located, starts, lengths, indices), lengths)
+        found = Ragged(self._files.read(located, starts, lengths, indices), lengths)
+        self._files.count_tokens(int(lengths.sum()))
+        return found
 
     def lengths(self) -> NDArray[np.int64]:
         """Return the tokens of each document, shape (n,), int64."""
@@ -101,7 +105,15 @@ class TokenDocuments(Dataset["NDArray[np.int64]"]):
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the documents at the indices, shape (n,), int64."""
-        self._files.will_need(*self._pieces(indices))
+        announce(self.byte_ranges(indices))
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return where the documents at the indices lie, shape (n,), int64."""
+        return self._files.byte_ranges(*self._pieces(indices))
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._files.counts.totals()
 
     def releases_gil(self) -> bool:
         """Return whether samples are read without the GIL for most of the time: they are."""

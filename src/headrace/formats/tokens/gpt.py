@@ -11,12 +11,15 @@ from headrace.errors import ArgumentError
 from headrace.formats.shard_bounds import Located
 from headrace.formats.tokens.megatron_order import gpt_order
 from headrace.formats.tokens.token_files import TokenFiles, check_count
+from headrace.io.ranges import announce
 from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
+
+    from headrace.io.ranges import FileRanges
 
 __all__ = ["GPTDataset"]
 
@@ -103,6 +106,7 @@ class GPTDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
             np.concatenate([without_last, without_first]),
             np.repeat(indices, last - first + 1),
         )
+        self._files.count_tokens(int(lengths.sum()))
         tokens, labels = found.reshape(2, len(indices), self.length)
         return tokens, labels
 
@@ -121,8 +125,16 @@ class GPTDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the samples at the indices, shape (n,), int64."""
+        announce(self.byte_ranges(indices))
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return where the pieces of the samples at the indices lie, shape (n,), int64."""
         starts, lengths, _, _ = self._pieces(indices)
-        self._files.will_need(_in_one_file(len(starts)), starts, lengths)
+        return self._files.byte_ranges(_in_one_file(len(starts)), starts, lengths)
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._files.counts.totals()
 
     def releases_gil(self) -> bool:
         """Return whether batches are read without the GIL for most of the time: they are."""

@@ -12,9 +12,11 @@ from headrace import kernels
 from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError
 from headrace.formats.tokens.token_file import check_dtype, open_chunks, open_token_file
+from headrace.io.counts import ReadCounts
 from headrace.io.disk import DiskWaits
 from headrace.io.paths import find_paths
-from headrace.io.source import LocalSource
+from headrace.io.ranges import FileRanges
+from headrace.io.source import LocalSource, count_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +42,7 @@ class TokenFiles:
     Attributes:
         all: the files.
         dtype: of their tokens.
+        counts: what has been read of them.
 
     Raises:
         FileNotFoundError: a file is not there.
@@ -66,6 +69,9 @@ class TokenFiles:
             self.check_token("vocab_size - 1", self._most)
         self._is_local = all(isinstance(file.source, LocalSource) for file in self.all)
         self._waits = DiskWaits()
+        self.counts = ReadCounts()
+        for file in self.all:
+            count_requests(file.source, self.counts)
 
     def check_token(self, name: str, token: int) -> None:
         """Raise unless a token can be one of the files'.
@@ -142,12 +148,16 @@ class TokenFiles:
         """Return whether it is worth to say early what will be read: where files are far away, or not in memory."""
         return self._waits.lately or not self._is_local
 
-    def will_need(self, located: Located, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Begin to fetch tokens that will be read soon."""
+    def byte_ranges(self, located: Located, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[FileRanges]:
+        """Return where pieces lie, by their files; for the arguments see `read`."""
         offsets, sizes = self._offsets(located, starts), lengths * self.dtype.itemsize
-        for place, shard in enumerate(located.shards):
-            here = located.which == place
-            self.all[shard].source.will_need(offsets[here], sizes[here])
+        places = [located.which == place for place in range(len(located.shards))]
+        found = zip(located.shards, places, strict=True)
+        return [FileRanges(self.all[shard].source, offsets[here], sizes[here]) for shard, here in found]
+
+    def count_tokens(self, count: int) -> None:
+        """Count tokens that have been read."""
+        self.counts.add(count * self.dtype.itemsize)
 
     def _offsets(self, located: Located, starts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the bytes of their files with which pieces begin."""

@@ -93,7 +93,7 @@ def test_chunked_arrays(tmp_path: Path, library: str) -> None:
 def test_the_way_down_a_tree(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", ROWS)
     files = headrace.open_dataset(tmp_path / "a.npy")
-    tree = Subset(ConcatDataset([TensorDataset(ROWS), files]).map(lambda row: row), [25, -40, 3]).cache("memory")
+    tree = Subset(ConcatDataset([TensorDataset(ROWS), files]).map(lambda row: row), [25, -40, 3]).cache()
     found = [find_origins(tree, index)[0] for index in range(3)]
     assert [(each.dataset, each.index, each.cached) for each in found] == [
         ("NpyDataset", 5, True),

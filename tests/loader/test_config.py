@@ -28,9 +28,10 @@ class Unsized:
 
 
 BATCH_SIZE = "batch_size must be a positive integer, or None for samples that are not batched, but got batch_size="
-NUM_WORKERS = "num_workers must be a non-negative integer (0 loads in this process), but got num_workers="
+NUM_WORKERS = "num_workers must be a non-negative integer (0 loads in this process) or 'auto', but got num_workers="
 TIMEOUT = "timeout must be a non-negative number of seconds, but got timeout="
 PREFETCH = "prefetch_factor must be a positive integer or None, but got prefetch_factor="
+RAM_BUDGET = "ram_budget must be a positive integer or None, but got ram_budget="
 PREFETCH_BYTES = "prefetch_bytes must be a positive integer or None, but got prefetch_bytes="
 ON_WORKER_DEATH = "on_worker_death must be one of 'raise', 'restart', but got on_worker_death="
 CONTEXT = "multiprocessing_context must be one of 'fork', 'forkserver', 'spawn', but got multiprocessing_context="
@@ -53,7 +54,7 @@ RANKS_SHUFFLE = (
 
 VALUES = [
     *[({"batch_size": bad}, f"{BATCH_SIZE}{bad!r}") for bad in (0, -1, True, 2.5, "8", np.float64(2), (4,))],
-    *[({"num_workers": bad}, f"{NUM_WORKERS}{bad!r}") for bad in (-1, True, 1.5, "2", None)],
+    *[({"num_workers": bad}, f"{NUM_WORKERS}{bad!r}") for bad in (-1, True, 1.5, "2", "Auto", None)],
     *[({"timeout": bad}, f"{TIMEOUT}{bad!r}") for bad in (-1, float("nan"), True, "1", None)],
     *[({"prefetch_factor": bad}, f"{PREFETCH}{bad!r}") for bad in (0, -1, True, 1.5)],
     *[({"prefetch_bytes": bad}, f"{PREFETCH_BYTES}{bad!r}") for bad in (0, -1, True, 1.5)],
@@ -74,6 +75,35 @@ VALUES = [
         (
             "max_errors bounds the samples that are passed over, but got max_errors=3 with on_error='raise'; "
             "use on_error='skip' or 'replace'"
+        ),
+    ),
+    *[({"num_workers": "auto", "ram_budget": bad}, f"{RAM_BUDGET}{bad!r}") for bad in (0, -1, True, 1.5, "2 GB")],
+    (
+        {"num_workers": 2, "ram_budget": 1},
+        (
+            "ram_budget bounds the workers that num_workers='auto' finds, but got ram_budget=1 with num_workers=2; use "
+            "prefetch_bytes"
+        ),
+    ),
+    (
+        {"num_workers": "auto", "worker_init_fn": print},
+        (
+            "num_workers='auto' changes the number of workers, and what worker_init_fn makes for each could show in "
+            "the batches; give a number, or leave worker_init_fn out"
+        ),
+    ),
+    (
+        {"num_workers": "auto", "multiprocessing_context": "fork"},
+        (
+            "num_workers='auto' starts workers while the program runs, and forks would copy what it has then; give a "
+            "number, or leave multiprocessing_context='fork' out"
+        ),
+    ),
+    (
+        {"num_workers": "auto", "backend": "ray"},
+        (
+            "num_workers='auto' finds the number of threads or processes of this machine, but got backend='ray'; give "
+            "a number"
         ),
     ),
     ({"shuffle": "yes"}, "shuffle must be True, False, None or \"block\", but got shuffle='yes'"),
@@ -168,6 +198,13 @@ STREAM = [
         {"rank": 0, "world_size": 2},
         SEED_OF_STREAMS,
     ),
+    (
+        {"num_workers": "auto"},
+        (
+            "num_workers='auto' changes the number of workers, and the batches of an IterableDataset depend on it; "
+            "give a number"
+        ),
+    ),
 ]
 
 
@@ -235,6 +272,13 @@ def test_a_set_is_a_stream() -> None:
         {"rank": 1, "world_size": 2, "shuffle": True, "generator": PYTHON_RANDOM},
         {"backend": "process", "in_order": False, "pin_memory_device": "cuda"},
         {"worker_init_fn": print},
+        {
+            "num_workers": "auto",
+            "persistent_workers": True,
+            "timeout": 60,
+            "ram_budget": np.int64(1),
+            "backend": "thread",
+        },
         {"rank": 0, "world_size": 1, "shuffle": True},
         {"rank": 0, "world_size": 1, "sampler": [1, 2]},
         {"rank": 0, "world_size": 1, "batch_sampler": [[1, 2]]},

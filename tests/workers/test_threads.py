@@ -40,7 +40,7 @@ def test_a_thread_that_is_ended_between_tasks(pool: ThreadPool[float, float]) ->
     """The exception strikes when the thread takes its next task, which is lost."""
     assert list(pool.run(iter([0.0, 0.0, 0.0]))) == [0.0, 0.0, 0.0]
     sleep(0.1)  # both wait for a task
-    for thread in pool._threads:
+    for thread in pool.threads:
         end_thread(thread)
     with pytest.raises(WorkerDiedError, match=r"^worker thread [01] ended by SystemExit: .*; begin a new iterator$"):
         list(pool.run(iter([0.0] * 8)))
@@ -49,20 +49,20 @@ def test_a_thread_that_is_ended_between_tasks(pool: ThreadPool[float, float]) ->
 
 def test_a_death_is_told_again_and_ends_the_pool(pool: ThreadPool[float, float]) -> None:
     results = pool.run(iter([0.0] * 8))
-    end_thread(pool._threads[0])
-    end_thread(pool._threads[1])
+    end_thread(pool.threads[0])
+    end_thread(pool.threads[1])
     said = set()
     for _ in range(3):
         with pytest.raises(WorkerError) as caught:
             list(results)
         said.add(str(caught.value))
     assert len(said) == 1
-    assert not any(thread.is_alive() for thread in pool._threads)
+    assert not any(thread.is_alive() for thread in pool.threads)
 
 
 def test_thread_that_ends_silently(pool: ThreadPool[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
     results = pool.run(iter([0.5]))
-    monkeypatch.setattr(pool._threads[1], "is_alive", lambda: False)
+    monkeypatch.setattr(pool.threads[1], "is_alive", lambda: False)
     with pytest.raises(WorkerDiedError, match=r"^worker thread 1 ended without a word; begin a new iterator$"):
         next(pool.run(iter([1.0])))
     results.close()
@@ -72,7 +72,7 @@ def test_system_exit_in_a_task_is_its_error(pool: ThreadPool[float, float]) -> N
     """And the thread goes on."""
     results = pool.run(iter([0.3, 0.3, 0.0, 0.0]))
     sleep(0.1)
-    end_thread(pool._threads[0])
+    end_thread(pool.threads[0])
     found: list[Any] = []
     for _ in range(4):
         try:

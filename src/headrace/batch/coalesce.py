@@ -16,7 +16,7 @@ from headrace.batch.tree import count_bytes, fields, map_fields
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["LARGE", "SMALL", "batches_to_coalesce", "split"]
+__all__ = ["LARGE", "MOST_BATCHES", "SMALL", "batches_to_coalesce", "split"]
 
 # What is coalesced has no more bytes than this, so that little more is in flight than the batches of the prefetch,
 # and a batch that is kept keeps little more than itself.
@@ -24,7 +24,7 @@ LARGE = 1 << 22
 # Where the consumer itself loads, no more than this is gathered ahead: a fifth of a millisecond, after which the memory
 # is still in a cache.
 SMALL = 1 << 20
-_MOST = 32  # batches
+MOST_BATCHES = 32
 
 
 def batches_to_coalesce(batch: Any, samples: int, limit: int) -> int:
@@ -42,7 +42,7 @@ def batches_to_coalesce(batch: Any, samples: int, limit: int) -> int:
     """
     if not all(_has_rows(leaf, samples) for leaf in fields(batch)):
         return 1
-    return max(1, min(_MOST, limit // max(1, count_bytes(batch))))
+    return max(1, min(MOST_BATCHES, limit // max(1, count_bytes(batch))))
 
 
 def split(batch: Any, parts: Sequence[int]) -> list[Any]:

@@ -8,8 +8,10 @@ from threading import Event, Thread
 from time import process_time
 from typing import TYPE_CHECKING, Self
 
+from headrace.workers.memory import private_memory, proportional_memory
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 __all__ = [
     "PeakMemory",
@@ -68,24 +70,6 @@ def cpu_seconds() -> float:
     ticks = sum(int(field) for process in family()[1:] for field in _fields(_PROC / str(process) / "stat")[_TIMES])
     per_second = os.sysconf("SC_CLK_TCK") if ticks else 1
     return process_time() + ended.children_user + ended.children_system + ticks / per_second
-
-
-def proportional_memory(processes: Iterable[int]) -> int:
-    """Return the bytes of memory of the processes, what several share counted once; 0 where the system does not say."""
-    return sum(_rollup(process, "Pss:") for process in processes)
-
-
-def private_memory(process: int) -> int:
-    """Return the bytes of memory of a process that no other has mapped; 0 where the system does not say."""
-    return _rollup(process, "Private_Clean:", "Private_Dirty:")
-
-
-def _rollup(process: int, *names: str) -> int:
-    try:
-        text = (_PROC / str(process) / "smaps_rollup").read_text(encoding="utf-8")
-    except OSError:
-        return 0
-    return 1024 * sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(names))
 
 
 def count_descriptors(process: int) -> int:

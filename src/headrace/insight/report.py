@@ -51,7 +51,7 @@ def html_report(profile: Profile, title: str, verdict: str = "") -> str:
         ("batches", f"{stats.batches:,}"),
         ("samples a second", f"{stats.samples_per_second:,.0f}"),
         ("waiting for batches", f"{stats.wait_share:.1%}"),
-        ("workers", f"{stats.settings.num_workers} {stats.settings.backend}".strip()),
+        ("workers", stats.settings.workers_text()),
         ("memory at most", f"{profile.peak_memory / 1e6:,.0f} MB"),
     ]
     parts = [

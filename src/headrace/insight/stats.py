@@ -140,12 +140,22 @@ class Settings(NamedTuple):
         in_flight: how many batches, or groups of small ones, are loaded ahead.
         backend: what its workers are; "" where there are none.
         cores: how many the process may use.
+        auto: whether the loader finds the number itself.
     """
 
     num_workers: int = 0
     in_flight: int = 0
     backend: str = ""
     cores: int = 1
+    auto: bool = False
+
+    def workers_text(self) -> str:
+        """Return the workers in a word or two.
+
+        >>> Settings(2, 4, "thread", auto=True).workers_text()
+        '2 thread (auto)'
+        """
+        return f"{self.num_workers} {self.backend}".strip() + (" (auto)" if self.auto else "")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

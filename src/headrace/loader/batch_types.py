@@ -45,7 +45,7 @@ class LoaderOptions(TypedDict, total=False):
 
     sampler: Iterable[Any] | None
     batch_sampler: Iterable[Sequence[Any]] | None
-    num_workers: int
+    num_workers: int | Literal["auto"]
     pin_memory: bool
     drop_last: bool
     timeout: float
@@ -67,6 +67,7 @@ class LoaderOptions(TypedDict, total=False):
     on_error: OnError
     on_worker_death: OnWorkerDeath
     prefetch_bytes: int | None
+    ram_budget: int | None
     shard: bool
     block_size: int | None
     window: int | None

@@ -40,6 +40,7 @@ Shuffle: TypeAlias = bool | Literal["block"]
 
 _ON_WORKER_DEATH = get_args(OnWorkerDeath)
 _ON_ERROR = get_args(OnError)
+_AUTO_BACKENDS = ("thread", "process")  # whose workers can become more or fewer while they load
 
 
 def check_arguments(given: Mapping[str, Any], *, stream: bool) -> None:
@@ -101,21 +102,51 @@ def _check_batch_size(batch_size: object) -> None:
 
 def _check_workers(given: Mapping[str, Any]) -> None:
     num_workers, timeout = given["num_workers"], given["timeout"]
-    if not _is_integer(num_workers, at_least=0):
+    auto = isinstance(num_workers, str) and num_workers == "auto"
+    if not auto and not _is_integer(num_workers, at_least=0):
         raise ArgumentError(
-            f"num_workers must be a non-negative integer (0 loads in this process), but got num_workers={num_workers!r}"
+            "num_workers must be a non-negative integer (0 loads in this process) or 'auto', but got "
+            f"num_workers={num_workers!r}"
         )
     if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.number) or not timeout >= 0:
         raise ArgumentError(f"timeout must be a non-negative number of seconds, but got timeout={timeout!r}")
-    for name in ("prefetch_factor", "prefetch_bytes"):
+    for name in ("prefetch_factor", "prefetch_bytes", "ram_budget"):
         if given[name] is not None and not _is_integer(given[name], at_least=1):
             raise ArgumentError(f"{name} must be a positive integer or None, but got {name}={given[name]!r}")
-    if num_workers == 0:
+    if given["ram_budget"] is not None and not auto:
+        raise ArgumentError(
+            f"ram_budget bounds the workers that num_workers='auto' finds, but got ram_budget={given['ram_budget']!r} "
+            f"with num_workers={num_workers!r}; use prefetch_bytes"
+        )
+    if not auto and num_workers == 0:
         options = [name for backend in own_backends().values() for name in backend.options]
         for name in ("timeout", "prefetch_factor", "prefetch_bytes", "persistent_workers", *options):
             if given[name] not in (None, False, 0):
                 raise ArgumentError(f"{name} needs num_workers > 0, but got {name}={given[name]!r} with num_workers=0")
     check_backend(given)
+    if auto:
+        _check_auto_workers(given)
+
+
+def _check_auto_workers(given: Mapping[str, Any]) -> None:
+    """Refuse what cannot do with a number of workers that changes."""
+    if given["worker_init_fn"] is not None:
+        raise ArgumentError(
+            "num_workers='auto' changes the number of workers, and what worker_init_fn makes for each could show in "
+            "the batches; give a number, or leave worker_init_fn out"
+        )
+    context = given["multiprocessing_context"]
+    if context is not None and (context if isinstance(context, str) else context.get_start_method()) == "fork":
+        raise ArgumentError(
+            "num_workers='auto' starts workers while the program runs, and forks would copy what it has then; give a "
+            "number, or leave multiprocessing_context='fork' out"
+        )
+    backend = requested_backend(given)
+    if backend is not None and backend.name not in _AUTO_BACKENDS:
+        raise ArgumentError(
+            f"num_workers='auto' finds the number of threads or processes of this machine, but got "
+            f"backend={backend.name!r}; give a number"
+        )
 
 
 def _check_shuffle(given: Mapping[str, Any]) -> None:
@@ -145,6 +176,11 @@ def _check_sampling(given: Mapping[str, Any]) -> None:
 
 
 def _check_stream(given: Mapping[str, Any]) -> None:
+    if given["num_workers"] == "auto":
+        raise ArgumentError(
+            "num_workers='auto' changes the number of workers, and the batches of an IterableDataset depend on it; "
+            "give a number"
+        )
     refused = {"shuffle": bool(given["shuffle"])}
     refused |= {name: given[name] is not None for name in ("sampler", "batch_sampler")}
     for name, present in refused.items():

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
     from headrace.insight.explanation import BatchExplanation
     from headrace.insight.stats import LoaderStats, Settings, SourceStats
+    from headrace.loader.auto_pool import AutoPool
+    from headrace.loader.auto_workers import AutoWorkers
     from headrace.loader.batch_types import A, B, LoaderOptions, Number, Samples, T, Untyped
     from headrace.loader.checkpoint import LoaderState
     from headrace.loader.config import OnError, OnWorkerDeath, Shuffle
@@ -132,7 +134,10 @@ class DataLoader(Generic[B_co]):
         sampler: an iterable of indices that decides the order instead.
         batch_sampler: an iterable of lists of indices that decides the batches instead.
         num_workers: workers that load ahead; 0 loads in the consumer's own thread. The batches are the
-            same for any number.
+            same for any number. "auto" finds the number, and how far ahead they load, from what it measures of loading
+            and of the consumer, and changes both while it runs: it begins without workers, which is where small data in
+            memory stays. The attribute tells the number in use. Not for an IterableDataset, nor with `worker_init_fn`,
+            `multiprocessing_context="fork"` or actors of Ray.
         collate_fn: makes a batch of a list of samples, in place of `default_collate`.
         pin_memory: put torch tensors into page-locked memory, if there is a GPU.
         drop_last: leave out the last samples of an epoch if they do not fill a batch.
@@ -175,6 +180,8 @@ class DataLoader(Generic[B_co]):
             "restart": a new one loads what the dead one had not.
         prefetch_bytes: how large the batches loaded ahead may be together, in bytes; None for no bound
             but that of `prefetch_factor`.
+        ram_budget: for num_workers="auto": the bytes that batches loaded ahead, and the memory that worker processes
+            have for themselves, may take together; None for any.
         shard: deal the batches of an IterableDataset out to the workers, so that none is seen twice and
             they are those of a loader without workers. Otherwise each worker process has the whole stream, and
             `get_worker_info()` to read its share of it, as in torch; threads have one stream, which is dealt out.
@@ -225,7 +232,6 @@ class DataLoader(Generic[B_co]):
     shuffle: Shuffle
     sampler: Iterable[Any] | None
     batch_sampler: Iterable[Sequence[Any]] | None
-    num_workers: int
     collate_fn: Callable[[Any], B_co] | None
     pin_memory: bool
     drop_last: bool
@@ -248,6 +254,7 @@ class DataLoader(Generic[B_co]):
     on_error: OnError
     on_worker_death: OnWorkerDeath
     prefetch_bytes: int | None
+    ram_budget: int | None
     shard: bool
     block_size: int | None
     window: int | None
@@ -335,7 +342,7 @@ class DataLoader(Generic[B_co]):
         shuffle: Shuffle | None = ...,
         sampler: Iterable[Any] | None = ...,
         batch_sampler: Iterable[Sequence[Any]] | None = ...,
-        num_workers: int = ...,
+        num_workers: int | Literal["auto"] = ...,
         collate_fn: Callable[[Any], B_co] | None = ...,
         pin_memory: bool = ...,
         drop_last: bool = ...,
@@ -359,6 +366,7 @@ class DataLoader(Generic[B_co]):
         on_error: OnError = ...,
         on_worker_death: OnWorkerDeath = ...,
         prefetch_bytes: int | None = ...,
+        ram_budget: int | None = ...,
         shard: bool = ...,
         block_size: int | None = ...,
         window: int | None = ...,
@@ -382,7 +390,7 @@ class DataLoader(Generic[B_co]):
         shuffle: Shuffle | None = None,
         sampler: Iterable[Any] | None = None,
         batch_sampler: Iterable[Sequence[Any]] | None = None,
-        num_workers: int = 0,
+        num_workers: int | Literal["auto"] = 0,
         collate_fn: Callable[[Any], Any] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
@@ -406,6 +414,7 @@ class DataLoader(Generic[B_co]):
         on_error: OnError = "raise",
         on_worker_death: OnWorkerDeath = "raise",
         prefetch_bytes: int | None = None,
+        ram_budget: int | None = None,
         shard: bool = False,
         block_size: int | None = None,
         window: int | None = None,
@@ -447,8 +456,9 @@ class DataLoader(Generic[B_co]):
         shown = {name: given[name] for name in ("ranks", "device_mesh", "replication")}
         given = {**given, **dict.fromkeys(shown), **resolve_ranks(given)}
         check_arguments(given, stream=self._streams)
-        check_divides(self.dataset, given)
-        batch_size, num_workers = given["batch_size"], int(given["num_workers"])
+        batch_size = given["batch_size"]
+        num_workers = 0 if given["num_workers"] == "auto" else int(given["num_workers"])  # until they are found
+        check_divides(self.dataset, {**given, "num_workers": num_workers})
         shuffle, prefetch_factor, window = given["shuffle"], given["prefetch_factor"], given["window"]
         taken = dict(given)
         taken["batch_size"] = None if batch_size is None or given["batch_sampler"] is not None else int(batch_size)
@@ -475,6 +485,7 @@ class DataLoader(Generic[B_co]):
         self._arena = Arena()
         self._other_arenas: dict[str, Arena] = {}
         self._clock = LoaderClock()
+        self._auto: AutoWorkers | None = None  # where it finds the number of its workers itself
         self._end_of_trace = None if self.trace is None else self._begin_trace(self.trace)
         self._bad = BadSamples(self.on_error, self.max_errors)
         self._pools = PoolKeeper(persistent=self.persistent_workers)
@@ -510,6 +521,7 @@ class DataLoader(Generic[B_co]):
             "_arena",
             "_other_arenas",
             "_clock",
+            "_auto",
             "_end_of_trace",
             "_bad",
             "_pools",
@@ -524,10 +536,26 @@ class DataLoader(Generic[B_co]):
         self.__dict__.update(state, trace=None)  # which is the first one's
         self._make_resources()
 
+    @property
+    def num_workers(self) -> int:
+        """The workers that load ahead; where the loader finds their number itself, how many there are at present."""
+        auto: AutoWorkers | None = self.__dict__.get("_auto")
+        number: int = self.__dict__["num_workers"]
+        return number if auto is None or not self._finds_workers() else auto.setting.workers
+
+    @num_workers.setter
+    def num_workers(self, number: int | Literal["auto"]) -> None:
+        self.__dict__["num_workers"] = number
+
+    def _finds_workers(self) -> bool:
+        """Return whether the loader finds the number of its workers itself."""
+        return bool(self._given["num_workers"] == "auto")
+
     def __repr__(self) -> str:
+        workers = repr("auto") if self._finds_workers() else self.num_workers
         return (
             f"DataLoader({describe_dataset(self.dataset)}, batch_size={self.batch_size}, shuffle={self.shuffle!r}, "
-            f"seed={self.seed}, num_workers={self.num_workers})"
+            f"seed={self.seed}, num_workers={workers})"
         )
 
     # ------------------------------------------------------------------ batches
@@ -944,11 +972,14 @@ class DataLoader(Generic[B_co]):
     def _settings(self) -> Settings:
         from headrace.insight.stats import Settings  # as above
 
+        auto = self._finds_workers()
         if not self.num_workers:
-            return Settings(cores=available_cores())
+            return Settings(cores=available_cores(), auto=auto)
         in_flight = self.num_workers * (self.prefetch_factor or 1)
+        if auto and self._auto is not None:
+            in_flight = self._auto.setting.ahead
         backend = choose_backend(self, streams=self._streams).name
-        return Settings(self.num_workers, in_flight, backend, available_cores())
+        return Settings(self.num_workers, in_flight, backend, available_cores(), auto)
 
     def _sources(self) -> dict[str, SourceStats]:
         """Return what the run has drawn from each source of a mixture."""
@@ -1025,7 +1056,8 @@ class DataLoader(Generic[B_co]):
         """Return the batches of an epoch of a dataset, and of those that follow it, if any are to."""
         sampling = self._sampling(cursor.length, cursor.start.shift)
         coalesced = self._coalesce_bytes()
-        elsewhere = self.num_workers > 0 and choose_backend(self, streams=False).separate
+        several = self.num_workers > 0 or self._finds_workers()
+        elsewhere = several and choose_backend(self, streams=False).separate
         return SampledBatches(
             pool, self.dataset, sampling, cursor, self._note, self._clock, coalesced, following, elsewhere=elsewhere
         )
@@ -1037,6 +1069,10 @@ class DataLoader(Generic[B_co]):
         plan = compile_dataset(self.dataset)
         if not plan.reads_together:
             return 0
+        if self._finds_workers():  # some may come, who read ahead anyway
+            most = LARGE if self.num_workers else SMALL
+            bounds = [bound // 4 for bound in (self.prefetch_bytes, self.ram_budget) if bound is not None]
+            return min(most, *bounds) if bounds else most
         if not self.num_workers:
             return 0 if plan.may_change else SMALL
         window = self.num_workers * (self.prefetch_factor or 1)
@@ -1073,10 +1109,21 @@ class DataLoader(Generic[B_co]):
 
     def _make_pool(self, epoch: Epoch, arena: Arena) -> Pool[Any, Any]:
         """Make the workers for an iterator that begins with this epoch, and whose batches lie in the arena."""
+        if self._finds_workers():
+            return self._make_auto_pool(epoch, arena)
         return make_pool(self, self._maker_for(epoch), arena, turns=self._readers() is not None)
 
+    def _make_auto_pool(self, epoch: Epoch, arena: Arena) -> AutoPool:
+        """Make workers of which the number is found; it goes on from where the iterator before came to."""
+        from headrace.loader.auto_pool import make_auto_pool  # what few loaders need
+        from headrace.loader.auto_workers import AutoWorkers
+
+        self._auto = self._auto or AutoWorkers()
+        return make_auto_pool(self, self._maker_for(epoch), arena, self._auto)
+
     def _maker_for(self, epoch: Epoch) -> WorkMaker:
-        shields = not self.num_workers and self.seed is not None and self._runs_foreign_code()
+        alike = self.seed is not None or self._finds_workers()  # as in processes, wherever it is that they load
+        shields = (not self.num_workers or self._finds_workers()) and alike and self._runs_foreign_code()
         return replace(
             self._maker(),
             seed=epoch.key("workers"),

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from headrace.workers import Pool
     from headrace.workers.backends import Backend
 
-__all__ = ["PoolKeeper", "choose_backend", "make_pool"]
+__all__ = ["PoolKeeper", "WorkerSettings", "choose_backend", "make_pool", "start_workers"]
 
 
-class _WorkerSettings(Protocol):
+class WorkerSettings(Protocol):
     """The arguments of a loader that say what its workers are; see DataLoader."""
 
     _given: dict[str, Any]
@@ -52,7 +52,7 @@ class _MapsMemory(Protocol):
         """Call a function with that memory: before any results come."""
 
 
-def make_pool(loader: _WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
+def make_pool(loader: WorkerSettings, maker: WorkMaker, arena: Arena, *, turns: bool) -> Pool[Any, Any]:
     """Return the workers that a loader asks for.
 
     Args:
@@ -72,15 +72,29 @@ def make_pool(loader: _WorkerSettings, maker: WorkMaker, arena: Arena, *, turns:
         timeout=loader.timeout,
         turns=turns or loader.worker_init_fn is not None,  # a generator that it makes gives the same in each run
     )
-    backend = choose_backend(loader, streams=maker.streams)
+    return start_workers(choose_backend(loader, streams=maker.streams), maker, options, loader._given, arena)
+
+
+def start_workers(
+    backend: Backend, maker: WorkMaker, options: PoolOptions, given: dict[str, Any], arena: Arena
+) -> Pool[Any, Any]:
+    """Return workers of a kind.
+
+    Args:
+        backend: the kind.
+        maker: makes what they do.
+        options: how many they are, and how far ahead they load.
+        given: the loader's arguments by name.
+        arena: where batches are written that are loaded in this process.
+    """
     maker = replace(maker, own_process=True) if backend.separate else maker.in_threads(arena)
-    pool = backend.make_pool(maker, options, loader._given)
+    pool = backend.make_pool(maker, options, given)
     if arena.adopt is not None and isinstance(pool, _MapsMemory):
         pool.let_adopt(arena.adopt)
     return pool
 
 
-def choose_backend(loader: _WorkerSettings, *, streams: bool) -> Backend:
+def choose_backend(loader: WorkerSettings, *, streams: bool) -> Backend:
     """Return what the workers of a loader are.
 
     Args:
@@ -92,7 +106,7 @@ def choose_backend(loader: _WorkerSettings, *, streams: bool) -> Backend:
     return requested or default_backend(separate=streams or not _threads_serve(loader))
 
 
-def _threads_serve(loader: _WorkerSettings) -> bool:
+def _threads_serve(loader: WorkerSettings) -> bool:
     """Return whether threads would load at the same time."""
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return True

@@ -9,9 +9,22 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, TypeVar
 from headrace.errors import WorkerError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from headrace.insight.clock import StageClock
 
-__all__ = ["MakeWork", "Pool", "PoolOptions", "Results", "check_home", "failing", "have_ended", "interrupted"]
+__all__ = [
+    "MakeWork",
+    "Pool",
+    "PoolOptions",
+    "ResizablePool",
+    "Results",
+    "check_home",
+    "failing",
+    "first_free",
+    "have_ended",
+    "interrupted",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -98,6 +111,25 @@ class Pool(Protocol[T, R_co]):
         """End the workers and wait until they have gone. It may be called again."""
 
 
+class ResizablePool(Pool[T, R_co], Protocol[T, R_co]):
+    """A pool whose workers may become more or fewer while it runs; none whose workers take turns."""
+
+    def resize(self, workers: int, in_flight: int, max_bytes: int | None) -> None:
+        """Go on with another number of workers, also in the midst of a run.
+
+        Args:
+            workers: how many, at least one. Those that are too many end when they are free.
+            in_flight: how many tasks may be begun or done before the consumer asks for their results.
+            max_bytes: how large their results may be together, in bytes; None for no bound.
+        """
+
+    def count_ready(self) -> int:
+        """Return how many workers could begin with a task at once; those that died before they could are counted."""
+
+    def worker_memory(self) -> int:
+        """Return the bytes that each worker has for itself, those of the largest; 0 where that is none of its own."""
+
+
 def check_home(process: int) -> None:
     """Refuse to go on in another process than the one that has the workers.
 
@@ -127,6 +159,15 @@ def failing(error: BaseException) -> Callable[[Any], Any]:
 def interrupted() -> WorkerError:
     """Return the error for going on with a run after Ctrl-C, where a result that just came in may be lost."""
     return WorkerError("the run was interrupted; begin a new iterator, or load the state of this one")
+
+
+def first_free(numbers: Collection[int]) -> int:
+    """Return the lowest number that none of the workers has.
+
+    >>> first_free({0, 1, 3})
+    2
+    """
+    return next(number for number in range(len(numbers) + 1) if number not in numbers)
 
 
 def have_ended() -> WorkerError:

@@ -59,6 +59,10 @@ class InFlight(Generic[T, D]):
         """The number of the task that will be drawn next."""
         return self._next
 
+    def resize(self, size: int, max_bytes: int | None) -> None:
+        """Allow another number of tasks, and other bytes, from the next drawing on."""
+        self._size, self._max_bytes = size, max_bytes
+
     def draw(self) -> list[tuple[int, T]]:
         """Draw as many tasks as there is room for, with their numbers.
 

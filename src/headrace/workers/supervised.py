@@ -98,6 +98,7 @@ class SupervisedPool(ABC, Generic[T, R, A]):
         self._size = size
         self._max_bytes = max_bytes
         self._in_order = in_order
+        self._in_flight: InFlight[T, A] | None = None  # of the run that is going on
         self._next = 0  # the number of the first task of the next run: no two runs have one in common
         self._end = weakref.finalize(self, supervisor.end)
         try:
@@ -124,7 +125,14 @@ class SupervisedPool(ABC, Generic[T, R, A]):
         in_flight: InFlight[T, A] = InFlight(
             tasks, self._size, self._max_bytes, in_order=self._in_order, first=self._next
         )
+        self._in_flight = in_flight
         return SupervisedResults(self, in_flight)
+
+    def allow(self, in_flight: int, max_bytes: int | None) -> None:
+        """Let so many tasks be in flight, and so many bytes, from now on."""
+        self._size, self._max_bytes = in_flight, max_bytes
+        if self._in_flight is not None:
+            self._in_flight.resize(in_flight, max_bytes)
 
     def end_run(self, following: int) -> None:
         """Forget the tasks that no worker has begun; the next run's numbers begin at `following`."""

@@ -24,7 +24,7 @@ from headrace.errors.notes import set_cause, text_of
 from headrace.insight.clock import StageClock, timing
 from headrace.insight.columns import ORDER
 from headrace.workers.backends import Backend
-from headrace.workers.base import check_home, failing, have_ended, interrupted
+from headrace.workers.base import check_home, failing, first_free, have_ended, interrupted
 from headrace.workers.in_flight import InFlight
 from headrace.workers.processes.interrupts import end_surely
 
@@ -104,24 +104,54 @@ class ThreadPool(Generic[T, R]):
         self._home = os.getpid()
         self._queues: list[SimpleQueue[_Job | None]] = [SimpleQueue() for _ in range(workers if turns else 1)]
         self._reports = _Reports()
-        self._threads: list[Thread] = []
+        self._make_work = make_work
+        self._in_flight: InFlight[T, _Result] | None = None  # of the run that is going on
+        self._leaving = 0  # threads that have been told to end, and are not known to have
+        self._threads: dict[int, Thread] = {}  # by their numbers
         self._end = weakref.finalize(self, _end, self._threads, self._queues)
         try:
             for number in range(workers):
-                self._start(number, make_work)
+                self._start(number)
         except BaseException:
             self._end()
             raise
 
-    def _start(self, number: int, make_work: MakeWork[T, R]) -> None:
+    def _start(self, number: int) -> None:
         thread = Thread(
             target=_serve,
-            args=(number, make_work, self._queues[number % len(self._queues)], self._reports),
+            args=(number, self._make_work, self._queues[number % len(self._queues)], self._reports),
             name=f"headrace worker {number}",
             daemon=True,  # an interpreter that ends asks them to, and waits only so long
         )
-        self._threads.append(thread)  # before it is started, so that it is told to end whatever comes between
+        self._threads[number] = thread  # before it is started, so that it is told to end whatever comes between
         thread.start()
+
+    def resize(self, workers: int, in_flight: int, max_bytes: int | None) -> None:
+        """Go on with another number of threads; see `ResizablePool`."""
+        self._size, self._max_bytes = in_flight, max_bytes
+        if self._in_flight is not None:
+            self._in_flight.resize(in_flight, max_bytes)
+        self._bury_leaving()
+        while len(self._threads) - self._leaving > workers:
+            self._leaving += 1
+            self._queues[0].put(None)
+        while len(self._threads) - self._leaving < workers:
+            self._start(first_free(self._threads))
+
+    def _bury_leaving(self) -> None:
+        """Forget threads that have ended as they were told to."""
+        for number, thread in list(self._threads.items()):
+            if self._leaving and not thread.is_alive():
+                self._leaving -= 1
+                del self._threads[number]
+
+    def count_ready(self) -> int:
+        """Return how many threads there are: they are ready at once."""
+        return len(self._threads)
+
+    def worker_memory(self) -> int:
+        """Return 0: threads have all memory together."""
+        return 0
 
     @property
     def closed(self) -> bool:
@@ -131,7 +161,7 @@ class ThreadPool(Generic[T, R]):
     @property
     def threads(self) -> list[Thread]:
         """Its threads."""
-        return list(self._threads)
+        return list(self._threads.values())
 
     def wait_for_workers(self) -> None:
         """Wait until `make_work` has been called in all threads.
@@ -148,6 +178,7 @@ class ThreadPool(Generic[T, R]):
     def run(self, tasks: Iterator[T]) -> _ThreadResults[T, R]:
         """Begin to do the tasks."""
         in_flight: InFlight[T, _Result] = InFlight(tasks, self._size, self._max_bytes, in_order=self._in_order, first=0)
+        self._in_flight = in_flight
         self._reports.results = SimpleQueue()  # a run's own: late results of another are not mixed in
         return _ThreadResults(self, in_flight, self._reports.results)
 
@@ -162,7 +193,9 @@ class ThreadPool(Generic[T, R]):
     def give_up(self) -> None:
         """Forget the jobs that no worker has begun."""
         for queue in self._queues:
-            _drain(queue)
+            for job in _drain(queue):
+                if job is None and not self.closed:  # for a thread that has yet to hear that it is to end
+                    queue.put(None)
 
     def wait(self, results: _Results) -> _Result:
         """Return the next result to come.
@@ -191,14 +224,15 @@ class ThreadPool(Generic[T, R]):
     def _timed_out(self) -> WorkerTimeoutError:
         return WorkerTimeoutError(
             f"no worker thread gave a result within {self._timeout} seconds (timeout={self._timeout}); they "
-            f"are at\n{_stacks(self._threads)}"
+            f"are at\n{_stacks(self.threads)}"
         )
 
     def _look_after_threads(self) -> None:
         """Refuse to wait for threads that are there no more."""
         if self.closed:
             raise have_ended()
-        for number, thread in enumerate(self._threads):
+        self._bury_leaving()
+        for number, thread in self._threads.items():
             if not thread.is_alive():  # and could not even say so
                 raise _death(number, "without a word")
 
@@ -316,18 +350,18 @@ def _death(number: int, how: str) -> WorkerDiedError:
     return WorkerDiedError(f"worker thread {number} ended {how}; begin a new iterator")
 
 
-def _end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
+def _end(threads: dict[int, Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
     end_surely(partial(_tell_to_end, threads, queues))
     deadline = monotonic() + _PATIENCE
-    for thread in threads:
+    for thread in list(threads.values()):
         if thread.ident is not None and thread is not current_thread():
             thread.join(max(0.0, deadline - monotonic()))
 
 
-def _tell_to_end(threads: list[Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
+def _tell_to_end(threads: dict[int, Thread], queues: list[SimpleQueue[_Job | None]]) -> None:
     for queue in queues:
         _drain(queue)
-    for number in range(len(threads)):
+    for number in threads:
         queues[number % len(queues)].put(None)
 
 
@@ -338,10 +372,13 @@ _PATIENCE = 5.0
 _LOOK = 0.5
 
 
-def _drain(queue: SimpleQueue[Any]) -> None:
+def _drain(queue: SimpleQueue[Any]) -> list[Any]:
+    """Empty the queue, and return what was in it."""
+    found = []
     with suppress(Empty):
         while True:
-            queue.get_nowait()
+            found.append(queue.get_nowait())
+    return found
 
 
 def _stacks(threads: list[Thread]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from headrace.workers.memory import private_memory
 from headrace.workers.pickling.messages import load
 from headrace.workers.processes.supervisor import Supervisor
 from headrace.workers.supervised import SupervisedPool
@@ -59,11 +60,23 @@ class ProcessPool(SupervisedPool[T, R, "Answer"]):
         context: Any = None,
         restart: bool = False,
     ) -> None:
-        # For its share of the tasks in flight, the batch it writes, and two more: it may be ahead of the others, and
-        # segments take their time to come back. New ones cost more than batches do, since the system clears each page.
-        spare = -(-in_flight // workers) + 3
+        spare = _spare(workers, in_flight)
         supervisor = Supervisor(make_work, workers, spare, timeout or None, context, turns=turns, restart=restart)
+        self._processes = supervisor
         super().__init__(supervisor, in_flight, max_bytes, in_order=in_order)
+
+    def resize(self, workers: int, in_flight: int, max_bytes: int | None) -> None:
+        """Go on with another number of processes; see `ResizablePool`."""
+        self.allow(in_flight, max_bytes)
+        self._processes.resize(workers, _spare(workers, in_flight))
+
+    def count_ready(self) -> int:
+        """Return how many workers could begin with a task at once, or have died before they could."""
+        return self._processes.count_ready()
+
+    def worker_memory(self) -> int:
+        """Return the bytes of memory of the largest worker that no other process has mapped."""
+        return max((private_memory(process.pid) for process in self._processes.processes), default=0)
 
     def open(self, answer: Answer) -> Any:
         """Return the result that an answer holds."""
@@ -72,3 +85,12 @@ class ProcessPool(SupervisedPool[T, R, "Answer"]):
     def forget(self, answer: Answer) -> None:
         """Give back the memory of an answer that nobody opens."""
         answer.worker.segments.forget(answer.places)
+
+
+def _spare(workers: int, in_flight: int) -> int:
+    """Return for how many batches a worker needs segments.
+
+    For its share of the tasks in flight, the batch it writes, and two more: it may be ahead of the others, and segments
+    take their time to come back. New ones cost more than batches do, since the system clears each page.
+    """
+    return -(-in_flight // workers) + 3

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from headrace.workers.base import MakeWork
     from headrace.workers.processes.start import Descriptor
 
-__all__ = ["NUMBER_BYTES", "serve_context", "serve_descriptors"]
+__all__ = ["LEAVE", "NUMBER_BYTES", "serve_context", "serve_descriptors"]
 
 # A message with a task begins with its number.
 NUMBER_BYTES = 8
+# The message in place of one to the worker that takes it: there are too many, so it ends.
+LEAVE = b"\xff" * NUMBER_BYTES
 
 # How often a worker looks for its parent where the system does not tell of its death, in seconds.
 _POLL = 1.0
@@ -137,6 +139,9 @@ class _Server:
     def _do_next(self, work: Callable[[Any], Any]) -> None:
         self._report.wait()
         message, _ = self._tasks.receive()
+        if message == LEAVE:
+            self._stopping = True
+            return
         number = int.from_bytes(message[:NUMBER_BYTES], "little")
         self._report.begin(number)
         if self._arena.has_segments:

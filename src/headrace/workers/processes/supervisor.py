@@ -16,12 +16,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
-from headrace.workers.base import check_home, have_ended, interrupted
+from headrace.workers.base import check_home, first_free, have_ended, interrupted
 from headrace.workers.pickling.messages import dump_work
 from headrace.workers.processes.channel import Channel
 from headrace.workers.processes.interrupts import end_surely
 from headrace.workers.processes.segments import most_held, place_once
-from headrace.workers.processes.serve import NUMBER_BYTES
+from headrace.workers.processes.serve import LEAVE, NUMBER_BYTES
 from headrace.workers.processes.template import prepare_template
 from headrace.workers.processes.worker import Worker
 
@@ -84,7 +84,8 @@ class Supervisor:
         # Makes the error that says why it has ended. The error that was raised is not kept: it refers to the frames
         # that it went through, and these to the iterator and its batches.
         self._ending: Callable[[], WorkerError] = have_ended
-        self._workers: list[Worker] = []
+        self._workers: dict[int, Worker] = {}  # by their numbers
+        self._leaving = 0  # workers that have been told to end, and have not
         self._tasks = [Channel.pair() for _ in range(size if turns else 1)]
         self._backlog: deque[tuple[int, bytes]] = deque()  # tasks that found no room in their connection
         self._poll = select.poll()
@@ -108,13 +109,32 @@ class Supervisor:
             self._start(number)
         if pickled is not None:
             self._setup = *place_once(pickled.payload, pickled.buffers), pickled.files
-            for worker in self._workers:
+            for worker in self._workers.values():
                 worker.send_setup(*self._setup)
+
+    def resize(self, size: int, spare: int) -> None:
+        """Go on with another number of processes; those that are too many end when they are free.
+
+        Args:
+            size: how many processes.
+            spare: for how many batches each needs segments.
+        """
+        self.size, self._spare = size, spare
+        while len(self._workers) - self._leaving > size:
+            self._leaving += 1
+            self._backlog.append((0, LEAVE))
+        while len(self._workers) - self._leaving < size:
+            self._start_late(first_free(self._workers))
+        self._send_backlog()
+
+    def count_ready(self) -> int:
+        """Return how many workers could begin with a task at once, or have died before they could."""
+        return sum(worker.report.ready or worker.process.poll() is not None for worker in self._workers.values())
 
     def let_adopt(self, adopt: Callable[[NDArray[np.uint8]], None]) -> None:
         """Call a function with the memory of each segment that workers will make."""
         self._adopt = adopt
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.segments.adopt = adopt
 
     @property
@@ -125,25 +145,29 @@ class Supervisor:
         """Start a worker, in place of the one of that number if there is one."""
         worker = Worker(number, max(1, most_held() // self.size))
         worker.segments.adopt = self._adopt
-        self._workers[number : number + 1] = [
-            worker
-        ]  # before it is started, so that it is ended whatever comes between
+        self._workers[number] = worker  # before it is started, so that it is ended whatever comes between
         tasks = self._tasks[number % len(self._tasks)][1]
         worker.start(tasks, self._context, self._make_work if self._forks else None, self._modules)
         for descriptor in worker.descriptors():
             self._poll.register(descriptor, select.POLLIN)
             self._watched[descriptor] = worker
 
+    def _start_late(self, number: int) -> None:
+        """Start a worker beside those that have been started before, and send it the work."""
+        self._start(number)
+        if self._setup is not None:
+            self._workers[number].send_setup(*self._setup)
+
     def start_times(self) -> tuple[float, float]:
         """Return how many seconds passed from the start until a worker was ready, and until now."""
         now = monotonic()
-        ready = min((at for worker in self._workers if (at := worker.report.ready_at)), default=now)
+        ready = min((at for worker in self._workers.values() if (at := worker.report.ready_at)), default=now)
         return ready - self._started_at, now - self._started_at
 
     @property
     def processes(self) -> list[WorkerProcess]:
         """The processes that have been started, by the numbers of their workers."""
-        return [worker.process for worker in self._workers if worker.is_started]
+        return [worker.process for worker in self._workers.values() if worker.is_started]
 
     # ------------------------------------------------------------------ tasks and results
 
@@ -170,15 +194,17 @@ class Supervisor:
     def give_up(self, following: int) -> None:  # noqa: ARG002 - whatever waits is taken back
         """Take back the tasks that no worker has begun; the next one that is wanted is `following`."""
         self._take_back()
+        self._send_backlog()
 
     def _take_back(self) -> None:
-        """Take back the tasks that no worker has begun."""
-        self._backlog.clear()
+        """Take back the tasks that no worker has begun. Who is told to end, and has not heard of it, is told again."""
+        found = [message for _, message in self._backlog]
         if not self.ended and self.is_home:
             for _, theirs in self._tasks:
                 with suppress(BlockingIOError, EOFError):
                     while True:
-                        theirs.receive(wait=False)
+                        found.append(theirs.receive(wait=False)[0])
+        self._backlog = deque((0, LEAVE) for message in found if message == LEAVE)
 
     def receive(self, in_flight: InFlight[Any, Answer], *, wait: bool = True) -> None:
         """Take in what workers have sent.
@@ -192,7 +218,7 @@ class Supervisor:
             WorkerTimeoutError: nothing came in time.
             WorkerError: what came cannot be taken in.
         """
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.return_segments(self._spare)
         self._send_backlog()
         deadline = None if self._timeout is None else monotonic() + self._timeout
@@ -203,7 +229,7 @@ class Supervisor:
                 self._hear(descriptor, in_flight)
             if events or not wait:
                 return
-            for worker in self._workers:
+            for worker in list(self._workers.values()):
                 self._look_after(worker, in_flight)
             if deadline is not None and monotonic() >= deadline:
                 raise WorkerTimeoutError(self._timeout_text())
@@ -269,6 +295,11 @@ class Supervisor:
         if code is None:
             worker.process.kill()  # it has closed its end and yet does not end
             code = worker.process.wait(_PATIENCE)
+        if code == 0 and self._leaving:  # as it was told to
+            self._leaving -= 1
+            self._unwatch(worker)
+            del self._workers[worker.number]
+            return
         number = worker.report.task
         task = dict(in_flight.unfinished()).get(number) if number is not None else None
         cause = number if task is not None else None
@@ -286,11 +317,9 @@ class Supervisor:
     def _replace(self, dead: Worker, in_flight: InFlight[Any, Answer]) -> None:
         """Start a new worker, and do what the dead one had in hand, or took without saying so."""
         self._unwatch(dead)
-        self._start(dead.number)
-        if self._setup is not None:
-            self._workers[dead.number].send_setup(*self._setup)
+        self._start_late(dead.number)
         self._take_back()
-        in_hand = {other.report.task for other in self._workers}
+        in_hand = {other.report.task for other in self._workers.values()}
         for number, task in in_flight.unfinished():
             if number not in in_hand:
                 self.submit(number, task)
@@ -305,7 +334,7 @@ class Supervisor:
     def _timeout_text(self) -> str:
         return (
             f"no worker process gave a result within {self._timeout} seconds (timeout={self._timeout}); they are at\n"
-            + "\n".join(worker.stacks() for worker in self._workers)
+            + "\n".join(worker.stacks() for worker in self._workers.values())
         )
 
     def interrupt(self) -> None:
@@ -323,13 +352,13 @@ class Supervisor:
             return
         self._take_back()
         self.ended = True
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.control.close()
         for ours, theirs in self._tasks:
             ours.close()
             theirs.close()
         self._end_processes()
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.close()
             worker.segments.close()
         if self._setup is not None:
@@ -340,7 +369,7 @@ class Supervisor:
 
     def _end_processes(self) -> None:
         """Wait for the processes; those that do not end by themselves, having something in hand, are told to."""
-        running = [worker.process for worker in self._workers if worker.is_started]
+        running = self.processes
         for method, patience in (("poll", _GRACE), ("terminate", _PATIENCE), ("kill", _PATIENCE)):
             for process in running:
                 getattr(process, method)()

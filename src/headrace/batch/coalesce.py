@@ -59,6 +59,10 @@ def split(batch: Any, parts: Sequence[int]) -> list[Any]:
     if type(batch) is tuple and {np.ndarray}.issuperset(map(type, batch)):  # most batches, in a tenth of the time
         return [tuple([array[some] for array in batch]) for some in rows]
     columns = [_parts(leaf, rows, parts) for leaf in fields(batch)]
+    kind = type(batch)
+    if (kind is tuple or kind is dict) and len(columns) == len(batch):  # with no container inside
+        together = zip(*columns, strict=True)
+        return list(together) if kind is tuple else [dict(zip(batch, part, strict=True)) for part in together]
     return [_with_fields(batch, iter(column)) for column in zip(*columns, strict=True)]
 
 

@@ -43,6 +43,7 @@ _NUMBERS: dict[type, np.dtype[Any]] = {
     float: np.dtype(np.float64),
     complex: np.dtype(np.complex128),
 }
+_USUAL = frozenset((np.ndarray, tuple, dict, *_NUMBERS))
 
 
 def default_collate(samples: Sequence[Any], indices: Sequence[Any] | NDArray[np.int64] | None = None) -> Any:
@@ -114,16 +115,18 @@ class Collation:
 
     def field(self, values: list[Any], path: str) -> Any:
         """Return the batch of one field, given what each sample has there."""
-        first = values[0]
-        if len(set(map(type, values))) == 1:  # what most fields are is told first
-            kind = type(first)
+        kind: Any = type(values[0])
+        if kind in _USUAL and len(set(map(type, values))) == 1:  # told first, and once
             if kind is np.ndarray:
                 return self._ndarrays(values, path)
             if kind is tuple:
-                return self._sequences(values, path)
-            if kind in _NUMBERS:
-                return self._plain_numbers(values, _NUMBERS[kind], path)
-        return self._other_field(values, path)
+                return self._alike_sequences(values, path)
+            if kind is dict:
+                return self._alike_mappings(values, path)
+            return self._plain_numbers(values, _NUMBERS[kind], path)
+        stack = frameworks.plain_stacker(kind)
+        batch = None if stack is None else stack(values)
+        return self._other_field(values, path) if batch is None else batch
 
     def _other_field(self, values: list[Any], path: str) -> Any:
         """Return the batch of a field of values of whatever kind."""
@@ -166,10 +169,6 @@ class Collation:
         return values
 
     def _arrays(self, adapter: Adapter, values: list[Any], path: str) -> Any:
-        stack_plain = getattr(adapter, "stack_plain", None)
-        batch = None if stack_plain is None else stack_plain(values)
-        if batch is not None:
-            return batch
         types = set(map(type, values))
         if types == {np.ndarray}:
             return self._ndarrays(values, path)
@@ -216,9 +215,13 @@ class Collation:
         return promoted(dtypes)
 
     def _mappings(self, values: list[Any], path: str) -> Any:
-        first = values[0]
         if len(set(map(type, values))) > 1:
             self._check_same(values, type, "type", path)
+        return self._alike_mappings(values, path)
+
+    def _alike_mappings(self, values: list[Any], path: str) -> Any:
+        """Return the batch of mappings of one type."""
+        first = values[0]
         columns = _columns(values) if type(first) is dict else None
         if columns is None:
             if any(value.keys() != first.keys() for value in values):
@@ -227,9 +230,13 @@ class Collation:
         return self._container(first, [f"[{key!r}]" for key in first], columns, path)
 
     def _sequences(self, values: list[Any], path: str) -> Any:
-        first = values[0]
         if len(set(map(type, values))) > 1:
             self._check_same(values, type, "type", path)
+        return self._alike_sequences(values, path)
+
+    def _alike_sequences(self, values: list[Any], path: str) -> Any:
+        """Return the batch of tuples or lists of one type."""
+        first = values[0]
         try:
             columns = list(map(list, zip(*values, strict=True)))
         except ValueError:

@@ -10,6 +10,7 @@ from headrace.frameworks.base import (
     find,
     framework_in_use,
     framework_of,
+    plain_stacker,
     rebuild,
     reduce,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "is_torch_data",
     "kept_globals",
     "pin",
+    "plain_stacker",
     "preview_seed",
     "private_globals",
     "ranks_in_use",

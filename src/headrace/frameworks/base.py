@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 
     from headrace.frameworks.registry import Adapter, Framework
 
-__all__ = ["common_framework", "explain", "find", "framework_in_use", "framework_of", "rebuild", "reduce"]
+__all__ = [
+    "common_framework",
+    "explain",
+    "find",
+    "framework_in_use",
+    "framework_of",
+    "plain_stacker",
+    "rebuild",
+    "reduce",
+]
 
 _OF_NO_FRAMEWORK = frozenset((np.ndarray, bool, int, float, complex, str, bytes))
 
@@ -64,6 +74,23 @@ def common_framework(values: Iterable[Any]) -> Adapter | None:
         return None
     found = {id(adapter): adapter for adapter in map(_framework, others) if adapter is not None}
     return next(iter(found.values())) if len(found) == 1 else None
+
+
+@lru_cache(256)
+def plain_stacker(kind: type) -> Callable[[list[Any]], Any] | None:
+    """Return what stacks arrays of a class that a framework itself has, or returns None for some; None for others.
+
+    Args:
+        kind: the class, which is asked for each field of each batch.
+
+    >>> plain_stacker(np.ndarray) is None
+    True
+    """
+    library = kind.__module__.partition(".")[0]
+    if library not in adapter_modules() or not is_in_use(library):
+        return None
+    found: Callable[[list[Any]], Any] | None = getattr(load(adapter_modules()[library]), "stack_plain", None)
+    return found
 
 
 def _framework(value: object) -> Framework | None:

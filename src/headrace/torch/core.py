@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data._utils import pin_memory as torch_pinning
 
-from headrace.errors import NotPicklableError
+from headrace.errors import ArgumentError, NotPicklableError
 from headrace.loader.cursor import Cursor, Epochs
 from headrace.loader.dataloader import DataLoader as CoreDataLoader
 from headrace.loader.pools import make_pool
@@ -79,6 +80,11 @@ class CoreLoader(CoreDataLoader[Any]):
         self._streams = streams
         self._pin_device: str | None = None
         super().__init__(dataset, **arguments)
+        if self._finds_workers() and self.is_torchs and self._runs_foreign_code():
+            raise ArgumentError(
+                "num_workers='auto' needs a seed here: without one, what code of the user's draws in torch's workers "
+                "depends on how many there are; give the loader a seed, or a number"
+            )
 
     @property
     def is_torchs(self) -> bool:
@@ -97,6 +103,10 @@ class CoreLoader(CoreDataLoader[Any]):
 
     def go_on_from(self, other: CoreLoader) -> None:
         """Stand where another loader of the same order stands, of which something else has been changed."""
+        self._clock = other._clock
+        if other._end_of_trace is not None and (trace := other._end_of_trace.detach()) is not None:
+            self.__dict__["trace"], other.__dict__["trace"] = other.trace, None
+            self._end_of_trace = weakref.finalize(self, trace[1])
         if self.is_torchs == other.is_torchs:
             self._epochs = other.epochs
             self._epochs.draw_from(self.seed, self.generator)
@@ -151,11 +161,13 @@ class CoreLoader(CoreDataLoader[Any]):
     def _is_inline(self) -> bool:
         """Return whether batches are loaded in this thread and order, with nothing to be told beside them."""
         plain = self.is_torchs and not self.num_workers and self.on_error == "raise"
-        return plain and self._given_sampling is not None
+        return plain and not self._finds_workers() and self._given_sampling is not None
 
     def _make_pool(self, epoch: Epoch, arena: Arena) -> Pool[Any, Any]:
         if self._is_inline():
             return InlinePool(_no_work)
+        if self._finds_workers():
+            return self._make_auto_pool(epoch, arena)
         maker, turns = self._maker_for(epoch), self._takes_turns()
         try:
             pool = make_pool(self, maker, arena, turns=turns)

@@ -24,6 +24,7 @@ from headrace.torch.streams import as_torch_dataset, inner_dataset
 from headrace.torch.work import makes_batches
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Literal
 
@@ -46,13 +47,13 @@ else:
 # Attributes that the core loader is made of, beside the order of the samples: as torch names them, and as it does.
 _OF_WORKERS = ("prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout")
 _OF_CORE = (
-    "num_workers",
     "worker_init_fn",
     "in_order",
     "seed",
     "on_error",
     "on_worker_death",
     "prefetch_bytes",
+    "ram_budget",
     "shard",
     "max_errors",
 )
@@ -92,7 +93,8 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         shuffle: a new random order in each epoch; with a `seed` also "block".
         sampler: decides the order instead.
         batch_sampler: decides the batches instead.
-        num_workers: workers that load ahead; 0 loads in this process.
+        num_workers: workers that load ahead; 0 loads in this process. "auto" finds the number while it runs, where it
+            cannot show in the batches: with a `seed`, or where none of the user's code runs; see `headrace.DataLoader`.
         collate_fn: makes a batch of a list of samples; default `default_collate`.
         pin_memory: put tensors into page-locked memory, if there is an accelerator.
         drop_last: leave out the last samples of an epoch if they do not fill a batch.
@@ -117,6 +119,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         on_error: what happens if a sample cannot be read: "raise", "skip" or "replace".
         on_worker_death: what happens when a worker process dies: "raise" or "restart".
         prefetch_bytes: how large the batches loaded ahead may be together, in bytes.
+        ram_budget: for num_workers="auto": the bytes that batches loaded ahead and worker processes may take together.
         shard: deal the batches of a stream out to the workers; otherwise each has the whole stream, as in torch.
         block_size: samples a block for shuffle="block".
         window: how many blocks are shuffled among each other for shuffle="block".
@@ -129,6 +132,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         boundaries: the lengths up to which the buckets go that these batches are made of.
         group_by_length: with a `seed`: sort the order by length in windows.
         sort_window: how many samples are sorted at once.
+        trace: a file for a trace of the loader, whole once it is closed; see `headrace.DataLoader`.
 
     Raises:
         ValueError: a value is not allowed, or two exclude each other; with torch's text where torch refuses it.
@@ -145,6 +149,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
     """
 
     use_stateful_dataloader = True  # accelerate saves its state
+    _iterator: LoaderIterator | None
     _prepared = False
     _memory: tuple[str, Callable[[], Arena]] | None = None  # of the iterator being made, where it is not the usual one
 
@@ -155,7 +160,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         shuffle: Shuffle | None = None,
         sampler: Iterable[Any] | None = None,
         batch_sampler: Iterable[Sequence[Any]] | None = None,
-        num_workers: int = 0,
+        num_workers: int | Literal["auto"] = 0,
         collate_fn: Callable[[Any], B_co] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
@@ -179,6 +184,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         on_error: OnError = "raise",
         on_worker_death: OnWorkerDeath = "raise",
         prefetch_bytes: int | None = None,
+        ram_budget: int | None = None,
         shard: bool = False,
         block_size: int | None = None,
         window: int | None = None,
@@ -191,10 +197,12 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         boundaries: Sequence[int] | None = None,
         group_by_length: bool = False,
         sort_window: int | None = None,
+        trace: str | os.PathLike[str] | None = None,
     ) -> None:
-        given = locals()
+        given, auto = locals(), isinstance(num_workers, str) and num_workers == "auto"
         self.seed, self.backend, self.on_error, self.on_worker_death = seed, backend, on_error, on_worker_death
         self.prefetch_bytes, self.shard, self.max_errors = prefetch_bytes, shard, max_errors
+        self.ram_budget, self.trace = ram_budget, trace
         self.__dict__.update({name: given[name] for name in (*_OF_RANKS, *_OF_BLOCKS, *_OF_CHOICE)})
         # What has found the rank is not kept: who makes the loader again of its attributes gives it `rank` itself.
         self.ranks = self.device_mesh = self.replication = None
@@ -205,7 +213,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
             shuffle,
             sampler,
             batch_sampler,
-            num_workers,
+            1 if isinstance(num_workers, str) and auto else num_workers,
             collate_fn,
             pin_memory,
             drop_last,
@@ -218,6 +226,8 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
             pin_memory_device=pin_memory_device,
             in_order=in_order,
         )
+        if auto:
+            self.num_workers, self.prefetch_factor = "auto", prefetch_factor
         self._shuffle = shuffle
         self._own_sampler: EpochSampler | None = None
         self._own_batches: torch_data.BatchSampler | None = None
@@ -299,9 +309,21 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
 
     # ------------------------------------------------------------------ the core
 
+    def __iter__(self) -> Any:
+        """Return an iterator over the next epoch; where workers persist, the same for all epochs."""
+        # If that depended on how many there are at present, so would what an iterator draws.
+        if self._finds_workers() or not (self.persistent_workers and self.num_workers):
+            return self._get_iterator()
+        if self._iterator is None:
+            self._iterator = self._get_iterator()
+        else:
+            self._iterator._reset(self)  # noqa: SLF001 - as torch's own does
+        return self._iterator
+
     def _get_iterator(self) -> LoaderIterator:
         """Return an iterator over the next epoch: what torch's `__iter__`, and those who derive from it, call."""
-        self.check_worker_number_rationality()
+        if not self._finds_workers():
+            self.check_worker_number_rationality()
         kind = AcceleratedIterator if self._prepared else LoaderIterator
         return kind(self, self._core_loader(), self._given)
 
@@ -309,6 +331,21 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         if name in _FIXED and self._DataLoader__initialized:
             raise ArgumentError(f"{name} attribute should not be set after DataLoader is initialized; make a new one")
         super().__setattr__(name, value)
+
+    @property
+    def num_workers(self) -> int:
+        """The workers that load ahead; where the loader finds their number itself, how many there are at present."""
+        core: CoreLoader | None = self.__dict__.get("_core")
+        number: int = 0 if self._finds_workers() else self.__dict__["num_workers"]
+        return core.num_workers if core is not None and self._finds_workers() else number
+
+    @num_workers.setter
+    def num_workers(self, number: int | Literal["auto"]) -> None:
+        self.__dict__["num_workers"] = number
+
+    def _finds_workers(self) -> bool:
+        """Return whether the loader finds the number of its workers itself."""
+        return bool(self.__dict__["num_workers"] == "auto")
 
     @property
     def _is_accelerate_prepared(self) -> bool:
@@ -340,7 +377,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         return batches
 
     def _made_of(self) -> list[Any]:
-        return [getattr(self, name) for name in _WATCHED]
+        return [self.__dict__["num_workers"], *(getattr(self, name) for name in _WATCHED)]
 
     def _core_loader(self) -> CoreLoader:
         """Return the core loader for the present attributes, of which torch lets some be set at any time."""
@@ -365,8 +402,9 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
             own: whether the order is headrace's own.
         """
         arguments = {name: getattr(self, name) for name in _OF_CORE}
-        of_workers = {name: getattr(self, name) for name in _OF_WORKERS} if self.num_workers else {}
-        arguments |= {**of_workers, "timeout": self.timeout}
+        workers = arguments["num_workers"] = self.__dict__["num_workers"]
+        of_workers = {name: getattr(self, name) for name in _OF_WORKERS} if workers else {}
+        arguments |= {**of_workers, "timeout": self.timeout, "trace": None if self._core is not None else self.trace}
         arguments |= {name: getattr(self, name) for name in (*_OF_BLOCKS, *_OF_CHOICE)}
         arguments["collate_fn"] = TorchCollation() if self.collate_fn is default_collate else self.collate_fn
         arguments["pin_memory"] = bool(self.pin_memory) and torch.accelerator.is_available()
@@ -381,7 +419,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
 
     def _choose_backend(self, collate_fn: object) -> str:
         """Return what workers are: threads where they are faster and no code but headrace's runs in them."""
-        if self.backend != "auto" or not self.num_workers or self._streams():
+        if self.backend != "auto" or not self.__dict__["num_workers"] or self._streams():
             return self.backend
         if self.worker_init_fn is not None or self.multiprocessing_context is not None or self.batch_sampler is None:
             return "auto"

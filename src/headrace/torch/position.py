@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from headrace.insight.stats import LoaderStats
     from headrace.loader.bad_samples import BadSample
     from headrace.loader.iterator import BatchIterator
+    from headrace.loader.replay import Replay
     from headrace.torch.core import CoreLoader
     from headrace.torch.sampler import EpochSampler
 
@@ -166,6 +167,17 @@ class ResumableLoader(Generic[B_co]):
     def stats(self) -> LoaderStats:
         """Return a snapshot of what the loader has handed out so far; see `headrace.DataLoader.stats`."""
         return self._core_loader().stats()
+
+    def replay(self, batches: int) -> Replay[B_co]:
+        """Return a loader that hands out a few kept batches again and again; see `headrace.DataLoader.replay`.
+
+        Args:
+            batches: how many are loaded, by this very call, which draws nothing.
+
+        Raises:
+            ArgumentError: it is not a positive integer (also a ValueError).
+        """
+        return self._core_loader().replay(batches)
 
     @property
     def bad_samples(self) -> tuple[BadSample, ...]:

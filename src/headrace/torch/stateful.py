@@ -19,6 +19,7 @@ from headrace.torch.stateful_core import StatefulCore
 from headrace.torch.stateful_sampling import StatefulRandomSampler
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Literal
 
@@ -114,6 +115,7 @@ class StatefulDataLoader(DataLoader[B_co]):
         boundaries: Sequence[int] | None = None,
         group_by_length: bool = False,
         sort_window: int | None = None,
+        trace: str | os.PathLike[str] | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in _NOT_PASSED_ON}
         self.snapshot_every_n_steps = _check_every(snapshot_every_n_steps)

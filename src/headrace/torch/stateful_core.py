@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import StateError
+from headrace.errors import ArgumentError, StateError
 from headrace.loader.snapshots import ReaderStates, is_stateful
 from headrace.torch.core import CoreLoader
 from headrace.torch.stateful_sampling import StatefulBatches, has_state
@@ -34,6 +34,10 @@ class StatefulCore(CoreLoader):
     """
 
     def __init__(self, dataset: Any, *, streams: bool, arguments: dict[str, Any], every: int) -> None:
+        if arguments["num_workers"] == "auto":
+            raise ArgumentError(
+                "num_workers='auto' changes the number of workers, and each has a state of the dataset; give a number"
+            )
         # Without workers nothing is sent, and a dataset with indices is not read again for what has been handed out.
         self._every = every if streams and arguments["num_workers"] else 1
         super().__init__(dataset, streams=streams, arguments=arguments)

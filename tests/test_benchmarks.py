@@ -32,7 +32,7 @@ RIVALS = {
     "reduced": [],
     "soak": [],
     "storage": ["tensorflow", "webdataset"],
-    "verdict": [],
+    "verdict": ["PIL.Image"],
 }  # the others are compared with torch alone
 
 # Of a machine without a compiler, and of one that is busy; processes of their own inherit it.
@@ -149,4 +149,4 @@ def test_one_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 def test_a_benchmark_that_is_not_there() -> None:
     done = run_all("--only", "tabel")
     assert done.returncode == 2
-    assert "there is no benchmark tabel; there are cache, columns" in done.stderr
+    assert "there is no benchmark tabel; there are cache, clock" in done.stderr

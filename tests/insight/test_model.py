@@ -22,7 +22,8 @@ def by_the_clock(loads: list[float], consumers: list[float], workers: int, ahead
             consuming = consumers[taken]
             taken += 1
         for worker in range(workers):
-            if in_hand[worker] is None and drawn < min(len(loads), taken + ahead):
+            used = taken - (consuming > 1e-9)  # there is room for another when the next one is asked for
+            if in_hand[worker] is None and drawn < min(len(loads), used + ahead):
                 in_hand[worker], left[worker] = drawn, loads[drawn]
                 drawn += 1
         now += tick

@@ -45,6 +45,33 @@ def test_the_first_worker() -> None:
     assert "two workers would bring a step to 150 ms" in str(verdict)
 
 
+def bursty(workers: int, ahead: int) -> Measured:
+    return Measured(
+        loads=(0.02,), consumers=(0.002,) * 5 + (0.06,), workers=workers, ahead=ahead, cores=2, busy_cores=0.01
+    )
+
+
+def test_bursts_need_prefetch() -> None:
+    """Two workers load as much as is used; what is loaded while a long step goes on must only be kept."""
+    verdict = make_verdict(bursty(2, 4), wait=0.0046, queued=0.0, stages=STAGES)
+    assert verdict.advice is not None
+    assert (verdict.advice.num_workers, verdict.advice.prefetch_factor, verdict.advice.hides) == (2, 4, True)
+    assert "Decoding is 71 % of loading; prefetch_factor=4 would hide it; batches wait 0 ms in the queue." in str(
+        verdict
+    )
+
+
+def test_workers_with_prefetch() -> None:
+    verdict = make_verdict(bursty(0, 0), wait=0.02, queued=0.0, stages=STAGES)
+    assert "two workers with prefetch_factor=4 would hide it." in str(verdict)
+
+
+def test_what_is_there_is_no_advice() -> None:
+    """Where the model expects less than was measured, that is no reason to prefetch."""
+    measured = Measured(loads=(0.2,), consumers=(0.01,), workers=2, ahead=4, cores=2)
+    assert make_verdict(measured, wait=0.15, queued=0.0, stages=STAGES).advice is None
+
+
 def test_too_little_to_judge() -> None:
     verdict = make_verdict(None, wait=0.0, queued=0.0, stages={})
     assert verdict.kind == "unknown"

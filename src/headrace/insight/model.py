@@ -1,6 +1,7 @@
 """A model of a loader and its consumer: how long a step takes with other workers, or more prefetching.
 
-Workers take one task after the other, a bounded number ahead of the consumer, who takes their results in order. The
+Workers take one task after the other, a bounded number ahead of the consumer, who takes their results in order. As in
+the loader, there is room for one more when the consumer asks for a batch, not when it was given the one before. The
 model goes through the tasks and steps that were measured and moves each to where it would have been; so it knows of
 bursts, which averages do not.
 """
@@ -80,14 +81,14 @@ def _go_through(measured: Measured, workers: int, ahead: int) -> float:
     filling = 2 * ahead
     count = max(_LEAST, len(measured.consumers), len(measured.loads)) + filling
     free = [0.0] * workers  # when each worker is, as a heap
-    handed_out = [0.0] * ahead  # when each of the last batches was asked for, which makes room for another
+    room = [0.0] * ahead  # when the consumer was done with each of the last batches, and a worker may begin another
     now = started = 0.0
     for step, load, consumer in zip(range(count), _endless(measured.loads), _endless(measured.consumers), strict=False):
-        begun = max(free[0], handed_out[step % ahead])
+        begun = max(free[0], room[step % ahead])
         heapreplace(free, begun + load)
         now = max(now, begun + load) + measured.overhead
-        handed_out[step % ahead] = now
         now += consumer
+        room[step % ahead] = now
         if step == filling - 1:
             started = now
     return (now - started) / (count - filling)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.insight.model import predict_step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from headrace.insight.model import Measured
 
@@ -18,6 +19,7 @@ _STARVED = 0.1  # the share of a step from which loading holds the model up
 _HIDDEN = 1.05  # a step is hidden that takes no longer than this, times the consumer alone
 _MOST_WORKERS = 64
 _GAIN = 0.97  # what is advised must at least take so much less time
+_PREFETCH, _PREFETCH_GAIN = 2, 0.9  # a prefetch_factor that is not known, and the same for a larger one
 
 _WORDS = {
     "order": "drawing the order",
@@ -33,17 +35,19 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A number of workers that would help.
+    """Workers, or more prefetching, that would help.
 
     Attributes:
         num_workers: as the DataLoader takes it.
         step_seconds: how long a step would take then.
         hides: whether loading is hidden then.
+        prefetch_factor: as the DataLoader takes it; None where the present one, or its own, does.
     """
 
     num_workers: int
     step_seconds: float
     hides: bool
+    prefetch_factor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Verdict:
         queue_seconds: how long a loaded batch waits for the consumer.
         num_workers: the workers that were measured.
         shares: the share of each stage in loading, 0 ... 1.
-        advice: the number of workers that would help; None where none would.
+        advice: the workers or the prefetching that would help; None where neither would.
     """
 
     kind: str
@@ -107,18 +111,26 @@ class Verdict:
         if not self.num_workers:
             return f"{largest}{self._workers()}."
         waits = f"batches wait {_text(self.queue_seconds)} in the queue"
-        waits += ", so more prefetch won't help." if self.queue_seconds < self.wait_seconds / 2 else "."
-        return f"{largest}{self._workers()}; {waits}"
+        prefetches = self.advice is not None and self.advice.prefetch_factor is not None
+        if self.queue_seconds < self.wait_seconds / 2 and not prefetches:
+            waits += ", so more prefetch won't help"
+        return f"{largest}{self._workers()}; {waits}."
 
     def _workers(self) -> str:
         if self.advice is None:
             return "more workers would not make it faster on these processors"
-        more = self.advice.num_workers - self.num_workers
+        change = self._change(self.advice)
+        if self.advice.hides:
+            return f"{change} would hide it"
+        return f"{change} would bring a step to {_text(self.advice.step_seconds)}"
+
+    def _change(self, advice: Advice) -> str:
+        more, prefetch = advice.num_workers - self.num_workers, f"prefetch_factor={advice.prefetch_factor}"
+        if not more:
+            return prefetch
         number = _NUMBERS[more] if more < len(_NUMBERS) else str(more)
         workers = f"{number} {'more ' if self.num_workers else ''}worker{'s' if more > 1 else ''}"
-        if self.advice.hides:
-            return f"{workers} would hide it"
-        return f"{workers} would bring a step to {_text(self.advice.step_seconds)}"
+        return workers if advice.prefetch_factor is None else f"{workers} with {prefetch}"
 
 
 def make_verdict(measured: Measured | None, wait: float, queued: float, stages: Mapping[str, float]) -> Verdict:
@@ -147,17 +159,33 @@ def make_verdict(measured: Measured | None, wait: float, queued: float, stages: 
 
 
 def _advise(measured: Measured, step: float) -> Advice | None:
-    """Return the fewest workers that hide loading; if none do, those that bring most."""
+    """Return the fewest workers that hide loading, and prefetch no more than needed; else what brings most."""
     best: Advice | None = None
-    for workers in range(measured.workers + 1, _MOST_WORKERS + 1):
-        predicted = predict_step(measured, workers=workers)
-        if predicted < _GAIN * (step if best is None else best.step_seconds):
-            best = Advice(workers, predicted, predicted <= _HIDDEN * measured.consumer)
+    for workers in range(max(measured.workers, 1), _MOST_WORKERS + 1):
+        for advice in _with_prefetch(measured, workers):
+            if workers == measured.workers and advice.prefetch_factor is None:
+                step = min(step, advice.step_seconds)  # what is there; the model may differ from what was measured
+            elif advice.step_seconds < _GAIN * (step if best is None else best.step_seconds):
+                best = advice
         if best is not None and best.hides:
             break
-        if workers * measured.busy_cores > measured.cores:  # and no more can work at the same time
-            break
+        if workers > measured.workers and workers * measured.busy_cores > measured.cores:
+            break  # no more can work at the same time
     return best
+
+
+def _with_prefetch(measured: Measured, workers: int) -> Iterator[Advice]:
+    """Yield what so many workers bring, with the present prefetching and with more of it where that brings much."""
+    present = measured.ahead // measured.workers if measured.workers else _PREFETCH
+    least = math.inf
+    for factor in (present, 2 * present, 4 * present):
+        predicted = predict_step(measured, workers=workers, ahead=workers * factor)
+        if predicted < _PREFETCH_GAIN * least:
+            hides = predicted <= _HIDDEN * measured.consumer
+            yield Advice(workers, predicted, hides, None if factor == present else factor)
+            least = predicted
+            if hides:
+                return
 
 
 def _text(seconds: float) -> str:

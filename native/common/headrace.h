@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 22
+#define HEADRACE_ABI 23
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -76,9 +76,29 @@ typedef struct {
  * nothing is written, or -1. */
 HEADRACE_API int64_t headrace_place_pieces(const headrace_pieces *pieces, const char *item, int64_t size, char *out);
 
-/* Sequences that lie end to end, and the rows that they become, each with padding behind or before it. */
+/* PyList_GetItem, PyObject_GetBuffer, PyBuffer_Release and PyErr_Clear. */
+typedef struct {
+    void *(*item)(void *list, ptrdiff_t place);
+    int (*open)(void *object, void *buffer, int flags);
+    void (*close)(void *buffer);
+    void (*clear)(void);
+} headrace_buffers;
+
+/* Says where the sequences begin that the count objects of a Python list are, and how many items they have: C-contiguous buffers of one
+ * dimension and of items of so many bytes, whose memory stays while the objects do. The GIL must be held. Returns the items of
+ * the longest; where object i is none, -1 - i. */
+HEADRACE_API int64_t headrace_find_sequences(const headrace_buffers *python, void *list, int64_t count,
+                                             int64_t item_bytes, const char **starts, int64_t *lengths);
+
+/* The same of tensors of one dtype in the memory of the host. exchange: the DLPackExchangeAPI of their framework, whose type all of
+ * them are of. */
+HEADRACE_API int64_t headrace_find_tensors(const headrace_buffers *python, const void *exchange, void *list, int64_t count,
+                                           int64_t item_bytes, const char **starts, int64_t *lengths);
+
+/* Sequences that lie end to end or apart, and the rows that they become, each with padding behind or before it. */
 typedef struct {
     const char *values;
+    const char *const *starts; /* of each sequence that lies apart; NULL where they lie end to end in the values */
     int64_t size, item_bytes; /* of the values */
     const int64_t *lengths;
     int64_t count, width; /* how many sequences, and the items of a row */

@@ -49,7 +49,7 @@ int64_t headrace_pad(const headrace_padding *padding, const char *item, char *ou
     int64_t left = padding->size;
     for (int64_t i = 0; i < padding->count; i++) {
         const int64_t length = padding->lengths[i], kept = length < padding->most ? length : padding->most;
-        if (length < 0 || length > left || kept > width) return i;
+        if (length < 0 || kept > width || (!padding->starts && length > left)) return i;
         left -= length;
     }
     const char *values = padding->values;
@@ -57,9 +57,10 @@ int64_t headrace_pad(const headrace_padding *padding, const char *item, char *ou
         const int64_t length = padding->lengths[i], kept = length < padding->most ? length : padding->most;
         const int64_t before = padding->before ? width - kept : 0;
         fill(out, before, item, bytes);
-        memcpy(out + bytes * before, values, (size_t)(bytes * kept));
+        const char *start = padding->starts ? padding->starts[i] : values;
+        if (kept) memcpy(out + bytes * before, start, (size_t)(bytes * kept)); /* nothing may lie nowhere */
         fill(out + bytes * (before + kept), width - kept - before, item, bytes);
-        values += bytes * length;
+        if (!padding->starts) values += bytes * length;
         out += bytes * width;
     }
     return -1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import DataLoader, PadCollate, pad_collate
+from headrace import DataLoader, PadCollate, frameworks, pad_collate
 from headrace.errors import ArgumentError, ArgumentTypeError, MixedSamplesError, RaggedSamplesError
 from headrace.testing import check_same
 
@@ -80,6 +81,47 @@ def test_tensors_that_are_no_plain_ones(side: Any) -> None:
         pad_collate([torch.ones(1, requires_grad=True), torch.ones(2)])
     with pytest.raises(RaggedSamplesError, match="differs in shape"):
         pad_collate([torch.ones(2), torch.ones(2, 3)])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "float32", "float16", "complex64"])
+@pytest.mark.parametrize("exchanges", [False, True])
+def test_tensors_where_they_lie(dtype: str, exchanges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    adapter = frameworks.find(torch.zeros(1))
+    if not exchanges:  # as older versions of torch
+        monkeypatch.setattr(adapter, "_EXCHANGE", None)
+    tensors = [torch.arange(1, 1 + length).to(getattr(torch, dtype)) for length in (3, 0, 4, 1)]
+    views = [tensors[2][1:3], tensors[2][::2], tensors[0]]
+    for values in (tensors, views, [tensors[1]] * 2):
+        expected = torch.nn.utils.rnn.pad_sequence(values, batch_first=True)
+        batch, lengths = PadCollate(return_lengths=True)(values)
+        assert torch.equal(batch, expected)
+        assert batch.dtype == expected.dtype
+        assert lengths.tolist() == [len(value) for value in values]
+
+
+def test_tensors_that_are_not_what_lies_in_their_memory() -> None:
+    torch = pytest.importorskip("torch")
+    parts = torch.tensor([1 + 2j, 3 - 4j]).conj()
+    negated = [parts[:1].imag, parts[1:].imag]
+    assert negated[0].is_neg()
+    assert PadCollate()(negated).tolist() == [[-2.0], [4.0]]
+    conjugated = [parts[:1], parts]
+    assert PadCollate()(conjugated).tolist() == [[1 - 2j, 0], [1 - 2j, 3 + 4j]]
+    mixed = [torch.tensor([1, 2]), torch.tensor([1.5])]
+    assert PadCollate()(mixed).tolist() == [[1.0, 2.0], [1.5, 0.0]]
+    with pytest.raises(ArgumentError, match="cannot hold the padding value -100"):
+        PadCollate(padding_value=-100)([torch.zeros(2, dtype=torch.uint8), torch.zeros(1, dtype=torch.uint8)])
+
+
+def test_objects_are_referred_to() -> None:
+    values = [object() for _ in range(5)]
+    counts = list(map(sys.getrefcount, values))
+    batch = PadCollate(padding_value=None)([np.array(values[:3], object), np.array(values[3:], object)])
+    assert batch.tolist() == [values[:3], [*values[3:], None]]
+    assert list(map(sys.getrefcount, values)) == [count + 1 for count in counts]
+    del batch
+    assert list(map(sys.getrefcount, values)) == counts
 
 
 def test_like_transformers() -> None:

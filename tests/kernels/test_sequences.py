@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,3 +114,67 @@ def test_pieces_outside(kernels: Kernels, start: int, length: int, place: int) -
         kernels.place_pieces(
             np.arange(5), np.array([start]), np.array([length]), np.array([place]), 0, np.zeros(3, np.int64)
         )
+
+
+@given(
+    st.sampled_from(["u1", ">i2", "f2", "f4", "i8", "M8[s]", "c16"]),
+    st.lists(st.integers(0, 9), min_size=1, max_size=9),
+    st.none() | st.integers(1, 12),
+    st.integers(1, 5),
+    st.booleans(),
+)
+def test_arrays_are_padded_where_they_lie(
+    dtype: str, lengths: list[int], most: int | None, multiple: int, before: bool
+) -> None:
+    arrays = [np.arange(1, length + 1).astype(dtype) for length in lengths]
+    fill = np.array(7, dtype)
+    rows = []
+    for kernels in (reference, native_if_there()):
+        found = kernels.pad_arrays(arrays, fill, np.empty, most=most, multiple=multiple, before=before)
+        assert found is not None
+        assert found[1].tolist() == lengths
+        rows.append(found[0])
+    np.testing.assert_array_equal(rows[0], rows[1], strict=True)
+    width = rows[0].shape[1]
+    assert width % multiple == 0
+    for row, array in zip(rows[0], arrays, strict=True):
+        kept = array[:most]
+        padding = np.full(width - len(kept), fill)
+        np.testing.assert_array_equal(row, np.concatenate([padding, kept] if before else [kept, padding]))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        np.zeros((2, 2)),
+        np.zeros(()),
+        np.zeros(6)[::2],
+        np.zeros(2, np.float32),
+        "text",
+        [1.0],
+        None,
+    ],
+    ids=repr,
+)
+def test_arrays_that_are_not_padded_so(other: Any) -> None:
+    native_kernels = native_if_there()
+    if native_kernels is reference:
+        pytest.skip("there is no kernel in C")
+    arrays = [np.zeros(3), other, np.zeros(1)]
+    found = native_kernels.pad_arrays(arrays, np.array(0.0), np.empty, most=None, multiple=1, before=False)
+    assert found is None
+    if isinstance(other, np.ndarray) and (other.ndim != 1 or not other.flags.c_contiguous):
+        assert reference.pad_arrays(arrays, np.array(0.0), np.empty, most=None, multiple=1, before=False) is None
+
+
+def test_objects_are_counted(kernels: Kernels) -> None:
+    values = np.array([object() for _ in range(3)])
+    counts = [sys.getrefcount(value) for value in values]
+    filler = np.array(None)
+    rows, pieces = np.empty((2, 2), object), np.empty(4, object)
+    kernels.pad(values, np.array([1, 2]), filler, rows, most=2, before=False)
+    kernels.place_pieces(values, np.array([1]), np.array([2]), np.array([1]), None, pieces)
+    assert rows.tolist() == [[values[0], None], [values[1], values[2]]]
+    assert pieces.tolist() == [None, values[1], values[2], None]
+    assert [sys.getrefcount(value) for value in values] == [counts[0] + 1, counts[1] + 2, counts[2] + 2]
+    assert kernels.pad_arrays([values], filler, np.empty, most=None, multiple=1, before=False) is None

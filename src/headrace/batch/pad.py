@@ -15,6 +15,7 @@ from headrace.batch.collate import Collation
 from headrace.batch.ragged import Ragged
 from headrace.errors import ArgumentError, ArgumentTypeError, MixedSamplesError
 from headrace.frameworks import numpy
+from headrace.kernels.sequence_checks import padded_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,6 +158,9 @@ class _Padding(Collation):
 
     def _arrays(self, adapter: Adapter, values: list[Any], path: str) -> Any:
         self._of_array = adapter, values[0]
+        padded = self._plain_arrays(adapter, values, path)
+        if padded is not None:
+            return adapter.from_numpy(padded, values[0])
         join_plain = getattr(adapter, "join_plain", None)
         joined = None if join_plain is None else join_plain(values)
         if joined is not None:
@@ -168,6 +172,32 @@ class _Padding(Collation):
             if len(arrays) == len(known) and self._is_sequence(arrays, path):
                 return adapter.from_numpy(self._padded(arrays, path), values[0])
         return super()._arrays(adapter, values, path)
+
+    def _plain_arrays(self, adapter: Adapter, values: list[Any], path: str) -> NDArray[Any] | None:
+        """Return the padded batch of arrays of one dimension and one dtype, from where they lie; None of others."""
+        see_plain = getattr(adapter, "see_plain", None)
+        seen = None if see_plain is None else see_plain(values)
+        if seen is None:
+            return None
+        first, exchange = seen
+        rules = self._rules
+        fill = rules.filler(self._values.get(path, rules.padding_value), first, path)
+        found = kernels.active().pad_arrays(
+            values,
+            fill,
+            empty,
+            most=rules.max_length,
+            multiple=rules.pad_to_multiple_of,
+            before=rules.side == "left",
+            exchange=exchange,
+        )
+        if found is None:
+            return None
+        padded, lengths = found
+        if self._first is None and self._adds:
+            kept = lengths if rules.max_length is None else np.minimum(lengths, rules.max_length)
+            self._first = (kept, padded.shape[1], *self._of_array)
+        return padded
 
     def _stacked(self, adapter: Adapter, values: list[Any], path: str) -> Any:
         if len({tuple(value.shape) for value in values}) > 1:
@@ -195,9 +225,8 @@ class _Padding(Collation):
     def _pad(self, values: NDArray[Any], items: list[int], path: str) -> NDArray[Any]:
         """Return the padded batch of sequences that lie end to end, each of so many items."""
         rules = self._rules
-        width, lengths = max(items), np.array(items, np.int64)
-        most = width if rules.max_length is None else rules.max_length
-        width = -(-min(width, most) // rules.pad_to_multiple_of) * rules.pad_to_multiple_of
+        lengths = np.array(items, np.int64)
+        width, most = padded_width(max(items), rules.max_length, rules.pad_to_multiple_of)
         if self._first is None and self._adds:
             self._first = (np.minimum(lengths, most), width, *self._of_array)
         fill = rules.filler(self._values.get(path, rules.padding_value), values, path)

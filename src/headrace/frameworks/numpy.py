@@ -22,6 +22,7 @@ __all__ = [
     "owns",
     "rebuilds",
     "row",
+    "see_plain",
     "stack",
     "take",
     "to_numpy",
@@ -82,6 +83,14 @@ def from_numbers(array: NDArray[Any]) -> NDArray[Any]:
 def stack(values: list[NDArray[Any]]) -> NDArray[Any]:
     """Return the arrays along a new first dimension."""
     return np.stack(values)
+
+
+def see_plain(values: list[NDArray[Any]]) -> tuple[NDArray[Any], None] | None:
+    """Return the first of plain arrays of one dimension and one dtype of numbers; None of others."""
+    first = values[0]
+    if first.ndim != 1 or first.dtype.hasobject or set(map(type, values)) != {np.ndarray}:
+        return None
+    return (first, None) if len(set(map(_dtype, values))) == 1 else None
 
 
 def join_plain(values: list[NDArray[Any]]) -> tuple[NDArray[Any], list[int]] | None:

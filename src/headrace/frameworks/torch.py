@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,7 @@ __all__ = [
     "rebuilds",
     "reduce",
     "row",
+    "see_plain",
     "seed",
     "settings",
     "stack",
@@ -54,6 +56,9 @@ _BFLOAT16 = np.dtype("V2")
 # Integers of the size of dtypes that NumPy lacks, and those dtypes of the same sizes that it has.
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 _NAMES = ("bool", "uint8", "int8", "int16", "uint16", "float16", "bfloat16", "int32", "uint32", "float32")
+# DLPack's functions in C for tensors, which torch has from 2.10 on.
+_EXCHANGE = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+_requires_grad = attrgetter("requires_grad")
 _NUMPYS_OWN = {getattr(torch, name, None) for name in _NAMES}
 
 
@@ -205,6 +210,23 @@ def stack_plain(values: list[torch.Tensor]) -> torch.Tensor | None:
             return None
         return torch.stack(values, out=torch.from_numpy(memory).view(first.dtype).view(len(values), *first.shape))
     except (RuntimeError, TypeError):  # TypeError of values that are none of its own
+        return None
+
+
+def see_plain(values: list[torch.Tensor]) -> tuple[NDArray[Any], object] | None:
+    """Return the first of dense tensors of one dimension, as an array, and their functions of DLPack; None of others.
+
+    That they are of one dtype and lie on the host is seen by these functions. Floats may be negated when they are read,
+    or know how they were computed, and then torch itself must read them.
+    """
+    first = values[0]
+    if _EXCHANGE is None or first.dim() != 1 or set(map(type, values)) != {torch.Tensor} or first.is_complex():
+        return None
+    if first.is_floating_point() and (any(map(_requires_grad, values)) or any(map(torch.Tensor.is_neg, values))):
+        return None
+    try:
+        return first.numpy(), _EXCHANGE
+    except (RuntimeError, TypeError):  # on a device, or of what NumPy has no dtype for
         return None
 
 

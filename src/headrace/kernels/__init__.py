@@ -71,6 +71,19 @@ class Kernels(Protocol):
     ) -> None:
         """Copy sequences that lie end to end to rows of their own, and pad these."""
 
+    def pad_arrays(
+        self,
+        arrays: list[Any],
+        fill: NDArray[Any],
+        empty: Empty,
+        *,
+        most: int | None,
+        multiple: int,
+        before: bool,
+        exchange: object = None,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+        """Copy arrays of one dimension to rows of their own, and pad these."""
+
     def place_pieces(
         self,
         values: NDArray[Any],

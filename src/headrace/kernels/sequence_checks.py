@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["check_pack", "padding_error", "piece_error"]
+__all__ = ["check_pack", "padded_width", "padding_error", "piece_error"]
 
 _MOST_CAPACITY = 2**24
 
@@ -24,6 +24,21 @@ def check_pack(lengths: NDArray[np.int64], capacity: int, window: int, most: int
         )
     if len(lengths) and not (lengths.min() >= 1 and lengths.max() <= capacity):
         raise ArgumentError(f"lengths must be from 1 to {capacity}, but are {lengths.min()} to {lengths.max()}")
+
+
+def padded_width(longest: int, most: int | None, multiple: int) -> tuple[int, int]:
+    """Return how many items padded rows have, and how many of a sequence are kept.
+
+    Args:
+        longest: items of a sequence.
+        most: items that are to be kept; None for all.
+        multiple: what the items of a row are to be a multiple of.
+
+    >>> padded_width(13, None, 8), padded_width(13, 5, 8)
+    ((16, 13), (8, 5))
+    """
+    kept = longest if most is None else most
+    return -(-min(longest, kept) // multiple) * multiple, kept
 
 
 def padding_error(values: NDArray[Any], lengths: NDArray[np.int64], out: NDArray[Any], number: int) -> ArgumentError:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from ctypes import Structure, byref, c_int64, c_void_p
+from ctypes import Structure, byref, c_char_p, c_int64, c_void_p, cast, py_object, pythonapi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace.kernels.native.calls import LITTLE, address
-from headrace.kernels.sequence_checks import check_pack, padding_error, piece_error
+from headrace.kernels.sequence_checks import check_pack, padded_width, padding_error, piece_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from headrace.kernels.checks import Empty
     from headrace.kernels.native.calls import Library
 
 __all__ = ["SequenceKernels"]
@@ -41,11 +42,18 @@ class _PaddingStruct(Structure):
 
     _fields_ = [
         ("values", c_void_p),
+        ("starts", c_void_p),
         ("size", c_int64),
         ("item_bytes", c_int64),
         ("lengths", c_void_p),
         *((name, c_int64) for name in ("count", "width", "most", "before")),
     ]
+
+
+class _BuffersStruct(Structure):
+    """The headrace_buffers of the header file."""
+
+    _fields_ = [(name, c_void_p) for name in ("item", "open", "close", "clear")]
 
 
 class SequenceKernels:
@@ -57,6 +65,18 @@ class SequenceKernels:
 
         self._alias = library.long("headrace_alias", [c_void_p, c_int64, c_void_p, c_void_p])
         self._pack = library.long("headrace_pack", [c_void_p, c_void_p, c_int64, c_void_p, c_void_p], c_int64)
+        python = (
+            pythonapi.PyList_GetItem,
+            pythonapi.PyObject_GetBuffer,
+            pythonapi.PyBuffer_Release,
+            pythonapi.PyErr_Clear,
+        )
+        self._buffers = _BuffersStruct(*[cast(function, c_void_p).value for function in python])
+        found = [c_void_p, py_object, c_int64, c_int64, c_void_p, c_void_p]
+        self._find_sequences = library.brief("headrace_find_sequences", found, c_int64)
+        tensors = [c_void_p, c_void_p, *found[1:]]
+        self._find_tensors = library.brief("headrace_find_tensors", tensors, c_int64)
+        self._exchanges: dict[int, tuple[Any, int]] = {}  # capsules that were met, and what they hold
         self._pad = library.both("headrace_pad", [c_void_p] * 3, c_int64)
         self._place_pieces = library.both("headrace_place_pieces", [c_void_p, c_void_p, c_int64, c_void_p], c_int64)
 
@@ -84,13 +104,57 @@ class SequenceKernels:
         before: bool,
     ) -> None:
         """Copy sequences that lie end to end to rows of their own, and pad these."""
+        if out.dtype.hasobject:
+            from headrace.kernels import reference  # which few arrays need
+
+            reference.pad(values, lengths, fill, out, most=most, before=before)
+            return
         count, width = out.shape[:2]
         padding = _PaddingStruct(
-            address(values), len(values), fill.nbytes, address(lengths), count, width, most, before
+            address(values), None, len(values), fill.nbytes, address(lengths), count, width, most, before
         )
         wrong = self._pad[out.nbytes > LITTLE](byref(padding), address(fill), address(out))
         if wrong >= 0:
             raise padding_error(values, lengths, out, wrong)
+
+    def pad_arrays(
+        self,
+        arrays: list[Any],
+        fill: NDArray[Any],
+        empty: Empty,
+        *,
+        most: int | None,
+        multiple: int,
+        before: bool,
+        exchange: object = None,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+        """Copy arrays of one dimension to rows of their own, and pad these."""
+        if fill.dtype.hasobject:
+            return None
+        count = len(arrays)
+        starts, lengths = np.empty(count, np.intp), np.empty(count, np.int64)
+        begin, told = address(starts), address(lengths)
+        rest = arrays, count, fill.itemsize, begin, told
+        if exchange is None:
+            longest = self._find_sequences(byref(self._buffers), *rest)
+        else:
+            longest = self._find_tensors(byref(self._buffers), self._address_of(exchange), *rest)
+        if longest < 0:
+            return None
+        width, kept = padded_width(longest, most, multiple)
+        out = empty((count, width), fill.dtype)
+        padding = _PaddingStruct(None, begin, 0, fill.itemsize, told, count, width, kept, before)
+        self._pad[out.nbytes > LITTLE](byref(padding), address(fill), address(out))
+        return out, lengths
+
+    def _address_of(self, exchange: object) -> int:
+        """Return where the table of functions lies that a capsule holds."""
+        found = self._exchanges.get(id(exchange))
+        if found is None:
+            get = pythonapi.PyCapsule_GetPointer
+            get.argtypes, get.restype = [py_object, c_char_p], c_void_p
+            found = self._exchanges[id(exchange)] = exchange, get(exchange, b"dlpack_exchange_api")
+        return found[1]
 
     def place_pieces(
         self,
@@ -102,6 +166,11 @@ class SequenceKernels:
         out: NDArray[Any],
     ) -> None:
         """Copy pieces of values to their places, and fill what is between them."""
+        if out.dtype.hasobject:
+            from headrace.kernels import reference  # which few arrays need
+
+            reference.place_pieces(values, starts, lengths, places, fill, out)
+            return
         item = np.full(out.shape[1:], fill, out.dtype)
         pieces = _PiecesStruct(
             address(values), len(values), item.nbytes, address(starts), address(lengths), address(places), len(starts)

@@ -35,7 +35,7 @@ from headrace.kernels.reference.records import (
     widen_ranges,
     widen_windows,
 )
-from headrace.kernels.reference.sequences import pack, pad, place_pieces
+from headrace.kernels.reference.sequences import pack, pad, pad_arrays, place_pieces
 from headrace.kernels.reference.tar import scan_tar
 from headrace.kernels.reference.warp import warp
 from headrace.kernels.scalar import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1, philox_one
@@ -69,6 +69,7 @@ __all__ = [
     "note_features",
     "pack",
     "pad",
+    "pad_arrays",
     "philox",
     "place_pieces",
     "prepare_gather",

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.kernels.sequence_checks import check_pack, padding_error, piece_error
+from headrace.kernels.sequence_checks import check_pack, padded_width, padding_error, piece_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["pack", "pad", "place_pieces"]
+    from headrace.kernels.checks import Empty
+
+__all__ = ["pack", "pad", "pad_arrays", "place_pieces"]
 
 
 def pack(
@@ -124,6 +126,49 @@ def pad(
     for row, end, length, size in zip(out, ends.tolist(), lengths.tolist(), kept.tolist(), strict=True):
         first = width - size if before else 0
         row[first : first + size] = values[end - length : end - length + size]
+
+
+def pad_arrays(
+    arrays: list[Any],
+    fill: NDArray[Any],
+    empty: Empty,
+    *,
+    most: int | None,
+    multiple: int,
+    before: bool,
+    exchange: object = None,
+) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+    """Copy arrays of one dimension to rows of their own, and pad these.
+
+    Args:
+        arrays: one at least, of the dtype of `fill`.
+        fill: the padding, of shape ().
+        empty: gives the memory for rows.
+        most: how many items of an array are kept, from its first one on; None for all.
+        multiple: what the items of a row are a multiple of.
+        before: whether the padding stands before the items.
+        exchange: of tensors, `__dlpack_c_exchange_api__` of their class; None for arrays of NumPy.
+
+    Returns:
+        The rows, of shape (n, width), and how many items each array has, int64 of shape (n,); None where an array has
+        another number of dimensions or is not contiguous, for objects, and for tensors, which the one in C sees.
+
+    >>> arrays = [np.array([1, 2, 3]), np.array([4])]
+    >>> pad_arrays(arrays, np.array(0), np.empty, most=None, multiple=1, before=False)
+    (array([[1, 2, 3],
+           [4, 0, 0]]), array([3, 1]))
+    """
+    if (
+        exchange is not None
+        or fill.dtype.hasobject
+        or not all(array.ndim == 1 and array.flags.c_contiguous for array in arrays)
+    ):
+        return None
+    lengths = np.array(list(map(len, arrays)), np.int64)
+    width, kept = padded_width(int(lengths.max()), most, multiple)
+    out = empty((len(arrays), width), fill.dtype)
+    pad(np.concatenate(arrays), lengths, fill, out, most=kept, before=before)
+    return out, lengths
 
 
 def place_pieces(

@@ -426,3 +426,17 @@ def test_a_loader_tells_the_requests(server: Server, backend: Any) -> None:
         "remote_requests": len(server.ranges),
         "remote_bytes": sum(stop - start for start, stop in server.ranges),
     }
+
+
+@pytest.mark.usefixtures("by_value")
+@pytest.mark.parametrize("workers", [0, 2, 3])
+def test_worker_processes_fetch_early_what_they_read_themselves(server: Server, workers: int) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (90, 1 << 17), np.uint8)  # rows too far apart to be joined
+    content = io.BytesIO()
+    np.save(content, array)
+    server.content = content.getvalue()
+    backend: dict[str, Any] = {"num_workers": workers, "backend": "process"} if workers else {}
+    with DataLoader(NpyDataset(server.url), 4, shuffle=True, seed=0, **backend) as loader:
+        server.ranges.clear()
+        assert sum(int(batch.sum(dtype=np.int64)) for batch in loader) == array.sum(dtype=np.int64)
+    assert sum(stop - start for start, stop in server.ranges) == array.nbytes  # each row once, and nothing else

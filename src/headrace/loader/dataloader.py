@@ -45,7 +45,7 @@ from headrace.loader.validity import with_validity
 from headrace.loader.work import WorkMaker
 from headrace.pipeline.blocks import add_counters
 from headrace.pipeline.compile import compile_dataset
-from headrace.pipeline.hints import counters
+from headrace.pipeline.hints import counters, reads_ahead
 from headrace.pipeline.hugging_face import gives_samples
 from headrace.sampling.samplers import PlanSampling, Sampling, Selection
 from headrace.workers.settings import ProgramSettings
@@ -1058,8 +1058,18 @@ class DataLoader(Generic[B_co]):
         coalesced = self._coalesce_bytes()
         several = self.num_workers > 0 or self._finds_workers()
         elsewhere = several and choose_backend(self, streams=False).separate
+        in_turns = elsewhere and not self._finds_workers() and (self._takes_turns() or self.worker_init_fn is not None)
         return SampledBatches(
-            pool, self.dataset, sampling, cursor, self._note, self._clock, coalesced, following, elsewhere=elsewhere
+            pool,
+            self.dataset,
+            sampling,
+            cursor,
+            self._note,
+            self._clock,
+            coalesced,
+            following,
+            elsewhere=elsewhere,
+            turns=self.num_workers if in_turns else 1,
         )
 
     def _coalesce_bytes(self) -> int:
@@ -1111,7 +1121,16 @@ class DataLoader(Generic[B_co]):
         """Make the workers for an iterator that begins with this epoch, and whose batches lie in the arena."""
         if self._finds_workers():
             return self._make_auto_pool(epoch, arena)
-        return make_pool(self, self._maker_for(epoch), arena, turns=self._readers() is not None)
+        return make_pool(self, self._maker_for(epoch), arena, turns=self._takes_turns())
+
+    def _takes_turns(self) -> bool:
+        """Return whether workers take the tasks in turns: those who read a stream, or fetch early what they will read.
+
+        What a worker process has fetched is no other's. Threads have it together, so there whichever is free may go on.
+        """
+        if self._streams or not self.num_workers:
+            return self._readers() is not None
+        return choose_backend(self, streams=False).separate and reads_ahead(self.dataset)
 
     def _make_auto_pool(self, epoch: Epoch, arena: Arena) -> AutoPool:
         """Make workers of which the number is found; it goes on from where the iterator before came to."""

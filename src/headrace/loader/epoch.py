@@ -51,6 +51,7 @@ class SampledBatches:
         following: begins the epoch after the last that has begun, and returns its cursor and sampling; None where
             there is none. Its tasks come as soon as those of the epoch before it are given out.
         elsewhere: whether the pool loads them in other processes.
+        turns: how many of these take turns; 1 where whichever is free takes the next.
     """
 
     def __init__(
@@ -65,19 +66,19 @@ class SampledBatches:
         following: Following | None = None,
         *,
         elsewhere: bool = False,
+        turns: int = 1,
     ) -> None:
         self.cursors = deque([cursor])
         self.step = cursor.step
         self._clock = clock
-        self._dataset = dataset
         self._note = note
         self._coalesce_bytes = coalesce_bytes
         # What comes next, each with its step and how many samples were asked for.
         self._waiting: deque[tuple[Any, int, int]] = deque()
         shares = sampling.shares
         self._padded = shares if shares is not None and shares.uneven == "pad" else None
-        self._elsewhere = elsewhere
-        tasks = SampleTasks(dataset, sampling, cursor, elsewhere=elsewhere)
+        self._make_tasks = partial(SampleTasks, dataset, elsewhere=elsewhere, turns=turns)
+        tasks = self._make_tasks(sampling, cursor)
         self._tasks = tasks if following is None else EndlessTasks(tasks, partial(self._follow, following))
         self._results = pool.run(self._tasks)
 
@@ -162,7 +163,7 @@ class SampledBatches:
             return None
         cursor, sampling = begun
         self.cursors.append(cursor)
-        return SampleTasks(self._dataset, sampling, cursor, elsewhere=self._elsewhere)
+        return self._make_tasks(sampling, cursor)
 
     def _reach(self, task: SampleTask) -> None:
         """Let the epochs before that of a task be over."""

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from headrace.loader.cursor import Cursor
     from headrace.sampling.samplers import Sampling, Selection
 
-__all__ = ["EndlessTasks", "SampleTasks"]
+__all__ = ["EndlessTasks", "READ_AHEAD", "SampleTasks"]  # noqa: RUF022 - in plain order
 
 # How many batches before its turn a dataset hears of one, if it wants to. A user's own sampler may wait to see
 # what becomes of a batch before it decides on the next one, so it is not asked early.
-_READ_AHEAD = 8
+READ_AHEAD = 8
 
 
 class SampleTasks(Iterator[SampleTask]):
@@ -32,13 +32,17 @@ class SampleTasks(Iterator[SampleTask]):
         sampling: which make up each batch.
         cursor: the epoch and the first batch.
         elsewhere: whether they are read in another process, where only its own copy of the dataset knows what to hear.
+        turns: how many take the tasks in turns, each of whom hears of what it will read itself.
 
     Attributes:
         coalesced: how many; it may be set on the way.
     """
 
-    def __init__(self, dataset: Any, sampling: Sampling, cursor: Cursor, *, elsewhere: bool = False) -> None:
+    def __init__(
+        self, dataset: Any, sampling: Sampling, cursor: Cursor, *, elsewhere: bool = False, turns: int = 1
+    ) -> None:
         self.coalesced = 1
+        self._turns = turns
         self._dataset = dataset
         self._elsewhere = elsewhere
         self._listeners = find_listeners(dataset)
@@ -65,7 +69,11 @@ class SampleTasks(Iterator[SampleTask]):
         if self._planned is None or not self._listeners:
             return None
         wanted = self._elsewhere or any(listens() for listens in self._listeners)
-        return self._planned.ahead(max(_READ_AHEAD, self.coalesced)) if wanted else None
+        if not wanted:
+            return None
+        if self.coalesced > 1:
+            return self._planned.ahead(max(READ_AHEAD, self.coalesced))
+        return self._planned.ahead(-(-READ_AHEAD // self._turns) * self._turns, self._turns)
 
     def put_back(self, task: SampleTask) -> None:
         """Take back a task that was interrupted, to be drawn next, unless others were drawn after it."""

@@ -81,7 +81,7 @@ class PlannedBatches(Iterator[NDArray[np.int64]]):
         self._step = step
         self._steps = plan.steps
         self._begun = step  # the first of those that were given last
-        self._told = step + 1  # before which nobody has to be told of a batch
+        self._told: dict[int, int] = {}  # for each of those who take turns, the first batch that it was not told of
 
     def __next__(self) -> NDArray[np.int64]:
         if self._step >= self._steps:
@@ -90,10 +90,11 @@ class PlannedBatches(Iterator[NDArray[np.int64]]):
         self._step += 1
         return self._plan.indices(self._key, step)
 
-    def ahead(self, distance: int) -> NDArray[np.int64] | None:
+    def ahead(self, distance: int, every: int = 1) -> NDArray[np.int64] | None:
         """Return the indices of the batches up to a distance behind the last one, end to end, but each only once.
 
-        The first one is left out, and others that were given before they were told of are not.
+        The first one is left out, and others that were given before they were told of are not. Of several who take
+        turns, each is told of its own batches.
 
         >>> from headrace.sampling.permutation import Sequential
         >>> from headrace.sampling.plan import Plan
@@ -102,17 +103,26 @@ class PlannedBatches(Iterator[NDArray[np.int64]]):
         >>> [(now.tolist(), batches.ahead(2)) for now in batches]
         [([0, 1], array([2, 3, 4, 5])), ([2, 3], array([6, 7])), ([4, 5], None), ([6, 7], None)]
 
+        >>> batches = PlannedBatches(Plan(Sequential(), Shares(length=8, batch_size=2)), 0, 0)
+        >>> [(now.tolist(), batches.ahead(2, every=2)) for now in batches]
+        [([0, 1], array([4, 5])), ([2, 3], array([6, 7])), ([4, 5], None), ([6, 7], None)]
+
         Args:
             distance: how many batches.
+            every: how many take turns, who is told being the one who has the last one.
 
         Returns:
             Shape (n,), int64; None if there are none.
         """
-        first, stop = max(self._told, self._begun), min(self._step + distance, self._steps)
-        if first >= stop:
+        turn = self._begun % every
+        first = max(self._told.get(turn, self._begun + every), self._begun)
+        steps = range(first, min(self._step + distance, self._steps), every)
+        if not steps:
             return None
-        self._told = stop
-        return self._plan.several(self._key, first, stop)[0]
+        self._told[turn] = steps[-1] + every
+        if every == 1:
+            return self._plan.several(self._key, first, steps.stop)[0]
+        return np.concatenate([self._plan.indices(self._key, step) for step in steps])
 
     def several(self, most: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
         """Return the indices of the next batches, end to end, and how many each has; StopIteration after the last."""

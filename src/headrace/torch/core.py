@@ -188,7 +188,7 @@ class CoreLoader(CoreDataLoader[Any]):
     def _takes_turns(self) -> bool:
         # Each worker draws from generators of its own, so which of them loads a batch is part of what is drawn. Out of
         # order that is not known anyway, and whichever is free takes the next.
-        return (self.is_torchs and self.in_order) or self._readers() is not None
+        return (self.is_torchs and self.in_order) or super()._takes_turns()
 
     def _deliver(self, batch: Any) -> Any:
         if not (self.pin_memory and torch.accelerator.is_available()):

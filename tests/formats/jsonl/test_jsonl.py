@@ -105,6 +105,24 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
         assert [batch["a"].tolist() for batch in loader] == [[1], [3]]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_line_far_down(workers: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    count = 10**6
+    path.write_bytes(b'{"a": 1}\n' * (count - 1) + b'{"a": 1,\n' + b'{"a": 1}\n')
+    text = rf"a\.jsonl, line {count:,}, column 9: it is no JSON \(Expecting property name"
+    for _ in range(2):  # the second time by the index that is kept
+        dataset = JsonlDataset(path)
+        assert dataset[count] == {"a": 1}
+        with (
+            DataLoader(dataset.subset([0, count - 1]), 2, num_workers=workers) as loader,
+            pytest.raises(CorruptDataError, match=text),
+        ):
+            next(iter(loader))
+    with pytest.raises(CorruptDataError, match=text):
+        list(JsonlStream(path))
+
+
 def test_what_is_no_utf_8_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"one\n\xff\n")

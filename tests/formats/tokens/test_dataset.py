@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import DataLoader, TokenDataset
+from headrace import DataLoader, GPTDataset, TokenDataset, TokenDocuments
 from headrace.errors import ArgumentError, ArgumentTypeError, CorruptDataError, FileChangedError, StorageError
 from headrace.testing import check_dataset, check_same
 
@@ -174,6 +176,25 @@ def test_headers_are_held_against_the_file(tmp_path: Path) -> None:
             ],
             4,
         )
+
+
+@pytest.mark.parametrize("dtype", ["|u1", "|i1", "<u2", "<i2", "<i4"])
+@pytest.mark.parametrize("read", [partial(TokenDataset, length=8), TokenDocuments, partial(GPTDataset, length=8)])
+def test_a_dtype_that_cannot_hold_the_vocabulary(tmp_path: Path, dtype: str, read: Any) -> None:
+    prefix = files.write_megatron(tmp_path / "a", [np.arange(100)], dtype)
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    assert len(read(prefix, vocab_size=most + 1)) > 0
+    text = f"vocab_size - 1 is {most + 1}, which tokens of {np.dtype(dtype)} cannot hold: they are {least} to {most}"
+    with pytest.raises(ArgumentError, match=f"^{re.escape(text)}; write the tokens with a wider dtype$"):
+        read(prefix, vocab_size=most + 2)
+
+
+def test_a_dtype_of_a_header_that_cannot_hold_the_vocabulary(tmp_path: Path) -> None:
+    path = files.write_llmc(tmp_path / "a.bin", range(99))
+    np.save(tmp_path / "b.npy", np.arange(99, dtype=np.uint16))
+    for each in (path, tmp_path / "b.npy"):
+        with pytest.raises(ArgumentError, match="vocab_size - 1 is 65536, which tokens of uint16 cannot hold"):
+            TokenDataset(each, 8, vocab_size=65_537)
 
 
 def test_a_token_outside_of_the_vocabulary(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, PadCollate, TokenDocuments, open_dataset
-from headrace.errors import ArgumentError, CorruptDataError, HeadraceError, StorageError
+from headrace.errors import ArgumentError, CorruptDataError, HeadraceError, HeadraceWarning, StorageError
 from headrace.pipeline.hints import lengths
 from headrace.testing import check_dataset, check_same
 
@@ -123,6 +123,11 @@ def test_files_that_do_not_fit_each_other(tmp_path: Path) -> None:
     files.write_plain(tmp_path / "a.bin", range(8))
     with pytest.raises(CorruptDataError, match=r"at byte 0, but the .bin beside it has 16 bytes: they are not of one"):
         TokenDocuments(prefix)
+    files.write_plain(tmp_path / "a.bin", range(10))
+    with pytest.warns(
+        HeadraceWarning, match=r"sequences up to byte 18, but the .bin beside it has 20: if they are not"
+    ):
+        assert documents_of(TokenDocuments(prefix)) == [list(range(9))]
     prefix.with_suffix(".idx").write_bytes(b"")
     with pytest.raises(CorruptDataError, match="it begins with b''"):
         TokenDocuments(prefix)

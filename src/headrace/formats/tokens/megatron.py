@@ -6,11 +6,12 @@ documents, and for several modalities a mode a sequence. Nothing in it is aligne
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import CorruptDataError, StorageError
+from headrace.errors import CorruptDataError, HeadraceWarning, StorageError
 from headrace.io.source import open_source
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class MegatronIndex:
             raise CorruptDataError(
                 f"{self.path}: its documents do not follow each other from sequence 0 to {len(self)}; write it anew"
             )
+        end = 0
         for start in range(0, len(self), _AT_ONCE):
             lengths = self.lengths[start : start + _AT_ONCE].astype(np.int64)
             pointers = self.pointers[start : start + _AT_ONCE]
@@ -115,3 +117,11 @@ class MegatronIndex:
                     f"{self.path}: sequence {start + bad} is {lengths[bad]} tokens of {self.dtype} at byte "
                     f"{pointers[bad]}, but the .bin beside it has {size} bytes: they are not of one run"
                 )
+            end = max(end, int((pointers + lengths * self.dtype.itemsize).max()))
+        if end < size:
+            warnings.warn(
+                f"{self.path} tells of sequences up to byte {end}, but the .bin beside it has {size}: if they are not "
+                "of one run, write the index anew",
+                HeadraceWarning,
+                stacklevel=2,
+            )

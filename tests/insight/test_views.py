@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from io import BytesIO
 from time import sleep
 from typing import Any
 
 import numpy as np
 import pytest
 
-from headrace import DataLoader, Dataset, LoaderStats
+from headrace import Compose, DataLoader, Dataset, Decode, LoaderStats, Resize, StackDataset
 
 SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? (\S+)$")
 
@@ -122,3 +123,45 @@ def test_a_verdict_of_a_run() -> None:
     assert verdict.kind == "data-starved"
     assert "the model is data-starved" in str(verdict)
     assert LoaderStats().verdict().kind == "unknown"
+
+
+class Delivering(DataLoader[Any]):
+    """Hands out copies, as to another device, of all batches but the second."""
+
+    def _delivers(self) -> bool:
+        return True
+
+    def _deliver(self, batch: Any) -> Any:
+        return batch if batch[0, 0] == 4 else batch.copy()
+
+
+def test_batches_that_are_put_elsewhere() -> None:
+    loader = Delivering(Slow(), batch_size=4)
+    for _ in loader:
+        pass
+    stage = loader.stats().stages["device_copy"]
+    assert (stage.batches, stage.bytes) == (11, 11 * 4 * 40)
+    assert stage.seconds < loader.stats().wait_seconds
+
+
+@pytest.mark.parametrize("options", [{}, {"num_workers": 2, "backend": "thread"}], ids=["inline", "threads"])
+def test_bytes_of_samples_and_of_whole_batches(options: dict[str, Any]) -> None:
+    with DataLoader(Slow(), batch_size=4, **options) as singly, DataLoader({"x": np.zeros((64, 1000))}, 8) as whole:
+        for loader in (singly, whole):
+            for _ in loader:
+                pass
+    assert singly.stats().stages["collate"].bytes == 48 * 40
+    assert singly.stats().stages["read"].bytes == 0  # samples are anything
+    assert whole.stats().stages["read"].bytes == 64 * 8000
+
+
+def test_bytes_of_files_and_of_what_is_decoded() -> None:
+    image = pytest.importorskip("PIL.Image")
+    file = BytesIO()
+    image.new("RGB", (16, 16)).save(file, "png")
+    dataset = StackDataset([file.getvalue()] * 12, np.arange(12)).map(Compose([Decode(), Resize((8, 8))]), field=0)
+    loader = DataLoader(dataset, batch_size=4)
+    for _ in loader:
+        pass
+    stages = loader.stats().stages
+    assert (stages["read"].bytes, stages["decode"].bytes) == (12 * len(file.getvalue()), 12 * 8 * 8 * 3)

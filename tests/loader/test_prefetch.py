@@ -237,3 +237,17 @@ def test_a_loader_without_a_state() -> None:
     for method in (prefetched.state_dict, lambda: prefetched.load_state_dict({})):
         with pytest.raises(ArgumentTypeError, match=r"a list has no .*state_dict; to resume, prefetch from a headrace"):
             method()
+
+
+def test_copies_are_a_stage_of_loading() -> None:
+    source = loader()
+    for _ in PrefetchedBatches(source, 2, Recorder()):
+        pass
+    stats = source.stats()
+    copies = stats.stages["device_copy"]
+    assert (copies.batches, copies.bytes) == (10, stats.bytes) == (10, 20 * 8)
+    assert 0 < copies.seconds < stats.consumer_seconds
+
+
+def test_a_loader_without_a_clock_is_moved_all_the_same() -> None:
+    assert list(PrefetchedBatches([1, 2, 3], 2, Recorder())) == [1, 2, 3]

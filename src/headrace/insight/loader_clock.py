@@ -10,11 +10,12 @@ import copy
 import threading
 from collections import Counter
 from struct import Struct
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from headrace.insight.columns import BEGUN, STEP_WIDTH, TIMES, WIDTH
+from headrace.insight.columns import BEGUN, DEVICE_COPY, ENDED, STEP_WIDTH, TIMES, WIDTH, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,8 +29,9 @@ __all__ = ["LoaderClock"]
 
 # So many records are told before they are put to the others, all at once, and so many of those are kept.
 _PENDING, _KEPT = 64, 1024
-_pack_step, _pack_task = Struct(f"{STEP_WIDTH}q").pack, Struct(f"{TIMES}q").pack
-_OWN = _pack_task(0, -1, 0, 0, 0, 0)  # of times that are the consumer's own
+_pack_step, _pack_task, _pack_times = (Struct(f"{width}q").pack for width in (STEP_WIDTH, TIMES, WIDTH))
+# Of times that are the consumer's own: what it does for any number of batches, or for one.
+_OWN, _COPIED = _pack_task(0, -1, 0, 0, 0, 0), _pack_task(0, -1, 1, 0, 0, 0)
 
 
 class Timed(Protocol):
@@ -88,6 +90,13 @@ class LoaderClock:
             told.append(task + timing)
         if len(told) >= _PENDING:
             self._take_in()
+
+    def copied(self, began: int, nbytes: int) -> None:
+        """Take in that the consumer's thread has put a batch on a device since a time, or begun to."""
+        row, now = [0] * WIDTH, perf_counter_ns()
+        row[WORKER], row[BEGUN], row[ENDED] = -1, began, now
+        row[DEVICE_COPY], row[DEVICE_COPY + 1] = now - began, nbytes
+        self._told_tasks.append(_COPIED + _pack_times(*row))
 
     def counted(self, counters: Mapping[str, int]) -> None:
         """Add what the dataset of a worker process has counted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -176,7 +176,10 @@ class LoaderStats:
             follows from that place alone, so what was drawn before a resume counts.
         stages: of each stage of loading ("order", "read", "decode", "transform", "collate", "transport" and
             "device_copy") its time, batches and bytes, in workers, too. What one pass does is of one stage: decoding
-            has the transforms that it is one pass with, and reading all that a dataset's own `__getitem__` does.
+            has the transforms that it is one pass with, and reading all that a dataset's own `__getitem__` does. The
+            bytes of reading are those of files or of whole batches. "device_copy" is the time in which the consumer's
+            thread pins a batch, or puts it on a device or begins to, as `prefetch_to_device` does; where that is done
+            ahead it lies in `consumer_seconds`.
         workers: the load of each worker, by its number.
         queue: the batches that were ready when one was asked for.
         waits: how long batches were waited for, but the first of each iterator.
@@ -308,7 +311,7 @@ def make_stats(
         bad_samples=bad_samples,
         counters=counters,
         sources=sources,
-        stages=_stages(totals.stages, sum(each.batches for each in totals.workers.values())),
+        stages=_with_bytes(_stages(totals.stages, sum(each.batches for each in totals.workers.values())), totals.bytes),
         workers={
             number: WorkerStats(each.batches, each.samples, each.busy / _SECOND, min(1.0, each.busy / max(run, 1)))
             for number, each in sorted(totals.workers.items())
@@ -337,7 +340,8 @@ def _measured(stats: LoaderStats) -> Measured | None:
     if len(consumers) < _FEW or len(loads) < _FEW:
         return None
     each = np.repeat((loads["ended"] - loads["begun"]) / loads["steps"], loads["steps"])
-    overhead = sum(float(own[stage].sum()) for stage in STAGES) / max(len(steps), 1)
+    stages = [stage for stage in STAGES if stage != "device_copy"]  # of which the consumer's time knows
+    overhead = sum(float(own[stage].sum()) for stage in stages) / max(len(steps), 1)
     return Measured(
         tuple(each.tolist()),
         tuple(consumers.tolist()),
@@ -367,6 +371,14 @@ def _stages(totals: NDArray[np.int64], loaded: int) -> dict[str, StageStats]:
         for name, (nanoseconds, nbytes, batches) in zip(STAGES, told.tolist(), strict=True)
         if nanoseconds
     }
+
+
+def _with_bytes(stages: dict[str, StageStats], handed_out: int) -> dict[str, StageStats]:
+    """Return the stages with the bytes of reading, where whole batches are read and handed out as they are."""
+    read = stages.get("read")
+    if read is None or read.bytes or stages.keys() & {"decode", "transform", "collate"}:
+        return stages
+    return {**stages, "read": replace(read, bytes=handed_out)}
 
 
 def _durations(histogram: NDArray[np.int64], total: int) -> DurationStats:

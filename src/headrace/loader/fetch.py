@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace.batch.collate import default_collate
+from headrace.batch.tree import count_array_bytes
 from headrace.errors import CollateError, HeadraceWarning, TooManyErrorsError
 from headrace.errors.notes import text_of
 from headrace.insight.clock import present_clock
@@ -174,7 +175,7 @@ class BatchReader:
     def _collate(self, samples: list[Any], selection: Selection) -> Any:
         self.clock.lap(READ)
         batch = collate(samples, selection, self._collate_fn, single=self._single)
-        self.clock.lap(COLLATE)
+        self.clock.lap(COLLATE, count_array_bytes(batch))
         return batch
 
 

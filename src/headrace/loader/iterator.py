@@ -74,6 +74,7 @@ class BatchIterator(Iterator[B_co]):
         self._delivers = loader._delivers()
         self._lock = RLock()  # what is loaded in the consumer's thread may come back here, which must not hang
         self._handed_out_at: int | None = None
+        self._bytes = 0  # of the batch that was handed out last
         self._cursor: Cursor | None = None  # until the first batch is asked for: `iter` alone begins nothing
         self._asked = False
         self._batches: SampledBatches | StreamedBatches
@@ -122,13 +123,24 @@ class BatchIterator(Iterator[B_co]):
                 raise
             cursor = self._reach(cursor)
             if self._delivers:
-                batch = loader._deliver(batch)
+                batch = self._deliver(batch)
             self._handed_out_at = now = perf_counter_ns()
-            step = self._batches.step
-            loader._clock.handed_out(asked, now, between, samples, count_bytes(batch), cursor.epoch.number, step)
+            step, self._bytes = self._batches.step, count_bytes(batch)
+            loader._clock.handed_out(asked, now, between, samples, self._bytes, cursor.epoch.number, step)
             if first:
                 self._call_site.asked = _call_site(sys._getframe(1))
             return batch
+
+    def _deliver(self, batch: Any) -> Any:
+        began = perf_counter_ns()
+        delivered = self._loader._deliver(batch)
+        if delivered is not batch:
+            self._loader._clock.copied(began, count_bytes(delivered))
+        return delivered
+
+    def note_copy(self, began: int) -> None:
+        """Take note that the batch that was handed out last has been put on a device since a time, or is on its way."""
+        self._loader._clock.copied(began, self._bytes)
 
     def is_at_end(self) -> bool:
         """Return whether the last batch of its epoch has been handed out; the loader must have a length."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from threading import RLock
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import ArgumentError, ArgumentTypeError
@@ -114,6 +115,7 @@ class _PrefetchIterator(Iterator[Any]):
         self._batches = mover.begin(owner.loader)
         # Iterators of other loaders do not say where they stand.
         self._place: Callable[[], StateMaker | None] = getattr(self._batches, "state_later", _nowhere)
+        self._note_copy: Callable[[int], object] = getattr(self._batches, "note_copy", _unnoted)  # nor have a clock
         self._ready: deque[tuple[Any, StateMaker | None]] = deque()
         self._error: tuple[Exception, StateMaker | None] | None = None  # in place of the batch after these
         self._over = False
@@ -145,7 +147,12 @@ class _PrefetchIterator(Iterator[Any]):
         """Begin to move batches until there are enough, or one has failed, which is told at its turn."""
         while len(self._ready) < self._size and self._error is None and not self._over:
             try:
-                self._ready.append((self._mover.start(next(self._batches)), self._place()))
+                batch = next(self._batches)
+                began = perf_counter_ns()
+                moved = self._mover.start(batch)
+                self._note_copy(began)
+                self._ready.append((moved, self._place()))
+                del batch, moved  # or they would be kept while the consumer works
             except StopIteration:
                 self._over = True
             except Exception as error:
@@ -154,3 +161,7 @@ class _PrefetchIterator(Iterator[Any]):
 
 def _nowhere() -> None:
     """Say that there is no place to resume from."""
+
+
+def _unnoted(began: int) -> None:
+    """Leave out when a copy was begun, which nobody asks for."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from headrace.batch.checksum import checksum
+from headrace.batch.tree import count_array_bytes
 from headrace.errors import ArgumentTypeError
 from headrace.errors.notes import add_note, without_frames
 from headrace.insight.columns import COLLATE, READ
@@ -122,7 +123,7 @@ class StreamReader:
         read = self.read(task.epoch, task.step, task.number)
         clock.lap(READ)
         loaded = self.load(task, read)
-        clock.lap(COLLATE)
+        clock.lap(COLLATE, count_array_bytes(loaded.batch))
         return loaded
 
     def read(self, epoch: Epoch, step: int, number: int) -> ReadSamples:
@@ -263,7 +264,7 @@ class DealtStream:
         if isinstance(read, BaseException):
             raise read
         loaded = self._reader.load(task, read)
-        clock.lap(COLLATE)
+        clock.lap(COLLATE, count_array_bytes(loaded.batch))
         return loaded
 
     def _take(self, task: StreamTask) -> ReadSamples | BaseException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.batch.collate import default_collate
-from headrace.batch.tree import get_field, replace_field
+from headrace.batch.tree import count_bytes, get_field, replace_field
 from headrace.images.encoded import become_one_size, make_batch, make_sample
 from headrace.images.fuse import ProgramWriter, apply_to_rows
 from headrace.insight.columns import DECODE, READ, TRANSFORM
@@ -90,9 +90,9 @@ class EncodedPlan(PlanNode):
         if not self.reads_batches:
             return self.collated(indices)
         files, batch = self._read(indices)
-        self.clock.lap(READ)
+        self.clock.lap(READ, count_bytes(files))
         images = make_batch(files, self._steps, lambda error, row: self._input.annotate(error, int(indices[row])))
-        self.clock.lap(DECODE)
+        self.clock.lap(DECODE, count_bytes(images))
         return self.collated(indices) if images is None else replace_field(batch, self._field, images)
 
     def annotate(self, error: Exception, index: int) -> None:

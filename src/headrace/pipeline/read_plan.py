@@ -17,7 +17,7 @@ import numpy as np
 from headrace.batch.capabilities import batch_function, capability
 from headrace.batch.collate import default_collate, join_numbers
 from headrace.batch.scatter import merge
-from headrace.batch.tree import get_field, replace_field
+from headrace.batch.tree import count_array_bytes, get_field, replace_field
 from headrace.errors.notes import add_note
 from headrace.images.layout import in_layout
 from headrace.insight.columns import COLLATE, READ, TRANSFORM
@@ -127,7 +127,7 @@ class PlanNode(ABC):
         samples = self.samples(indices)
         self.clock.lap(READ)
         batch = default_collate(samples, indices)
-        self.clock.lap(COLLATE)
+        self.clock.lap(COLLATE, count_array_bytes(batch))
         return batch
 
     def annotate(self, error: Exception, index: int) -> None:

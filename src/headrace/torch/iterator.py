@@ -76,6 +76,10 @@ class LoaderIterator(_BaseDataLoaderIter):
         """Return a function that gives the state of this moment, which costs next to nothing where it is not called."""
         return (self._start() if self._batches is None else self._batches).state_later()
 
+    def note_copy(self, began: int) -> None:
+        """Take note that the batch that was handed out last has been put on a device since a time, or is on its way."""
+        (self._start() if self._batches is None else self._batches).note_copy(began)
+
     def is_at_end(self) -> bool:
         """Return whether the last batch of the epoch has been handed out; its length must be known."""
         batches = self._start() if self._batches is None else self._batches

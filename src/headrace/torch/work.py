@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from headrace.batch.capabilities import capability
+from headrace.batch.tree import count_array_bytes
 from headrace.errors import UnexpectedStopIterationError
 from headrace.errors.notes import add_note
 from headrace.insight.columns import COLLATE, READ
@@ -92,7 +93,7 @@ class TorchReader(BatchReader):
             if self._collate_fn is None:
                 return samples
             batch = self._collate_fn(samples[0] if self._single else samples)
-            self.clock.lap(COLLATE)
+            self.clock.lap(COLLATE, count_array_bytes(batch))
             return batch
 
     def read_at_once(self, selection: NDArray[np.int64]) -> Any:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from headrace import DataLoader, Dataset, HeadraceWarning, open_dataset, write_dataset
+from headrace import DataLoader, Dataset, HeadraceWarning, mix, open_dataset, write_dataset
 from headrace.datasets import lengths as module
 from headrace.datasets.lengths import find_kept_lengths, sequence_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from headrace.insight.stats import SourceStats
 
 EXPECTED = [number % 7 + 1 for number in range(100)]
 ROWS = [{"tokens": list(range(length))} for length in EXPECTED]
@@ -63,6 +65,21 @@ def test_what_loaders_measure_is_kept(path: Path, no_reading: Callable[[], None]
     no_reading()
     assert batches() == before
     assert np.array_equal(open_dataset(path).pack_sequences(16)[0]["input_ids"], rows[0]["input_ids"])
+
+
+def test_tokens_of_sources_are_counted_by_what_is_kept(path: Path, no_reading: Callable[[], None]) -> None:
+    def sources() -> Mapping[str, SourceStats]:
+        files, made = open_dataset(path), open_dataset(path).map(dict)
+        loader = DataLoader(mix({"files": files, "made": made, "listed": [[1]] * 100}, [1, 1, 1]), 9, collate_fn=list)
+        assert len(list(loader)) > 9
+        return loader.stats().sources
+
+    assert [source.tokens for source in sources().values()] == [None, None, None]
+    sequence_lengths(open_dataset(path))
+    no_reading()
+    files, *others = sources().values()
+    assert files.tokens == round(files.samples * float(np.mean(EXPECTED))) > 0
+    assert [source.tokens for source in others] == [None, None]
 
 
 def test_a_file_that_has_changed(path: Path) -> None:

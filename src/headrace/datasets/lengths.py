@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from headrace.pipeline.nodes import Mixed
     from headrace.pipeline.reading import Indexable
 
-__all__ = ["find_kept_lengths", "lengths_at", "read_lengths", "sequence_lengths"]
+__all__ = ["find_kept_lengths", "known_lengths", "lengths_at", "read_lengths", "sequence_lengths"]
 
 _SAMPLES_AT_ONCE, _ROWS_AT_ONCE = 256, 8192
 _LOOKED_AT = 8  # samples, where a function makes them
@@ -67,6 +67,20 @@ def sequence_lengths(dataset: Indexable[Any], field: int | str | None = None) ->
     if place is not None:
         place.keep(found)
     return found
+
+
+def known_lengths(dataset: Indexable[Any]) -> NDArray[np.int64] | None:
+    """Return the same as far as it is told, or was kept, without a sample being read; else None.
+
+    >>> known_lengths([[1, 2, 3], [4]]) is None
+    True
+    """
+    return lengths(dataset, None, _kept_of_files)
+
+
+def _kept_of_files(dataset: Indexable[Any]) -> NDArray[np.int64] | None:
+    place = place_of_lengths(dataset, None)
+    return None if place is None or place.maps else place.find()
 
 
 def find_kept_lengths(dataset: Indexable[Any], field: int | str | None = None) -> NDArray[np.int64] | None:

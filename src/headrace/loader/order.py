@@ -8,11 +8,11 @@ from zlib import crc32
 
 import numpy as np
 
-from headrace.datasets.lengths import lengths_at, sequence_lengths
+from headrace.datasets.lengths import known_lengths, lengths_at, sequence_lengths
 from headrace.errors import ArgumentError, StateError
 from headrace.loader.order_arguments import checked_weights
 from headrace.pipeline.describe import describe
-from headrace.pipeline.hints import blocks, lengths, mixed_node, packing_node
+from headrace.pipeline.hints import blocks, mixed_node, packing_node
 from headrace.sampling.blend import LARGEST
 from headrace.sampling.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
 from headrace.sampling.buckets import BucketPlan, Grouped
@@ -271,13 +271,20 @@ class SampleOrder:
         from headrace.insight.stats import SourceStats  # which most loaders are never asked for
 
         found = {}
-        for name, count, size, node in zip(
-            mixed.mixture.names, counts.tolist(), mixed.mixture.lengths, mixed.inputs, strict=True
+        for name, count, size, mean in zip(
+            mixed.mixture.names, counts.tolist(), mixed.mixture.lengths, self._mean_lengths(mixed), strict=True
         ):
-            known = lengths(node.dataset)
-            tokens = None if known is None or not size else round(count * float(known.mean()))
+            tokens = None if mean is None else round(count * mean)
             found[name] = SourceStats(count, count / size if size else 0.0, tokens)
         return found
+
+    def _mean_lengths(self, mixed: Mixed) -> list[float | None]:
+        """Return the mean length of each source's sequences, as far as that is known without reading them."""
+        if "means" not in self._made:
+            found = [known_lengths(node.dataset) for node in mixed.inputs]
+            self._made["means"] = [None if each is None or not len(each) else float(each.mean()) for each in found]
+        means: list[float | None] = self._made["means"]
+        return means
 
     def sampler_epoch(self) -> int | None:
         """Return the epoch that the user's sampler has been told, if it can be told."""

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from headrace import DataLoader, TensorDataset
+from headrace import DataLoader, LoaderStats, TensorDataset
 from headrace.cli.main import main
 from headrace.errors import ArgumentError
-from headrace.insight.profile import profile_loader
+from headrace.insight.columns import GOT, SAMPLES_OF_STEP, STEP_WIDTH, TIMES, WIDTH
+from headrace.insight.profile import Profile, profile_batch_sizes, profile_loader
 from headrace.insight.report import html_report
+from headrace.insight.timeline import Timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +57,8 @@ def test_an_epoch_without_batches_is_an_error() -> None:
 def page(workers: int = 2) -> str:
     options: dict[str, Any] = {"num_workers": workers, "backend": "thread"} if workers else {}
     profile = profile_loader(DataLoader(ROWS, 4, **options), len, epochs=2)
-    return html_report(profile, "rows & <more>", "Loading takes 1 of 2 ms.")
+    sizes = profile_batch_sizes(lambda size: DataLoader(ROWS, size, **options), [2, 4, 8], seconds=0.02)
+    return html_report(profile, "rows & <more>", "Loading takes 1 of 2 ms.", sizes)
 
 
 class Balanced(HTMLParser):
@@ -77,6 +80,22 @@ class Balanced(HTMLParser):
         self.texts.append(data)
 
 
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    lines = [
+        "import numpy as np",
+        "from headrace import DataLoader, TensorDataset",
+        "loader = DataLoader(TensorDataset(np.zeros((100, 25), 'f4')), 10, shuffle=True, seed=0)",
+        "few = DataLoader(loader.dataset, 60, seed=0)",
+        "listed = DataLoader(loader.dataset, batch_sampler=[[1, 2], [3]], seed=0)",
+        "def step(batch): assert batch[0].shape == (10, 25)",
+    ]
+    (tmp_path / "profiled_data.py").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "profiled_data", raising=False)
+    return "profiled_data"
+
+
 def test_the_page_is_whole_and_needs_nothing_else() -> None:
     text = page()
     parser = Balanced()
@@ -85,6 +104,43 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "rows & <more>" in parser.texts
     assert not re.search(r"<script|src=|href=|@import|url\(", text)
     assert "worker " in "".join(parser.texts)
+
+
+def profile_of(rate: int, memory: int) -> Profile:
+    """A profile of batches of 10 samples that came so many samples a second."""
+    steps = np.zeros((5, STEP_WIDTH), np.int64)
+    steps[:, GOT], steps[:, SAMPLES_OF_STEP] = np.arange(5) * 10 * 10**9 // rate, 10
+    timeline = Timeline.of(steps, np.zeros((0, TIMES + WIDTH), np.int64))
+    return Profile(LoaderStats(batches=5, bytes=500, timeline=timeline), 1.0, [(0.0, 0), (1.0, memory)])
+
+
+def test_batch_sizes_are_drawn_to_scale() -> None:
+    profiles = {8: profile_of(1000, 40_000_000), 16: profile_of(2000, 60_000_000), 32: profile_of(2500, 80_000_000)}
+    assert [round(profile.steady_rate) for profile in profiles.values()] == [1000, 2000, 2500]
+    text = html_report(profiles[8], "rows", "", profiles)
+    dots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="4" fill="[^"]+"><title>([^<]+)</title>', text)
+    assert [tip for *_, tip in dots[:3]] == [
+        f"batch size {size}: {rate:,} samples / s" for size, rate in ((8, 1000), (16, 2000), (32, 2500))
+    ]
+    lines = [float(y) for y in re.findall(r'<line [^>]*y1="([\d.]+)"', text)]
+    for bottom, found, values in zip(lines, (dots[:3], dots[3:]), ((1000, 2000, 2500), (40, 60, 80)), strict=True):
+        heights = [bottom - float(y) for _, y, _ in found]
+        assert heights == pytest.approx([heights[-1] * value / values[-1] for value in values], abs=0.2)
+        places = [float(x) for x, *_ in found]
+        assert places == sorted(places)
+    assert [x for x, *_ in dots[:3]] == [x for x, *_ in dots[3:]]
+
+
+def test_batch_sizes_go_as_far_as_there_are_samples(module: str, tmp_path: Path) -> None:
+    loader, path = f"{module}:loader", tmp_path / "a.html"
+    assert main(["profile", loader, "--epochs", "1", "--html", str(path)]) == 0
+    found = re.findall(r"batch size (\d+): [\d,]+ samples / s", path.read_text(encoding="utf-8"))
+    assert found == ["2", "5", "10", "20", "40"]
+    assert main(["profile", f"{module}:few", "--epochs", "1", "--html", str(path)]) == 0
+    found = re.findall(r"batch size (\d+): [\d,]+ samples / s", path.read_text(encoding="utf-8"))
+    assert found == ["15", "30", "60"]
+    assert main(["profile", f"{module}:listed", "--epochs", "1", "--html", str(path)]) == 0
+    assert "Batch size" not in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
@@ -118,21 +174,8 @@ def test_a_browser_shows_it(width: int, scheme: str, tmp_path: Path) -> None:
     assert found is not None, done.stdout[:500]
     assert int(found[1]) <= int(found[2])  # nothing is cut off at the side
     assert (found[3] == "rgb(255, 255, 255)") == (scheme == "light")
-    assert done.stdout.count("<svg") == 3
-
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    lines = [
-        "import numpy as np",
-        "from headrace import DataLoader, TensorDataset",
-        "loader = DataLoader(TensorDataset(np.zeros((100, 25), 'f4')), 10, shuffle=True, seed=0)",
-        "def step(batch): assert batch[0].shape == (10, 25)",
-    ]
-    (tmp_path / "profiled_data.py").write_text("\n".join(lines))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(sys.modules, "profiled_data", raising=False)
-    return "profiled_data"
+    assert done.stdout.count("<svg") == 4
+    assert "samples / s" in done.stdout
 
 
 def test_the_command(module: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

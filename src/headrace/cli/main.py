@@ -389,7 +389,7 @@ def _add_profile(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
     )
     profile.add_argument("--workers", type=int, metavar="N", help="default: those of the loader")
-    profile.add_argument("--html", metavar="FILE", help="write a page with the timeline of steps and workers")
+    profile.add_argument("--html", metavar="FILE", help="write a page with charts, also of other batch sizes")
     profile.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     profile.set_defaults(command=_profile)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import sleep
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.cli.target import find_target, loader_of, with_dataset
 from headrace.errors import ArgumentError
-from headrace.insight.profile import profile_loader
+from headrace.insight.profile import profile_batch_sizes, profile_loader
 from headrace.insight.report import html_report
 
 if TYPE_CHECKING:
@@ -60,10 +61,14 @@ def run(
         seconds = 10.0
     with _live() as watch:
         profile = profile_loader(loader, consume, seconds=seconds, epochs=epochs, watch=watch)
+        if html is not None:
+            sizes = _sizes_around(loader)
+            by_size = profile_batch_sizes(
+                partial(_with_batch_size, loader), sizes, seconds=min(1.0, profile.seconds / 5), watch=watch
+            )
     if html is not None:
-        Path(html).write_text(
-            html_report(profile, f"headrace profile {target}", str(profile.stats.verdict())), encoding="utf-8"
-        )
+        page = html_report(profile, f"headrace profile {target}", str(profile.stats.verdict()), by_size)
+        Path(html).write_text(page, encoding="utf-8")
     if as_json:
         print(json.dumps(_as_dict(profile)))
         return
@@ -77,9 +82,28 @@ def run(
 
 def _loader(target: str, batch_size: int, workers: int | None) -> DataLoader[Any]:
     loader = loader_of(find_target(target), None, batch_size)
-    count = loader.num_workers if workers is None else workers
+    return _again(loader, loader.num_workers if workers is None else workers)
+
+
+def _again(loader: DataLoader[Any], count: int, **changed: Any) -> DataLoader[Any]:
+    """Return a fresh loader of the same, with so many workers."""
     options = {"backend": loader.backend, "persistent_workers": True} if count else {}
-    return with_dataset(loader, loader.dataset, loader.seed, collate_fn=loader.collate_fn, num_workers=count, **options)
+    return with_dataset(
+        loader, loader.dataset, loader.seed, collate_fn=loader.collate_fn, num_workers=count, **options, **changed
+    )
+
+
+def _with_batch_size(loader: DataLoader[Any], size: int) -> DataLoader[Any]:
+    return _again(loader, loader.num_workers, batch_size=size)
+
+
+def _sizes_around(loader: DataLoader[Any]) -> list[int]:
+    """Return batch sizes from a quarter of the loader's to four times, as far as there are samples; or none."""
+    size = loader.batch_size
+    if size is None or loader.batch_sampler is not None or loader.batch_by != "samples":
+        return []
+    most = len(loader.dataset) // loader.world_size if hasattr(type(loader.dataset), "__len__") else 4 * size
+    return sorted({each for each in (size // 4, size // 2, size, 2 * size, 4 * size) if 0 < each <= most})
 
 
 def find_consumer(consumer_ms: float | None, train: str | None) -> Callable[[Any], object]:

@@ -11,12 +11,12 @@ from headrace.bench.processes import family, proportional_memory
 from headrace.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from headrace.insight.stats import LoaderStats
     from headrace.loader.dataloader import DataLoader
 
-__all__ = ["Profile", "profile_loader"]
+__all__ = ["Profile", "profile_batch_sizes", "profile_loader"]
 
 _LOOK = 0.25  # seconds between two looks at the memory
 
@@ -40,6 +40,13 @@ class Profile:
     def peak_memory(self) -> int:
         """The most memory that was seen, in bytes; 0 where the system does not say."""
         return max((size for _, size in self.memory), default=0)
+
+    @property
+    def steady_rate(self) -> float:
+        """Samples handed out a second once the first batch was there, as workers take a while to start; 0 for one."""
+        steps = self.stats.timeline.steps
+        took = float(steps["handed_out"][-1] - steps["handed_out"][0]) if len(steps) else 0.0
+        return float(steps["samples"][1:].sum()) / took if took else 0.0
 
 
 def profile_loader(
@@ -76,6 +83,34 @@ def profile_loader(
         while not watched.over and (epochs is None or watched.epochs < epochs):
             watched.run_epoch()
         return watched.profile()
+
+
+def profile_batch_sizes(
+    make_loader: Callable[[int], DataLoader[Any]],
+    batch_sizes: Sequence[int],
+    *,
+    seconds: float,
+    watch: Callable[[LoaderStats, int], object] | None = None,
+) -> dict[int, Profile]:
+    """Run a loader alone, without a consumer, with one batch size after the other.
+
+    Args:
+        make_loader: makes the loader of a batch size.
+        batch_sizes: samples a batch.
+        seconds: how long to run each.
+        watch: called now and then, as by `profile_loader`.
+
+    Returns:
+        The profile of each batch size.
+
+    >>> from headrace import DataLoader
+    >>> found = profile_batch_sizes(lambda size: DataLoader(range(10), size), [2, 5], seconds=0.01)
+    >>> [profile.stats.samples // profile.stats.batches for profile in found.values()]
+    [2, 5]
+    """
+    return {
+        size: profile_loader(make_loader(size), lambda _: None, seconds=seconds, watch=watch) for size in batch_sizes
+    }
 
 
 class _Watched:

@@ -10,14 +10,14 @@ import numpy as np
 from headrace.insight.columns import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from headrace.insight.profile import Profile
 
 __all__ = ["html_report"]
 
 _WIDTH, _LEFT = 720, 110  # of a drawing, and of the names in it, in units that scale with the window
-_ROW = 22
+_ROW, _PANEL = 22, 110  # the heights of a row of bars, and of a curve
 _SHOWN = 60  # steps of the timeline
 _COLORS = ("#3f7fbf", "#d98032", "#4f9f5f", "#a35fb5", "#bf4f5f", "#8f8f3f", "#4f9f9f")
 _STYLE = """
@@ -25,20 +25,26 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e4e4; --paper: #16181c; --line: #3c4048; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto; padding: 1rem;
        max-width: 60rem; overflow-wrap: anywhere; }
-svg { width: 100%; height: auto; fill: var(--ink); }
+svg { width: 100%; height: auto; fill: var(--ink); font-size: 12px; }
+@media (max-width: 40rem) { svg { font-size: 15px; } }
 table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: right; }
-th:first-child, td:first-child { text-align: left; } tr + tr { border-top: 1px solid var(--line); }
+td { white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
+tr + tr { border-top: 1px solid var(--line); }
 .wide { overflow-x: auto; } pre { white-space: pre-wrap; }
 """
 
 
-def html_report(profile: Profile, title: str, verdict: str = "") -> str:
+def html_report(
+    profile: Profile, title: str, verdict: str = "", by_batch_size: Mapping[int, Profile] | None = None
+) -> str:
     """Return the page of a profile: its verdict, the stages, the timeline of steps and workers, memory over time.
 
     Args:
         profile: what was measured.
         title: the heading, such as the loader's name.
         verdict: what follows from it, in words.
+        by_batch_size: profiles of the loader alone at some batch sizes, the smallest first, to be drawn beside each
+            other.
 
     >>> from headrace import DataLoader
     >>> from headrace.insight.profile import profile_loader
@@ -65,6 +71,8 @@ def html_report(profile: Profile, title: str, verdict: str = "") -> str:
         "<h2>Memory</h2>",
         _memory(profile.memory),
     ]
+    if by_batch_size:
+        parts += ["<h2>Batch size</h2>", _batch_sizes(by_batch_size)]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -82,9 +90,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _drawing(height: float, title: str, parts: Iterable[str]) -> str:
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" font-size="12"><title>{escape(title)}</title>'
-        + "".join(parts)
-        + "</svg>"
+        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img"><title>{escape(title)}</title>' + "".join(parts) + "</svg>"
     )
 
 
@@ -127,7 +133,7 @@ def _timeline(profile: Profile) -> str:
     tasks = tasks[(tasks["ended"] > begin) & (tasks["begun"] < end) & (tasks["worker"] >= 0)]
     scale = (_WIDTH - _LEFT) / max(end - begin, 1e-9)
     workers = np.unique(tasks["worker"]).tolist()
-    rows = ["the loop waits", *(f"worker {number}" for number in workers)]
+    rows = ["loop waits", *(f"worker {number}" for number in workers)]
     parts = [_name(number * _ROW + 15, name) for number, name in enumerate(rows)]
     for step in steps:
         asked, got = float(step["asked"]), float(step["handed_out"])
@@ -159,3 +165,50 @@ def _memory(memory: Sequence[tuple[float, int]]) -> str:
         f'<text x="{_WIDTH}" y="138" text-anchor="end">{end:,.1f} s</text>',
     ]
     return _drawing(140, "memory over time", parts)
+
+
+def _batch_sizes(profiles: Mapping[int, Profile]) -> str:
+    """Draw the throughput of each batch size over the memory, and a table of both."""
+    rates = [(size, profile.steady_rate) for size, profile in profiles.items()]
+    peaks = [(size, profile.peak_memory / 1e6) for size, profile in profiles.items()]
+    parts = [*_curve(0, "samples / s", rates, _COLORS[0]), *_curve(_PANEL, "memory, MB", peaks, _COLORS[1])]
+    parts += [
+        f'<text x="{x:.1f}" y="{2 * _PANEL + 14}" text-anchor="middle">{size:,}</text>'
+        for x, (size, _) in zip(_places(len(rates)), rates, strict=True)
+    ]
+    parts.append(_name(2 * _PANEL + 14, "batch size"))
+    rows = [
+        (f"{size:,}", f"{rate:,.0f}", f"{profile.peak_memory / 1e6:,.0f} MB", f"{_batch_bytes(profile) / 1e6:,.2f} MB")
+        for (size, profile), (_, rate) in zip(profiles.items(), rates, strict=True)
+    ]
+    drawing = _drawing(2 * _PANEL + 20, "throughput and memory against batch size", parts)
+    words = "<p>The loader alone, without a consumer; memory is that of the program and its workers.</p>"
+    return words + drawing + _table(("batch size", "samples a second", "memory at most", "a batch"), rows)
+
+
+def _curve(top: float, name: str, points: Sequence[tuple[int, float]], color: str) -> list[str]:
+    """Draw values from 0 up, each with its number."""
+    most, bottom = max(value for _, value in points) or 1, top + _PANEL - 8
+    places = [
+        (x, bottom - value / most * (_PANEL - 32)) for x, (_, value) in zip(_places(len(points)), points, strict=True)
+    ]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    parts = [
+        _name(top + _PANEL / 2, name),
+        f'<line x1="{_LEFT}" y1="{bottom}" x2="{_WIDTH}" y2="{bottom}" stroke="var(--line)"/>',
+        f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>',
+    ]
+    for (x, y), (size, value) in zip(places, points, strict=True):
+        tip = f"batch size {size:,}: {value:,.0f} {name}"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"><title>{escape(tip)}</title></circle>')
+        parts.append(f'<text x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">{value:,.0f}</text>')
+    return parts
+
+
+def _places(count: int) -> list[float]:
+    """Return where batch sizes stand: beside each other, as each is a multiple of the one before."""
+    return [_LEFT + (number + 0.5) * (_WIDTH - _LEFT) / count for number in range(count)]
+
+
+def _batch_bytes(profile: Profile) -> float:
+    return profile.stats.bytes / max(profile.stats.batches, 1)

@@ -102,7 +102,7 @@ def test_library_is_found_through_the_installed_files(monkeypatch: pytest.Monkey
     (info / "RECORD").write_text(f"headrace/kernels/{native.LIBRARY},,\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(native, "__file__", str(tmp_path / "elsewhere" / "native.py"))
-    assert native.find_library() == built
+    assert native.find_library() == str(built)
 
 
 def test_library_may_be_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_memory_is_held_once(tmp_path: Path) -> None:
         for batch in loader:
             del batch
     (pool,) = loader._pools._idle[loader._arena]
-    workers = [worker.process.pid for worker in pool.supervisor._workers]  # type: ignore[attr-defined]
+    workers = [worker.process.pid for worker in pool.supervisor._workers.values()]  # type: ignore[attr-defined]
     cached.get_batch(np.arange(length))
     stats = cached.stats()
     assert stats.bytes > length * size * size * 3

@@ -150,7 +150,7 @@ class DataLoaderThatKills:
         self.batches = batches
 
     def __iter__(self) -> Any:
-        [worker] = self.batches._batches._results._supervisor._workers
+        [worker] = self.batches._batches._results._supervisor._workers.values()
         worker.process.kill()
         return self.batches
 

@@ -6,7 +6,6 @@ import importlib
 import os
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def describe_dataset(dataset: Any) -> str:
         length = len(dataset)
         parts.append(f"{length:,} sample{'' if length == 1 else 's'}")
     attributes = getattr(dataset, "__dict__", {})
-    place = next((name for name in ("root", "path") if isinstance(attributes.get(name), str | PurePath)), None)
+    place = next((name for name in ("root", "path") if isinstance(attributes.get(name), str | os.PathLike)), None)
     if place is not None:
         parts.append(f"{place}={os.fspath(attributes[place])!r}")
     elif isinstance(attributes.get("paths"), list | tuple) and attributes["paths"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,14 +115,18 @@ def generator_state(generator: Any) -> dict[str, Any] | None:
         return None
     if isinstance(generator, random.Random):
         _, words, gauss = generator.getstate()
-        return {"kind": "random", "words": b64encode(np.array(words, "<u4").tobytes()).decode(), "gauss": gauss}
+        return {
+            "kind": "random",
+            "words": b2a_base64(np.array(words, "<u4").tobytes(), newline=False).decode(),
+            "gauss": gauss,
+        }
     if isinstance(generator, np.random.Generator):
         return {"kind": "numpy", "state": _listed(generator.bit_generator.state)}
     if isinstance(generator, np.random.RandomState):
         return {"kind": "numpy", "state": _listed(generator.get_state(legacy=False))}
     from headrace.frameworks import torch
 
-    return {"kind": "torch", "state": b64encode(torch.state(generator)).decode()}
+    return {"kind": "torch", "state": b2a_base64(torch.state(generator), newline=False).decode()}
 
 
 def restore_generator(generator: Any, state: dict[str, Any] | None) -> None:
@@ -135,7 +139,7 @@ def restore_generator(generator: Any, state: dict[str, Any] | None) -> None:
         return
     try:
         if isinstance(generator, random.Random):
-            words = np.frombuffer(b64decode(state["words"]), "<u4").tolist()
+            words = np.frombuffer(a2b_base64(state["words"]), "<u4").tolist()
             generator.setstate((generator.VERSION, tuple(words), state["gauss"]))
         elif isinstance(generator, np.random.Generator):
             generator.bit_generator.state = _arrayed(state["state"])
@@ -144,7 +148,7 @@ def restore_generator(generator: Any, state: dict[str, Any] | None) -> None:
         else:
             from headrace.frameworks import torch
 
-            torch.restore(b64decode(state["state"]), generator)
+            torch.restore(a2b_base64(state["state"]), generator)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
         raise StateError(
             f"the state of a random generator does not fit the {type(generator).__name__} here ({error}); use a "

@@ -8,20 +8,15 @@ from zlib import crc32
 
 import numpy as np
 
-from headrace.datasets.lengths import known_lengths, lengths_at, sequence_lengths
 from headrace.errors import ArgumentError, StateError
 from headrace.loader.order_arguments import checked_weights
 from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import blocks, mixed_node, packing_node
-from headrace.sampling.blend import LARGEST
 from headrace.sampling.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
-from headrace.sampling.buckets import BucketPlan, Grouped
-from headrace.sampling.mixture import MixedOrder, Repeated
 from headrace.sampling.permutation import Sequential, Shuffled
 from headrace.sampling.plan import Order, Plan
 from headrace.sampling.ranks import Shares, Uneven
 from headrace.sampling.samplers import BatchSampling, GivenSampling, PlanSampling, SingleSampling
-from headrace.sampling.weighted import Drawn, WeightedShuffle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,6 +25,8 @@ if TYPE_CHECKING:
 
     from headrace.insight.stats import SourceStats
     from headrace.pipeline.nodes import Mixed
+    from headrace.sampling.buckets import BucketPlan, Grouped
+    from headrace.sampling.mixture import MixedOrder
 
 __all__ = ["SampleOrder"]
 
@@ -170,6 +167,8 @@ class SampleOrder:
     def _drawn(self, length: int) -> tuple[Order, int]:
         """Return the order of samples drawn by weights, or with replacement, and how many are drawn."""
         if length not in self._made:
+            from headrace.sampling.weighted import Drawn, WeightedShuffle  # here and below: what few loaders need
+
             weights = None if self.weights is None else checked_weights(self.weights, length)
             if weights is None or self.replacement is not False:
                 self._made[length] = Drawn(length, weights), length
@@ -182,6 +181,8 @@ class SampleOrder:
     def _buckets(self, length: int) -> BucketPlan:
         """Return the plan of batches that are bounded by their tokens."""
         if length not in self._made:
+            from headrace.sampling.buckets import BucketPlan
+
             self._made[length] = BucketPlan(
                 self._lengths()[:length],
                 self.max_tokens or 1,
@@ -197,14 +198,20 @@ class SampleOrder:
         return made
 
     def _grouped(self, order: Order, length: int) -> Grouped:
+        from headrace.sampling.buckets import Grouped
+
         batch = (self.batch_size or 1) * self.world_size
         window = _SORTED * batch if self.sort_window is None else -(-self.sort_window // batch) * batch
         if "lengths_at" not in self._made:
+            from headrace.datasets.lengths import lengths_at
+
             self._made["lengths_at"] = lengths_at(self.dataset)
         return Grouped(order, self._made["lengths_at"], length, window, batch)
 
     def _lengths(self) -> NDArray[np.int64]:
         if "lengths" not in self._made:
+            from headrace.datasets.lengths import sequence_lengths
+
             self._made["lengths"] = sequence_lengths(self.dataset)
         found: NDArray[np.int64] = self._made["lengths"]
         return found
@@ -220,11 +227,16 @@ class SampleOrder:
 
     def _mixed_order(self, node: Mixed) -> MixedOrder:
         """Return the order of a mixture, whose shares a shuffle leaves as they are."""
+        from headrace.sampling.mixture import MixedOrder
+
         layout, length = node.mixture.layout((self.batch_size or 1) * self.world_size)
         return MixedOrder(node.mixture.pattern, layout, self._source_orders(node), length)
 
     def _source_orders(self, node: Mixed) -> list[Order]:
         """Return the orders of the sources of a mixture, none of which ends."""
+        from headrace.sampling.blend import LARGEST
+        from headrace.sampling.mixture import MixedOrder, Repeated
+
         orders: list[Order] = []
         for source in node.inputs:
             inner = mixed_node(source)
@@ -281,6 +293,8 @@ class SampleOrder:
     def _mean_lengths(self, mixed: Mixed) -> list[float | None]:
         """Return the mean length of each source's sequences, as far as that is known without reading them."""
         if "means" not in self._made:
+            from headrace.datasets.lengths import known_lengths
+
             found = [known_lengths(node.dataset) for node in mixed.inputs]
             self._made["means"] = [None if each is None or not len(each) else float(each.mean()) for each in found]
         means: list[float | None] = self._made["means"]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headrace import frameworks
 from headrace.errors import ArgumentError, HeadraceWarning, OutOfRangeError, StateError
 from headrace.errors.notes import level_of_user
-from headrace.loader.checkpoint import LoaderState
 from headrace.loader.config import check_count
 from headrace.loader.cursor import StartPoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headrace.loader.checkpoint import LoaderState
     from headrace.loader.cursor import Epochs
     from headrace.loader.order import SampleOrder
     from headrace.sampling.ranks import Shares
@@ -67,6 +67,8 @@ def identity(loader: PositionedLoader) -> dict[str, Any]:
 
 def state_at(loader: PositionedLoader, at: StartPoint) -> LoaderState:
     """Return the state of a loader that stands at a place."""
+    from headrace.loader.checkpoint import LoaderState  # when it is asked for
+
     arguments = identity(loader)
     sampler = at.sampler
     if sampler is None and loader._given_sampling is not None and not at.step and not at.ahead:
@@ -103,6 +105,8 @@ def go_on(loader: PositionedLoader, state: Mapping[str, Any], at: str, *, strict
     """Let the next iterator of a loader go on where a state was taken; see `DataLoader.load_state_dict`."""
     if at not in ("step", "samples"):
         raise ArgumentError(f"at must be 'step' or 'samples', but got at={at!r}")
+    from headrace.loader.checkpoint import LoaderState  # when it is given
+
     saved = LoaderState.from_dict(state)
     changed = saved.differences(identity(loader))
     allowed = _may_change(loader, saved, strict=strict) if at == "samples" else frozenset()

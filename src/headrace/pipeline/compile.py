@@ -15,7 +15,6 @@ from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import mixed_node
 from headrace.pipeline.layouts import are_apart, with_layouts
 from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, Select, Source, Zip
-from headrace.pipeline.packed import PackedPlan
 from headrace.pipeline.read_plan import (
     ConcatPlan,
     Mapped,
@@ -206,6 +205,8 @@ def _apply(
         return _group(ZipPlan(type(node.dataset).__name__, inputs, node.names), steps)
     if isinstance(node, Packing):
         rows = _compile(node.input, slots, [], clock)
+        from headrace.pipeline.packed import PackedPlan  # what few datasets need, as below
+
         packed = PackedPlan(type(node.dataset).__name__, rows, node.table, node.style)
         return _group(packed, steps)
     draws = not isinstance(node, Source) or node.draws

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 
 import numpy as np
 
 from headrace.errors import ArgumentError
+
+try:
+    from _blake2 import blake2b  # hashlib has it from there, and takes much longer to be imported
+except ImportError:  # another Python than CPython
+    from hashlib import blake2b
 
 __all__ = ["check_seed", "epoch_key"]
 
@@ -41,4 +45,4 @@ def epoch_key(seed: int, epoch: int, purpose: str) -> int:
     False
     """
     text = f"headrace:{purpose}:{seed}:{epoch}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")

@@ -11,7 +11,6 @@ shorter one has a place drawn for itself, beyond which all positions are shifted
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -112,7 +111,9 @@ class GivenBlocks:
     def __init__(self, bounds: NDArray[np.int64]) -> None:
         self.length = int(bounds[-1])
         self.count = len(bounds) - 1
-        self.identity = int.from_bytes(hashlib.blake2b(bounds.tobytes(), digest_size=8).digest(), "little")
+        from hashlib import blake2b  # which few orders need
+
+        self.identity = int.from_bytes(blake2b(bounds.tobytes(), digest_size=8).digest(), "little")
         self._bounds = bounds
         self._order = Shuffled(self.count)
 

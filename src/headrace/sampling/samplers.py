@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headrace import frameworks
 from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceWarning
@@ -21,6 +20,8 @@ from headrace.sampling.sampler_memory import SamplerMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from headrace.sampling.plan import BatchPlan
     from headrace.sampling.ranks import Shares
@@ -37,7 +38,7 @@ __all__ = [
     "as_selection",
 ]
 # The samples of a batch: their indices or, where a sampler gives other keys, a list of those.
-Selection: TypeAlias = NDArray[np.int64] | list[Any]
+Selection: TypeAlias = "NDArray[np.int64] | list[Any]"
 
 
 class PlanSampling:
@@ -66,7 +67,7 @@ class PlanSampling:
         return self._plan.indices(key, step)
 
 
-class PlannedBatches(Iterator[NDArray[np.int64]]):
+class PlannedBatches(Iterator["NDArray[np.int64]"]):
     """The indices of the batches of an epoch from one step on.
 
     Args:
@@ -80,7 +81,7 @@ class PlannedBatches(Iterator[NDArray[np.int64]]):
         self._key = key
         self._step = step
         self._steps = plan.steps
-        self._begun = step  # the first of those that were given last
+        self._begun = self._first = step  # the first of those that were given last, and of all
         self._told: dict[int, int] = {}  # for each of those who take turns, the first batch that it was not told of
 
     def __next__(self) -> NDArray[np.int64]:
@@ -115,7 +116,8 @@ class PlannedBatches(Iterator[NDArray[np.int64]]):
             Shape (n,), int64; None if there are none.
         """
         turn = self._begun % every
-        first = max(self._told.get(turn, self._begun + every), self._begun)
+        left_out = self._first + (turn - self._first) % every
+        first = max(self._told.get(turn, left_out + every), self._begun)
         steps = range(first, min(self._step + distance, self._steps), every)
         if not steps:
             return None

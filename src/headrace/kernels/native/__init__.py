@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from ctypes import c_int
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.kernels.native.calls import Library
@@ -30,7 +30,7 @@ class NativeKernels(OrderKernels, RowKernels, RecordKernels, SliceKernels, Image
 
     name = "native"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         """Load the library at `path`; an OSError or AttributeError says why it cannot be used."""
         library = Library(path)
         version = library.brief("headrace_abi", [], c_int)()
@@ -44,12 +44,13 @@ class NativeKernels(OrderKernels, RowKernels, RecordKernels, SliceKernels, Image
         SequenceKernels.__init__(self, library)
 
 
-def _candidates() -> Iterator[Path]:
+def _candidates() -> Iterator[str]:
     """Yield the places of the library: beside this file, then where the installed files say.
 
     An editable install leaves the sources where they are and puts the built library elsewhere.
     """
-    yield Path(__file__).parent.with_name(LIBRARY)
+    kernels = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib takes long to import
+    yield os.path.join(kernels, LIBRARY)  # noqa: PTH118 - the same
     from importlib import metadata  # a third of the time that importing headrace takes, and seldom needed
 
     try:
@@ -58,12 +59,12 @@ def _candidates() -> Iterator[Path]:
         return
     for file in files:
         if file.name == LIBRARY:
-            yield Path(str(file.locate()))
+            yield str(file.locate())
 
 
-def find_library() -> Path | None:
+def find_library() -> str | None:
     """Return the path of the built library, or None where it was not built."""
-    return next((path for path in _candidates() if path.is_file()), None)
+    return next((path for path in _candidates() if os.path.isfile(path)), None)  # noqa: PTH113 - the same
 
 
 @cache

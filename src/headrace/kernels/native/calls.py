@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import addressof, c_char
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -30,8 +30,8 @@ class Library:
         path: where it lies; an OSError says why it cannot be loaded.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._long, self._brief = ctypes.CDLL(str(path)), ctypes.PyDLL(str(path))
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._long, self._brief = ctypes.CDLL(os.fspath(path)), ctypes.PyDLL(os.fspath(path))
 
     def long(self, name: str, arguments: list[Any], result: Any = None) -> Any:
         """Return a function that leaves the GIL to other threads; an AttributeError says that it is not there."""

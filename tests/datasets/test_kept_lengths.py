@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from headrace import DataLoader, Dataset, HeadraceWarning, mix, open_dataset, write_dataset
+from headrace import DataLoader, Dataset, HeadraceWarning, ParquetDataset, mix, open_dataset, write_dataset
 from headrace.datasets import lengths as module
 from headrace.datasets.lengths import find_kept_lengths, sequence_lengths
+from headrace.io import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -177,3 +179,33 @@ def test_folders_that_cannot_be_written_to(path: Path, tmp_path: Path, monkeypat
     with pytest.warns(HeadraceWarning, match=r"the lengths of .*a.jsonl cannot be kept, so all is read again"):
         loader = DataLoader(open_dataset(path), batch_by="tokens", max_tokens=20, collate_fn=list)
     assert list(loader) == list(loader), "they stay in memory: there is no second warning"
+
+
+def test_files_far_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    pa, pq = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.parquet"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    memory = fsspec.filesystem("memory")
+
+    def write(lists: list[list[int]]) -> ParquetDataset:
+        for name in ("a", "b"):
+            with memory.open(f"/kept_lengths/{name}.parquet", "wb") as file:
+                pq.write_table(pa.table({"tokens": lists}), file)
+        return ParquetDataset("memory://kept_lengths/*.parquet")
+
+    dataset = write([[1], [1, 2]])
+    assert sequence_lengths(dataset).tolist() == [1, 2, 1, 2]
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+    assert find_kept_lengths(ParquetDataset(dataset.paths)) is not None
+    assert find_kept_lengths(write([[1], [1, 3]])) is None, "the files have other tags, or times"
+
+
+def test_progress_is_shown(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "_PATIENCE", 0)
+    monkeypatch.setattr(progress, "_BETWEEN", 0)
+    monkeypatch.setattr(module, "_SAMPLES_AT_ONCE", 40)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    DataLoader(open_dataset(path), batch_by="tokens", max_tokens=20, collate_fn=list)
+    lines = capsys.readouterr().err.split("\r")
+    found = [line.strip() for line in lines if "measured" in line]
+    assert found == [f"headrace: measured {done} of 100 sequences" for done in (40, 80, 100)]

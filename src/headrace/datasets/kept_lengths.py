@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ __all__ = ["KeptLengths", "place_of_lengths"]
 
 _VERSION = 1
 _MOST_FILES = 1 << 12  # whose sizes and times are looked at
+_AT_A_TIME = 16  # of those far away
 _ABOUT = 1 << 16  # bytes of the text before the lengths
 
 
@@ -73,11 +75,8 @@ def place_of_lengths(dataset: Indexable[Any], field: int | str | None) -> KeptLe
             paths += found
         elif not isinstance(node, Map | Select | Cached | Concat):
             return None
-    sources = [open_source(path) for path in paths]
-    states = [(source.path, source.identity.size, source.identity.mtime_ns) for source in sources]
-    for source in sources:
-        source.close()
-    what = short_digest(repr((fingerprint(dataset), states)))
+    sources = _open_all(paths)
+    what = fingerprint((dataset, sources))
     kind = f".lengths-{short_digest(repr((kinds, paths, field)))[:8]}"
     length = len(dataset)
     index_format = IndexFormat(
@@ -90,6 +89,14 @@ def place_of_lengths(dataset: Indexable[Any], field: int | str | None) -> KeptLe
         what="lengths",
     )
     return KeptLengths(sources[0], index_format, maps)
+
+
+def _open_all(paths: list[str]) -> list[ByteSource]:
+    """Return files, whose sizes and times are looked at; of several far away at the same time."""
+    if any("://" in path for path in paths):
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            return list(pool.map(open_source, paths))
+    return [open_source(path) for path in paths]
 
 
 def _paths_of(dataset: Any) -> list[str] | None:

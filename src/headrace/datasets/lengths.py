@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.datasets.kept_lengths import KeptLengths
     from headrace.pipeline.nodes import Mixed
     from headrace.pipeline.reading import Indexable
 
@@ -59,10 +59,16 @@ def sequence_lengths(dataset: Indexable[Any], field: int | str | None = None) ->
     node = describe(dataset)
     if isinstance(node, Concat):
         return np.concatenate([sequence_lengths(each.dataset, field) for each in node.inputs])
-    known = lengths(dataset, field, partial(find_kept_lengths, field=field))
+    places: dict[int, KeptLengths | None] = {}
+
+    def find(each: Indexable[Any]) -> NDArray[np.int64] | None:
+        place = places[id(each)] = place_of_lengths(each, field)
+        return _find_right(place, each, field)
+
+    known = lengths(dataset, field, find)
     if known is not None:
         return known
-    place = place_of_lengths(dataset, field)
+    place = places.get(id(dataset))
     found = read_lengths(dataset, field)
     if place is not None:
         place.keep(found)
@@ -88,7 +94,12 @@ def find_kept_lengths(dataset: Indexable[Any], field: int | str | None = None) -
 
     Where a function makes the samples, some of them are read to see.
     """
-    place = place_of_lengths(dataset, field)
+    return _find_right(place_of_lengths(dataset, field), dataset, field)
+
+
+def _find_right(
+    place: KeptLengths | None, dataset: Indexable[Any], field: int | str | None
+) -> NDArray[np.int64] | None:
     found = None if place is None else place.find()
     if place is None or found is None or (place.maps and not _are_right(found, dataset, field)):
         return None

@@ -411,7 +411,7 @@ def _profile(args: argparse.Namespace) -> None:
 
 
 def _add_tune(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "try numbers and kinds of workers, and tell the fastest and the line of code for it"
+    text = "try numbers and kinds of workers and a cache, and tell the fastest and the line of code for it"
     tune = commands.add_parser("tune", help=text, description=text.capitalize(), allow_abbrev=False)
     tune.add_argument("target", metavar="TARGET", help="as for headrace show")
     tune.add_argument("--consumer-ms", type=float, metavar="X", help="each step waits so long; default: 0")
@@ -421,11 +421,12 @@ def _add_tune(commands: argparse._SubParsersAction[_Parser]) -> None:
         type=float,
         default=0.5,
         metavar="S",
-        help="of each setting in the first round; default: %(default)s",
+        help="of each setting in the first round, and four times as long to fill a cache; default: %(default)s",
     )
     tune.add_argument(
         "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
     )
+    tune.add_argument("--batch-sizes", metavar="N,N,...", help="try these, too; only they change batches")
     tune.add_argument("--ram", metavar="SIZE", help="the most memory that a setting may take, such as 2GB")
     tune.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     tune.set_defaults(command=_tune)
@@ -440,6 +441,7 @@ def _tune(args: argparse.Namespace) -> None:
         train=args.train,
         seconds=args.seconds,
         batch_size=args.batch_size,
+        batch_sizes=args.batch_sizes,
         ram=args.ram,
         as_json=args.json,
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace import DataLoader
     from headrace.insight.memory import MemoryUse
 
-__all__ = ["run"]
+__all__ = ["parse_sizes", "run"]
 
 _SIZES = (32, 64, 128, 256)
 
@@ -34,7 +34,7 @@ def run(
     Raises:
         ArgumentError: a size is none, or the target is no loader or dataset.
     """
-    sizes = list(_SIZES) if batch_sizes is None else [_size(text) for text in batch_sizes.split(",")]
+    sizes = list(_SIZES) if batch_sizes is None else parse_sizes(batch_sizes)
     loader = loader_of(find_target(target), None, sizes[0])
 
     count = loader.num_workers if workers is None else workers
@@ -45,6 +45,18 @@ def run(
         batches=batches,
     )
     print(json.dumps([asdict(each) for each in found], indent=2) if as_json else _as_text(found, loader))
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Return the batch sizes that are given with commas between them.
+
+    Raises:
+        ArgumentError: one is no positive integer.
+
+    >>> parse_sizes("32,64")
+    [32, 64]
+    """
+    return [_size(size) for size in text.split(",")]
 
 
 def _size(text: str) -> int:

@@ -55,6 +55,7 @@ def profile_loader(
     *,
     seconds: float | None = None,
     epochs: int | None = None,
+    after_start: bool = False,
     watch: Callable[[LoaderStats, int], object] | None = None,
 ) -> Profile:
     """Run a loader with a consumer, and watch both.
@@ -64,6 +65,7 @@ def profile_loader(
         consume: called with each batch, as a training step would be.
         seconds: how long to run at least; the batch that is under way is ended. None to go by epochs.
         epochs: how many epochs to run at most; None for any number.
+        after_start: count the seconds from the first batch on, without the start of workers.
         watch: called now and then with the statistics so far and the memory in bytes.
 
     Raises:
@@ -79,6 +81,7 @@ def profile_loader(
         if value is not None and not value > 0:
             raise ArgumentError(f"{name} must be positive, but got {name}={value!r}")
     watched = _Watched(loader, consume, seconds, watch)
+    watched.starts_over = after_start
     with loader:
         while not watched.over and (epochs is None or watched.epochs < epochs):
             watched.run_epoch()
@@ -125,6 +128,8 @@ class _Watched:
         self._start = self._looked = perf_counter()
         self._end = math.inf if seconds is None else self._start + seconds
         self._memory = [(0.0, proportional_memory(family()))]
+        self._seconds = seconds
+        self.starts_over = False  # with the first batch
         self.epochs = 0
         self.over = False
 
@@ -135,6 +140,8 @@ class _Watched:
             self._consume(batch)
             count += 1
             now = perf_counter()
+            if self.starts_over and self._seconds is not None:
+                self.starts_over, self._end = False, now + self._seconds
             if now - self._looked > _LOOK:
                 self._look(now)
             if now >= self._end:

@@ -114,6 +114,17 @@ def test_tensors_that_are_not_what_lies_in_their_memory() -> None:
         PadCollate(padding_value=-100)([torch.zeros(2, dtype=torch.uint8), torch.zeros(1, dtype=torch.uint8)])
 
 
+@pytest.mark.parametrize("kind", ["sparse", "meta"])
+def test_tensors_without_memory_here(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    other = torch.tensor([1, 0]).to_sparse() if kind == "sparse" else torch.empty(2, dtype=torch.int64, device="meta")
+    dense = torch.tensor([1, 2, 3])
+    for values in ([dense, other], [other, dense]):
+        with pytest.raises(MixedSamplesError, match="NumPy does not see their memory"):
+            PadCollate()(values)
+    assert PadCollate()([dense, torch.tensor([True])]).tolist() == [[1, 2, 3], [1, 0, 0]]
+
+
 def test_objects_are_referred_to() -> None:
     values = [object() for _ in range(5)]
     counts = list(map(sys.getrefcount, values))

@@ -86,7 +86,7 @@ def stack(values: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def see_plain(values: list[NDArray[Any]]) -> tuple[NDArray[Any], None] | None:
-    """Return the first of plain arrays of one dimension and one dtype of numbers; None of others."""
+    """Return the first of plain arrays of one dimension and one dtype of numbers, and None; only None of others."""
     first = values[0]
     if first.ndim != 1 or first.dtype.hasobject or set(map(type, values)) != {np.ndarray}:
         return None

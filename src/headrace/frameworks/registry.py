@@ -37,8 +37,8 @@ class Adapter(Protocol):
 
     It may have three more, for values of which it owns the first, which give None where anything is in doubt.
     `stack_plain(values)`: the values stacked by the framework itself as collation would stack them, but quicker.
-    `see_plain(values)`: the first of values of one dimension and one dtype, as an ndarray, and what the kernel
-    `pad_arrays` sees them by.
+    `see_plain(values)`: an ndarray of the dtype of values of one dimension, and what the kernel `pad_arrays` sees them
+    by.
     `join_plain(values)`: values of one dimension end to end, as an ndarray, and how many items each has, as a list.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -214,7 +215,7 @@ def stack_plain(values: list[torch.Tensor]) -> torch.Tensor | None:
 
 
 def see_plain(values: list[torch.Tensor]) -> tuple[NDArray[Any], object] | None:
-    """Return the first of dense tensors of one dimension, as an array, and their functions of DLPack; None of others.
+    """Return an array of the dtype of dense tensors of one dimension, and their functions of DLPack; None of others.
 
     That they are of one dtype and lie on the host is seen by these functions. Floats may be negated when they are read,
     or know how they were computed, and then torch itself must read them.
@@ -224,10 +225,18 @@ def see_plain(values: list[torch.Tensor]) -> tuple[NDArray[Any], object] | None:
         return None
     if first.is_floating_point() and (any(map(_requires_grad, values)) or any(map(torch.Tensor.is_neg, values))):
         return None
+    array = _none_of(first.dtype)
+    return None if array is None else (array, _EXCHANGE)
+
+
+@cache
+def _none_of(dtype: torch.dtype) -> NDArray[Any] | None:
+    """Return an array without elements of a dtype; None where NumPy has none such."""
     try:
-        return first.numpy(), _EXCHANGE
-    except (RuntimeError, TypeError):  # on a device, or of what NumPy has no dtype for
+        array: NDArray[Any] = torch.empty(0, dtype=dtype).numpy()
+    except TypeError:
         return None
+    return array
 
 
 def join_plain(values: list[torch.Tensor]) -> tuple[NDArray[Any], list[int]] | None:

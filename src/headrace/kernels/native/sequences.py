@@ -132,9 +132,9 @@ class SequenceKernels:
         if fill.dtype.hasobject:
             return None
         count = len(arrays)
-        starts, lengths = np.empty(count, np.intp), np.empty(count, np.int64)
-        begin, told = address(starts), address(lengths)
-        rest = arrays, count, fill.itemsize, begin, told
+        told = np.empty((2, count), np.int64)  # where they begin, and their lengths
+        begin = address(told)
+        rest = arrays, count, fill.itemsize, begin, begin + told.strides[0]
         if exchange is None:
             longest = self._find_sequences(byref(self._buffers), *rest)
         else:
@@ -143,9 +143,9 @@ class SequenceKernels:
             return None
         width, kept = padded_width(longest, most, multiple)
         out = empty((count, width), fill.dtype)
-        padding = _PaddingStruct(None, begin, 0, fill.itemsize, told, count, width, kept, before)
+        padding = _PaddingStruct(None, begin, 0, fill.itemsize, begin + told.strides[0], count, width, kept, before)
         self._pad[out.nbytes > LITTLE](byref(padding), address(fill), address(out))
-        return out, lengths
+        return out, told[1]
 
     def _address_of(self, exchange: object) -> int:
         """Return where the table of functions lies that a capsule holds."""

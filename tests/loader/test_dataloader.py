@@ -16,7 +16,7 @@ import pytest
 import headrace
 from headrace import Compose, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, TensorDataset, sample_rng
 from headrace.errors import ArgumentError, ArgumentTypeError, HeadraceError, HeadraceWarning
-from headrace.loader import dataloader as module
+from headrace.loader import base as module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["check_place", "check_step", "go_on", "identity", "samples_seen", "state_at"]
 
 
-class PositionedLoader(Protocol):
+class Positioned(Protocol):
     """A loader as far as it has a position."""
 
     seed: int | None
@@ -48,7 +48,7 @@ class PositionedLoader(Protocol):
     def _load_stream_state(self, state: dict[str, Any] | None) -> None: ...
 
 
-def identity(loader: PositionedLoader) -> dict[str, Any]:
+def identity(loader: Positioned) -> dict[str, Any]:
     """Return the arguments that a state and the loader that goes on from it must have in common."""
     size = (loader.batch_size or 1) * loader.world_size
     computed = not loader._streams and loader._given_sampling is None
@@ -65,7 +65,7 @@ def identity(loader: PositionedLoader) -> dict[str, Any]:
     }
 
 
-def state_at(loader: PositionedLoader, at: StartPoint) -> LoaderState:
+def state_at(loader: Positioned, at: StartPoint) -> LoaderState:
     """Return the state of a loader that stands at a place."""
     from headrace.loader.checkpoint import LoaderState  # when it is asked for
 
@@ -91,7 +91,7 @@ def state_at(loader: PositionedLoader, at: StartPoint) -> LoaderState:
     )
 
 
-def _samples_before(loader: PositionedLoader, at: StartPoint) -> tuple[int, int]:
+def _samples_before(loader: Positioned, at: StartPoint) -> tuple[int, int]:
     """Return the step and shift that say how many samples come before a place, for any number of ranks."""
     if loader.world_size == 1 or not at.step or at.length is None:
         return at.step, at.shift
@@ -101,7 +101,7 @@ def _samples_before(loader: PositionedLoader, at: StartPoint) -> tuple[int, int]
     return divmod(shares.start(at.step), shares.global_batch_size)  # fewer samples than ranks have joined a step
 
 
-def go_on(loader: PositionedLoader, state: Mapping[str, Any], at: str, *, strict: bool) -> None:
+def go_on(loader: Positioned, state: Mapping[str, Any], at: str, *, strict: bool) -> None:
     """Let the next iterator of a loader go on where a state was taken; see `DataLoader.load_state_dict`."""
     if at not in ("step", "samples"):
         raise ArgumentError(f"at must be 'step' or 'samples', but got at={at!r}")
@@ -130,7 +130,7 @@ def go_on(loader: PositionedLoader, state: Mapping[str, Any], at: str, *, strict
         warnings.warn(f"the loader goes on from the state of another one: {said}", HeadraceWarning, level_of_user())
 
 
-def _may_change(loader: PositionedLoader, saved: LoaderState, *, strict: bool) -> frozenset[str]:
+def _may_change(loader: Positioned, saved: LoaderState, *, strict: bool) -> frozenset[str]:
     """Return the arguments that may be others where a position counts in samples."""
     if loader._streams or loader.batch_sampler is not None or not loader._order.is_of_samples():
         return frozenset()
@@ -138,7 +138,7 @@ def _may_change(loader: PositionedLoader, saved: LoaderState, *, strict: bool) -
     return frozenset({"global_batch_size", "length", "blocks"} if grown else {"global_batch_size"})
 
 
-def _place(loader: PositionedLoader, saved: LoaderState, length: int | None) -> tuple[int, int]:
+def _place(loader: Positioned, saved: LoaderState, length: int | None) -> tuple[int, int]:
     """Return the step, and the shift of all steps, at which a loader goes on.
 
     Raises:
@@ -171,7 +171,7 @@ def _place(loader: PositionedLoader, saved: LoaderState, length: int | None) -> 
     return divmod(shares.length, size)  # the epoch is over, for any number of ranks
 
 
-def _check_regroups(loader: PositionedLoader, saved: LoaderState, position: int, size: int) -> None:
+def _check_regroups(loader: Positioned, saved: LoaderState, position: int, size: int) -> None:
     """Refuse a state whose batches do not fit in with steps of another size."""
     if saved.ahead or saved.skip:
         what = "steps are skipped" if saved.skip else "batches were handed out before their turn (in_order=False)"
@@ -186,7 +186,7 @@ def _check_regroups(loader: PositionedLoader, saved: LoaderState, position: int,
         )
 
 
-def check_step(loader: PositionedLoader, step: int, length: int | None) -> int:
+def check_step(loader: Positioned, step: int, length: int | None) -> int:
     """Return the step where an iterator is to begin.
 
     Raises:
@@ -210,7 +210,7 @@ def check_place(place: Any) -> tuple[int, int]:
     return check_count("epoch", place[0]), check_count("step", place[1])
 
 
-def samples_seen(loader: PositionedLoader, shares: Shares, at: StartPoint) -> int:
+def samples_seen(loader: Positioned, shares: Shares, at: StartPoint) -> int:
     """Return how many samples all ranks have been given since the first epoch, up to a place."""
     whole = replace(shares, shift=0)
     skipped = loader._epochs.skipped

@@ -3,7 +3,8 @@
 Of a dataset, `get_batch(indices)` and `__getitems__(indices)` read many samples at once, and `get_ragged(indices)`
 sequences of different lengths end to end; `will_need(indices)` hears early which samples will be read, while
 `reads_ahead()` says that this is of use; `blocks()` says which of them lie together, `counters()` what has been
-counted, `byte_ranges(indices)` which bytes of which files samples are read from, `releases_gil()` whether several
+counted, `byte_ranges(indices)` which bytes of which files samples are read from, `pieces(indices)`
+which parts of files are decoded for them, `releases_gil()` whether several
 threads can read at the same time, `where(index)` in which file a sample lies. `lengths()` tells how many items the
 sequence of each sample has; where samples have several fields, `field_lengths(field)` tells it of one of them if that
 costs nothing, and `read_lengths(field)` yields it by and by where less than the samples has to be read for it. Of a
@@ -47,6 +48,7 @@ _STANDS_FOR = {
     "blocks": (),
     "counters": (),
     "byte_ranges": (),
+    "pieces": (),
     "where": (),
     # of transforms
     "apply_batch": ("__call__",),

@@ -27,9 +27,11 @@ from headrace.rng.context import no_draws
 from headrace.workers.shared_file import SharedCounts, SharedFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from headrace.pipeline.read_plan import Rows
+    from headrace.pipeline.read_plan import ReadCall, Rows
     from headrace.pipeline.reading import Indexable
 
 __all__ = ["CachedDataset"]
@@ -183,6 +185,29 @@ class CachedDataset(StoredDataset[Any]):
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Tell the dataset which samples that are not cached will be read soon."""
         will_need(self.dataset, indices[self._cached.store.entries(indices) == 0])
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether samples are stored in a folder, for all processes that use it."""
+        return self._cached.store.outlives_processes
+
+    def stored(self) -> NDArray[np.bool_]:
+        """Return which samples are stored, shape (n,)."""
+        return self._cached.store.known()
+
+    def calls(self, missing: NDArray[np.int64], *, first: bool) -> Iterator[ReadCall]:
+        """Return the calls that read samples that are not stored, which read nothing yet.
+
+        Args:
+            missing: their indices, all different, in order, shape (n,), int64.
+            first: whether none is stored by then, so that it is not known what samples are like.
+        """
+        source = self._source()
+        if len(missing) == 1 or not self._batches_serve or not source.gets_batches:
+            yield from source.calls(missing, at_once=False)
+        else:
+            yield from source.calls(missing[:first], at_once=False)
+            yield from source.calls(missing[first:], at_once=True)
 
     def counters(self) -> dict[str, int]:
         """Return how many samples this process has found and not found, and how many bytes it has stored."""

@@ -137,6 +137,11 @@ class SampleStore:
         return len(self._table)
 
     @property
+    def outlives_processes(self) -> bool:
+        """Whether it is memory that is there when the processes are not."""
+        return self._checked is not None
+
+    @property
     def nbytes(self) -> int:
         """The bytes of all samples kept."""
         return self._files[1].nbytes - FIRST
@@ -145,6 +150,11 @@ class SampleStore:
     def room(self) -> float:
         """The number of bytes that may still be stored."""
         return float("inf") if self.limit is None else self.limit - self.nbytes
+
+    def known(self) -> NDArray[np.bool_]:
+        """Return of which samples there are entries, shape (n,), whether or not their bytes are sound."""
+        known: NDArray[np.bool_] = self._table != 0
+        return known
 
     def count(self) -> int:
         """Return the number of samples stored."""

@@ -99,6 +99,7 @@ def _parser() -> _Parser:
     _add_lengths(commands)
     _add_explain(commands)
     _add_memory(commands)
+    _add_plan(commands)
     _add_profile(commands)
     _add_tune(commands)
     _add_bench(commands)
@@ -375,6 +376,59 @@ def _memory(args: argparse.Namespace) -> None:
     from headrace.cli import memory
 
     memory.run(args.target, batch_sizes=args.batch_sizes, workers=args.workers, batches=args.batches, as_json=args.json)
+
+
+def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "what a run will read, ask for and find in its caches, found without running it"
+    plan = commands.add_parser(
+        "plan",
+        help=text,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            f"{text.capitalize()}.\n\n"
+            "The order is arithmetic, so each step of each rank is known. Of each epoch there are the bytes of\n"
+            "samples as they lie in files, the requests for what lies far away and the bytes that come with them,\n"
+            "hits and misses of caches, and what is decoded: the counts by which loader.stats().counters rises in a\n"
+            "real run. Amplification is what is moved for each byte of a sample. The shuffle is held against a true\n"
+            "permutation: 1.00 is as good. Only one batch is read, for its size. Where a count depends on which\n"
+            "process is first, that is said."
+        ),
+        epilog="examples:\n  headrace plan photos --ranks 8 --workers 4\n"
+        "  headrace plan train:loader --shuffle block --window 16 --epochs 2 --json",
+    )
+    plan.add_argument("target", metavar="TARGET", help="as for headrace show")
+    plan.add_argument("--ranks", type=int, metavar="N", help="default: those of the loader")
+    plan.add_argument("--workers", type=int, metavar="N", help="of each rank; default: those of the loader")
+    plan.add_argument("--shuffle", choices=("yes", "no", "block"), help="default: as the loader has it")
+    plan.add_argument("--block-size", type=int, metavar="N", help="samples a block; default: what the dataset says")
+    plan.add_argument("--window", type=int, metavar="N", help="blocks that are shuffled among each other")
+    plan.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
+    )
+    plan.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
+    plan.add_argument("--epochs", type=int, default=1, metavar="N", help="that follow each other; default: %(default)s")
+    plan.add_argument("--steps", type=int, metavar="N", help="only the first N steps of each epoch")
+    plan.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    plan.set_defaults(command=_plan)
+
+
+def _plan(args: argparse.Namespace) -> None:
+    from headrace.cli import plan
+
+    plan.run(
+        args.target,
+        ranks=args.ranks,
+        workers=args.workers,
+        shuffle=args.shuffle,
+        block_size=args.block_size,
+        window=args.window,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        epochs=args.epochs,
+        steps=args.steps,
+        as_json=args.json,
+    )
 
 
 def _add_profile(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.cli.target import find_target, loader_of, with_dataset
 from headrace.errors import ArgumentError
 from headrace.insight.memory import measure_memory
+from headrace.insight.units import size_text
 
 if TYPE_CHECKING:
     from headrace import DataLoader
@@ -70,7 +71,7 @@ def _as_text(found: list[MemoryUse], loader: DataLoader[Any]) -> str:
     for each in found:
         sizes = (each.sample, each.batch, each.predicted, each.measured)
         rows.append(
-            [f"{each.batch_size:,}", *map(_bytes, sizes), _bytes(each.each_worker) if each.each_worker else "-"]
+            [f"{each.batch_size:,}", *map(size_text, sizes), size_text(each.each_worker) if each.each_worker else "-"]
         )
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -78,21 +79,8 @@ def _as_text(found: list[MemoryUse], loader: DataLoader[Any]) -> str:
     return "\n".join(
         [
             *lines,
-            f"collating copies each batch once: {_bytes(last.batch)} at batch size {last.batch_size}",
+            f"collating copies each batch once: {size_text(last.batch)} at batch size {last.batch_size}",
             f"shuffling takes no memory; a stored permutation of {len(loader.dataset):,} samples would take "
-            + _bytes(last.stored_shuffle),
+            + size_text(last.stored_shuffle),
         ]
     )
-
-
-def _bytes(size: float) -> str:
-    """Return a size with its unit.
-
-    >>> _bytes(12_288), _bytes(800)
-    ('12.3 kB', '800 B')
-    """
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:,.0f} B" if unit == "B" else f"{size:,.1f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} GB"

@@ -117,6 +117,10 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
             node = Map(self, node, function, 0)
         return node
 
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._counts.totals()
+
     def _prepare(self, image: Any) -> Any:
         """Return what the functions make of a file, where that is no pass over encoded images."""
         for function in self._functions():
@@ -167,10 +171,6 @@ class _ImageFiles(Dataset[tuple[bytes, Any]]):
     def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
         """Return all bytes of the files at the indices, shape (n,), int64."""
         return whole_files([self._paths[index] for index in indices.tolist()], self._options)
-
-    def counters(self) -> dict[str, int]:
-        """Return how many bytes were read, and of files far away with how many requests."""
-        return self._counts.totals()
 
     def _read_local(self, path: str) -> bytes:
         content = read_regular(path, links=True)

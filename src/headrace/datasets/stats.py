@@ -29,6 +29,11 @@ class CacheStats:
     limit: int | None = None
 
     @property
+    def room(self) -> float:
+        """The bytes that it may still take."""
+        return float("inf") if self.limit is None else self.limit - self.bytes
+
+    @property
     def hit_share(self) -> float:
         """The share of samples that were found, 0 ... 1."""
         total = self.hits + self.misses

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import abstractmethod
+from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,7 +17,7 @@ from headrace.batch.rows import rows_differ
 from headrace.datasets.base import Dataset
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.formats.shard_bounds import ShardBounds
-from headrace.io.lru import Recent
+from headrace.io.lru import DecodedPieces, Recent
 from headrace.io.paths import find_paths
 from headrace.io.source import LocalSource
 from headrace.pipeline.reading import check_index, check_indices
@@ -130,6 +132,16 @@ class ChunkedDataset(Dataset[Any]):
         shape = () if name is None else self._file(0)[str(name) or self._names[0]].shape
         return np.full(len(self), shape[1]) if len(shape) > 1 else None
 
+    def pieces(self, indices: NDArray[np.int64]) -> DecodedPieces:
+        """Return the chunks that are decoded for the samples at the indices, shape (n,), int64."""
+        located, sizes = self._bounds.locate(indices), []
+        for name, (place, shard) in product(self._names, enumerate(located.shards)):
+            array, rows = self._file(shard)[name], located.rows[located.which == place]
+            if array.read_rows(rows[:0]) is None:
+                sizes += [((shard, name, number), _chunk_bytes(array, number)) for number in _chunks(rows, array.chunk)]
+        estimated = any(array.dtype.hasobject for array in self._file(0).values())
+        return DecodedPieces("chunks_decoded", self._recent.limit, sizes, estimated)
+
     def counters(self) -> dict[str, int]:
         """Return how many chunks were decoded."""
         return {"chunks_decoded": self._recent.made}
@@ -239,6 +251,18 @@ def _batch(rows: NDArray[Any], indices: NDArray[np.int64]) -> Any:
     """Return rows as the batch that collating them one by one would make."""
     apart = rows.dtype.kind == "O" or (rows.ndim == 1 and rows_differ(rows.dtype))
     return default_collate(list(rows), indices) if apart else rows
+
+
+def _chunks(rows: NDArray[np.int64], size: int) -> list[int]:
+    """Return the numbers of the chunks that have rows, in order."""
+    numbers: list[int] = np.unique(rows // size).tolist()
+    return numbers
+
+
+def _chunk_bytes(array: ArrayInFile, number: int) -> int:
+    """Return how large a chunk is when it is decoded."""
+    rows = min(array.chunk, array.shape[0] - number * array.chunk)
+    return rows * math.prod(array.shape[1:]) * array.dtype.itemsize
 
 
 def _check_size(cache_bytes: Any) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headrace.loader.dataloader import DataLoader
 
-__all__ = ["MemoryUse", "measure_memory"]
+__all__ = ["MemoryUse", "batches_held", "measure_memory"]
 
 _INDEX = 8  # bytes of an index, of which a stored shuffle has one for each sample
 _PER_WORKER = 2  # batches that are loaded ahead for each, unless the loader says otherwise
@@ -72,6 +72,11 @@ def measure_memory(
     return [_measure(make_loader(size), size, batches) for size in batch_sizes]
 
 
+def batches_held(loader: DataLoader[Any]) -> int:
+    """Return how many batches a loader may hold: the one that the loop has, and for each worker those ahead."""
+    return 1 + loader.num_workers * (loader.prefetch_factor or _PER_WORKER)
+
+
 def _check_size(size: Any) -> None:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ArgumentError(f"batch sizes must be positive integers, but got {size!r}")
@@ -82,7 +87,6 @@ def _measure(loader: DataLoader[Any], size: int, batches: int) -> MemoryUse:
     batch = count_bytes(first)
     samples = min(size, len(loader.dataset))
     del first
-    ahead = loader.num_workers * (loader.prefetch_factor or _PER_WORKER)
     with PeakMemory() as memory, closing(loader):
         before = set(family())
         held, workers = None, [0]
@@ -96,7 +100,7 @@ def _measure(loader: DataLoader[Any], size: int, batches: int) -> MemoryUse:
         batch_size=size,
         sample=batch // samples,
         batch=batch,
-        predicted=batch * (1 + ahead),
+        predicted=batch * batches_held(loader),
         measured=memory.grown,
         each_worker=max(workers),
         shuffle=0,

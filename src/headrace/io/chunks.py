@@ -18,7 +18,7 @@ from headrace.io.safe_open import make_folder, read_regular
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CHUNK", "ChunkCache", "chunks_between"]
+__all__ = ["CHUNK", "ChunkCache", "chunks_between", "has_chunk"]
 
 CHUNK = 1 << 20  # bytes of a file that are kept together
 _CRC_BYTES = 4
@@ -33,6 +33,14 @@ def chunks_between(start: int, stop: int, size: int) -> Iterator[tuple[int, int,
     """
     for number in range(start // CHUNK, -(-stop // CHUNK)):
         yield number, number * CHUNK, min((number + 1) * CHUNK, size)
+
+
+def has_chunk(folder: str, name: str, number: int, length: int) -> bool:
+    """Return whether a folder has a chunk of some length, sound or not; nothing is read or made."""
+    try:
+        return _path(Path(folder), name, number).stat().st_size == length + _CRC_BYTES
+    except OSError:
+        return False
 
 
 class ChunkCache:
@@ -69,7 +77,7 @@ class ChunkCache:
 
     def read(self, name: str, number: int, length: int) -> bytes | None:
         """Return the content of a chunk, if it is there and sound."""
-        path = self._path(name, number)
+        path = _path(self._folder, name, number)
         try:
             found = read_regular(path, CHUNK + _CRC_BYTES)
         except OSError:
@@ -85,16 +93,13 @@ class ChunkCache:
 
     def write(self, name: str, number: int, content: bytes) -> None:
         """Keep the content of a chunk, if the disk takes it."""
-        path = self._path(name, number)
+        path = _path(self._folder, name, number)
         with suppress(OSError):  # a cache that cannot be written is one that has nothing
             path.parent.mkdir(0o775, parents=True, exist_ok=True)
             with new_file(path) as file:
                 file.write(content + _crc(content))
         if self._limit is not None and random.random() * self._limit < _PARTS * len(content):  # noqa: S311
             self._make_room(self._limit)
-
-    def _path(self, name: str, number: int) -> Path:
-        return self._folder / name[:2] / f"{name}.{number}"
 
     def _make_room(self, limit: int) -> None:
         """Delete what was used least recently, down to somewhat below the limit."""
@@ -112,6 +117,10 @@ class ChunkCache:
             total -= size
             if total <= limit - limit // _PARTS:
                 return
+
+
+def _path(folder: Path, name: str, number: int) -> Path:
+    return folder / name[:2] / f"{name}.{number}"
 
 
 def _crc(content: bytes) -> bytes:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
-__all__ = ["Recent"]
+__all__ = ["DecodedPieces", "Recent"]
 
 T = TypeVar("T")
+
+
+class DecodedPieces(NamedTuple):
+    """DecodedPieces of files that are decoded as a whole, and kept in a cache, by those who read samples in them.
+
+    Attributes:
+        counter: the name by which those that were decoded are counted.
+        limit: of the cache, in bytes.
+        sizes: of each piece that is asked for, in order, its key and its bytes when it is decoded.
+        estimated: whether the sizes are not known before a piece is decoded.
+    """
+
+    counter: str
+    limit: int
+    sizes: Sequence[tuple[Hashable, int]]
+    estimated: bool
 
 
 class Recent(Generic[T]):

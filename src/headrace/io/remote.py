@@ -130,6 +130,8 @@ class RemoteSource:
         identity: what it must be, with its tag; by default what it is now.
 
     Attributes:
+        path: its address.
+        options: how it is read.
         counts: takes in the requests for ranges; None as long as nobody counts.
 
     Raises:
@@ -146,16 +148,16 @@ class RemoteSource:
         self, path: str, options: RemoteOptions | None = None, identity: tuple[Identity, str] | None = None
     ) -> None:
         self.path = path
-        self._options = RemoteOptions.current() if options is None else options
+        self.options = RemoteOptions.current() if options is None else options
         self.counts: ReadCounts | None = None
         self._ahead: SpansAhead[Future[bytes]] = SpansAhead()
         self._lock = Lock()
-        self._chunk_locks = [Lock() for _ in range(_STRIPES)] if self._options.cache_dir else []
+        self._chunk_locks = [Lock() for _ in range(_STRIPES)] if self.options.cache_dir else []
         self._looked = monotonic() if identity is None else 0.0
-        self.identity, self._tag = self._look(monotonic() + self._options.timeout) if identity is None else identity
+        self.identity, self._tag = self._look(monotonic() + self.options.timeout) if identity is None else identity
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteSource, (self.path, self._options, (self.identity, self._tag)), {"counts": self.counts}
+        return RemoteSource, (self.path, self.options, (self.identity, self._tag)), {"counts": self.counts}
 
     def __repr__(self) -> str:
         return f"<RemoteSource {self.path!r}: {self.identity}>"
@@ -170,7 +172,7 @@ class RemoteSource:
 
     def read_many(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> Packed:
         """Return the bytes of many ranges, in new memory."""
-        deadline = monotonic() + self._options.timeout
+        deadline = monotonic() + self.options.timeout
         self._check(deadline)
         spans = join_ranges(offsets, lengths)
         self._refuse_too_much(sum(stop - start for start, stop in spans))
@@ -190,7 +192,7 @@ class RemoteSource:
 
     def will_need(self, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
         """Begin to fetch ranges that will be read soon."""
-        deadline = monotonic() + self._options.timeout
+        deadline = monotonic() + self.options.timeout
         for start, stop in join_ranges(offsets, lengths):
             with self._lock:
                 for future in self._ahead.add(start, stop, partial(self._submit, start, stop, deadline)):
@@ -237,9 +239,9 @@ class RemoteSource:
         return self._connection.pool.submit(self._fetch_span, start, stop, deadline)
 
     def _fetch_span(self, start: int, stop: int, deadline: float) -> bytes:
-        if self._options.cache_dir is None:
+        if self.options.cache_dir is None:
             return self._fetch(start, stop, deadline)
-        cache, name = ChunkCache(self._options.cache_dir, self._options.cache_limit), self.chunk_name
+        cache, name = ChunkCache(self.options.cache_dir, self.options.cache_limit), self.chunk_name
         chunks = []
         for number, first, last in chunks_between(start, stop, self.identity.size):
             with self._chunk_locks[number % _STRIPES]:  # so that a chunk is fetched once for all who wait for it
@@ -278,7 +280,7 @@ class RemoteSource:
 
     @property
     def _connection(self) -> Connection:
-        return connect(self._options, self.path.partition("://")[0], os.getpid())
+        return connect(self.options, self.path.partition("://")[0], os.getpid())
 
     def _again(self, attempt: Callable[[Connection, float], Any], deadline: float) -> Any:
         """Return the result of an attempt, which is made again while there is time and hope."""
@@ -290,13 +292,13 @@ class RemoteSource:
                 self._refuse_change(error)
                 raise
 
-        return retry(once, self._options, deadline, self._failed)
+        return retry(once, self.options, deadline, self._failed)
 
     def _failed(self, error: BaseException, attempts: int = 1) -> StorageError:
         text = str(error) or type(error).__name__
         return StorageError(
-            f"{self.path} could not be read: {text} ({attempts} attempts, of {self._options.retries + 1} in "
-            f"{self._options.timeout:g} seconds at most)"
+            f"{self.path} could not be read: {text} ({attempts} attempts, of {self.options.retries + 1} in "
+            f"{self.options.timeout:g} seconds at most)"
         )
 
     def _refuse_change(self, error: Exception) -> None:

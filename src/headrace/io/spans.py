@@ -63,6 +63,11 @@ class SpansAhead(Generic[F]):
     def __len__(self) -> int:
         return len(self._spans)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all spans."""
+        return sum(last - first for first, last in self._spans)
+
     def __iter__(self) -> Iterator[F]:
         return iter(list(self._spans.values()))
 
@@ -81,7 +86,7 @@ class SpansAhead(Generic[F]):
             return []
         self._spans[start, stop] = begin()
         given_up = []
-        while len(self._spans) > 1 and sum(last - first for first, last in self._spans) > self._limit:
+        while len(self._spans) > 1 and self.nbytes > self._limit:
             given_up.append(self._spans.popitem(last=False)[1])
         return given_up
 

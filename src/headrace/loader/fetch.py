@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.pipeline.read_plan import ReadCall
     from headrace.sampling.samplers import Selection
 
 __all__ = ["BatchReader", "collate", "substitutes"]
@@ -115,6 +116,11 @@ class BatchReader:
                 stacklevel=2,
             )
         return batch
+
+    def calls(self, selection: Selection) -> Iterator[ReadCall]:
+        """Return the calls of datasets that reading the batch of a selection makes, which read nothing yet."""
+        at_once = self._read_batch is not None and isinstance(selection, np.ndarray)
+        return self._plan.calls(np.asarray(selection, np.int64), at_once=at_once)
 
     def read_at_once(self, selection: NDArray[np.int64]) -> Any:
         """Return all samples of the selection as one batch, read by the dataset's own method; see __call__."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,24 +16,17 @@ from headrace.pipeline.describe import describe
 from headrace.pipeline.hints import mixed_node
 from headrace.pipeline.layouts import are_apart, with_layouts
 from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, Select, Source, Zip
-from headrace.pipeline.read_plan import (
-    ConcatPlan,
-    Mapped,
-    MapPlan,
-    OwnMapPlan,
-    PartsPlan,
-    PlanNode,
-    SelectPlan,
-    SourcePlan,
-    ZipPlan,
-)
+from headrace.pipeline.read_parts import ConcatPlan, PartsPlan, ZipPlan
+from headrace.pipeline.read_plan import Mapped, MapPlan, OwnMapPlan, PlanNode, SelectPlan, SourcePlan
 from headrace.pipeline.reading import check_index, getter, read_each, read_many, read_readable
 from headrace.pipeline.torch_datasets import is_torchs_own, made_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from headrace.pipeline.read_plan import ReadCall
 
 __all__ = ["ReadPlan", "compile_dataset"]
 
@@ -119,6 +113,19 @@ class ReadPlan:
     def readable(self, indices: Sequence[Any] | NDArray[np.int64]) -> tuple[dict[int, Any], dict[int, Exception]]:
         """Read the samples at the indices that can be read, and note the errors of the others; see read_readable."""
         return read_readable(self.sample, _keys(indices), self._name, self._clock)
+
+    def calls(self, indices: NDArray[np.int64], *, at_once: bool) -> Iterator[ReadCall]:
+        """Return the calls of datasets that reading samples makes, which read nothing yet.
+
+        Args:
+            indices: of the samples, shape (n,), int64.
+            at_once: as `batch` and `ragged` read them, else as `samples`.
+        """
+        if at_once:
+            return self._plan.batch_calls(indices)
+        if self._getitems is not None and not self._composed:
+            return self._plan.samples_calls(indices)
+        return chain.from_iterable(map(self._plan.sample_calls, indices.tolist()))
 
     @property
     def releases_gil(self) -> bool:

@@ -15,13 +15,14 @@ from headrace.pipeline.describe import describe
 from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, Select, Zip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
 __all__ = [
     "blocks",
     "counters",
+    "find_hearing",
     "find_listeners",
     "has_counters",
     "lengths",
@@ -68,7 +69,19 @@ def will_need(dataset: Any, indices: NDArray[np.int64]) -> None:
         dataset: any object.
         indices: shape (n,), int64, in the order in which they will be read; not negative.
     """
-    _will_need(_hinted(dataset), indices)
+    for each, part in find_hearing(dataset, indices):
+        if _listener(each)():
+            each.will_need(part)
+
+
+def find_hearing(dataset: Any, indices: NDArray[np.int64]) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    """Yield the datasets that may want to hear which samples will be read, each with those of its own.
+
+    Args:
+        dataset: any object; those that it is made of are asked, too.
+        indices: shape (n,), int64; not negative.
+    """
+    return _hearing(_hinted(dataset), indices)
 
 
 def blocks(dataset: Any) -> int | NDArray[np.int64] | None:
@@ -134,7 +147,9 @@ def counters(dataset: Any) -> dict[str, int]:
     They are totals that only rise, such as hits and misses of a cache, so that those of several
     processes add up.
     """
-    return _counters(_hinted(dataset))
+    found: dict[int, Any] = {}
+    _find_counting(_hinted(dataset), found)
+    return add_counters(dict(each.counters()) for each in found.values())
 
 
 def _listeners(node: Node) -> list[Callable[[], bool]]:
@@ -154,26 +169,25 @@ def _always() -> bool:
     return True
 
 
-def _will_need(node: Node, indices: NDArray[np.int64]) -> None:
-    hear = capability(node.dataset, "will_need")
-    if hear is not None:
-        if _listener(node.dataset)():
-            hear(indices)
+def _hearing(node: Node, indices: NDArray[np.int64]) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    if capability(node.dataset, "will_need") is not None:
+        yield node.dataset, indices
         return
     match node:
         case Map():
-            _will_need(node.input, indices)
+            yield from _hearing(node.input, indices)
         case Select():
-            _will_need(node.input, node.indices[indices])
+            yield from _hearing(node.input, node.indices[indices])
         case Packing():
-            _will_need(node.input, np.unique(node.table.sequences[node.table.pieces(indices)]).astype(np.int64))
+            sequences = np.unique(node.table.sequences[node.table.pieces(indices)]).astype(np.int64)
+            yield from _hearing(node.input, sequences)
         case Zip():
             for each in node.inputs:
-                _will_need(each, indices)
+                yield from _hearing(each, indices)
         case Concat() | Mixed():
             which, inner = node.find(indices)
             for number in np.unique(which).tolist():
-                _will_need(node.inputs[number], inner[which == number])
+                yield from _hearing(node.inputs[number], inner[which == number])
 
 
 def _blocks(node: Node) -> int | NDArray[np.int64] | None:
@@ -240,14 +254,16 @@ def _has_counters(node: Node) -> bool:
     return own
 
 
-def _counters(node: Node) -> dict[str, int]:
-    asks = capability(node.dataset, "counters")
-    own = {} if asks is None else dict(asks())
+def _find_counting(node: Node, found: dict[int, Any]) -> None:
+    """Take in the datasets that count, by their ids: one that is there twice counts once."""
+    counts = capability(node.dataset, "counters") is not None
+    if counts:
+        found[id(node.dataset)] = node.dataset
     match node:
         case Cached():
-            return add_counters([own, _counters(node.input)])
-        case Map() | Select() | Packing() if asks is None:
-            return _counters(node.input)
-        case Concat() | Mixed() | Zip() if asks is None:
-            return add_counters(map(_counters, node.inputs))
-    return own
+            _find_counting(node.input, found)
+        case Map() | Select() | Packing() if not counts:
+            _find_counting(node.input, found)
+        case Concat() | Mixed() | Zip() if not counts:
+            for each in node.inputs:
+                _find_counting(each, found)

@@ -12,13 +12,13 @@ from headrace.insight.columns import DECODE, READ, TRANSFORM
 from headrace.pipeline.read_plan import MapPlan, PlanNode, batch_chain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from headrace.images.layout import Step
-    from headrace.pipeline.read_plan import Mapped, Rows, SourcePlan
+    from headrace.pipeline.read_plan import Mapped, ReadCall, Rows, SourcePlan
 
 __all__ = ["EncodedPlan", "RowsPlan"]
 
@@ -94,6 +94,15 @@ class EncodedPlan(PlanNode):
         images = make_batch(files, self._steps, lambda error, row: self._input.annotate(error, int(indices[row])))
         self.clock.lap(DECODE, count_bytes(images))
         return self.collated(indices) if images is None else replace_field(batch, self._field, images)
+
+    def sample_calls(self, index: int) -> Iterator[ReadCall]:
+        return self._input.sample_calls(index)
+
+    def batch_calls(self, indices: NDArray[np.int64]) -> Iterator[ReadCall]:
+        if not self.reads_batches:
+            return self.samples_calls(indices)
+        at_once = self._input.reads_batches
+        return self._input.batch_calls(indices) if at_once else self._input.samples_calls(indices)
 
     def annotate(self, error: Exception, index: int) -> None:
         self._input.annotate(error, index)

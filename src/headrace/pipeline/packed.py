@@ -18,10 +18,11 @@ from headrace.pipeline.read_plan import PlanNode
 from headrace.rng.context import below
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from headrace.pipeline.read_plan import ReadCall
     from headrace.sampling.packing import RowTable
 
 __all__ = ["PackedPlan", "PackedStyle", "sequence_of"]
@@ -101,6 +102,14 @@ class PackedPlan(PlanNode):
         rows = structure.map_fields(wrap, STYLES[self._style.name].make(packed))
         self.clock.lap(COLLATE)
         return rows
+
+    def sample_calls(self, index: int) -> Iterator[ReadCall]:
+        return self.batch_calls(np.array([index]))
+
+    def batch_calls(self, indices: NDArray[np.int64]) -> Iterator[ReadCall]:
+        sequences = np.unique(self._table.sequences[self._table.pieces(indices)].astype(np.int64))
+        at_once = self._input.reads_ragged and self._style.bos is None
+        return self._input.batch_calls(sequences) if at_once else self._input.samples_calls(sequences)
 
     def _ragged(self, sequences: NDArray[np.int64]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64], Any] | None:
         """Return the same as `_joined` of what is read end to end; None where samples must be read."""

@@ -10,23 +10,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from headrace.batch.capabilities import batch_function, capability
-from headrace.batch.collate import default_collate, join_numbers
-from headrace.batch.scatter import merge
+from headrace.batch.collate import default_collate
 from headrace.batch.tree import count_array_bytes, get_field, replace_field
 from headrace.errors.notes import add_note
 from headrace.images.layout import in_layout
 from headrace.insight.columns import COLLATE, READ, TRANSFORM
 from headrace.pipeline.hugging_face import collate_columns, gives_columns
 from headrace.pipeline.reading import check_indices, getter, read_each, read_many
-from headrace.rng.context import Chain, notice_unnamed, part, slot
+from headrace.rng.context import Chain, notice_unnamed, slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,20 +33,19 @@ if TYPE_CHECKING:
     from headrace.insight.clock import StageClock
     from headrace.pipeline.nodes import IndexArray
 
-__all__ = [
-    "ConcatPlan",
-    "MapPlan",
-    "Mapped",
-    "OwnMapPlan",
-    "PartsPlan",
-    "PlanNode",
-    "Rows",
-    "SelectPlan",
-    "SourcePlan",
-    "ZipPlan",
-]
+__all__ = ["MapPlan", "Mapped", "OwnMapPlan", "PlanNode", "ReadCall", "Rows", "SelectPlan", "SourcePlan"]
 
-_ROWS = 8  # of a dataset, for which it is worth to read it by itself
+
+class ReadCall(NamedTuple):
+    """A call that reads samples of a dataset.
+
+    Attributes:
+        dataset: the dataset, which reads by itself.
+        indices: of the samples that it reads at once, shape (n,), int64.
+    """
+
+    dataset: Any
+    indices: NDArray[np.int64]
 
 
 class Mapped(NamedTuple):
@@ -122,6 +120,19 @@ class PlanNode(ABC):
         """Read the samples at the indices, each with its own randomness."""
         return read_each(self.sample, indices.tolist(), self.name, self.clock)
 
+    @abstractmethod
+    def sample_calls(self, index: int) -> Iterator[ReadCall]:
+        """Return the calls that read the sample at an index."""
+
+    @abstractmethod
+    def batch_calls(self, indices: NDArray[np.int64]) -> Iterator[ReadCall]:
+        """Return the calls that read the batch of the samples at the indices, shape (n,), int64."""
+
+    def samples_calls(self, indices: NDArray[np.int64]) -> Iterator[ReadCall]:
+        """Return the calls that read the samples at the indices."""
+        for index in indices.tolist():
+            yield from self.sample_calls(index)
+
     def collated(self, indices: NDArray[np.int64]) -> Any:
         """Read the batch of the samples at the indices sample by sample."""
         samples = self.samples(indices)
@@ -181,6 +192,21 @@ class SourcePlan(PlanNode):
         with slot(*self._slots):
             return self._samples(indices)
 
+    def sample_calls(self, index: int) -> Iterator[ReadCall]:
+        yield ReadCall(self.dataset, np.array([index]))
+
+    def samples_calls(self, indices: NDArray[np.int64]) -> Iterator[ReadCall]:
+        if self._getitems is None:
+            yield from super().samples_calls(indices)
+        else:
+            yield ReadCall(self.dataset, indices)
+
+    def batch_calls(self, indices: NDArray[np.int64]) -> Iterator[ReadCall]:
+        if self.reads_batches:
+            yield ReadCall(self.dataset, indices)
+        else:
+            yield from super().samples_calls(indices)
+
     def annotate(self, error: Exception, index: int) -> None:
         if self._annotate is None:
             super().annotate(error, index)
@@ -225,6 +251,12 @@ class SelectPlan(PlanNode):
 
     def ragged(self, indices: NDArray[np.int64]) -> Any:
         return self._input.ragged(self._below(indices))
+
+    def sample_calls(self, index: int) -> Iterator[ReadCall]:
+        return self._input.sample_calls(int(self._below(np.array([index]))[0]))
+
+    def batch_calls(self, indices: NDArray[np.int64]) -> Iterator[ReadCall]:
+        return self._input.batch_calls(self._below(indices))
 
     def annotate(self, error: Exception, index: int) -> None:
         for indices in self._selected:
@@ -271,6 +303,13 @@ class MapPlan(PlanNode):
         self.clock.lap(TRANSFORM)
         return value
 
+    def sample_calls(self, index: int) -> Iterator[ReadCall]:
+        return self._input.sample_calls(index)
+
+    def batch_calls(self, indices: NDArray[np.int64]) -> Iterator[ReadCall]:
+        at_once = self._all is not None and self._input.reads_batches
+        return self._input.batch_calls(indices) if at_once else self.samples_calls(indices)
+
     def annotate(self, error: Exception, index: int) -> None:
         self._input.annotate(error, index)
 
@@ -285,143 +324,6 @@ class OwnMapPlan(MapPlan):
         except Exception as error:
             self._input.annotate(error, index)
             raise
-
-
-class Places(Protocol):
-    """The datasets that samples lie in."""
-
-    def find(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return which dataset each sample is of, and its index there."""
-
-    def find_one(self, index: int) -> tuple[int, int]:
-        """Return which dataset a sample is of, and its index there."""
-
-
-class _InputRows(NamedTuple):
-    """Some of the samples of a batch, which lie in one of several datasets.
-
-    Attributes:
-        number: which dataset.
-        positions: where they stand in the batch, shape (n,), int64.
-        indices: their indices in the dataset, shape (n,), int64.
-    """
-
-    number: int
-    positions: NDArray[np.int64]
-    indices: NDArray[np.int64]
-
-
-class ConcatPlan(PlanNode):
-    """Reads several datasets that stand end to end, or are mixed, each of them at once.
-
-    Args:
-        name: of the class that holds them.
-        inputs: their plans.
-        places: where each sample lies.
-    """
-
-    def __init__(self, name: str, inputs: Sequence[PlanNode], places: Places) -> None:
-        self.name, self.clock = name, inputs[0].clock
-        self.inputs = list(inputs)
-        self._places = places
-        self.reads_batches = any(each.reads_batches for each in inputs)
-        self.decodes = any(each.decodes for each in inputs)
-
-    def sample(self, index: Any) -> Any:
-        number, inner = self._places.find_one(index)
-        return self.inputs[number].sample(inner)
-
-    def batch(self, indices: NDArray[np.int64]) -> Any:
-        return self.read(self.locate(indices))
-
-    def locate(self, indices: NDArray[np.int64]) -> list[_InputRows]:
-        """Return the samples by the dataset that they lie in; none of them lie in the first one."""
-        which, inner = self._places.find(indices)
-        located = []
-        for number in np.unique(which).tolist() or [0]:
-            rows = np.flatnonzero(which == number)
-            located.append(_InputRows(number, rows, inner[rows]))
-        return located
-
-    def read(self, located: list[_InputRows]) -> Any:
-        """Read the batch of samples that have been located, those of each dataset at once."""
-        count = sum(len(each.positions) for each in located)
-        batches = []
-        for number, positions, indices in located:
-            with part(positions, count):
-                batches.append(join_numbers(self.inputs[number].batch(indices)))  # as parts that were collated
-        self.clock.lap(READ)
-        batch = batches[0] if len(batches) == 1 else merge(batches, [each.positions for each in located])
-        self.clock.lap(COLLATE)
-        return batch
-
-    def annotate(self, error: Exception, index: int) -> None:
-        ((number, _, (place,)),) = self.locate(np.array([index]))
-        self.inputs[number].annotate(error, int(place))
-
-
-class PartsPlan(PlanNode):
-    """Applies functions to datasets that stand end to end: in each of them, or behind all, as is faster.
-
-    Args:
-        inside: reads the datasets with the functions applied to each.
-        behind: makes a plan that applies them to all together.
-    """
-
-    def __init__(self, inside: ConcatPlan, behind: Callable[[], MapPlan]) -> None:
-        self.name, self.clock = inside.name, inside.clock
-        self._inside = inside
-        self._behind = behind
-        self._compiled: MapPlan | None = None
-        self.decodes = inside.decodes
-        self.reads_batches = inside.reads_batches
-
-    def sample(self, index: Any) -> Any:
-        return self._inside.sample(index)
-
-    def batch(self, indices: NDArray[np.int64]) -> Any:
-        located = self._inside.locate(indices)
-        if self._gains(located):
-            return self._inside.read(located)
-        if self._compiled is None:
-            self._compiled = self._behind()
-        return self._compiled.batch(indices)
-
-    def annotate(self, error: Exception, index: int) -> None:
-        self._inside.annotate(error, index)
-
-    def _gains(self, located: list[_InputRows]) -> bool:
-        """Return whether parts are read by themselves: there are images to decode, or enough rows in each."""
-        if not self.reads_batches:
-            return False
-        if sum(len(each.positions) for each in located) >= _ROWS * len(located):
-            return True
-        return any(self._inside.inputs[each.number].decodes for each in located)
-
-
-class ZipPlan(PlanNode):
-    """Reads datasets that stand side by side.
-
-    Args:
-        name: of the class that holds them.
-        inputs: their plans.
-        names: of the fields of a sample; None for a tuple.
-    """
-
-    def __init__(self, name: str, inputs: Sequence[PlanNode], names: tuple[str, ...] | None) -> None:
-        self.name, self.clock = name, inputs[0].clock
-        self._inputs = list(inputs)
-        self._names = names
-        self.reads_batches = any(each.reads_batches for each in inputs)
-
-    def sample(self, index: Any) -> Any:
-        return self._named([each.sample(index) for each in self._inputs])
-
-    def batch(self, indices: NDArray[np.int64]) -> Any:
-        return self._named([each.batch(indices) for each in self._inputs])
-
-    def _named(self, items: list[Any]) -> Any:
-        return tuple(items) if self._names is None else dict(zip(self._names, items, strict=True))
 
 
 def batch_chain(steps: Sequence[Mapped]) -> Chain | None:

@@ -15,7 +15,7 @@ from headrace.formats.arrow.columns import RecordBatches
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.formats.sharded import ShardedDataset
 from headrace.io.disk import DiskWaits
-from headrace.io.lru import Recent
+from headrace.io.lru import DecodedPieces, Recent
 from headrace.io.paths import find_paths
 from headrace.pipeline.reading import check_indices
 
@@ -155,6 +155,7 @@ class ParquetDataset(_TableDataset):
         self.paths = find_paths(path)
         files = [arrow.ParquetFile(each, columns) for each in self.paths]
         super().__init__(files, cache_bytes)
+        self._files = {file.name: file for file in files}
         self._asked = 0
         self._warned = False
         self._advised: list[int] = []
@@ -181,6 +182,15 @@ class ParquetDataset(_TableDataset):
                 table, number = self._places[shard]
                 table.will_need(number)
         self._advised = shards
+
+    def pieces(self, indices: NDArray[np.int64]) -> DecodedPieces:
+        """Return the row groups that are decoded for the samples at the indices, shape (n,), int64."""
+        found = self._bounds.locate(indices).shards
+        files = [self._files[self._places[shard][0].name] for shard in found]
+        sizes = [file.unpacked_bytes(self._places[shard][1]) for file, shard in zip(files, found, strict=True)]
+        return DecodedPieces(
+            "row_groups_decoded", self._recent.limit, list(zip(found, sizes, strict=True)), estimated=True
+        )
 
     def counters(self) -> dict[str, int]:
         """Return how many row groups were decoded so far in this process."""

@@ -129,6 +129,12 @@ class ParquetFile:
             sizes = [chunk.total_compressed_size for chunk in chosen]
             self._source.will_need(np.array(starts, np.int64), np.array(sizes, np.int64))
 
+    def unpacked_bytes(self, number: int) -> int:
+        """Return about how much memory the chosen columns of a row group take, as far as the footer tells."""
+        group = (self._metadata or self._open().metadata).row_group(number)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        return sum(column.total_uncompressed_size for column in columns if self._is_read(column.path_in_schema))
+
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_metadata": None}
 

@@ -25,7 +25,7 @@ from headrace.pipeline.reading import check_indices
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -143,23 +143,19 @@ class NpyDataset(ShardedDataset["_NpyShard"]):
 
     def will_need(self, indices: NDArray[np.int64]) -> None:
         """Begin to read the rows at the indices, shape (n,), int64."""
-        announce(self._ranges(indices, lambda file: not file.is_scattered))
+        announce(self.byte_ranges(indices))
 
     def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
         """Return where the rows at the indices lie, shape (n,), int64."""
-        return self._ranges(indices, lambda _: True)
+        located, found = self._bounds.locate(indices), []
+        for place, shard in enumerate(self._open(located.shards)):
+            rows = located.rows[located.which == place]
+            found += [file.byte_ranges(rows) for file in shard.files.values()]
+        return found
 
     def counters(self) -> dict[str, int]:
         """Return how many bytes were read, and of files far away with how many requests."""
         return self._counts.totals()
-
-    def _ranges(self, indices: NDArray[np.int64], chosen: Callable[[NpyFile], bool]) -> list[FileRanges]:
-        """Return where rows lie in the files that are chosen."""
-        located, found = self._bounds.locate(indices), []
-        for place, shard in enumerate(self._open(located.shards)):
-            rows = located.rows[located.which == place]
-            found += [file.byte_ranges(rows) for file in shard.files.values() if chosen(file)]
-        return found
 
     def _count(self, indices: NDArray[np.int64]) -> None:
         row = self._shards[0].row_bytes

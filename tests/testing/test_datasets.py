@@ -189,6 +189,25 @@ class Swapped(Tens):
         return [self[index] for index in indices[::-1]]
 
 
+class WrongLengths(Dataset[Any]):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int, /) -> Any:
+        return np.zeros(range(3)[index])
+
+    def lengths(self) -> Any:
+        return np.array([0, 1, 3])
+
+
+class WrongFieldLengths(Tens):
+    def __getitem__(self, index: int, /) -> Any:
+        return super().__getitem__(index)
+
+    def field_lengths(self, field: Any) -> Any:
+        return np.arange(5) if field == "x" else None
+
+
 class Unpicklable(Tens):
     def __init__(self) -> None:
         self.function = lambda: 0
@@ -247,6 +266,8 @@ class Forgetful(Tens):
         (DrawsOnce(), "DrawsOnce: get_batch of the indices [4, 3, 2, 1, 0] differs from default_collate of "),
         (TooFew(), "TooFew: __getitems__ of the indices [4, 3, 2, 1, 0] raised ArgumentError: TooFew.__getitems__ "),
         (Swapped(), "Swapped: __getitems__ of the indices [4, 3, 2, 1, 0] differs from single reading: at [0]['x'] "),
+        (WrongLengths(), "WrongLengths: index 2: its length is told to be 3, but is 2"),
+        (WrongFieldLengths(), "WrongFieldLengths: index 0: its length of field 'x' is told to be 0, but is 2"),
         (Unpicklable(), "Unpicklable: it cannot be pickled: "),
         (Forgetful(), "Forgetful: a pickled copy differs at index 1: got int64 (2,) array([2, 2]), not int64 (2,) "),
     ],

@@ -22,8 +22,10 @@ from headrace import frameworks
 from headrace.batch.capabilities import capability
 from headrace.batch.collate import default_collate
 from headrace.batch.tree import children
-from headrace.errors import ArgumentTypeError
+from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.pipeline.compile import compile_dataset
+from headrace.pipeline.hints import lengths
+from headrace.pipeline.packed import sequence_of
 from headrace.pipeline.reading import check_dataset as check_methods
 from headrace.rng.context import use_keys
 
@@ -46,8 +48,9 @@ def check_dataset(
 
     It has a length; each index below it gives a sample, the same one each time; the index after the
     last raises IndexError; and `get_batch` and `__getitems__`, where they count, give what single
-    reading gives, in any order, with repeats, and one at a time. Samples are read as a loader reads
-    them: `headrace.sample_rng()` and headrace's transforms are repeatable, other randomness is not.
+    reading gives, in any order, with repeats, and one at a time; `lengths()` and `field_lengths(field)`
+    tell the lengths of the sequences that samples have. Samples are read as a loader reads them:
+    `headrace.sample_rng()` and headrace's transforms are repeatable, other randomness is not.
 
     Args:
         dataset: any object with `__len__` and `__getitem__`.
@@ -75,6 +78,7 @@ def check_dataset(
             found = _read_alone(dataset, index - length, name, drawing_for=index)
             check_same(found, sample, f"{name}: index {index - length} differs from index {index}")
         _check_outside(dataset, -length - 1, length, name)
+    _check_lengths(dataset, alone, name)
     for indices in _batches(chosen):
         _check_capabilities(dataset, indices, [alone[index] for index in indices.tolist()], name)
     if picklable:
@@ -156,6 +160,35 @@ def _check_capabilities(dataset: Indexable[Any], indices: NDArray[np.int64], alo
         asked = f"{name}: get_batch of the indices {indices.tolist()}"
         batch = _attempt(lambda: plan.batch(indices), indices, asked)
         check_same(batch, default_collate(alone, indices), f"{asked} differs from default_collate of single samples")
+
+
+def _check_lengths(dataset: Indexable[Any], alone: dict[int, Any], name: str) -> None:
+    for field in (None, *_fields_of(next(iter(alone.values()), None))):
+        told = lengths(dataset, field) if field is None or capability(dataset, "field_lengths") else None
+        if told is not None:
+            for index, sample in alone.items():
+                _check_length(sample, field, int(told[index]), f"{name}: index {index}")
+
+
+def _check_length(sample: Any, field: Any, told: int, what: str) -> None:
+    try:
+        sequence = sequence_of(sample, field)
+    except ArgumentError:  # there is no telling which field is meant
+        return
+    adapter = None if hasattr(sequence, "__len__") else frameworks.find(sequence)
+    sized: Any = sequence if adapter is None else adapter.to_numpy(sequence)
+    try:
+        found = len(sized)
+    except TypeError:  # it is no sequence
+        found = None
+    if found != told:
+        where = "" if field is None else f" of field {field!r}"
+        raise AssertionError(f"{what}: its length{where} is told to be {told}, but is {found}")
+
+
+def _fields_of(sample: Any) -> list[Any]:
+    """Return the names, or positions, of the fields of a dict or tuple."""
+    return list(sample) if isinstance(sample, dict) else list(range(len(sample))) if type(sample) is tuple else []
 
 
 def _pickled_copy(dataset: Indexable[Any], name: str) -> Any:

@@ -46,6 +46,22 @@ def test_like_rows_that_are_filled(lengths: list[int], dtype: str, side: Any, mu
     assert found.tolist() == [len(sample) for sample in cut]
 
 
+def test_arrays_whose_columns_lie_end_to_end() -> None:
+    samples = sequences([3, 1, 4], "f4", (3,))
+    turned = [np.asfortranarray(sample) for sample in samples]
+    check_same(pad_collate(turned), pad_collate(samples))
+    torch = pytest.importorskip("torch")
+    tensors = [torch.from_numpy(np.ascontiguousarray(sample.T)).T for sample in samples]  # as mel spectrograms are
+    check_same(pad_collate(tensors).numpy(), pad_collate(samples))
+
+
+@pytest.mark.parametrize("tail", [(), (3,)])
+def test_numbers_in_another_byte_order(tail: tuple[int, ...]) -> None:
+    samples = sequences([3, 1], "i4", tail)
+    other = np.dtype("i4").newbyteorder()
+    check_same(pad_collate([sample.astype(other) for sample in samples]), pad_collate(samples))
+
+
 @pytest.mark.parametrize("tail", [(), (3,)])
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_like_torch(side: Any, tail: tuple[int, ...]) -> None:

@@ -51,6 +51,30 @@ def test_keeps_the_rules(lengths: list[int], style: str, strategy: str, bos: int
     check_dataset(packed, negative=len(packed) > 0)
 
 
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_items_of_several_numbers(style: str, order: Any) -> None:
+    shapes = [(length, 3) for length in (4, 1, 6)]
+    boxes = [np.arange(length * width).reshape(length, width) + 100 * length for length, width in shapes]
+    samples = [{"input_ids": box[:, 0], "first": box[:, 0], "box": np.asarray(box, order=order)} for box in boxes]
+    for bos in (None, 7):
+        row = ListDataset(samples).pack_sequences(8, style=style, bos=bos)[0]
+        fields = row[0] if isinstance(row, tuple) else row
+        assert fields["box"].shape == (8, 3)
+        check_same(fields["box"][:, 0], fields["first"])
+        assert (fields["box"][:, 1] == fields["first"] + (fields["first"] > 0)).all()
+
+
+def test_items_that_are_refused() -> None:
+    wide = ListDataset([{"input_ids": np.zeros((2, 3), np.int64)}])
+    with pytest.raises(ArgumentError, match=r"'input_ids' of sequence 0 has shape \(2, 3\), but it must have one"):
+        wide.pack_sequences(8)[0]
+    mixed = ListDataset([{"input_ids": [1], "box": np.zeros((1, 3))}, {"input_ids": [2], "box": np.zeros((1, 4))}])
+    text = "field 'box' of sequence 1 has shape (1, 4), but it must have items of shape (3,), as in sequence 0"
+    with pytest.raises(ArgumentError, match=re.escape(text)):
+        mixed.pack_sequences(8)[0]
+
+
 def test_fields_of_transformers() -> None:
     row = Sequences(3, 2, labelled=True).pack_sequences(7, strategy="first_fit")[0]
     check_same(

@@ -27,7 +27,7 @@ class PackedRows:
     Attributes:
         rows: how many rows.
         length: items a row.
-        values: the fields of the sequences by name, all sequences end to end.
+        values: the fields of the sequences by name, all sequences end to end and C-contiguous.
         tokens: the name of the tokens among them.
         starts: the first item of each piece among these, shape (pieces,), int64.
         lengths: its items.
@@ -47,7 +47,7 @@ class PackedRows:
     most: int
 
     def field(self, name: str, fill: Any, *, ahead: int = 0) -> NDArray[Any]:
-        """Return a field of all rows, shape (rows, length).
+        """Return a field of all rows, shape (rows, length, ...).
 
         Args:
             name: of the field.
@@ -108,9 +108,10 @@ class PackedRows:
         return np.arange(int(self.lengths.sum())) - np.repeat(self._begins, self.lengths)
 
     def _place(self, values: NDArray[Any], starts: NDArray[np.int64], fill: Any) -> NDArray[Any]:
-        out = empty((self.rows * self.length,), values.dtype)
+        item = values.shape[1:]
+        out = empty((self.rows * self.length, *item), values.dtype)
         kernels.active().place_pieces(values, starts, self.lengths, self.places, fill, out)
-        return out.reshape(self.rows, self.length)
+        return out.reshape(self.rows, self.length, *item)
 
 
 def _hugging_face(packed: PackedRows) -> dict[str, Any]:

@@ -211,7 +211,7 @@ class _Padding(Collation):
         if len({array.dtype for array in arrays}) > 1:
             self._common_dtype(arrays, path)  # or there is none
         try:
-            values = np.concatenate(arrays)
+            values = np.ascontiguousarray(np.concatenate(arrays))  # which keeps the order of Fortran
         except ValueError:
             self._check_same(arrays, lambda array: array.shape[1:] if array.ndim else None, "shape", path)
             raise

@@ -86,9 +86,13 @@ def stack(values: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def see_plain(values: list[NDArray[Any]]) -> tuple[NDArray[Any], None] | None:
-    """Return the first of plain arrays of one dimension and one dtype of numbers, and None; only None of others."""
+    """Return the first of plain arrays of one dimension and one dtype of numbers, and None; only None of others.
+
+    Numbers in another byte order than the machine's are among the others: they are padded in the machine's own.
+    """
     first = values[0]
-    if first.ndim != 1 or first.dtype.hasobject or set(map(type, values)) != {np.ndarray}:
+    dtype = first.dtype
+    if first.ndim != 1 or dtype.hasobject or not dtype.isnative or set(map(type, values)) != {np.ndarray}:
         return None
     return (first, None) if len(set(map(_dtype, values))) == 1 else None
 

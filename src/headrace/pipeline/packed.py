@@ -29,6 +29,7 @@ __all__ = ["PackedPlan", "PackedStyle", "sequence_of"]
 
 # Fields of the unpacked sequences that rows have in another way, or do not need.
 _LEFT_OUT = frozenset(("attention_mask", "position_ids", "token_type_ids", "special_tokens_mask", "length"))
+_OF_TOKENS = frozenset(("labels", "loss_mask"))  # have one number for each token
 _INT64 = np.dtype(np.int64)
 
 
@@ -144,6 +145,7 @@ class PackedPlan(PlanNode):
         bos = self._style.bos
         for at, name in enumerate(names):
             arrays = [_array(column[name]) for column in columns]
+            _check_items(name, arrays, sequences, flat=at == 0 or name in _OF_TOKENS)
             first = None if bos is None else bos if at == 0 else IGNORED if name == "labels" else 0
             values[name] = _end_to_end(arrays, first, wide=at == 0 or name == "labels")
         wrap = _unchanged if adapter is None else lambda array: adapter.from_numpy(array, like)
@@ -212,6 +214,18 @@ def _check_fields(column: dict[str, Any], names: list[str], number: int) -> None
             )
 
 
+def _check_items(name: str, arrays: list[NDArray[Any]], sequences: NDArray[np.int64], *, flat: bool) -> None:
+    """Raise if the items of a field have not one shape in all sequences, or are no numbers where they are to be."""
+    shape = () if flat else arrays[0].shape[1:]
+    for array, number in zip(arrays, sequences.tolist(), strict=True):
+        if array.shape[1:] != shape:
+            items = "one number for each token" if flat else f"items of shape {shape}, as in sequence {sequences[0]}"
+            raise ArgumentError(
+                f"field {name!r} of sequence {number} has shape {array.shape}, but it must have {items}; convert it "
+                "with dataset.map(...)"
+            )
+
+
 def _check_sizes(needed: NDArray[np.int64], sizes: NDArray[np.int64], sequences: NDArray[np.int64]) -> None:
     wrong = needed > sizes
     if wrong.any():
@@ -232,10 +246,10 @@ def _end_to_end(arrays: list[NDArray[Any]], first: int | None, *, wide: bool) ->
     """Return arrays end to end, each with an item before it, if one is given; as int64 if they are to be wide."""
     dtype = _INT64 if wide else np.result_type(*arrays)
     if first is not None:
-        arrays = [each for array in arrays for each in (np.array([first], dtype), array)]
-    return np.concatenate(
-        arrays, dtype=dtype, casting="unsafe" if wide and arrays[-1].dtype == np.uint64 else "same_kind"
-    )
+        before = np.full((1, *arrays[0].shape[1:]), first, dtype)
+        arrays = [each for array in arrays for each in (before, array)]
+    casting: Any = "unsafe" if wide and arrays[-1].dtype == np.uint64 else "same_kind"
+    return np.ascontiguousarray(np.concatenate(arrays, dtype=dtype, casting=casting))  # not in the order of Fortran
 
 
 def _places(lengths: NDArray[np.int64], counts: NDArray[np.int64], length: int) -> NDArray[np.int64]:

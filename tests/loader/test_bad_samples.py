@@ -29,7 +29,7 @@ from headrace.errors import TooManyErrorsError, UnexpectedStopIterationError
 from headrace.errors.notes import name_file
 from headrace.kernels import reference
 from headrace.loader.cursor import Epoch
-from headrace.rng.context import each_sample
+from headrace.rng.places import each_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

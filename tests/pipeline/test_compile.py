@@ -9,7 +9,8 @@ import pytest
 
 from headrace import TensorDataset, sample_rng
 from headrace.pipeline.compile import compile_dataset
-from headrace.rng.context import slot, use_keys
+from headrace.rng.context import use_keys
+from headrace.rng.places import slot
 
 STAGES = 2**30  # where mapped functions draw
 INDICES = np.array([3, 0, 9, 3, 7])

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from headrace.errors import CacheError
-from headrace.rng.context import below, each_sample, no_draws, part, read_in_turn, slot, use_keys
+from headrace.rng.context import no_draws, use_keys
 from headrace.rng.draws import draw, draw_below, draw_chance
+from headrace.rng.places import below, each_sample, part, read_in_turn, slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

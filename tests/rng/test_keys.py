@@ -12,9 +12,10 @@ from scipy import stats
 
 from headrace import default_rng, sample_rng
 from headrace.errors import ArgumentError
-from headrace.rng.context import each_sample, part, slot, use_keys
+from headrace.rng.context import use_keys
 from headrace.rng.draws import draw
 from headrace.rng.keys import check_seed, epoch_key
+from headrace.rng.places import each_sample, part, slot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -32,7 +32,8 @@ from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.images.layout import Axes, image_axes
 from headrace.pipeline.compile import compile_dataset
-from headrace.rng.context import each_sample, use_keys
+from headrace.rng.context import use_keys
+from headrace.rng.places import each_sample
 from headrace.transforms.base import per_channel
 
 if TYPE_CHECKING:

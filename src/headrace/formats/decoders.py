@@ -9,7 +9,7 @@ from headrace.batch.collate import default_collate
 from headrace.errors import ArgumentTypeError
 from headrace.errors.notes import add_note
 from headrace.images.layout import layout_after
-from headrace.rng.context import each_sample, slot
+from headrace.rng.places import each_sample, slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

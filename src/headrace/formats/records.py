@@ -15,7 +15,7 @@ from headrace.errors.notes import add_note
 from headrace.images.layout import layout_after
 from headrace.io.source import split
 from headrace.pipeline.reading import check_index, check_indices
-from headrace.rng.context import each_sample
+from headrace.rng.places import each_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable

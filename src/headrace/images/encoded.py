@@ -28,8 +28,8 @@ from headrace.images.program import Program, channels_last
 from headrace.images.steps import begins_encoded, flat_steps
 from headrace.kernels.cores import threads
 from headrace.kernels.images import Interpolation, Scaling, Turn
-from headrace.rng.context import each_sample, part
 from headrace.rng.notes import notes_wanted
+from headrace.rng.places import each_sample, part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -19,8 +19,8 @@ from headrace.images.layout import entry_layouts, image_axes, is_own, run_steps
 from headrace.images.program import Program, channels_last
 from headrace.images.steps import flat_steps
 from headrace.kernels.cores import threads
-from headrace.rng.context import part, slot
 from headrace.rng.draws import present_place
+from headrace.rng.places import part, slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.batch.capabilities import batch_function, capability
 from headrace.errors import ArgumentError
-from headrace.rng.context import slots
+from headrace.rng.places import slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -17,8 +17,9 @@ from headrace.loader.bad_samples import Failure
 from headrace.loader.known_collation import batch_as_collated
 from headrace.loader.tasks import Loaded, numbers_of
 from headrace.pipeline.compile import compile_dataset
-from headrace.rng.context import slot, use_keys
+from headrace.rng.context import use_keys
 from headrace.rng.draws import replacement
+from headrace.rng.places import slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

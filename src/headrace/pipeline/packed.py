@@ -15,7 +15,7 @@ from headrace.batch.ragged import Ragged, find_token_field
 from headrace.errors import ArgumentError, DatasetChangedError
 from headrace.insight.columns import COLLATE, READ
 from headrace.pipeline.read_plan import PlanNode
-from headrace.rng.context import below
+from headrace.rng.places import below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

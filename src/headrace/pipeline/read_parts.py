@@ -10,7 +10,7 @@ from headrace.batch.collate import join_numbers
 from headrace.batch.scatter import merge
 from headrace.insight.columns import COLLATE, READ
 from headrace.pipeline.read_plan import MapPlan, PlanNode
-from headrace.rng.context import part
+from headrace.rng.places import part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -22,7 +22,7 @@ from headrace.images.layout import in_layout
 from headrace.insight.columns import COLLATE, READ, TRANSFORM
 from headrace.pipeline.hugging_face import collate_columns, gives_columns
 from headrace.pipeline.reading import check_indices, getter, read_each, read_many
-from headrace.rng.context import Chain, notice_unnamed, slot
+from headrace.rng.places import Chain, notice_unnamed, slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

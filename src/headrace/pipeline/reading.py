@@ -14,7 +14,7 @@ import numpy as np
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.errors.notes import add_note, without_frames
 from headrace.insight.clock import StageClock
-from headrace.rng.context import each_sample, notice_unnamed, read_in_turn
+from headrace.rng.places import each_sample, notice_unnamed, read_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,8 @@ import numpy as np
 
 from headrace import kernels
 from headrace.errors import ArgumentError
-from headrace.rng.context import NoDraws, SampleKeys, loading, slot, use_keys, whole_batch
+from headrace.rng.context import NoDraws, SampleKeys, loading, use_keys, whole_batch
+from headrace.rng.places import slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

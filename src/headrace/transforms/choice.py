@@ -12,9 +12,9 @@ from headrace.batch.arena import empty
 from headrace.batch.capabilities import batch_function
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.images.layout import entry_layouts, layout_after, run_step
-from headrace.rng.context import part, slot
 from headrace.rng.draws import draw
 from headrace.rng.notes import note, notes_wanted
+from headrace.rng.places import part, slot
 from headrace.transforms.base import Transform
 from headrace.transforms.chance import check_probability, fractions, happens
 from headrace.transforms.compose import Compose

@@ -517,4 +517,4 @@ def test_workers_are_gone_with_the_loader(before: Any, follow: Any) -> None:
 
 def test_bounds_are_sane() -> None:
     assert 0 < auto_workers._FIRST < auto_workers._AFTER_CHANGE < auto_workers._LONGEST
-    assert auto_workers._GAIN < 1 < auto_workers._LOSS
+    assert 0 < auto_workers._KEPT_PROMISE < 1 < auto_workers._LOSS

@@ -9,7 +9,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.cli.target import find_target, loader_of, with_dataset
 from headrace.errors import ArgumentError
@@ -82,10 +82,11 @@ def run(
 
 def _loader(target: str, batch_size: int, workers: int | None) -> DataLoader[Any]:
     loader = loader_of(find_target(target), None, batch_size)
-    return _again(loader, loader.num_workers if workers is None else workers)
+    own: int | Literal["auto"] = "auto" if loader.stats().settings.auto else loader.num_workers
+    return _again(loader, own if workers is None else workers)
 
 
-def _again(loader: DataLoader[Any], count: int, **changed: Any) -> DataLoader[Any]:
+def _again(loader: DataLoader[Any], count: int | Literal["auto"], **changed: Any) -> DataLoader[Any]:
     """Return a fresh loader of the same, with so many workers."""
     options = {"backend": loader.backend, "persistent_workers": True} if count else {}
     return with_dataset(

@@ -29,7 +29,8 @@ _FEWEST, _TASKS = 3, 8  # tasks in which so long is measured, at least: where th
 
 _TINY = 100e-6  # seconds in which a batch is loaded that no worker is worth
 _WAITS = 0.05  # the share of a step from which waiting is worth a change
-_GAIN, _LOSS = 0.95, 1.03  # a step after a change that was worth it, and one that tells that it was not, in times
+_KEPT_PROMISE = 1 / 3  # the part of the promised gain that has to come
+_LOSS = 1.03  # a step that fewer workers may take longer, in times
 _ALIKE = 1.03  # predictions that differ by less are alike
 _PROMISED = 0.93  # a prediction that is worth a trial, in times of the present step
 _OTHER_LOAD = 2.0  # loading or consuming that takes so many times as long is another one: all is tried anew
@@ -185,6 +186,7 @@ class _Change(NamedTuple):
 
     before: InUse
     step: float  # how long one took before
+    most: float  # and may take now, in times of that
     times: tuple[float, float]  # and how long loading and consuming did
 
 
@@ -264,7 +266,7 @@ class AutoWorkers:
         if self._trial is None:
             return None
         trial, self._trial = self._trial, None
-        if observed.step <= trial.step * (_GAIN if present > trial.before else _LOSS):
+        if observed.step <= trial.step * trial.most:
             self._in_vain = 0
             return None
         self._in_vain += 1
@@ -293,7 +295,8 @@ class AutoWorkers:
         found = min(each for each, step in predicted.items() if step <= enough)
         if found == present or (found > present and predicted[found] > _PROMISED * now):
             return present
-        self._trial = _Change(present, observed.step, _times(observed))
+        allowed = 1 - _KEPT_PROMISE * (1 - predicted[found] / now) if found > present else _LOSS
+        self._trial = _Change(present, observed.step, allowed, _times(observed))
         return found
 
     def _is_open(self, setting: InUse, present: InUse, limits: Limits) -> bool:

@@ -7,8 +7,8 @@ import json
 import pickle
 import random
 import threading
-from itertools import cycle, islice
-from time import sleep
+from itertools import cycle, groupby, islice
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from headrace.loader import auto_workers
 from headrace.loader.auto_pool import AutoPool
 from headrace.loader.auto_workers import AutoWorkers, InUse, Limits, Observed
 from headrace.testing import check_same
+from headrace.workers.processes.pool import ProcessPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -488,7 +489,7 @@ def test_a_process_that_is_too_large_is_ended(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(AutoWorkers, "use", take_note)
     with DataLoader(range(4000), None, num_workers="auto", backend="process", ram_budget=100_000) as loader:
         assert [*loader, *loader] == [*range(4000)] * 2
-    assert used[:2] == [InUse(1, 2), InUse()]
+    assert [setting for setting, _ in groupby(used)][:2] == [InUse(1, 2), InUse()]
     assert loader._auto is not None
     assert (loader._auto.worker_bytes or 0) > 100_000
 
@@ -501,6 +502,29 @@ def test_ranks_of_a_machine_share_its_processors(monkeypatch: pytest.MonkeyPatch
     for ranks, cores in (("4", 4), ("64", 1), ("0", 16), ("many", 16)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
         assert auto_pool._own_cores() == cores
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_an_epoch_that_is_over_before_workers_are_ready(persistent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one begins with them."""
+    monkeypatch.setattr(AutoWorkers, "is_due", lambda auto: auto.observed.tasks >= 2)
+    monkeypatch.setattr(AutoWorkers, "decide", lambda auto, _: _restart(auto, InUse(2, 4)))
+    counts = [0]
+    monkeypatch.setattr(AutoPool, "count_ready", lambda _: counts[0])
+    count_ready = ProcessPool.count_ready
+    monkeypatch.setattr(ProcessPool, "count_ready", lambda pool: counts[0] and count_ready(pool))
+    with DataLoader(
+        range(40), 2, num_workers="auto", backend="process", persistent_workers=persistent, timeout=60
+    ) as loader:
+        expected = [[index, index + 1] for index in range(0, 40, 2)]
+        assert [batch.tolist() for batch in loader] == expected
+        assert loader.num_workers == 2
+        assert set(loader.stats().timeline.tasks["worker"]) == {0}  # which is this thread
+        counts[0] = 2
+        deadline = monotonic() + 30
+        while len(set(loader.stats().timeline.tasks["worker"])) < 3:  # two, and what the consumer does for them
+            assert [batch.tolist() for batch in loader] == expected
+            assert monotonic() < deadline
 
 
 def test_workers_are_gone_with_the_loader(before: Any, follow: Any) -> None:

@@ -323,6 +323,7 @@ class AutoResults:
             chosen = self._auto.decide(pool.limits)
         if chosen == pool.setting:
             return
+        self._auto.use(chosen)  # an epoch that begins before they are ready begins with them
         if not chosen.workers:
             self._gate.is_open, self._next = False, chosen  # once what they have begun has been handed out
         elif pool.setting.workers:

@@ -194,7 +194,7 @@ class AutoWorkers:
     """Finds the workers of a loader, from one iterator to the next.
 
     Attributes:
-        setting: the workers in use.
+        setting: the workers in use, or about to be.
         observed: what was measured with them.
         worker_bytes: the memory that each worker has for itself, once that is known.
     """
@@ -237,7 +237,7 @@ class AutoWorkers:
         self._refuses, self.setting = True, InUse()
 
     def use(self, setting: InUse) -> None:
-        """Take note that these workers begin to load now."""
+        """Take note that these workers begin to load."""
         self._starting, self._skipped = True, setting.ahead + setting.workers
         if setting != self.setting:
             self.setting = setting

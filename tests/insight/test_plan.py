@@ -362,6 +362,19 @@ def test_chunks_of_hdf5(tmp_path: Path) -> None:
             assert planned.is_exact
 
 
+def test_what_follows_from_which_worker_is_first_is_said(
+    tmp_path: Path, served: tuple[str, list[tuple[str, int]]]
+) -> None:
+    far = make_plan([hr.DataLoader(npy(tmp_path, served[0]), 8, num_workers=2, backend="thread")])
+    assert list(far.epochs[0].timing) == ["samples whose early fetch another thread may not have begun"]
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=ROWS[:, 0], chunks=(16, 400))
+    packed = make_plan([hr.DataLoader(hr.HDF5Dataset(tmp_path / "a.h5"), 8, shuffle=True, seed=0, **PROCESSES)])
+    assert list(packed.epochs[0].timing) == ["pieces that one worker or the other decodes, as they do not take turns"]
+    assert packed.ranks[0].workers is None
+
+
 # ---------------------------------------------------------------------- ranks, sizes, and what is refused
 
 

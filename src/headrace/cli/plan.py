@@ -71,7 +71,8 @@ def run(
     if count < 1:
         raise ArgumentError(f"--ranks must be a positive integer, but got {count}")
     options = _options(loader, workers, shuffle, block_size, window)
-    loaders = [_of_rank(loader, options, rank, count) for rank in range(count)]
+    as_it_is = ranks is None and loader.world_size == 1 and (workers, shuffle, block_size, window) == (None,) * 4
+    loaders = [loader] if as_it_is else [_of_rank(loader, options, rank, count) for rank in range(count)]
     done = of = 0
 
     def watch(step: int, steps: int) -> None:
@@ -90,7 +91,8 @@ def _options(
     count = loader.num_workers if workers is None else workers
     options: dict[str, Any] = {"num_workers": count, "collate_fn": loader.collate_fn}
     if count and loader.num_workers:
-        options |= {"backend": loader.backend, "persistent_workers": loader.persistent_workers}
+        names = "backend", "persistent_workers", "prefetch_factor", "worker_init_fn"
+        options |= {name: getattr(loader, name) for name in names}
     if shuffle is not None:
         options |= {"shuffle": {"yes": True, "no": False, "block": "block"}[shuffle], "sampler": None}
         if shuffle != "block":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from headrace.io.spans import SpansAhead, join_ranges
 from headrace.pipeline.hints import find_hearing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -74,7 +73,7 @@ class DryCache:
     def __init__(self, dataset: CachedDataset, nbytes: int) -> None:
         self.dataset = dataset
         self.stored = dataset.stored()
-        self._by = np.full(len(self.stored), -1, np.int32)
+        self._by: dict[Hashable, NDArray[np.bool_]] = {}  # of this epoch: which samples a process has stored
         self._room = dataset.stats().room // max(nbytes, 1)
 
     @property
@@ -86,21 +85,20 @@ class DryCache:
         """Return those of some samples that are not stored, in order, each once."""
         return np.unique(indices[~self.stored[indices]])
 
-    def store(self, missing: NDArray[np.int64], process: int) -> None:
+    def store(self, missing: NDArray[np.int64], process: Hashable) -> None:
         """Store samples, as far as there is room for all of them."""
         self._room -= len(missing)
         if self._room >= 0:
             self.stored[missing] = True
-            self._by[missing] = process
+            self._by.setdefault(process, np.zeros(len(self.stored), np.bool_))[missing] = True
 
     def begin_epoch(self) -> None:
         """Take what is stored for settled."""
-        self._by[:] = -1
+        self._by.clear()
 
-    def found_of_others(self, indices: NDArray[np.int64], process: int) -> int:
+    def found_of_others(self, indices: NDArray[np.int64], process: Hashable) -> int:
         """Return how many of some stored samples another process has stored in this epoch."""
-        by = self._by[indices]
-        return int(((by >= 0) & (by != process)).sum())
+        return sum(int(stored[indices].sum()) for other, stored in self._by.items() if other != process)
 
 
 @dataclass
@@ -109,17 +107,17 @@ class Shared:
 
     Attributes:
         files: the files that are used, by their paths.
-        chunks: of the folders of chunks: which process has fetched each that was not there; -1 in an epoch before.
+        chunks: of the folders of chunks: which process has fetched each that was not there; None in an epoch before.
         timing: what follows from who is first: texts by reason.
     """
 
     files: dict[str, FileUse] = field(default_factory=dict)
-    chunks: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    chunks: dict[tuple[str, str, int], Hashable] = field(default_factory=dict)
     timing: Counter[str] = field(default_factory=Counter)
 
     def begin_epoch(self) -> None:
         """Take what has been fetched for settled."""
-        self.chunks = dict.fromkeys(self.chunks, -1)
+        self.chunks = dict.fromkeys(self.chunks)
 
     def file(self, path: str, *, far: bool) -> FileUse:
         """Return the use of a file."""
@@ -138,7 +136,7 @@ class DryProcess:
     """A process that loads, as far as what it asks of files and caches goes.
 
     Args:
-        number: tells it from others.
+        name: tells it from others.
         shared: the state that it has in common with others.
         caches: of samples, by the ids of the datasets.
 
@@ -148,10 +146,10 @@ class DryProcess:
         decoded: how many pieces of files were decoded.
     """
 
-    def __init__(self, number: int, shared: Shared, caches: Mapping[int, DryCache]) -> None:
+    def __init__(self, name: Hashable, shared: Shared, caches: Mapping[int, DryCache]) -> None:
         self.counters: Counter[str] = Counter()
         self.ahead = self.decoded = 0
-        self._number = number
+        self._name = name
         self._shared = shared
         self._caches = caches
         self._spans: dict[int, SpansAhead[_Span]] = {}
@@ -183,12 +181,12 @@ class DryProcess:
         missing = cache.missing(indices)
         absent = int((~cache.stored[indices]).sum())
         self._count(cache_hits=len(indices) - absent, cache_misses=absent)
-        others = cache.found_of_others(indices, self._number)
+        others = cache.found_of_others(indices, self._name)
         if others:
             self._shared.timing["cached samples that another process may still be reading"] += others
         if len(missing):
             self.read(cache.dataset.calls(missing, first=not cache.stored.any()))
-            cache.store(missing, self._number)
+            cache.store(missing, self._name)
             if cache.is_full:
                 self._shared.timing["samples for which the cache may have no room"] += len(missing)
 
@@ -247,8 +245,8 @@ class DryProcess:
         for number, first, last in chunks_between(start, stop, source.identity.size):
             key = options.cache_dir, source.chunk_name, number
             by = self._shared.chunks.get(key)
-            if by is None and not has_chunk(*key, last - first):
-                self._shared.chunks[key] = self._number
+            if key not in self._shared.chunks and not has_chunk(*key, last - first):
+                self._shared.chunks[key] = self._name
                 use.chunk_misses += 1
                 self._count(chunk_misses=1)
                 self._count_request(use, last - first)
@@ -257,7 +255,7 @@ class DryProcess:
                 continue
             use.chunk_hits += 1
             self._count(chunk_hits=1)
-            if by not in (None, -1, self._number):
+            if by not in (None, self._name):
                 self._shared.timing["chunks that another process may still be fetching"] += 1
 
     def _note_limit(self, limit: int) -> None:
@@ -275,8 +273,9 @@ class DryProcess:
 
 def _name_of(file: FileRanges) -> str:
     """Return the path of a file, or its folder's if all of it is read at once: there may be a million of them."""
-    path, whole = file.source.path, file.lengths.tolist() == [file.source.identity.size]
-    return f"{path.rpartition('/')[0]}/*" if whole and PurePosixPath(path).suffix != ".npy" else path
+    path = file.source.path
+    whole = len(file.lengths) == 1 and file.lengths[0] == file.source.identity.size and not path.endswith(".npy")
+    return f"{path.rpartition('/')[0]}/*" if whole else path
 
 
 def _page_bytes(file: FileRanges) -> int:
@@ -286,6 +285,9 @@ def _page_bytes(file: FileRanges) -> int:
     >>> _page_bytes(FileRanges(None, np.array([5000, 0, 100]), np.array([10, 50, 0])))
     8192
     """
+    if len(file.lengths) == 1:  # as of a whole file, of which there may be a million
+        start, length = int(file.offsets[0]), int(file.lengths[0])
+        return ((start + length - 1) // _PAGE - start // _PAGE + 1) * _PAGE if length else 0
     order = np.argsort(file.offsets, kind="stable")
     starts, lengths = file.offsets[order], file.lengths[order]
     first, last = starts[lengths > 0] // _PAGE, (starts + lengths - 1)[lengths > 0] // _PAGE

@@ -260,8 +260,8 @@ class _Rank:
             self._ended = self.counters()
             self._early = self.early()
             count = loader.num_workers if self._separate else 1
-            first = self._number * 1000 + number % 2 * 500
-            self._processes = [DryProcess(first + each, self._shared, self._caches) for each in range(count)]
+            names = [(self._number, worker) for worker in range(count)]
+            self._processes = [DryProcess(name, self._shared, self._caches) for name in names]
         if not number:
             self._sizes = [[] for _ in self._processes]
         self._counts_sizes = not number

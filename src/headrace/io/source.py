@@ -6,7 +6,6 @@ import io
 import mmap
 import os
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +89,7 @@ class LocalSource:
         FileNotFoundError: there is nothing, and no identity that would say what was.
         StorageError: it is no file.
 
+    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder, "text")
@@ -226,6 +226,6 @@ def _absolute(path: Any) -> str:
 
 
 def _look_at(path: str) -> Identity:
-    found = Path(path).stat()
+    found = os.stat(path)  # noqa: PTH116 - a Path takes three times as long
     check_regular(path, found.st_mode)
     return Identity(found.st_size, found.st_mtime_ns)

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 BATCH = 128
+# What is to be reached with a list, by worker processes: seconds until the first batch, and bytes of each one's own.
+FIRST, OWN = 1.0, 100e6
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,8 @@ def show_kind(title: str, kind: str, rows: int, *, smoke: bool) -> None:
     for _ in range(rounds):
         for name in names:
             found[name].append(run_alone(kind, name, rows, batches))
-    show(Comparison(title, tuple(result(name, found.get(name)) for name in shown)))
+    aimed = "headrace, 2 processes" if kind == "list" else None
+    show(Comparison(title, tuple(result(name, found.get(name), aimed=name == aimed) for name in shown)))
 
 
 def main() -> None:
@@ -245,7 +248,7 @@ def main() -> None:
     show_kind(f"a list of {paths:,} tuples of a path and a label, {how}", "list", paths, smoke=smoke)
 
 
-def result(name: str, rounds: list[Figures] | None) -> Measurement:
+def result(name: str, rounds: list[Figures] | None, *, aimed: bool) -> Measurement:
     """The line of a contender: the medians of its rounds, memory in MB; "more" is what the loader adds."""
     kind = "headrace" if name.startswith("headrace") else "rival"
     if rounds is None:
@@ -254,6 +257,7 @@ def result(name: str, rounds: list[Figures] | None) -> Measurement:
     before = statistics.median(of_round.before for of_round in rounds) / 1e6
     under_way = statistics.median(of_round.under_way for of_round in rounds) / 1e6
     median = statistics.median(seconds)
+    own = statistics.median(of_round.own for of_round in rounds)
     figures: dict[str, float | str] = {
         "first ms best": min(seconds) * 1e3,
         "first ms median": median * 1e3,
@@ -262,9 +266,11 @@ def result(name: str, rounds: list[Figures] | None) -> Measurement:
         "under way MB": under_way,
         "more MB": under_way - before,
         "processes": rounds[-1].processes,
-        "own MB": statistics.median(of_round.own for of_round in rounds) / 1e6,
+        "own MB": own / 1e6,
     }
-    return Measurement(name, kind, figures, median, min(seconds), rounds=len(rounds))
+    aims = (median / FIRST, own / OWN) if aimed else ()
+    aim = f"{FIRST:g} s, {OWN / 1e6:g} MB of its own" if aimed else ""
+    return Measurement(name, kind, figures, median, min(seconds), rounds=len(rounds), aims=aims, aim=aim)
 
 
 if __name__ == "__main__":

@@ -141,6 +141,11 @@ def test_hugging_face() -> None:
     assert sequence_lengths(dataset.with_format("numpy"), "input_ids").tolist() == expected
     assert sequence_lengths(dataset.with_transform(lambda rows: {"tokens": [[1, 2]] * len(rows["text"])}))[0] == 2
     assert sequence_lengths(dataset, "text").tolist() == [1] * 100
+    shown = dataset.with_format("numpy", columns=["text"])
+    with pytest.raises(ArgumentError, match="there is no field 'input_ids'"):
+        sequence_lengths(shown, "input_ids")
+    shown = dataset.with_format("numpy", columns=["text"], output_all_columns=True)
+    assert sequence_lengths(shown, "input_ids").tolist() == expected
 
 
 def test_samples_that_are_no_sequences() -> None:

@@ -187,8 +187,10 @@ def _parts(dataset: Any, field: int | str | None) -> Iterator[NDArray[np.int64] 
 
 
 def _parts_of_hugging_face(dataset: Any, field: int | str | None) -> Iterator[NDArray[np.int64] | None] | None:
-    name = sequence_field(dataset.column_names, field)
-    if name is None or dataset.format["type"] == "custom":  # a function makes the samples
+    given = dataset.format
+    names = dataset.column_names if given["output_all_columns"] else given["columns"]
+    name = sequence_field(names, field)
+    if name is None or given["type"] == "custom":  # a function makes the samples
         return None
     from headrace.formats.arrow.memory import ArrowColumn
 

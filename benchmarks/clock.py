@@ -2,7 +2,7 @@
 
     python -m benchmarks.clock [--smoke]
 
-Without it, a loader has clocks whose methods do nothing; else both are the same, and they take turns in one process.
+Without it, a loader's clocks time nothing and pack nothing; else both are the same, and they take turns in one process.
 Time is that of the processor, as a busy machine has less to do with it.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from statistics import median
 from time import perf_counter_ns, process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
@@ -19,8 +19,8 @@ from benchmarks.common import Comparison, Measurement, begin, fewer, show
 
 from headrace import DataLoader, TensorDataset
 from headrace.insight.clock import StageClock
-from headrace.insight.columns import ORDER, READ, WIDTH
-from headrace.insight.loader_clock import LoaderClock
+from headrace.insight.columns import ORDER, READ
+from headrace.insight.loader_clock import ENOUGH, LoaderClock, pack_step
 from headrace.loader import iterator
 from headrace.workers import inline
 
@@ -36,24 +36,8 @@ class StillStageClock(StageClock):
     """Times nothing."""
 
     def start(self) -> None:
-        """Do nothing."""
-
-    def lap(self, stage: int, nbytes: int = 0) -> None:
-        """Do nothing."""
-
-    def take(self) -> bytes:
-        """Return no times."""
-        return bytes(8 * WIDTH)
-
-
-class StillLoaderClock(LoaderClock):
-    """Takes nothing in."""
-
-    def handed_out(self, *step: int) -> None:
-        """Do nothing."""
-
-    def loaded(self, *task: Any) -> None:
-        """Do nothing."""
+        """Time nothing."""
+        self.on = False
 
 
 class Results:
@@ -63,7 +47,7 @@ class Results:
     waiting = 0
 
     def __init__(self) -> None:
-        self.clock = StageClock()
+        self.clock = StageClock(times_all=False)
 
 
 def take_steps(steps: int) -> None:
@@ -73,11 +57,17 @@ def take_steps(steps: int) -> None:
     for step in range(steps):
         asked = perf_counter_ns()
         clock.start()
-        clock.lap(ORDER)
-        clock.lap(READ)
-        times.loaded(results, 0, step, 1, BATCH)
+        if clock.on:
+            clock.lap(ORDER)
+        if clock.on:
+            clock.lap(READ)
+        if clock.on:
+            times.loaded(results, 0, step, 1, BATCH)
         got = perf_counter_ns()
-        times.handed_out(asked, got, asked - before, BATCH, BATCH * 256, 0, step)
+        told = times.steps
+        told.append(pack_step(asked, got, asked - before, BATCH, BATCH * 256, 0, step))
+        if len(told) >= ENOUGH:
+            times.take_in()
         before = got
 
 
@@ -103,9 +93,10 @@ def epochs(rows: int, rounds: int) -> Comparison:
 
     def without() -> None:
         with ExitStack() as stack:
-            stack.enter_context(patch.object(still, "_clock", StillLoaderClock()))
+            stack.enter_context(patch.object(still, "_clock", LoaderClock()))
             stack.enter_context(patch.object(inline, "StageClock", StillStageClock))
-            stack.enter_context(patch.object(iterator, "perf_counter_ns", int))
+            for name, instead in (("perf_counter_ns", int), ("pack_step", "".format), ("ENOUGH", len(dataset))):
+                stack.enter_context(patch.object(iterator, name, instead))
             for _batch in still:
                 pass
 

@@ -25,13 +25,20 @@ from headrace.insight.columns import (
     WANTED,
     WORKER,
 )
-from headrace.insight.loader_clock import LoaderClock
+from headrace.insight.loader_clock import ENOUGH, LoaderClock, pack_step
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 KEPT = 1024
+
+
+def tell(clock: LoaderClock, *step: int) -> None:
+    """Tell of a batch that is handed out, as an iterator does."""
+    clock.steps.append(pack_step(*step))
+    if len(clock.steps) >= ENOUGH:
+        clock.take_in()
 
 
 class Results:
@@ -59,7 +66,7 @@ def test_sums_and_the_last_steps(turns: list[tuple[bool, int]]) -> None:
         for _ in range(count):
             number = len(told)
             told.append((number, number + 2, 5, 7, 11, 0, number))
-            clock.handed_out(*told[-1])
+            tell(clock, *told[-1])
         if asks:
             assert clock.totals().bytes == 11 * len(told)
         steps, _ = clock.recent()
@@ -91,15 +98,15 @@ def test_a_worker_tells_beside_the_consumer() -> None:
 def test_many_threads_lose_nothing() -> None:
     clock = LoaderClock()
 
-    def tell(thread: int) -> None:
+    def run(thread: int) -> None:
         results = Results(worker=thread)
         for step in range(500):
             results.load()
             clock.loaded(results, 0, step, 1, 4)
-            clock.handed_out(0, 1, 2, 3, 4, 0, step)
+            tell(clock, 0, 1, 2, 3, 4, 0, step)
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(tell, range(4)))
+        list(pool.map(run, range(4)))
     totals = clock.totals()
     assert totals.batches == totals.tasks == 2000
     assert {worker: each.samples for worker, each in totals.workers.items()} == dict.fromkeys(range(4), 2000)
@@ -115,7 +122,7 @@ def test_a_listener_hears_each_record_once() -> None:
 
     clock.listener = listen
     for step in range(1500):
-        clock.handed_out(0, 1, 2, 3, 9, 0, step)
+        tell(clock, 0, 1, 2, 3, 9, 0, step)
     clock.totals()
     assert heard == list(range(1500))
 
@@ -123,18 +130,18 @@ def test_a_listener_hears_each_record_once() -> None:
 def test_memory_does_not_grow_with_steps() -> None:
     clock, results = LoaderClock(), Results(worker=0)
 
-    def tell(count: int) -> None:
+    def run(count: int) -> None:
         for step in range(count):
             results.load()
             clock.loaded(results, 0, step, 1, 4)
-            clock.handed_out(0, 1, 2, 3, 4, 0, step)
+            tell(clock, 0, 1, 2, 3, 4, 0, step)
 
-    tell(3 * KEPT)
+    run(3 * KEPT)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        tell(5 * KEPT)
+        run(5 * KEPT)
         after, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

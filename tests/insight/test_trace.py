@@ -48,6 +48,15 @@ def test_workers_are_rows_and_batches_are_linked(tmp_path: Path, options: dict[s
             assert any(event["ts"] <= end["ts"] <= event["ts"] + event["dur"] for event in on_row)
 
 
+def test_brief_batches_are_all_there(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    with DataLoader(range(1200), batch_size=4, trace=path) as loader:
+        for _ in loader:
+            pass
+    loads = [event["args"]["step"] for event in read(path) if event["name"] == "load"]
+    assert loads == list(range(300))
+
+
 def test_an_epoch_that_is_broken_off(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     loader = DataLoader(data(), batch_size=4, trace=path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, Dataset, IterableDataset, LoaderStats, TensorDataset
-from headrace.insight.loader_clock import LoaderClock
+from headrace.insight.loader_clock import LoaderClock, pack_step
 from headrace.loader import iterator
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def test_stats_from_many_threads() -> None:
 
     def feed(_: int) -> None:
         for step in range(1000):
-            clock.handed_out(10, 15, 7, 2, 3, 0, step)
+            clock.steps.append(pack_step(10, 15, 7, 2, 3, 0, step))
             clock.consumed(4)
 
     with ThreadPoolExecutor(4) as pool:

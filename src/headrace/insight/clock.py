@@ -2,6 +2,8 @@
 
 It is always on, so it must cost next to nothing: a reading of the processor's clock and two sums for each stage of a
 batch. Where samples are read one by one and take but a microsecond, their stages are told apart in one batch of many.
+Where the consumer loads batches itself, and each takes but some hundred microseconds, one of eight is timed: what the
+clock needs has left the processor's caches with each batch, and costs several times as much as it would in a loop.
 """
 
 from __future__ import annotations
@@ -11,7 +13,19 @@ from contextvars import ContextVar
 from time import perf_counter_ns, process_time_ns, thread_time_ns
 from typing import TYPE_CHECKING, Any
 
-from headrace.insight.columns import BEGUN, CPU, CPU_OF, ENDED, READ, SAMPLES, SLOWEST, SLOWEST_INDEX, WIDTH, WORKER
+from headrace.insight.columns import (
+    BEGUN,
+    CPU,
+    CPU_OF,
+    ENDED,
+    READ,
+    SAMPLES,
+    SLOWEST,
+    SLOWEST_INDEX,
+    TASKS,
+    WIDTH,
+    WORKER,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["StageClock", "present_clock", "timing"]
 
 _EMPTY = array("q", [0] * WIDTH)
+_EMPTY[TASKS] = 1
 # Samples that take so long, in nanoseconds, are all timed; of others those of one batch in so many.
 _LONG, _ONE_IN = 20_000, 64
 # Tasks that are shorter, in nanoseconds, are asked for the processors' time, a call of the system, once in so many.
-_SHORT, _CPU_ONE_IN = 10_000_000, 31
+_SHORT, _CPU_ONE_IN = 10_000_000, 32
+# Of tasks that are as short as this, once so many were timed, one in so many is.
+_BRIEF, _FIRST, _TIMED_ONE_IN = 1_000_000, 32, 8
 
 
 class StageClock:
@@ -35,9 +52,12 @@ class StageClock:
         worker: the number of the worker; -1 for the consumer.
         alone: whether nothing else works in its process while it does; else it is its thread that takes the time of
             processors.
+        times_all: whether each task is timed; else of brief ones one in eight, which stands for all.
 
     Attributes:
         worker: its number.
+        times_all: as above.
+        on: whether the present task is timed; laps of others do nothing.
         row: the times of the present task, by the columns of `headrace.insight.columns`.
         fine: whether the stages of single samples are told apart at present.
         last: the time of the last lap.
@@ -50,10 +70,28 @@ class StageClock:
     True
     """
 
-    __slots__ = ("_began_cpu", "_cpu_time", "_mean", "_reads", "_tasks_to_cpu", "fine", "last", "row", "worker")
+    __slots__ = (
+        "_began_cpu",
+        "_cpu_time",
+        "_mean",
+        "_reads",
+        "_tasks_to_cpu",
+        "_to_pass",
+        "_to_time",
+        "fine",
+        "last",
+        "on",
+        "row",
+        "times_all",
+        "worker",
+    )
 
-    def __init__(self, worker: int = 0, *, alone: bool = True) -> None:
+    def __init__(self, worker: int = 0, *, alone: bool = True, times_all: bool = True) -> None:
         self.row = _EMPTY[:]
+        self.on = True
+        self.times_all = times_all
+        self._to_time = _FIRST  # tasks that are timed however brief they are
+        self._to_pass = 0  # and of those that follow, how many are not
         self.fine = False
         self.worker = worker
         self.last = perf_counter_ns()
@@ -64,7 +102,12 @@ class StageClock:
         self._tasks_to_cpu = 0
 
     def start(self) -> None:
-        """Begin to time a task."""
+        """Begin to time a task, or to pass it over."""
+        if self._to_pass:
+            self._to_pass -= 1
+            self.on = False
+            return
+        self.on = True
         if self._tasks_to_cpu:
             self._tasks_to_cpu -= 1
         else:
@@ -73,6 +116,8 @@ class StageClock:
 
     def lap(self, stage: int, nbytes: int = 0) -> None:
         """Give the time since the last lap to a stage, by its column, and its bytes."""
+        if not self.on:
+            return
         row, now = self.row, perf_counter_ns()
         row[stage] += now - self.last
         if nbytes:
@@ -91,15 +136,27 @@ class StageClock:
         if self._began_cpu is not None:
             row[CPU], row[CPU_OF] = self._cpu_time() - self._began_cpu, self.last - row[BEGUN]
             self._began_cpu = None
-            self._tasks_to_cpu = _CPU_ONE_IN if row[CPU_OF] < _SHORT else 0
+            self._tasks_to_cpu = _CPU_ONE_IN - 1 if row[CPU_OF] < _SHORT else 0
         times = row.tobytes()
+        brief = self.last - row[BEGUN] < _BRIEF
         row[:] = _EMPTY
+        if brief and not self.times_all:
+            self._pass_over()
         return times
+
+    def _pass_over(self) -> None:
+        """Let the next tasks not be timed, and the one after them stand for them."""
+        if self._to_time:
+            self._to_time -= 1
+        else:
+            self._to_pass, self.row[TASKS] = _TIMED_ONE_IN - 1, _TIMED_ONE_IN
 
     # ------------------------------------------------------------------ samples that are read one by one
 
     def each(self, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return the function that reads a sample of the batch that is begun: the same, or one that times each."""
+        if not self.on:
+            return read
         self._reads += 1
         self.fine = self._mean >= _LONG or not self._reads % _ONE_IN
         if not self.fine:
@@ -118,6 +175,8 @@ class StageClock:
 
     def read_all(self, count: int, began: int) -> None:
         """Take note that so many samples have been read since a time."""
+        if not self.on:
+            return
         if not self.fine:
             row, now = self.row, perf_counter_ns()
             row[SAMPLES] += now - self.last

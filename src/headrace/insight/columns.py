@@ -30,6 +30,7 @@ __all__ = [
     "STEP",
     "STEPS",
     "STEP_WIDTH",
+    "TASKS",
     "TIMES",
     "TRANSFORM",
     "TRANSPORT",
@@ -42,10 +43,10 @@ __all__ = [
 STAGES = ("order", "read", "decode", "transform", "collate", "transport", "device_copy")
 
 # The times of a task, as a worker's clock takes them: which worker, when it was begun and ended, the processors' time
-# that was taken and in how much of the task, and the sample that took longest.
-WORKER, BEGUN, ENDED, CPU, CPU_OF, SLOWEST_INDEX, SLOWEST = range(7)
+# that was taken and in how much of the task, the sample that took longest, and how many tasks the times stand for.
+WORKER, BEGUN, ENDED, CPU, CPU_OF, SLOWEST_INDEX, SLOWEST, TASKS = range(8)
 # Then of each stage its time and its bytes,
-FIRST_STAGE = 7
+FIRST_STAGE = 8
 ORDER, READ, DECODE, TRANSFORM, COLLATE, TRANSPORT, DEVICE_COPY = range(FIRST_STAGE, FIRST_STAGE + 2 * len(STAGES), 2)
 # and the same of samples whose stages were not told apart.
 SAMPLES = FIRST_STAGE + 2 * len(STAGES)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from headrace.insight.columns import BEGUN, DEVICE_COPY, ENDED, STEP_WIDTH, TIMES, WIDTH, WORKER
+from headrace.insight.columns import BEGUN, DEVICE_COPY, ENDED, STEP_WIDTH, TASKS, TIMES, WIDTH, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from headrace.insight.clock import StageClock
     from headrace.insight.totals import Totals
 
-__all__ = ["LoaderClock"]
+__all__ = ["ENOUGH", "LoaderClock", "pack_step"]
 
 # So many records are told before they are put to the others, all at once, and so many of those are kept.
-_PENDING, _KEPT = 64, 1024
-_pack_step, _pack_task, _pack_times = (Struct(f"{width}q").pack for width in (STEP_WIDTH, TIMES, WIDTH))
+ENOUGH, _KEPT = 64, 1024
+pack_step, _pack_task, _pack_times = (Struct(f"{width}q").pack for width in (STEP_WIDTH, TIMES, WIDTH))
 # Of times that are the consumer's own: what it does for any number of batches, or for one.
 _OWN, _COPIED = _pack_task(0, -1, 0, 0, 0, 0), _pack_task(0, -1, 1, 0, 0, 0)
 
@@ -54,32 +54,28 @@ class LoaderClock:
     """Takes in what all iterators of one loader do, from any thread.
 
     Attributes:
+        steps: records of batches that were handed out, packed by `pack_step`: when each was asked for, and so on. Once
+            there are so many as `ENOUGH`, `take_in` is to be called. There is no method to tell one, as calling it
+            would cost more than all that it does.
         listener: called with the records of steps and tasks whenever they are looked at.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._told_steps: list[bytes] = []
+        self.steps: list[bytes] = []
         self._told_tasks: list[bytes] = []
-        self._steps = _LastRecords(STEP_WIDTH)
-        self._tasks = _LastRecords(TIMES + WIDTH)
+        self._last_steps = _LastRecords(STEP_WIDTH)
+        self._last_tasks = _LastRecords(TIMES + WIDTH)
         self._totals: Totals | None = None
         self._counters: Counter[str] = Counter()
         self.listener: Callable[[NDArray[np.int64], NDArray[np.int64]], None] | None = None
 
-    def handed_out(self, asked: int, got: int, between: int, samples: int, nbytes: int, epoch: int, step: int) -> None:
-        """Take in the record of a batch that is handed out: when it was asked for, and so on."""
-        told = self._told_steps
-        told.append(_pack_step(asked, got, between, samples, nbytes, epoch, step))
-        if len(told) >= _PENDING:
-            self._take_in()
-
     def consumed(self, nanoseconds: int) -> None:
         """Take in the time that the consumer took for a batch after which there is no other."""
-        self._told_steps.append(_pack_step(0, 0, nanoseconds, 0, 0, 0, -1))
+        self.steps.append(pack_step(0, 0, nanoseconds, 0, 0, 0, -1))
 
     def loaded(self, results: Timed, epoch: int, step: int, steps: int, samples: int) -> None:
-        """Take in the times of the latest of some results: of which epoch it is, and so on."""
+        """Take in the times of the latest of some results, which were taken: of which epoch it is, and so on."""
         clock, timing, told = results.clock, results.timing, self._told_tasks
         asked, own = clock.row[BEGUN], clock.take()
         task = _pack_task(epoch, step, steps, samples, asked, results.waiting)
@@ -88,13 +84,15 @@ class LoaderClock:
         else:
             told.append(_OWN + own)
             told.append(task + timing)
-        if len(told) >= _PENDING:
-            self._take_in()
+        if self.listener is not None:
+            clock.times_all = True  # it is to hear of every task
+        if len(told) >= ENOUGH:
+            self.take_in()
 
     def copied(self, began: int, nbytes: int) -> None:
         """Take in that the consumer's thread has put a batch on a device since a time, or begun to."""
         row, now = [0] * WIDTH, perf_counter_ns()
-        row[WORKER], row[BEGUN], row[ENDED] = -1, began, now
+        row[WORKER], row[BEGUN], row[ENDED], row[TASKS] = -1, began, now, 1
         row[DEVICE_COPY], row[DEVICE_COPY + 1] = now - began, nbytes
         self._told_tasks.append(_COPIED + _pack_times(*row))
 
@@ -111,26 +109,26 @@ class LoaderClock:
 
     def totals(self) -> Totals:
         """Return the sums so far."""
-        self._take_in()
+        self.take_in()
         with self._lock:
             return copy.deepcopy(self._add_up())
 
     def recent(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the last records of steps and tasks, by the columns of `headrace.insight.columns`."""
-        self._take_in()
+        self.take_in()
         with self._lock:
-            return self._steps.last(_KEPT), self._tasks.last(_KEPT)
+            return self._last_steps.last(_KEPT), self._last_tasks.last(_KEPT)
 
-    def _take_in(self) -> None:
+    def take_in(self) -> None:
         """Put what was told to the other records."""
         with self._lock:
-            steps, tasks = self._steps.rows_of(_pop(self._told_steps)), self._tasks.rows_of(_pop(self._told_tasks))
+            steps, tasks = self._last_steps.rows_of(_pop(self.steps)), self._last_tasks.rows_of(_pop(self._told_tasks))
             if self.listener is not None and len(steps) + len(tasks):
                 self.listener(steps, tasks)
             while len(steps) + len(tasks):
-                if self._steps.is_full or self._tasks.is_full:
+                if self._last_steps.is_full or self._last_tasks.is_full:
                     self._add_up()
-                steps, tasks = self._steps.put(steps), self._tasks.put(tasks)
+                steps, tasks = self._last_steps.put(steps), self._last_tasks.put(tasks)
 
     def _add_up(self) -> Totals:
         """Add what has not been added to the sums, and return these."""
@@ -138,8 +136,8 @@ class LoaderClock:
             from headrace.insight.totals import Totals  # once there is something to add
 
             self._totals = Totals()
-        self._totals.add_steps(self._steps.take_new())
-        self._totals.add_tasks(self._tasks.take_new())
+        self._totals.add_steps(self._last_steps.take_new())
+        self._totals.add_tasks(self._last_tasks.take_new())
         return self._totals
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from headrace.insight.columns import STAGES, STEP
 from headrace.insight.model import Measured
 from headrace.insight.timeline import Timeline
+from headrace.insight.totals import WorkerTotals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.insight.loader_clock import LoaderClock
-    from headrace.insight.totals import Slow
+    from headrace.insight.totals import Slow, Totals
     from headrace.insight.verdict import Verdict
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 _SECOND = 1e9  # nanoseconds
+_DEVICE_COPY = STAGES.index("device_copy")
 _FEW = 8  # batches, on which no verdict can be built
 
 
@@ -179,7 +181,8 @@ class LoaderStats:
             has the transforms that it is one pass with, and reading all that a dataset's own `__getitem__` does. The
             bytes of reading are those of files or of whole batches. "device_copy" is the time in which the consumer's
             thread pins a batch, or puts it on a device or begins to, as `prefetch_to_device` does; where that is done
-            ahead it lies in `consumer_seconds`.
+            ahead it lies in `consumer_seconds`. Where the consumer loads batches in less than a millisecond each, one
+            of eight is timed and stands for all.
         workers: the load of each worker, by its number.
         queue: the batches that were ready when one was asked for.
         waits: how long batches were waited for, but the first of each iterator.
@@ -300,7 +303,7 @@ def make_stats(
     settings: Settings,
 ) -> LoaderStats:
     """Return a snapshot of what a clock has added up, with what else a loader knows."""
-    totals, (steps, tasks) = clock.totals(), clock.recent()
+    totals, (steps, tasks) = _extrapolated(clock.totals()), clock.recent()
     run = totals.wait + totals.consumer
     return LoaderStats(
         batches=totals.batches,
@@ -328,6 +331,18 @@ def make_stats(
         settings=settings,
         timeline=Timeline.of(steps[steps[:, STEP] >= 0], tasks),
     )
+
+
+def _extrapolated(totals: Totals) -> Totals:
+    """Return the sums over tasks for as many batches as were handed out, where some tasks were not timed."""
+    if not totals.passed_over:
+        return totals
+    (worker,) = totals.workers.values()  # the consumer, as all tasks of others are timed
+    factor = totals.batches / worker.batches
+    stages = np.rint(totals.stages * factor).astype(np.int64)
+    stages[_DEVICE_COPY] = totals.stages[_DEVICE_COPY]
+    worker = WorkerTotals(worker.tasks, totals.batches, totals.samples, round(worker.busy * factor))
+    return replace(totals, stages=stages, workers=dict.fromkeys(totals.workers, worker))
 
 
 def _measured(stats: LoaderStats) -> Measured | None:
@@ -364,7 +379,7 @@ def _stages(totals: NDArray[np.int64], loaded: int) -> dict[str, StageStats]:
     if nanoseconds:
         of_samples = told[1:4]  # reading, decoding, transforming
         times = of_samples[:, 0] if of_samples[:, 0].any() else np.array([1, 0, 0])
-        of_samples[:, 2] += batches * (times > 0)
+        of_samples[:, 2] = np.minimum(of_samples[:, 2] + batches * (times > 0), loaded)
         of_samples[:, 0] += np.rint(times * (nanoseconds / times.sum())).astype(np.int64)
     return {
         name: StageStats(nanoseconds / _SECOND, batches, nbytes)

@@ -44,7 +44,7 @@ _TASK = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The last 1,024 steps of a loader, and as many tasks. Times are seconds on the clock `time.perf_counter`.
+    """The last 1,024 steps of a loader, and as many timed tasks. Times are seconds on the clock `time.perf_counter`.
 
     Attributes:
         steps: of each step, as a structured array: epoch, step, when its batch was asked for and handed out, how long

@@ -27,6 +27,7 @@ from headrace.insight.columns import (
     STAGES,
     STEP,
     STEPS,
+    TASKS,
     TIMES,
     WANTED,
     WORKER,
@@ -85,6 +86,7 @@ class Totals:
         queued: how long results lay ready before they were asked for.
         depth: how many others lay ready then, added up.
         tasks: how many tasks there were.
+        passed_over: how many of them were not timed, for which others stand.
         cpu: the processors' time in those tasks that were asked for it.
         cpu_of: how long these took.
         workers: by the number of the worker.
@@ -105,6 +107,7 @@ class Totals:
     queued: int = 0
     depth: int = 0
     tasks: int = 0
+    passed_over: int = 0
     cpu: int = 0
     cpu_of: int = 0
     workers: dict[int, WorkerTotals] = field(default_factory=dict)
@@ -128,22 +131,25 @@ class Totals:
     def add_tasks(self, tasks: NDArray[np.int64]) -> None:
         """Add records of tasks, shape (n, 6 + WIDTH)."""
         stages = tasks[:, TIMES + FIRST_STAGE :].reshape(len(tasks), len(STAGES) + 1, 2)
-        self.stages[:, :2] += stages.sum(axis=0)
-        self.stages[:, 2] += (stages[:, :, 0] > 0).T @ tasks[:, STEPS]
+        stood = tasks[:, TIMES + TASKS]
+        self.stages[:, :2] += np.tensordot(stood, stages, 1)
+        self.stages[:, 2] += (stages[:, :, 0] > 0).T @ (tasks[:, STEPS] * stood)
         loads = tasks[tasks[:, TIMES + WORKER] >= 0]
         times, busy = loads[:, TIMES:], loads[:, TIMES + ENDED] - loads[:, TIMES + BEGUN]
-        self.tasks += len(loads)
-        self.depth += int(loads[:, DEPTH].sum())
-        self.queued += int(np.maximum(loads[:, WANTED] - times[:, ENDED], 0).sum())
+        stood = times[:, TASKS]
+        self.tasks += int(stood.sum())
+        self.passed_over += int(stood.sum()) - len(loads)
+        self.depth += int(loads[:, DEPTH] @ stood)
+        self.queued += int(np.maximum(loads[:, WANTED] - times[:, ENDED], 0) @ stood)
         self.cpu += int(times[:, CPU].sum())
         self.cpu_of += int(times[:, CPU_OF].sum())
         for worker in np.unique(times[:, WORKER]).tolist():
             own = times[:, WORKER] == worker
             total = self.workers.setdefault(worker, WorkerTotals())
-            total.tasks += int(own.sum())
-            total.batches += int(loads[own, STEPS].sum())
-            total.samples += int(loads[own, SAMPLES_OF_TASK].sum())
-            total.busy += int(busy[own].sum())
+            total.tasks += int(stood[own].sum())
+            total.batches += int(loads[own, STEPS] @ stood[own])
+            total.samples += int(loads[own, SAMPLES_OF_TASK] @ stood[own])
+            total.busy += int(busy[own] @ stood[own])
         self.slow_samples = _slowest(self.slow_samples, loads, times[:, SLOWEST], times[:, SLOWEST_INDEX], once=True)
         self.slow_batches = _slowest(self.slow_batches, loads, busy // np.maximum(loads[:, STEPS], 1), times[:, WORKER])
 

@@ -146,7 +146,8 @@ class SampledBatches:
         assert task is not None  # noqa: S101 - a result is a task's
         self._reach(task)
         steps, samples = len(task.parts) or 1, len(task.selection)
-        self._clock.loaded(results, task.epoch.number, task.step, steps, samples)
+        if results.clock.on:
+            self._clock.loaded(results, task.epoch.number, task.step, steps, samples)
         if isinstance(found, Several):
             self._clock.counted(found.counted)
             self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
@@ -251,7 +252,8 @@ class StreamedBatches:
             raise StopIteration
         task = self._results.task
         assert task is not None  # noqa: S101 - a result is a task's
-        self._clock.loaded(self._results, task.epoch.number, task.step, 1, found.samples)
+        if self._results.clock.on:
+            self._clock.loaded(self._results, task.epoch.number, task.step, 1, found.samples)
         self._check.compare(task.number, found.sums)
         self._take(found, task)
 

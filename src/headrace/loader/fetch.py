@@ -97,7 +97,8 @@ class BatchReader:
             failure = f"{type(error).__name__}: {text_of(error)}"
             refusal = error if isinstance(error, CollateError) and error.names_samples else None
         else:
-            self.clock.lap(READ)
+            if self.clock.on:
+                self.clock.lap(READ)
             return batch
         # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
         # or else it gives the batch, and the fast face is what is wrong.

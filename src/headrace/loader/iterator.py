@@ -12,6 +12,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from headrace.batch.tree import count_bytes
+from headrace.insight.loader_clock import ENOUGH, pack_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -126,7 +127,10 @@ class BatchIterator(Iterator[B_co]):
                 batch = self._deliver(batch)
             self._handed_out_at = now = perf_counter_ns()
             step, self._bytes = self._batches.step, count_bytes(batch)
-            loader._clock.handed_out(asked, now, between, samples, self._bytes, cursor.epoch.number, step)
+            told = loader._clock.steps
+            told.append(pack_step(asked, now, between, samples, self._bytes, cursor.epoch.number, step))
+            if len(told) >= ENOUGH:
+                loader._clock.take_in()
             if first:
                 self._call_site.asked = _call_site(sys._getframe(1))
             return batch

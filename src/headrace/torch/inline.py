@@ -50,6 +50,7 @@ class InlineBatches:
         start = cursor.start
         self._reader = reader
         self.clock = reader.clock
+        self.clock.times_all = False
         self._times = times
         self.step = cursor.step
         self.cursors = deque([cursor])
@@ -79,7 +80,8 @@ class InlineBatches:
             return batch, len(selection)
         self.clock.start()
         if self._together > 1 and self._read_several():
-            self._times.loaded(self, cursor.epoch.number, cursor.step, len(self._waiting), self._samples())
+            if self.clock.on:
+                self._times.loaded(self, cursor.epoch.number, cursor.step, len(self._waiting), self._samples())
             batch, selection = self._waiting.popleft()
             self.step = cursor.step
             cursor.step += 1
@@ -97,7 +99,8 @@ class InlineBatches:
             if not isinstance(error, Exception):  # as Ctrl-C: whoever goes on gets the batch all the same
                 self._selections, cursor.step = chain([selection], self._selections), step
             raise
-        self._times.loaded(self, cursor.epoch.number, step, 1, len(selection))
+        if self.clock.on:
+            self._times.loaded(self, cursor.epoch.number, step, 1, len(selection))
         if self._coalesces and not self._together:
             self._together = batches_to_coalesce(batch, len(selection), SMALL)
         return batch, len(selection)

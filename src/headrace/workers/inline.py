@@ -29,7 +29,7 @@ class InlinePool(Generic[T, R]):
     """
 
     def __init__(self, make_work: MakeWork[T, R]) -> None:
-        self._clock = StageClock()
+        self._clock = StageClock(times_all=False)
         with timing(self._clock):
             self._work = make_work(0)
         self.closed = False
@@ -57,10 +57,12 @@ class _InlineResults(Generic[T, R]):
         return self
 
     def __next__(self) -> R:
+        clock = self.clock
         self.task = None
-        self.clock.start()
+        clock.start()
         self.task = task = next(self._tasks)
-        self.clock.lap(ORDER)
+        if clock.on:
+            clock.lap(ORDER)
         return self._work(task)
 
     def close(self) -> None:

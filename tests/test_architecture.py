@@ -79,7 +79,12 @@ ROOMS = {
     "ml_dtypes": {"headrace.transforms.pixels"},
     "rich": {"headrace.cli"},
     "matplotlib": {"headrace.cli"},
-    "argparse": {"headrace.cli.main"},
+    "argparse": {
+        "headrace.cli.main",
+        "headrace.cli.parser",
+        "headrace.cli.file_commands",
+        "headrace.cli.loader_commands",
+    },
     "pyarrow": {
         "headrace.formats.arrow.reader",
         "headrace.formats.arrow.choice",

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from headrace import __version__
+from headrace.cli.file_commands import add_file_commands
+from headrace.cli.loader_commands import add_loader_commands
+from headrace.cli.parser import Parser, UsageError, require
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
+
+    from headrace.cli.parser import Commands
 
 __all__ = ["main"]
 
 _FAILED = 2
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
-
-# The extras that a command may need, each with the module that shows that it is there.
-_EXTRAS = {"cli": "rich", "images": "PIL"}
-
-
-class _UsageError(Exception):
-    """The command line or the installation does not allow what was asked for."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without repeating the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing."""
-        raise _UsageError(f"{self.prog}: {message}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a closed pipe can still be caught
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
-    except _UsageError as error:
+    except UsageError as error:
         return _failed(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -85,28 +74,19 @@ def _failed(line: str) -> int:
     return _FAILED
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="headrace", description="A data loader for training: tools around it.", allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(prog="headrace", description="A data loader for training: tools around it.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"headrace {__version__}")
     parser.set_defaults(command=lambda _: parser.print_help())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="name")
     _add_demo(commands)
     _add_info(commands)
-    _add_show(commands)
-    _add_convert(commands)
-    _add_verify(commands)
-    _add_index(commands)
-    _add_lengths(commands)
-    _add_explain(commands)
-    _add_memory(commands)
-    _add_plan(commands)
-    _add_profile(commands)
-    _add_tune(commands)
-    _add_bench(commands)
+    add_file_commands(commands)
+    add_loader_commands(commands)
     return parser
 
 
-def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_demo(commands: Commands) -> None:
     text = "train a small network on handwritten digits, in a few seconds"
     demo = commands.add_parser("demo", help=text, description=text.capitalize(), allow_abbrev=False)
     demo.add_argument("--epochs", type=int, default=20, metavar="N", help="default: %(default)s")
@@ -122,13 +102,13 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    _require("demo", "cli", "images")
+    require("demo", "cli", "images")
     from headrace.cli import demo
 
     demo.run(args.epochs, args.batch_size, args.seed, args.out)
 
 
-def _add_info(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_info(commands: Commands) -> None:
     text = "what is installed, which kernels run, what could be added"
     info = commands.add_parser("info", help=text, description=text.capitalize(), allow_abbrev=False)
     info.set_defaults(command=_info)
@@ -138,388 +118,3 @@ def _info(args: argparse.Namespace) -> None:  # noqa: ARG001 - every command tak
     from headrace.cli import info
 
     print(info.report())
-
-
-def _add_show(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "draw the images of a batch with their labels, before and after augmentation"
-    show = commands.add_parser("show", help=text, description=text.capitalize(), allow_abbrev=False)
-    show.add_argument(
-        "target",
-        metavar="TARGET",
-        help="a folder with a folder of images for each class, which gets the usual augmentation (a random resized "
-        "crop to 224 pixels and a flip); or module:object, where the object is a DataLoader, a dataset or a function "
-        "that makes one",
-    )
-    show.add_argument("--step", type=int, default=0, metavar="N", help="which batch; default: %(default)s")
-    show.add_argument("--epoch", type=int, default=0, metavar="N", help="of which epoch; default: %(default)s")
-    show.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
-    show.add_argument(
-        "--batch-size", type=int, default=16, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
-    show.add_argument(
-        "--out",
-        default="headrace-show.png",
-        metavar="FILE",
-        help="the image file: a PNG, a JPEG or what else its ending says; default: %(default)s",
-    )
-    show.set_defaults(command=_show)
-
-
-def _show(args: argparse.Namespace) -> None:
-    _require("show", "images")
-    from headrace.cli import show
-
-    show.image_format(args.out)  # before a batch is read
-    show.sheet(args.target, args.step, args.epoch, args.seed, args.batch_size).save(args.out)
-    print(args.out)
-
-
-def _add_convert(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "write a dataset to tar, TFRecord, LMDB, Parquet or npy files"
-    convert = commands.add_parser("convert", help=text, description=text.capitalize(), allow_abbrev=False)
-    convert.add_argument(
-        "source",
-        metavar="SRC",
-        help="a folder of images, of the originals of MNIST or CIFAR, or of shards; a tar, TFRecord, LMDB, Parquet, "
-        "npy, Arrow or CSV file, or a pattern of several; or MODULE:OBJECT, a dataset or a function that makes one",
-    )
-    convert.add_argument("target", metavar="DST", help="the file or folder to write")
-    convert.add_argument(
-        "--format",
-        metavar="NAME",
-        help="tar, tfrecord, lmdb, parquet, npy, jsonl, ...; default: what DST ends in, else npy",
-    )
-    convert.add_argument("--fields", metavar="NAMES", help="what to call the positions of tuples: image,label")
-    convert.add_argument(
-        "--shard-size", metavar="SIZE", help="bytes of samples in a shard, such as 256MB; default: one shard"
-    )
-    convert.add_argument("--shard-samples", type=int, metavar="N", help="the most samples in a shard")
-    convert.add_argument("--limit", type=int, metavar="N", help="only the first N samples")
-    convert.add_argument("--resume", action="store_true", help="go on where writing was stopped")
-    convert.add_argument("--force", action="store_true", help="overwrite what is there, once all is written")
-    _add_reading(convert)
-    convert.set_defaults(command=_convert)
-
-
-def _convert(args: argparse.Namespace) -> None:
-    from headrace.cli import convert
-
-    convert.run(
-        args.source,
-        args.target,
-        format=args.format,
-        fields=args.fields and args.fields.split(","),
-        shard_size=args.shard_size,
-        shard_samples=args.shard_samples,
-        limit=args.limit,
-        resume=args.resume,
-        overwrite=args.force,
-        train=not args.test,
-        workers=args.workers,
-        backend=args.backend,
-    )
-
-
-def _add_verify(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "read everything, check its sums, decode its images, and list what is bad"
-    verify = commands.add_parser("verify", help=text, description=text.capitalize(), allow_abbrev=False)
-    verify.add_argument("path", metavar="PATH", help="as SRC of headrace convert, but for MODULE:OBJECT")
-    verify.add_argument("--repair", metavar="DST", help="write the good samples to DST")
-    verify.add_argument("--force", action="store_true", help="overwrite DST")
-    verify.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    _add_reading(verify)
-    verify.set_defaults(command=_verify)
-
-
-def _verify(args: argparse.Namespace) -> int:
-    from headrace.cli import verify
-
-    return verify.run(
-        args.path,
-        repair=args.repair,
-        force=args.force,
-        as_json=args.json,
-        train=not args.test,
-        workers=args.workers,
-        backend=args.backend,
-    )
-
-
-def _add_index(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "read the files of a dataset once and keep where their samples are, so that they open at once"
-    index = commands.add_parser("index", help=text, description=text.capitalize(), allow_abbrev=False)
-    index.add_argument("path", metavar="PATH", help="a tar, TFRecord or LMDB file, a pattern of several, or a folder")
-    _add_workers(index)
-    index.set_defaults(command=_index)
-
-
-def _index(args: argparse.Namespace) -> None:
-    from headrace.cli import index
-
-    index.run(args.path, workers=args.workers, backend=args.backend)
-
-
-def _add_bench(commands: argparse._SubParsersAction[_Parser]) -> None:
-    from headrace.bench.rivals import RIVALS
-    from headrace.bench.workloads import WORKLOADS
-
-    text = "measure headrace beside other loaders, on this machine"
-    bench = commands.add_parser(
-        "bench",
-        help=text,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=(
-            f"{text.capitalize()}.\n\n"
-            "The contenders of a table take turns in one process, so they compare with each other. Each goes through\n"
-            "an epoch first, of which samples, labels and the mean of values are held against the others', and at\n"
-            "whose memory is looked. Then follow the rounds that count. A table has the best and the median round,\n"
-            "how far rounds are apart, the seconds of CPU in all processes and the memory that was added at the peak.\n"
-            "\nworkloads:\n" + "\n".join(f"  {name:10}{what}" for name, what in WORKLOADS.items())
-        ),
-        epilog="exit code: 0, 1 if a contender did other work than the others, 2 for an error\n\n"
-        "examples:\n  headrace bench table\n  headrace bench jpeg images --against torch,dali --json results.json",
-    )
-    bench.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all")
-    bench.add_argument(
-        "--against", metavar="NAMES", help=f"some of {', '.join(RIVALS)}; default: those that are installed"
-    )
-    bench.add_argument("--seconds", type=float, default=10.0, metavar="S", help="for each table; default: %(default)g")
-    bench.add_argument("--json", metavar="FILE", help="save the results, with the machine, the versions and the date")
-    bench.add_argument("--smoke", action="store_true", help="tiny sizes, to see that it runs")
-    bench.set_defaults(command=_bench)
-
-
-def _bench(args: argparse.Namespace) -> int:
-    from headrace.cli import bench
-
-    return bench.run(args.workloads, against=args.against, seconds=args.seconds, target=args.json, smoke=args.smoke)
-
-
-def _add_lengths(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "measure how many items each sequence has, once, for packing and batches by tokens"
-    lengths = commands.add_parser("lengths", help=text, description=text.capitalize(), allow_abbrev=False)
-    lengths.add_argument("source", metavar="SRC", help="as for headrace convert")
-    lengths.add_argument(
-        "target",
-        metavar="FILE",
-        nargs="?",
-        help="the .npy file to write; by default they are kept beside SRC, where loaders find them",
-    )
-    lengths.add_argument(
-        "--field", metavar="NAME", help="the field that has the sequence; default: input_ids or tokens"
-    )
-    _add_workers(lengths)
-    lengths.set_defaults(command=_lengths)
-
-
-def _lengths(args: argparse.Namespace) -> None:
-    from headrace.cli import lengths
-
-    lengths.run(args.source, args.target, field=args.field, workers=args.workers, backend=args.backend)
-
-
-def _add_explain(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "tell where each sample of a batch comes from, and what was done to it"
-    explain = commands.add_parser(
-        "explain",
-        help=text,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=(
-            f"{text.capitalize()}.\n\n"
-            "A batch is a function of dataset, seed, epoch and step, so nothing has to be recorded while training\n"
-            "runs: the samples are read again, one by one, and what each transform draws for them is noted. Take\n"
-            "the step and the epoch of a bad batch from the log, and the loader of the training script."
-        ),
-        epilog="examples:\n  headrace explain photos/train --step 120 --epoch 3\n"
-        "  headrace explain train:loader --step 4811 --row 17",
-    )
-    explain.add_argument("target", metavar="TARGET", help="as for headrace show")
-    explain.add_argument("--step", type=int, default=0, metavar="N", help="which batch; default: %(default)s")
-    explain.add_argument("--epoch", type=int, default=0, metavar="N", help="of which epoch; default: %(default)s")
-    explain.add_argument("--row", type=int, metavar="N", help="only this sample of the batch")
-    explain.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
-    explain.add_argument(
-        "--batch-size", type=int, default=16, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
-    explain.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    explain.set_defaults(command=_explain)
-
-
-def _explain(args: argparse.Namespace) -> None:
-    from headrace.cli import explain
-
-    explain.run(
-        args.target,
-        step=args.step,
-        epoch=args.epoch,
-        row=args.row,
-        seed=args.seed,
-        batch_size=args.batch_size,
-        as_json=args.json,
-    )
-
-
-def _add_memory(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "the memory that a loader takes at some batch sizes, predicted and measured"
-    memory = commands.add_parser("memory", help=text, description=text.capitalize(), allow_abbrev=False)
-    memory.add_argument("target", metavar="TARGET", help="as for headrace show")
-    memory.add_argument("--batch-sizes", metavar="N,N,...", help="default: 32,64,128,256")
-    memory.add_argument("--workers", type=int, metavar="N", help="default: those of the loader")
-    memory.add_argument("--batches", type=int, default=8, metavar="N", help="loaded of each size; default: %(default)s")
-    memory.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    memory.set_defaults(command=_memory)
-
-
-def _memory(args: argparse.Namespace) -> None:
-    from headrace.cli import memory
-
-    memory.run(args.target, batch_sizes=args.batch_sizes, workers=args.workers, batches=args.batches, as_json=args.json)
-
-
-def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "what a run will read, ask for and find in its caches, found without running it"
-    plan = commands.add_parser(
-        "plan",
-        help=text,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=(
-            f"{text.capitalize()}.\n\n"
-            "The order is arithmetic, so each step of each rank is known. Of each epoch there are the bytes of\n"
-            "samples as they lie in files, the requests for what lies far away and the bytes that come with them,\n"
-            "hits and misses of caches, and what is decoded: the counts by which loader.stats().counters rises in a\n"
-            "real run. Amplification is what is moved for each byte of a sample. The shuffle is held against a true\n"
-            "permutation: 1.00 is as good. Only one batch is read, for its size. Where a count depends on which\n"
-            "process is first, that is said."
-        ),
-        epilog="examples:\n  headrace plan photos --ranks 8 --workers 4\n"
-        "  headrace plan train:loader --shuffle block --window 16 --epochs 2 --json",
-    )
-    plan.add_argument("target", metavar="TARGET", help="as for headrace show")
-    plan.add_argument("--ranks", type=int, metavar="N", help="default: those of the loader")
-    plan.add_argument("--workers", type=int, metavar="N", help="of each rank; default: those of the loader")
-    plan.add_argument("--shuffle", choices=("yes", "no", "block"), help="default: as the loader has it")
-    plan.add_argument("--block-size", type=int, metavar="N", help="samples a block; default: what the dataset says")
-    plan.add_argument("--window", type=int, metavar="N", help="blocks that are shuffled among each other")
-    plan.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
-    plan.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
-    plan.add_argument("--epochs", type=int, default=1, metavar="N", help="that follow each other; default: %(default)s")
-    plan.add_argument("--steps", type=int, metavar="N", help="only the first N steps of each epoch")
-    plan.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    plan.set_defaults(command=_plan)
-
-
-def _plan(args: argparse.Namespace) -> None:
-    from headrace.cli import plan
-
-    plan.run(
-        args.target,
-        ranks=args.ranks,
-        workers=args.workers,
-        shuffle=args.shuffle,
-        block_size=args.block_size,
-        window=args.window,
-        batch_size=args.batch_size,
-        seed=args.seed,
-        epochs=args.epochs,
-        steps=args.steps,
-        as_json=args.json,
-    )
-
-
-def _add_profile(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "run a loader with a consumer, and tell whether the loop waits for it, and for what"
-    profile = commands.add_parser("profile", help=text, description=text.capitalize(), allow_abbrev=False)
-    profile.add_argument("target", metavar="TARGET", help="as for headrace show")
-    profile.add_argument("--consumer-ms", type=float, metavar="X", help="each step waits so long; default: 0")
-    profile.add_argument("--train", metavar="MODULE:FUNCTION", help="what each step does instead, called with a batch")
-    profile.add_argument("--seconds", type=float, metavar="S", help="how long to run; default: 10, or --epochs")
-    profile.add_argument("--epochs", type=int, metavar="N", help="how many epochs to run at most")
-    profile.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
-    profile.add_argument("--workers", type=int, metavar="N", help="default: those of the loader")
-    profile.add_argument("--html", metavar="FILE", help="write a page with charts, also of other batch sizes")
-    profile.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    profile.set_defaults(command=_profile)
-
-
-def _profile(args: argparse.Namespace) -> None:
-    from headrace.cli import profile
-
-    profile.run(
-        args.target,
-        consumer_ms=args.consumer_ms,
-        train=args.train,
-        seconds=args.seconds,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        html=args.html,
-        as_json=args.json,
-    )
-
-
-def _add_tune(commands: argparse._SubParsersAction[_Parser]) -> None:
-    text = "try numbers and kinds of workers and a cache, and tell the fastest and the line of code for it"
-    tune = commands.add_parser("tune", help=text, description=text.capitalize(), allow_abbrev=False)
-    tune.add_argument("target", metavar="TARGET", help="as for headrace show")
-    tune.add_argument("--consumer-ms", type=float, metavar="X", help="each step waits so long; default: 0")
-    tune.add_argument("--train", metavar="MODULE:FUNCTION", help="what each step does instead, called with a batch")
-    tune.add_argument(
-        "--seconds",
-        type=float,
-        default=0.5,
-        metavar="S",
-        help="of each setting in the first round, and four times as long to fill a cache; default: %(default)s",
-    )
-    tune.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
-    tune.add_argument("--batch-sizes", metavar="N,N,...", help="try these, too; only they change batches")
-    tune.add_argument("--ram", metavar="SIZE", help="the most memory that a setting may take, such as 2GB")
-    tune.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    tune.set_defaults(command=_tune)
-
-
-def _tune(args: argparse.Namespace) -> None:
-    from headrace.cli import tune
-
-    tune.run(
-        args.target,
-        consumer_ms=args.consumer_ms,
-        train=args.train,
-        seconds=args.seconds,
-        batch_size=args.batch_size,
-        batch_sizes=args.batch_sizes,
-        ram=args.ram,
-        as_json=args.json,
-    )
-
-
-def _add_reading(command: argparse.ArgumentParser) -> None:
-    """Add the options of commands that read a whole dataset."""
-    _add_workers(command)
-    command.add_argument("--test", action="store_true", help="of MNIST and CIFAR the part to test with")
-
-
-def _add_workers(command: argparse.ArgumentParser) -> None:
-    workers = os.cpu_count() or 1
-    command.add_argument("--workers", type=int, default=workers, metavar="N", help="default: one a core, %(default)s")
-    command.add_argument(
-        "--backend", default="auto", metavar="KIND", help="what workers are: thread, process, ray; default: what suits"
-    )
-
-
-def _require(command: str, *extras: str) -> None:
-    """Raise if the modules of an extra are missing, naming the extras to install."""
-    missing = [extra for extra in extras if find_spec(_EXTRAS[extra]) is None]
-    if missing:
-        noun = "extras" if len(missing) > 1 else "extra"
-        raise _UsageError(
-            f"headrace {command} needs the {noun} {' and '.join(missing)}: pip install 'headrace[{','.join(missing)}]'"
-        )

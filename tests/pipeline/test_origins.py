@@ -103,6 +103,62 @@ def test_the_way_down_a_tree(tmp_path: Path) -> None:
     assert found[0].where == f"{tmp_path / 'a.npy'}, row 5"
 
 
+class Told(headrace.Dataset[int]):
+    """A dataset whose method `where` does what it is made with."""
+
+    def __init__(self, where: Any) -> None:
+        self.say = where
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int, /) -> int:
+        return index
+
+    def where(self, index: int) -> Any:
+        return self.say(index)
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        (lambda index: f"file {index}", ", file 5"),
+        (lambda _: None, ""),
+        (lambda index: index, ", 5"),
+        (lambda _: "a name\nof two lines", ", a name of two lines"),
+        ({}.__getitem__, ", where(5) raised KeyError: 5"),
+        (lambda: "", ", where(5) raised TypeError: "),
+    ],
+)
+def test_a_method_of_the_users(where: Any, text: str) -> None:
+    assert str(*find_origins(Told(where), 5)).startswith(f"Told[5]{text}")
+
+
+@pytest.mark.parametrize("key", [8, 99, -9, 2**70, -(2**70)])
+def test_keys_that_are_no_index(key: int) -> None:
+    data = TensorDataset(np.arange(4))
+    pack = headrace.ColumnDataset({"tokens": [[1, 2]] * 8}).pack_sequences(2)
+    for dataset in (ConcatDataset([data, data]), Subset(range(9), np.arange(8)), Told(str), pack):
+        assert [str(origin) for origin in find_origins(dataset, key)] == [f"{type(dataset).__name__}[{key}]"]
+
+
+def test_indices_from_the_end_and_beyond_it() -> None:
+    mixture = headrace.mix({"a": TensorDataset(np.arange(3)), "b": TensorDataset(np.arange(5))}, weights=[0.5, 0.5])
+    for index in (len(mixture) - 1, len(mixture) + 4):
+        (explained,) = headrace.DataLoader(mixture.map(tuple), 1, sampler=[index], seed=0).explain(0)
+        assert explained.sample == (explained.origins[0].index,)
+    assert find_origins(mixture, -1) == find_origins(mixture, len(mixture) - 1)
+
+
+def test_a_dataset_without_a_length() -> None:
+    class Endless:
+        def __getitem__(self, index: int) -> int:
+            return index
+
+    explained = headrace.DataLoader(Endless(), batch_size=2, sampler=[3, 5], seed=0).explain(0)
+    assert [each.origin for each in explained] == ["Endless[3]", "Endless[5]"]
+
+
 def test_arrays_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     assert find_origins(torch.arange(3), 1)[0].where is None

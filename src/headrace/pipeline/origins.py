@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Origin", "find_origins"]
 
+_END = 2**63  # of the indices of a mixture
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -58,9 +60,30 @@ def find_origins(dataset: Any, key: Any) -> tuple[Origin, ...]:
     >>> print(*find_origins(Subset("abc", [2, 0]), 0))
     str[2]
     """
-    if not isinstance(key, int | np.integer):
+    known = describe(dataset)
+    index = _index_of(key, known)
+    if index is None:
         return (Origin(type(dataset).__name__, key),)
-    return _origins(describe(dataset), int(key), _Way())
+    return _origins(known, index, _Way())
+
+
+def _index_of(key: Any, node: Node) -> int | None:
+    """Return a key as an index from 0 on; None of one that is no index of the dataset."""
+    if not isinstance(key, int | np.integer):
+        return None
+    index, dataset = int(key), node.dataset
+    if not hasattr(type(dataset), "__len__"):  # the sampler alone tells what there is
+        return index
+    length = len(dataset)
+    index += length if index < 0 else 0
+    return index if 0 <= index < (_END if _goes_on(node) else length) else None
+
+
+def _goes_on(node: Node) -> bool:
+    """Return whether samples go on beyond the end of an epoch, as those of a mixture do."""
+    while isinstance(node, Map | Cached):
+        node = node.input
+    return isinstance(node, Mixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +107,7 @@ def _origins(node: Node, index: int, way: _Way) -> tuple[Origin, ...]:
         case Cached():
             return _origins(node.input, index, _Way(way.sources, way.part, cached=True))
         case Concat():
-            number, inner = node.find_one(index % len(node.dataset))
+            number, inner = node.find_one(index)
             return _origins(node.inputs[number], inner, way)
         case Mixed():
             number, inner = node.find_one(index)
@@ -99,14 +122,14 @@ def _origins(node: Node, index: int, way: _Way) -> tuple[Origin, ...]:
             return tuple(origin for part in parts for origin in part)
         case Packing():
             return _of_row(node, index, way)
-    return (_of_source(node.dataset, index % len(node.dataset), way),)
+    return (_of_source(node.dataset, index, way),)
 
 
 def _of_row(node: Packing, row: int, way: _Way) -> tuple[Origin, ...]:
     """Return the origins of the sequences that are packed into a row."""
     table, first = node.table, 0
     found: list[Origin] = []
-    for piece in table.pieces(np.array([row % len(table)])).tolist():
+    for piece in table.pieces(np.array([row])).tolist():
         stop = first + int(table.lengths[piece])
         start = 0 if table.starts is None else int(table.starts[piece])
         part = f"items {first} to {stop - 1}" + (f" from item {start}" if start else "")
@@ -116,15 +139,26 @@ def _of_row(node: Packing, row: int, way: _Way) -> tuple[Origin, ...]:
 
 
 def _of_source(dataset: Any, index: int, way: _Way) -> Origin:
-    where = capability(dataset, "where")
     return Origin(
         type(dataset).__name__.lstrip("_"),
         index,
-        None if where is None or _is_array(dataset) else str(where(index)),
+        _where(dataset, index),
         "/".join(way.sources) or None,
         way.part,
         way.cached,
     )
+
+
+def _where(dataset: Any, index: int) -> str | None:
+    """Return where a sample lies, in one line, or why the dataset's method cannot say it; None where it has none."""
+    where = capability(dataset, "where")
+    if where is None or _is_array(dataset):
+        return None
+    try:
+        place = where(index)
+    except Exception as error:
+        return f"where({index}) raised {type(error).__name__}: {error}"
+    return None if place is None else " ".join(str(place).splitlines())
 
 
 def _is_array(dataset: Any) -> bool:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 GRID_SECONDS = 2.0  # of each setting, from its first batch on
 FIRST_SECONDS = 0.3  # of each setting in the first round of tune
 WAITS = 0.5  # processors that a load keeps busy at most, where more workers than processors are of use
-SETTLING = 6.0  # seconds that "auto" has to find its workers
+SETTLING = 10.0  # seconds that "auto" has to find its workers
 RUN = 4.0  # seconds of each of the runs that are compared
 ROUNDS = 5
 GRID, TUNE, AUTO = "best of the grid", "headrace tune", 'num_workers="auto"'

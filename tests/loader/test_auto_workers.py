@@ -7,6 +7,7 @@ import json
 import pickle
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, groupby, islice
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -440,8 +441,22 @@ def test_a_window_lasts_long_enough() -> None:
 def test_a_pause_of_the_consumer_is_no_longer_step() -> None:
     observed = Observed()
     for step in range(20):
-        observed.add(2, 0.01, 60.0 if step == 7 else 0.03, 0.01)
+        observed.add(2, 0.01, 600.0 if step == 7 else 0.03, 0.01)
     assert observed.step == pytest.approx(0.02)
+    assert observed.wait_share > 0.1
+    assert max(observed.measured(InUse(), Limits(2)).consumers) == 1.0
+
+
+def test_iterators_in_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have one search together, in which each may change what the others have measured."""
+    monkeypatch.setattr(auto_workers, "_FIRST", 0.0)
+    monkeypatch.setattr(auto_workers, "_AFTER_CHANGE", 0.0)
+    monkeypatch.setattr(auto_workers, "_LONGEST", 0.0)
+    monkeypatch.setattr(auto_workers, "_TINY", 0.0)
+    expected = list(range(300))
+    with DataLoader(range(300), None, num_workers="auto", backend="thread") as loader, ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: list(loader.iterate()), range(12)):
+            assert found == expected
 
 
 # ------------------------------------------------------------------ memory and life

@@ -317,11 +317,8 @@ class AutoResults:
             return
         if pool.closed:
             return
-        chosen = self._auto.setting  # which another iterator of the loader may have changed
-        if self._auto.is_due():
-            pool.look_at_memory()
-            chosen = self._auto.decide(pool.limits)
-        if chosen == pool.setting:
+        chosen = self._auto.find(pool.limits, pool.look_at_memory)
+        if chosen == pool.setting:  # which another iterator of the loader may have changed, too
             return
         self._auto.use(chosen)  # an epoch that begins before they are ready begins with them
         if not chosen.workers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from statistics import median
+from threading import RLock
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +28,7 @@ _KEPT = 128  # times of the last tasks, from which the model predicts
 _FIRST, _AFTER_CHANGE, _LONGEST = 0.2, 0.5, 8.0
 _FEWEST, _TASKS = 3, 8  # tasks in which so long is measured, at least: where they take long, and else
 
+_PAUSE = 1.0  # seconds from which on the consumer pauses, unless its steps are not much shorter
 _TINY = 100e-6  # seconds in which a batch is loaded that no worker is worth
 _WAITS = 0.05  # the share of a step from which waiting is worth a change
 _KEPT_PROMISE = 1 / 3  # the part of the promised gain that has to come
@@ -160,7 +162,8 @@ class Observed:
     @property
     def wait_share(self) -> float:
         """The share of waiting in the time."""
-        total = self.waited / self.tasks + sum(self.consumers) / len(self.consumers)
+        consumers = self._without_pauses()
+        total = self.waited / self.tasks + sum(consumers) / len(consumers)
         return self.waited / self.tasks / total if total else 0.0
 
     @property
@@ -168,11 +171,16 @@ class Observed:
         """The time in which a batch is waited for and consumed; a pause of the consumer now and then does not count."""
         return (self.waited + median(self.consumers) * self.tasks) / self.batches
 
+    def _without_pauses(self) -> list[float]:
+        """Return how long the consumer took of late, where what lasts too long for a step counts as a short pause."""
+        longest = max(_PAUSE, 20 * median(self.consumers))
+        return [min(each, longest) for each in self.consumers[-_KEPT:]]
+
     def measured(self, setting: InUse, limits: Limits) -> Measured:
         """Return what the model takes."""
         return Measured(
             tuple(self.loads[-_KEPT:]),
-            tuple(self.consumers[-_KEPT:]),
+            tuple(self._without_pauses()),
             limits.overhead,
             setting.workers,
             setting.ahead,
@@ -210,6 +218,20 @@ class AutoWorkers:
         self._starting = False  # workers, not all of which are known to be ready
         self._skipped = 0  # tasks after a change that are not measured
         self._refuses = False
+        self._lock = RLock()  # iterators in several threads have it together
+
+    def find(self, limits: Limits, look: Callable[[], object]) -> InUse:
+        """Return the workers to go on with: those in use, unless enough has been measured for a decision.
+
+        Args:
+            limits: of the search.
+            look: called before a decision, to look at the memory of the workers.
+        """
+        with self._lock:
+            if not self.is_due():
+                return self.setting
+            look()
+            return self.decide(limits)
 
     def is_due(self) -> bool:
         """Return whether enough has been measured for a decision."""
@@ -238,11 +260,12 @@ class AutoWorkers:
 
     def use(self, setting: InUse) -> None:
         """Take note that these workers begin to load."""
-        self._starting, self._skipped = True, setting.ahead + setting.workers
-        if setting != self.setting:
-            self.setting = setting
-            self._patience = min(_LONGEST, _AFTER_CHANGE * 2**self._in_vain)
-            self.observed = Observed(task_bytes=self.observed.task_bytes)
+        with self._lock:
+            self._starting, self._skipped = True, setting.ahead + setting.workers
+            if setting != self.setting:
+                self.setting = setting
+                self._patience = min(_LONGEST, _AFTER_CHANGE * 2**self._in_vain)
+                self.observed = Observed(task_bytes=self.observed.task_bytes)
 
     def decide(self, limits: Limits) -> InUse:
         """Return the workers to go on with, after what was measured; those in use, where nothing else seems better."""

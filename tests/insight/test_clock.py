@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from headrace import DataLoader
 from headrace.insight import clock as module
 from headrace.insight.clock import StageClock
 from headrace.insight.columns import BEGUN, COLLATE, ENDED, READ, TASKS
+from headrace.insight.loader_clock import LoaderClock
+from headrace.insight.stats import Settings, make_stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +80,21 @@ def test_sums_are_those_of_all_batches() -> None:
     assert {stage.batches for name, stage in stats.stages.items() if name != "order"} == {1001}
     assert len(stats.timeline.steps) == 1001
     assert len(stats.timeline.tasks) < 200
+
+
+@pytest.mark.usefixtures("tick")
+def test_workers_that_came_later_have_their_own_sums() -> None:
+    """As where the number of workers is found while batches are loaded."""
+    consumer, worker, clock = StageClock(times_all=False), StageClock(1), LoaderClock()
+    results = SimpleNamespace(clock=consumer, timing=None, waiting=0)
+    for step in range(48):
+        consumer.start()
+        if consumer.on:
+            clock.loaded(results, 0, step, 1, 4)
+    results = SimpleNamespace(clock=StageClock(-1), timing=worker.take(), waiting=0)
+    clock.loaded(results, 0, 48, 1, 4)
+    stats = make_stats(clock, bad_samples=0, counters={}, sources={}, settings=Settings())
+    assert {number: each.batches for number, each in stats.workers.items()} == {0: 41, 1: 1}
 
 
 def test_samples_that_nobody_times_are_read_all_the_same() -> None:

@@ -335,9 +335,9 @@ def make_stats(
 
 def _extrapolated(totals: Totals) -> Totals:
     """Return the sums over tasks for as many batches as were handed out, where some tasks were not timed."""
-    if not totals.passed_over:
+    if not totals.passed_over or len(totals.workers) > 1:  # all tasks of other workers than the consumer are timed
         return totals
-    (worker,) = totals.workers.values()  # the consumer, as all tasks of others are timed
+    (worker,) = totals.workers.values()
     factor = totals.batches / worker.batches
     stages = np.rint(totals.stages * factor).astype(np.int64)
     stages[_DEVICE_COPY] = totals.stages[_DEVICE_COPY]

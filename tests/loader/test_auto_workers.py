@@ -394,6 +394,22 @@ def test_a_trial_that_failed_is_made_again_when_loading_is_another() -> None:
     assert auto.setting.workers >= 8
 
 
+def test_a_trial_that_failed_is_made_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs may have been at work; each time it is later."""
+    now = [100.0]
+    monkeypatch.setattr(auto_workers, "perf_counter", lambda: now[0])
+    auto, limits = AutoWorkers(), Limits(cores=2)
+    disturbed, calm = World(0.1, 0.0, serial=1.0), World(0.1, 0.0)
+    assert disturbed.settle(auto, limits)[1:] == [InUse(2, 4), InUse()]
+    assert calm.settle(auto, limits) == [InUse()]
+    now[0] += 60
+    assert disturbed.settle(auto, limits)[1:] == [InUse(2, 4), InUse()]
+    now[0] += 20
+    assert calm.settle(auto, limits) == [InUse()]
+    now[0] += 60
+    assert calm.settle(auto, limits)[-1] == InUse(2, 4)
+
+
 def test_a_given_prefetch_stays() -> None:
     for setting in Limits(cores=8, prefetch=3).settings(1.0):
         assert setting.ahead == 3 * setting.workers

@@ -35,6 +35,7 @@ _KEPT_PROMISE = 1 / 3  # the part of the promised gain that has to come
 _LOSS = 1.03  # a step that fewer workers may take longer, in times
 _ALIKE = 1.03  # predictions that differ by less are alike
 _PROMISED = 0.93  # a prediction that is worth a trial, in times of the present step
+_LONGEST_CLOSED = 600.0  # seconds for which what has failed is not tried again, at most; longer each time
 _OTHER_LOAD = 2.0  # loading or consuming that takes so many times as long is another one: all is tried anew
 
 
@@ -196,6 +197,7 @@ class _Change(NamedTuple):
     step: float  # how long one took before
     most: float  # and may take now, in times of that
     times: tuple[float, float]  # and how long loading and consuming did
+    closed_until: float = 0.0  # when it may be tried again, if it has failed
 
 
 class AutoWorkers:
@@ -293,7 +295,8 @@ class AutoWorkers:
             self._in_vain = 0
             return None
         self._in_vain += 1
-        self._failed[present] = trial
+        closed = min(_LONGEST_CLOSED, _LONGEST * 2**self._in_vain)
+        self._failed[present] = trial._replace(closed_until=perf_counter() + closed)
         return trial.before
 
     def _choose(self, observed: Observed, present: InUse, limits: Limits) -> InUse:
@@ -328,10 +331,10 @@ class AutoWorkers:
         return not any(low <= each <= high for each in self._failed) and self._fits(setting, limits)
 
     def _forgive(self, present: InUse, times: tuple[float, float]) -> None:
-        """Forget failures of trials that began from the present setting, if loading or consuming takes other times."""
+        """Forget failures after a while, as it may have been other programs; and if loading or consuming is another."""
         for setting, trial in list(self._failed.items()):
             alike = all(a <= _OTHER_LOAD * b and b <= _OTHER_LOAD * a for a, b in zip(times, trial.times, strict=True))
-            if trial.before == present and not alike:
+            if perf_counter() >= trial.closed_until or (trial.before == present and not alike):
                 del self._failed[setting]
 
     def _fits(self, setting: InUse, limits: Limits) -> bool:

@@ -112,6 +112,11 @@ def rows_by_a_function(folder: Path, at: str) -> Any:
     return npy(folder, at).map(lambda row: row.astype(np.int64).sum())
 
 
+def mixture(folder: Path, at: str) -> Any:
+    first = npy(folder, at)
+    return hr.mix([first, first.subset(np.arange(40)).map(np.negative)], weights=[1, 2])
+
+
 def side_by_side(folder: Path, at: str) -> Any:
     return hr.StackDataset(npy(folder, at), tfrecord(folder, at))
 
@@ -159,7 +164,7 @@ def cached_in_part(folder: Path, at: str) -> Any:
 
 
 MAKERS = [tar, labels_of_tar, tar_sample_by_sample, tfrecord, npy, pixels, scattered, some_rows_twice]
-MAKERS += [rows_by_a_function, side_by_side, tokens, packed_documents, files, images]
+MAKERS += [rows_by_a_function, mixture, side_by_side, tokens, packed_documents, files, images]
 CACHED = [cached_rows, cached_records, cached_pixels, cached_in_part]
 ORDERS: list[dict[str, Any]] = [{}, {"shuffle": True}, {"shuffle": "block", "block_size": 7, "window": 3}]
 PROCESSES: dict[str, Any] = {"num_workers": 2, "backend": "process"}
@@ -362,6 +367,17 @@ def test_chunks_of_hdf5(tmp_path: Path) -> None:
             assert planned.is_exact
 
 
+@pytest.mark.usefixtures("by_value")
+def test_two_processes_that_begin_a_cache(tmp_path: Path, served: tuple[str, list[tuple[str, int]]]) -> None:
+    cached = cached_rows(tmp_path, served[0])
+    (epoch,) = make_plan([hr.DataLoader(cached, 8, shuffle=True, seed=0, **PROCESSES)]).epochs
+    assert epoch.timing == {"requests for a first sample, of a cache that another process may have begun": 1}
+    with hr.DataLoader(cached, 8, shuffle=True, seed=0, **PROCESSES) as loader, rise_of_counters(loader) as risen:
+        assert sum(1 for _ in loader) == len(loader)
+    assert 0 <= risen.pop("remote_requests") - epoch.counters["remote_requests"] <= 1
+    assert risen.items() <= epoch.counters.items() | {("remote_bytes", risen["remote_bytes"])}
+
+
 def test_what_follows_from_which_worker_is_first_is_said(
     tmp_path: Path, served: tuple[str, list[tuple[str, int]]]
 ) -> None:
@@ -404,6 +420,24 @@ def test_steps_and_processes() -> None:
     assert (planned.ranks[0].steps, planned.ranks[0].samples) == (3, 24)
     assert planned.backend == "process"
     assert planned.memory.held == 5 * 8000
+
+
+class Thirds:
+    """A sampler that has no length."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(0, COUNT, 3))
+
+
+def test_samplers(tmp_path: Path) -> None:
+    rows = npy(tmp_path, f"{tmp_path}/")
+    found = make_plan([hr.DataLoader(rows, 4, sampler=Thirds(), seed=0)])
+    assert (found.ranks[0].steps, found.ranks[0].samples, found.ranks[0].smallest) == (13, 50, 2)
+    assert found.epochs[0].counters == {"bytes_read": 50 * ROWS[0].nbytes}
+    found = make_plan([hr.DataLoader(rows, batch_sampler=[[1, 2], [3]], seed=0)])
+    assert (found.batch_size, found.ranks[0].samples, found.ranks[0].largest) == (None, 3, 2)
+    with pytest.raises(ArgumentError, match="keys such as 'a', but only indices"):
+        make_plan([hr.DataLoader({"a": 1}, 1, sampler=["a"], seed=0)])
 
 
 def test_planning_leaves_no_trace(tmp_path: Path, served: tuple[str, list[tuple[str, int]]]) -> None:

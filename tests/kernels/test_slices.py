@@ -62,8 +62,9 @@ def test_like_slices(case: tuple[list[tuple[bytes, list[tuple[int, int]]]], list
     for kernels in (reference, native.load()):
         if not isinstance(kernels, str):
             read = prepared(kernels, [(source, table(source, spans)) for source, spans in files])
-            assert read(which, rows) == (expected, -1, 0)
-            assert read(which, rows, verify=False) == (expected, -1, 0)
+            total = sum(map(len, expected))
+            assert read(which, rows) == (expected, total, -1, 0)
+            assert read(which, rows, verify=False) == (expected, total, -1, 0)
 
 
 def test_the_first_wrong_record_is_told(kernels: Kernels) -> None:
@@ -71,14 +72,15 @@ def test_the_first_wrong_record_is_told(kernels: Kernels) -> None:
     right = int(records["crc"][1])
     records["crc"][1:] += 1
     read = prepared(kernels, [(TEXT, records)])
-    found, wrong, crc = read(integers(0, 0, 0, 0), integers(0, 1, 2, 1))
+    found, nbytes, wrong, crc = read(integers(0, 0, 0, 0), integers(0, 1, 2, 1))
     assert (wrong, crc) == (1, right)
-    assert read(integers(0, 0), integers(0, 1), verify=False) == ([TEXT[:8], TEXT[2:10]], -1, 0)
+    assert read(integers(0, 0), integers(0, 1), verify=False) == ([TEXT[:8], TEXT[2:10]], 16, -1, 0)
     assert len(found) == 4
+    assert nbytes == sum(map(len, found))
 
 
 def test_records_have_no_other_owner(kernels: Kernels) -> None:
-    found, _, _ = prepared(kernels, [(TEXT, table(TEXT, [(0, 8)] * 2))])(integers(0, 0), integers(0, 1))
+    found, *_ = prepared(kernels, [(TEXT, table(TEXT, [(0, 8)] * 2))])(integers(0, 0), integers(0, 1))
     first, second = found
     del found
     assert first is not second

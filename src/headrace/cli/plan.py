@@ -125,8 +125,12 @@ def _as_text(planned: RunPlan, loader: DataLoader[Any]) -> str:
 def _title(planned: RunPlan, loader: DataLoader[Any]) -> str:
     ranks = f"{len(planned.ranks)} rank{'s' if len(planned.ranks) > 1 else ''}"
     kind = "without workers" if planned.backend is None else f"with {planned.workers} workers ({planned.backend}) each"
-    order = f"shuffle={loader.shuffle!r}" if loader.sampler is None else "an order of its own"
-    return f"{planned.samples:,} samples for {ranks} {kind}, batch size {planned.batch_size}, {order}"
+    if loader.sampler is not None or loader.batch_sampler is not None:
+        order = "in the order of a sampler"
+    else:
+        order = f"shuffle={loader.shuffle!r}" if loader.weights is None else "drawn by weights"
+    size = "" if planned.batch_size is None else f"batch size {planned.batch_size}, "
+    return f"{planned.samples:,} samples for {ranks} {kind}, {size}{order}"
 
 
 def _ranks(ranks: tuple[PlannedRank, ...]) -> str:
@@ -177,6 +181,8 @@ def _files(planned: RunPlan) -> list[str]:
 
 def _quality(planned: RunPlan) -> list[str]:
     order, lines = planned.order, []
+    if order.distance is None:
+        return ["a mixture's order is not held against a shuffle"]
     lines.append(f"samples that follow each other lie {order.distance:.2f} of a true shuffle's distance apart")
     if order.moved is not None:
         lines.append(f"neighbours come {order.moved:.2f} of a true shuffle's distance apart")

@@ -153,9 +153,9 @@ class RecordFiles:
         slice_records: SliceRecords = self._slices.find(
             arrays, [self.table(shard, "records") for shard in located.shards]
         )
-        found, wrong, crc = slice_records(located.which, located.rows, verify=verify)
+        found, nbytes, wrong, crc = slice_records(located.which, located.rows, verify=verify)
         self._waits.note_read()
-        self.counts.add(sum(map(len, found)))
+        self.counts.add(nbytes)
         if wrong >= 0:
             shard = located.shards[located.which[wrong]]
             record = self.table(shard, "records")[located.rows[wrong]]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from headrace.io.lru import DecodedPieces
     from headrace.io.ranges import FileRanges
     from headrace.pipeline.read_plan import ReadCall
 
@@ -73,6 +74,7 @@ class DryCache:
     def __init__(self, dataset: CachedDataset, nbytes: int) -> None:
         self.dataset = dataset
         self.stored = dataset.stored()
+        self._was_empty = not self.stored.any()
         self._by: dict[Hashable, NDArray[np.bool_]] = {}  # of this epoch: which samples a process has stored
         self._room = dataset.stats().room // max(nbytes, 1)
 
@@ -95,6 +97,11 @@ class DryCache:
     def begin_epoch(self) -> None:
         """Take what is stored for settled."""
         self._by.clear()
+        self._was_empty = not self.stored.any()
+
+    def knows_surely(self, process: Hashable) -> bool:
+        """Return whether a process knows what samples are like, or that it does not, whoever else has begun."""
+        return not self._was_empty or not self._by or process in self._by
 
     def found_of_others(self, indices: NDArray[np.int64], process: Hashable) -> int:
         """Return how many of some stored samples another process has stored in this epoch."""
@@ -171,11 +178,11 @@ class DryProcess:
             if isinstance(dataset, CachedDataset):
                 self._read_cached(self._caches[id(dataset)], indices)
                 continue
-            for says in filter(None, [capability(dataset, "byte_ranges")]):
-                for file in says(indices):
-                    self._read_file(file)
-            for says in filter(None, [capability(dataset, "pieces")]):
-                self._decode(dataset, says(indices))
+            byte_ranges, pieces = capability(dataset, "byte_ranges"), capability(dataset, "pieces")
+            for file in [] if byte_ranges is None else byte_ranges(indices):
+                self._read_file(file)
+            if pieces is not None:
+                self._decode(dataset, pieces(indices))
 
     def _read_cached(self, cache: DryCache, indices: NDArray[np.int64]) -> None:
         missing = cache.missing(indices)
@@ -185,12 +192,17 @@ class DryProcess:
         if others:
             self._shared.timing["cached samples that another process may still be reading"] += others
         if len(missing):
-            self.read(cache.dataset.calls(missing, first=not cache.stored.any()))
+            requests = self.counters["remote_requests"]
+            known, unknown = (list(cache.dataset.calls(missing, first=first)) for first in (False, True))
+            self.read(known if cache.stored.any() else unknown)
+            differs = len(known) != len(unknown) and self.counters["remote_requests"] > requests
+            if differs and not cache.knows_surely(self._name):
+                self._shared.timing["requests for a first sample, of a cache that another process may have begun"] += 1
             cache.store(missing, self._name)
             if cache.is_full:
                 self._shared.timing["samples for which the cache may have no room"] += len(missing)
 
-    def _decode(self, dataset: Any, pieces: Any) -> None:
+    def _decode(self, dataset: Any, pieces: DecodedPieces) -> None:
         recent = self._recent.setdefault(id(dataset), Recent(pieces.limit))
         made = recent.made
         for key, size in pieces.sizes:

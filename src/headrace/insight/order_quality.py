@@ -29,7 +29,7 @@ class OrderQuality:
 
     Attributes:
         distance: how far consecutive samples of the order lie apart in the dataset, in the mean over the mean of true
-            permutations: 1 for a perfect shuffle, about 0 for none.
+            permutations: 1 for a perfect shuffle, about 0 for none. None for a mixture.
         moved: how far neighbours of the dataset come apart in the order, likewise; None where not all samples are known
             to come once.
         deviation: how far the shares of classes in a batch are from those of all samples, as the share of its samples
@@ -37,7 +37,7 @@ class OrderQuality:
         true_deviation: the same of a true permutation, which is more than 0 since batches are small.
     """
 
-    distance: float
+    distance: float | None
     moved: float | None
     deviation: float | None
     true_deviation: float | None

@@ -16,17 +16,18 @@ import numpy as np
 from headrace.errors import ArgumentError
 from headrace.insight.dry_run import DryCache, DryProcess, Shared
 from headrace.insight.memory import batches_held
-from headrace.insight.order_quality import find_labels, measure_order
+from headrace.insight.order_quality import OrderQuality, find_labels, measure_order
 from headrace.insight.uncached import batch_bytes, find_caches, sample_bytes
 from headrace.loader.cursor import Cursor
 from headrace.loader.pools import choose_backend
-from headrace.loader.sample_tasks import SampleTasks
+from headrace.loader.sample_tasks import READ_AHEAD, SampleTasks
+from headrace.pipeline.describe import describe
+from headrace.pipeline.hints import mixed_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from headrace.insight.dry_run import FileUse
-    from headrace.insight.order_quality import OrderQuality
     from headrace.loader.dataloader import DataLoader
     from headrace.loader.fetch import BatchReader
     from headrace.loader.tasks import SampleTask
@@ -217,6 +218,8 @@ class _Run:
     def order(self) -> OrderQuality:
         """Return the quality of the first epoch's order."""
         dataset, sizes = self._ranks[0].loader.dataset, [len(each) for each in self._selections]
+        if mixed_node(describe(dataset)) is not None:  # whose indices are places in the order, not in the sources
+            return OrderQuality(None, None, None, None)
         order = np.concatenate([np.empty(0, np.int64), *self._selections])
         return measure_order(order, sizes, len(dataset), find_labels(dataset))
 
@@ -228,7 +231,11 @@ class _Run:
         return PlannedMemory(batch, held, max(rank.early() for rank in self._ranks))
 
     def _steps(self) -> int:
-        steps = len(self._ranks[0].loader)
+        """Return how many steps an epoch has, as far as that is known: a user's sampler may have no length."""
+        try:
+            steps = len(self._ranks[0].loader)
+        except TypeError:
+            return self._most_steps or 0
         return steps if self._most_steps is None else min(steps, self._most_steps)
 
 
@@ -244,12 +251,14 @@ class _Rank:
         self._reader: BatchReader = loader._maker().reader()  # noqa: SLF001 - of the same house
         backend = choose_backend(loader, streams=False) if loader.num_workers else None
         self._separate = backend is not None and backend.separate
-        self._takes_turns = self._separate and loader._takes_turns()  # noqa: SLF001
+        in_turns = loader._takes_turns() or loader.worker_init_fn is not None  # noqa: SLF001
+        self._takes_turns = self._separate and in_turns
         self._threads = loader.num_workers if backend is not None and not backend.separate else 0
         self._processes: list[DryProcess] = []
         self._ended: Counter[str] = Counter()  # counters of processes that have ended
-        self._early = 0
-        self._sizes: list[list[int]] = []
+        self._early = self._next = 0
+        self._sizes: list[list[int]] = []  # of the batches of each process, in the first epoch
+        self._in_first_epoch = True
 
     def begin_epoch(self, number: int) -> Iterator[SampleTask]:
         """Return the tasks of an epoch, with new processes unless they stay."""
@@ -262,10 +271,9 @@ class _Rank:
             count = loader.num_workers if self._separate else 1
             names = [(self._number, worker) for worker in range(count)]
             self._processes = [DryProcess(name, self._shared, self._caches) for name in names]
+        self._next, self._in_first_epoch = 0, not number
         if not number:
             self._sizes = [[] for _ in self._processes]
-        self._counts_sizes = not number
-        self._next = 0
         length = len(loader.dataset)
         epoch = loader._epochs.find(number, length)  # noqa: SLF001
         start = replace(epoch.start, step=0, ahead=frozenset(), shift=0, stop=None)
@@ -282,12 +290,13 @@ class _Rank:
         decoded = process.decoded
         if task.later is not None:
             process.announce(self.loader.dataset, task.later)
-            if self._threads > 1 and (task.step < self._threads - 1 or self._threads > 8):
+            if self._threads > 1 and (task.step < self._threads - 1 or self._threads > READ_AHEAD):
                 timing[_THREADS] += len(task.selection)
+        _check_indices(task.selection)
         process.read(self._reader.calls(task.selection))
         if process.decoded > decoded and len(self._processes) > 1 and not self._takes_turns:
             timing[_OTHERS_TURN] += process.decoded - decoded
-        if self._counts_sizes:
+        if self._in_first_epoch:
             self._sizes[number].append(len(task.selection))
 
     def counters(self) -> Counter[str]:
@@ -304,6 +313,12 @@ class _Rank:
         known = not self._separate or self._takes_turns or len(self._processes) == 1
         workers = tuple(map(sum, self._sizes)) if known and not self._threads else None
         return PlannedRank(self._number, len(sizes), sum(sizes), min(sizes, default=0), max(sizes, default=0), workers)
+
+
+def _check_indices(selection: Any) -> None:
+    for key in () if isinstance(selection, np.ndarray) else selection:
+        if not isinstance(key, int | np.integer):
+            raise ArgumentError(f"the sampler gives keys such as {key!r}, but only indices of samples can be planned")
 
 
 def _dry_cache(cached: Any) -> DryCache:

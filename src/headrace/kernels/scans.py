@@ -37,7 +37,7 @@ class SliceRecords(Protocol):
 
     def __call__(
         self, which: NDArray[np.int64], rows: NDArray[np.int64], *, verify: bool = True
-    ) -> tuple[list[bytes], int, int]:
+    ) -> tuple[list[bytes], int, int, int]:
         """Return records, each as an object of its own.
 
         Args:
@@ -46,7 +46,8 @@ class SliceRecords(Protocol):
             verify: whether to hold each against its CRC32C.
 
         Returns:
-            The records; the place of the first one that has another CRC32C, or -1; and what that is.
+            The records; how many bytes they have together; the place of the first one that has another CRC32C, or -1;
+            and what that is.
 
         Raises:
             ArgumentError: A record lies outside of its file, or a shape does not match.

@@ -195,13 +195,13 @@ def prepare_slices(sources: Sequence[NDArray[np.uint8]], tables: Sequence[NDArra
     >>> text, table = np.frombuffer(b"headrace", np.uint8), np.zeros(2, RECORD)
     >>> table["offset"], table["length"] = [0, 4], 4
     >>> prepare_slices([text], [table])(np.array([0]), np.array([1]))
-    ([b'race'], 0, 30110021)
+    ([b'race'], 4, 0, 30110021)
     """
     check_files(sources, tables)
 
     def slice_records(
         which: NDArray[np.int64], rows: NDArray[np.int64], *, verify: bool = True
-    ) -> tuple[list[bytes], int, int]:
+    ) -> tuple[list[bytes], int, int, int]:
         check_places(which, rows)
         check_rows(tables, which, rows)
         records = np.empty(len(rows), RECORD)
@@ -218,8 +218,8 @@ def prepare_slices(sources: Sequence[NDArray[np.uint8]], tables: Sequence[NDArra
             sums = crc32c_ranges(sources, which, offsets, lengths)
             wrong = sums != records["crc"]
             if wrong.any():
-                return found, int(wrong.argmax()), int(sums[wrong.argmax()])
-        return found, -1, 0
+                return found, int(lengths.sum()), int(wrong.argmax()), int(sums[wrong.argmax()])
+        return found, int(lengths.sum()), -1, 0
 
     return slice_records
 

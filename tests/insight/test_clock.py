@@ -54,11 +54,11 @@ def test_each_lap_is_of_one_stage() -> None:
 
 
 @pytest.mark.usefixtures("tick")
-def test_of_brief_tasks_one_in_eight_stands_for_all() -> None:
+def test_of_brief_tasks_one_in_sixteen_stands_for_all() -> None:
     rows = do_tasks(StageClock(times_all=False), 400)
     stood = [row[TASKS] for row in rows]
-    assert stood == [1] * 33 + [8] * 45
-    assert 0 <= 400 - sum(stood) < 8
+    assert stood == [1] * 33 + [16] * 22
+    assert 0 <= 400 - sum(stood) < 16
     assert all(row[READ] == TICK for row in rows)
 
 
@@ -66,8 +66,8 @@ def test_long_tasks_are_all_timed(tick: Callable[[int], None]) -> None:
     clock = StageClock(times_all=False)
     do_tasks(clock, 40)
     tick(10**6)
-    rows = do_tasks(clock, 40)
-    assert [row[TASKS] for row in rows] == [8] + [1] * (len(rows) - 1)
+    rows = do_tasks(clock, 48)
+    assert [row[TASKS] for row in rows] == [16] + [1] * (len(rows) - 1)
     assert len(rows) > 32
 
 
@@ -87,14 +87,24 @@ def test_workers_that_came_later_have_their_own_sums() -> None:
     """As where the number of workers is found while batches are loaded."""
     consumer, worker, clock = StageClock(times_all=False), StageClock(1), LoaderClock()
     results = SimpleNamespace(clock=consumer, timing=None, waiting=0)
-    for step in range(48):
+    for step in range(49):
         consumer.start()
         if consumer.on:
             clock.loaded(results, 0, step, 1, 4)
     results = SimpleNamespace(clock=StageClock(-1), timing=worker.take(), waiting=0)
-    clock.loaded(results, 0, 48, 1, 4)
+    clock.loaded(results, 0, 49, 1, 4)
     stats = make_stats(clock, bad_samples=0, counters={}, sources={}, settings=Settings())
-    assert {number: each.batches for number, each in stats.workers.items()} == {0: 41, 1: 1}
+    assert {number: each.batches for number, each in stats.workers.items()} == {0: 49, 1: 1}
+
+
+def test_a_later_epoch_need_not_be_timed_from_its_first_batches() -> None:
+    loader = DataLoader(range(4000), batch_size=4)
+    for _ in range(2):
+        for _batch in loader:
+            pass
+    tasks = loader.stats().timeline.tasks
+    assert (tasks["epoch"] == 1).sum() < (tasks["epoch"] == 0).sum()
+    assert loader.stats().workers[0].batches == 2000
 
 
 def test_samples_that_nobody_times_are_read_all_the_same() -> None:

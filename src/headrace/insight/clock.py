@@ -2,8 +2,8 @@
 
 It is always on, so it must cost next to nothing: a reading of the processor's clock and two sums for each stage of a
 batch. Where samples are read one by one and take but a microsecond, their stages are told apart in one batch of many.
-Where the consumer loads batches itself, and each takes but some hundred microseconds, one of eight is timed: what the
-clock needs has left the processor's caches with each batch, and costs several times as much as it would in a loop.
+Where the consumer loads batches itself, and each takes but some hundred microseconds, one of sixteen is timed: what
+the clock needs has left the processor's caches with each batch, and costs several times as much as it would in a loop.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LONG, _ONE_IN = 20_000, 64
 # Tasks that are shorter, in nanoseconds, are asked for the processors' time, a call of the system, once in so many.
 _SHORT, _CPU_ONE_IN = 10_000_000, 32
 # Of tasks that are as short as this, once so many were timed, one in so many is.
-_BRIEF, _FIRST, _TIMED_ONE_IN = 1_000_000, 32, 8
+_BRIEF, _FIRST, _TIMED_ONE_IN = 1_000_000, 32, 16
 
 
 class StageClock:
@@ -52,12 +52,13 @@ class StageClock:
         worker: the number of the worker; -1 for the consumer.
         alone: whether nothing else works in its process while it does; else it is its thread that takes the time of
             processors.
-        times_all: whether each task is timed; else of brief ones one in eight, which stands for all.
+        times_all: whether each task is timed; else of brief ones one in sixteen, which stands for all.
 
     Attributes:
         worker: its number.
         times_all: as above.
         on: whether the present task is timed; laps of others do nothing.
+        to_time: how many tasks are timed however brief they are.
         row: the times of the present task, by the columns of `headrace.insight.columns`.
         fine: whether the stages of single samples are told apart at present.
         last: the time of the last lap.
@@ -77,12 +78,12 @@ class StageClock:
         "_reads",
         "_tasks_to_cpu",
         "_to_pass",
-        "_to_time",
         "fine",
         "last",
         "on",
         "row",
         "times_all",
+        "to_time",
         "worker",
     )
 
@@ -90,8 +91,8 @@ class StageClock:
         self.row = _EMPTY[:]
         self.on = True
         self.times_all = times_all
-        self._to_time = _FIRST  # tasks that are timed however brief they are
-        self._to_pass = 0  # and of those that follow, how many are not
+        self.to_time = _FIRST
+        self._to_pass = 0  # tasks that are not timed before the next that is
         self.fine = False
         self.worker = worker
         self.last = perf_counter_ns()
@@ -146,8 +147,8 @@ class StageClock:
 
     def _pass_over(self) -> None:
         """Let the next tasks not be timed, and the one after them stand for them."""
-        if self._to_time:
-            self._to_time -= 1
+        if self.to_time:
+            self.to_time -= 1
         else:
             self._to_pass, self.row[TASKS] = _TIMED_ONE_IN - 1, _TIMED_ONE_IN
 

@@ -67,6 +67,7 @@ class LoaderClock:
         self._last_steps = _LastRecords(STEP_WIDTH)
         self._last_tasks = _LastRecords(TIMES + WIDTH)
         self._totals: Totals | None = None
+        self._knows_stages = False  # whether as many tasks were timed as are at first
         self._counters: Counter[str] = Counter()
         self.listener: Callable[[NDArray[np.int64], NDArray[np.int64]], None] | None = None
 
@@ -81,6 +82,10 @@ class LoaderClock:
         task = _pack_task(epoch, step, steps, samples, asked, results.waiting)
         if timing is None:
             told.append(task + own)
+            if self._knows_stages:
+                clock.to_time = 0  # the clock is another one in each epoch
+            elif not clock.to_time:
+                self._knows_stages = True
         else:
             told.append(_OWN + own)
             told.append(task + timing)

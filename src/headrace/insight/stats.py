@@ -182,7 +182,7 @@ class LoaderStats:
             bytes of reading are those of files or of whole batches. "device_copy" is the time in which the consumer's
             thread pins a batch, or puts it on a device or begins to, as `prefetch_to_device` does; where that is done
             ahead it lies in `consumer_seconds`. Where the consumer loads batches in less than a millisecond each, one
-            of eight is timed and stands for all.
+            of sixteen is timed and stands for all.
         workers: the load of each worker, by its number.
         queue: the batches that were ready when one was asked for.
         waits: how long batches were waited for, but the first of each iterator.

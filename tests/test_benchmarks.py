@@ -32,6 +32,7 @@ RIVALS = {
     "reduced": [],
     "soak": [],
     "storage": ["tensorflow", "webdataset"],
+    "tuning": [],
     "verdict": ["PIL.Image"],
 }  # the others are compared with torch alone
 
@@ -94,6 +95,7 @@ def test_every_benchmark_is_there() -> None:
         "tokens",
         "torch_face",
         "training",
+        "tuning",
         "verdict",
         "workers",
         "writing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import DataLoader, SharedList
+from headrace import DataLoader, SharedList, pad_collate
 from headrace.datasets.sent_list import SentList
+from headrace.testing import check_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +43,11 @@ USES: dict[str, Callable[[Any], Any]] = {
     "slices": lambda items: (items[::-1], items[1:], items[-1], list(reversed(items)), sorted(items)),
     "equal": lambda items: (items == ITEMS, items == ITEMS[:1], items == tuple(ITEMS), items != ITEMS),
     "choice": lambda items: random.Random(0).choice(items),  # noqa: S311
+    "order": lambda items: [items < other for other in (ITEMS[:1], [*ITEMS, ITEMS[0]], [("b",)], ITEMS)],
+    "order with itself": lambda items: (items <= ITEMS, items > ITEMS, items >= ITEMS[:2]),
+    "order of a list": lambda items: [ITEMS[:1] < items, items <= ITEMS, ITEMS[:1] + items],
+    "told from others": lambda items: (isinstance(items, list), isinstance(items, tuple | str), items.__class__),
+    "copies": lambda items: [type(made) for made in (copy.copy(items), copy.deepcopy(items), items.copy())],
     "zip": lambda items: list(zip(*items, strict=True)),
 }
 
@@ -56,7 +63,9 @@ def test_what_lists_do(use: str, changed: bool) -> None:
     assert found[0] == found[1]
     assert list(sent) == plain
     assert len(sent) == len(plain)
-    assert list(pickle.loads(pickle.dumps(sent))) == plain
+    back = pickle.loads(pickle.dumps(sent))
+    assert type(back) is list
+    assert back == plain
 
 
 @given(st.lists(st.text()), st.integers(-5, 5))
@@ -97,3 +106,24 @@ class Counting:
 def test_a_dataset_that_changes_its_list() -> None:
     with DataLoader(Counting(), 4096, num_workers=2, backend="process", persistent_workers=True) as loader:
         assert [batch.tolist() for batch in loader] == [[1] * 4096] * 4
+
+
+class Whole:
+    """A dataset whose samples are its list."""
+
+    def __init__(self) -> None:
+        self.items = [float(number) for number in range(MANY)]
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"items": self.items, "index": index}
+
+
+@pytest.mark.usefixtures("by_value")
+@pytest.mark.parametrize("collate_fn", [None, list, pad_collate])
+def test_a_list_that_is_a_sample(collate_fn: Any) -> None:
+    expected = DataLoader(Whole(), 2, collate_fn=collate_fn).batch(0)
+    with DataLoader(Whole(), 2, collate_fn=collate_fn, num_workers=1, backend="process") as loader:
+        check_same(next(iter(loader)), expected)

@@ -136,7 +136,7 @@ class _Padding(Collation):
         first = values[0]
         if type(first) is dict:
             return self._mappings(values, path)
-        if type(first) is list and _are_lists_of_numbers(values):
+        if first.__class__ is list and _are_lists_of_numbers(values):
             return self._lists(values, path)
         adapter = frameworks.find(first) if hasattr(first, "dtype") else None
         return super().field(values, path) if adapter is None else self._arrays(adapter, values, path)
@@ -296,7 +296,7 @@ def _tells_enough(value: object) -> bool:
 
 
 def _are_lists_of_numbers(values: list[Any]) -> bool:
-    return all(type(value) is list and (not value or type(value[0]) in _NUMBERS) for value in values)
+    return all(value.__class__ is list and (not value or type(value[0]) in _NUMBERS) for value in values)
 
 
 def _fitting(value: Any, dtype: np.dtype[Any], path: str) -> NDArray[Any]:

@@ -75,7 +75,7 @@ def rebuild(like: Any, items: list[Any]) -> Any:
         return dict(zip(like, items, strict=True))
     if type(like) is tuple:
         return tuple(items)
-    if type(like) is list:
+    if like.__class__ is list:  # or a worker's, which reads its items in shared memory
         return items
     if isinstance(like, Mapping):
         return _with_attributes(_rebuild_mapping(like, dict(zip(like, items, strict=True))), like)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
+from collections.abc import MutableSequence, Sequence
 from contextlib import suppress
+from operator import ge, gt, le, lt
 from typing import Any, TypeVar, overload
 
 from headrace.datasets.shared_list import SharedList
@@ -36,6 +37,13 @@ class SentList(MutableSequence[T]):
         self._shared = shared
         self._own: list[T] | None = None  # there is none before it is changed
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # isinstance asks for it, by which datasets tell lists from all else
+        return list
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)  # as which it comes back in a batch
+
     def __len__(self) -> int:
         return len(self._shared if self._own is None else self._own)
 
@@ -57,14 +65,24 @@ class SentList(MutableSequence[T]):
         return iter(self._shared if self._own is None else self._own)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, SentList):
-            other = list(other)
-        return isinstance(other, list) and len(other) == len(self) and list(self) == other
+        return isinstance(other, list) and len(other) == len(self) and list(self) == list(other)
+
+    def __lt__(self, other: object) -> Any:
+        return lt(*_ends(self, other)) if isinstance(other, list) else NotImplemented
+
+    def __le__(self, other: object) -> Any:
+        return le(*_ends(self, other)) if isinstance(other, list) else NotImplemented
+
+    def __gt__(self, other: object) -> Any:
+        return gt(*_ends(self, other)) if isinstance(other, list) else NotImplemented
+
+    def __ge__(self, other: object) -> Any:
+        return ge(*_ends(self, other)) if isinstance(other, list) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment] # as of lists
 
     def __add__(self, other: object) -> list[T]:
-        return [*self, *other] if isinstance(other, list | SentList) else NotImplemented
+        return [*self, *other] if isinstance(other, list) else NotImplemented
 
     def __radd__(self, other: object) -> list[T]:
         return [*other, *self] if isinstance(other, list) else NotImplemented
@@ -95,6 +113,26 @@ class SentList(MutableSequence[T]):
         return self._own
 
 
+def _ends(one: Sequence[Any], other: Sequence[Any]) -> tuple[Any, Any]:
+    """Return what the order of two lists is that of: their first items that differ, or their lengths."""
+    pairs = zip(one, other, strict=False)
+    return next((pair for pair in pairs if pair[0] != pair[1]), (len(one), len(other)))
+
+
+class _OnItsWay:
+    """A list on its way to worker processes, where it arrives as a SentList.
+
+    Args:
+        shared: the items.
+    """
+
+    def __init__(self, shared: SharedList[Any]) -> None:
+        self._shared = shared
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SentList, (self._shared,)
+
+
 def share_lists(state: Any, known: dict[int, tuple[Any, Any]]) -> Any:
     """Return the state of an object with large plain lists in it replaced, for worker processes to share.
 
@@ -114,5 +152,5 @@ def share_list(values: list[Any], known: dict[int, tuple[Any, Any]]) -> Any:
     if id(values) not in known:
         known[id(values)] = values, values
         with suppress(ArgumentTypeError):
-            known[id(values)] = values, SentList(SharedList(values, only_plain=True))
+            known[id(values)] = values, _OnItsWay(SharedList(values, only_plain=True))
     return known[id(values)][1]

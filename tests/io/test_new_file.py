@@ -48,6 +48,10 @@ def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"old"]
     with pytest.raises(FileNotFoundError), new_file(tmp_path / "none" / "file"):
         pass
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"), new_file(tmp_path / "folder") as file:
+        file.write(b"new")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="locks and kills of POSIX")

@@ -93,6 +93,10 @@ def _give_name(descriptor: int, path: Path) -> None:
             draft = path.with_name(f"{DRAFT}{os.getpid()}-{descriptor}.tmp")
             draft.unlink(missing_ok=True)
             os.link(source, draft, src_dir_fd=folder, follow_symlinks=True)
-            draft.replace(path)
+            try:
+                draft.replace(path)
+            except OSError:  # a folder has the name
+                draft.unlink()
+                raise
     finally:
         os.close(folder)

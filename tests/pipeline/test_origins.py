@@ -150,6 +150,14 @@ def test_indices_from_the_end_and_beyond_it() -> None:
     assert find_origins(mixture, -1) == find_origins(mixture, len(mixture) - 1)
 
 
+def test_datasets_of_torch_have_their_own_names() -> None:
+    torch = pytest.importorskip("torch")
+    rows = torch.utils.data.TensorDataset(torch.arange(8))
+    for dataset in (rows, torch.utils.data.Subset(rows, [5, 3]), torch.utils.data.ConcatDataset([rows, rows])):
+        (origin,) = find_origins(dataset, 1)
+        assert (origin.dataset, origin.index) == ("TensorDataset", dataset[1][0])
+
+
 def test_a_dataset_without_a_length() -> None:
     class Endless:
         def __getitem__(self, index: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from headrace.batch.capabilities import capability
 from headrace.pipeline.describe import describe
 from headrace.pipeline.nodes import Cached, Concat, Map, Mixed, Node, Packing, Select, Zip
+from headrace.pipeline.torch_datasets import RowsOfTensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,8 +140,9 @@ def _of_row(node: Packing, row: int, way: _Way) -> tuple[Origin, ...]:
 
 
 def _of_source(dataset: Any, index: int, way: _Way) -> Origin:
+    known = dataset.dataset if isinstance(dataset, RowsOfTensors) else dataset  # what torch calls it
     return Origin(
-        type(dataset).__name__.lstrip("_"),
+        type(known).__name__.lstrip("_"),
         index,
         _where(dataset, index),
         "/".join(way.sources) or None,

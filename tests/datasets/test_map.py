@@ -25,7 +25,7 @@ from headrace import (
     sample_rng,
 )
 from headrace.images import fuse
-from headrace.pipeline import read_plan
+from headrace.pipeline import read_parts
 from headrace.pipeline.compile import compile_dataset
 from headrace.rng.context import use_keys
 from headrace.testing import check_same
@@ -186,5 +186,5 @@ def _compositions(trees: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def test_any_maps_over_any_parts(dataset: Any, data: st.DataObject) -> None:
     indices = data.draw(st.lists(st.integers(0, len(dataset) - 1), min_size=1, max_size=8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read_plan, "_ROWS", 1)
+        patch.setattr(read_parts, "_ROWS", 1)
         check_batch(dataset, indices)

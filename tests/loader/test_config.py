@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import re
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,7 @@ RANKS_SHUFFLE = (
     "shuffle=True on several ranks needs a seed, or each rank would draw an order of its own; give all the same"
 )
 
-VALUES = [
+VALUES: list[Any] = [
     *[({"batch_size": bad}, f"{BATCH_SIZE}{bad!r}") for bad in (0, -1, True, 2.5, "8", np.float64(2), (4,))],
     *[({"num_workers": bad}, f"{NUM_WORKERS}{bad!r}") for bad in (-1, True, 1.5, "2", "Auto", None)],
     *[({"timeout": bad}, f"{TIMEOUT}{bad!r}") for bad in (-1, float("nan"), True, "1", None)],
@@ -99,12 +100,13 @@ VALUES = [
             "number, or leave multiprocessing_context='fork' out"
         ),
     ),
-    (
+    pytest.param(
         {"num_workers": "auto", "backend": "ray"},
         (
             "num_workers='auto' finds the number of threads or processes of this machine, but got backend='ray'; give "
             "a number"
         ),
+        marks=pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed"),
     ),
     ({"shuffle": "yes"}, "shuffle must be True, False, None or \"block\", but got shuffle='yes'"),
     ({"shuffle": 1.0}, 'shuffle must be True, False, None or "block", but got shuffle=1.0'),
@@ -140,7 +142,7 @@ KINDS = [
     ({"generator": 3}, GENERATOR + "3"),
     ({"generator": np.random.RandomState}, GENERATOR + "<class"),
 ]
-EXCLUSIVE = [
+EXCLUSIVE: list[Any] = [
     ({"sampler": [1], "shuffle": True}, "sampler and shuffle are mutually exclusive: the sampler decides the order"),
     *[
         ({"batch_sampler": [[1]], **more}, BATCH_SAMPLER)

@@ -63,6 +63,7 @@ def train(rank: int, world_size: int, port: int) -> None:
     if rank == 0:
         print(f"all ranks go on from the state of rank 0: {bool(same)}")
     del parallel  # before the group that it talks through
+    distributed.barrier()  # or one is gone while another still talks
     distributed.destroy_process_group()
 
 

@@ -374,8 +374,10 @@ def test_blocks_grow_with_what_is_kept_and_shrink_after(batches: Any) -> None:
     for step, batch in enumerate(kept, 20):
         np.testing.assert_array_equal(batch[:, 0], np.arange(4) + 4 * (step % 6))
     del kept, batch
-    for _ in range(20):
+    for _ in range(200):  # a worker that is far behind, on a busy machine, gives them up later
         next(batches)
+        if len(blocks_here()) <= MOST_BLOCKS:
+            break
     assert len(blocks_here()) <= MOST_BLOCKS
     assert count_descriptors() <= descriptors + MOST_BLOCKS
 

@@ -7,11 +7,12 @@ import pickle
 import signal
 import sys
 from collections import deque
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import WorkerError
 from headrace.workers.processes.channel import Channel
+from headrace.workers.processes.interrupts import hold_signals
 from headrace.workers.processes.report import Report
 from headrace.workers.processes.segments import MappedSegments, SegmentRange
 from headrace.workers.processes.serve import serve_context
@@ -84,12 +85,14 @@ class Worker:
             modules: names of those that its work needs.
         """
         files = self._theirs.fileno(), tasks.fileno(), self.report.file
-        if context is None:
-            self._process = start_from_template(files, modules)
-        else:
-            arguments = (*map(Descriptor, files), os.getpid(), forked, self.number)
-            self._process = start_in_context(context, serve_context, arguments)
-        self._theirs.close()  # so that this process hears when the worker closes it
+        # Or a Ctrl-C could leave a process that nobody knows, and its files. A fork would inherit the handlers.
+        with hold_signals() if forked is None else nullcontext():
+            if context is None:
+                self._process = start_from_template(files, modules)
+            else:
+                arguments = (*map(Descriptor, files), os.getpid(), forked, self.number)
+                self._process = start_in_context(context, serve_context, arguments)
+            self._theirs.close()  # so that this process hears when the worker closes it
 
     def descriptors(self) -> list[int]:
         """Return the descriptors that become readable when the worker has sent something or ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.cli.parser import add_reading, add_workers
+from headrace.cli.parser import add_command, add_reading, add_workers
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,7 @@ def add_file_commands(commands: Commands) -> None:
 
 def _add_convert(commands: Commands) -> None:
     text = "write a dataset to tar, TFRecord, LMDB, Parquet or npy files"
-    convert = commands.add_parser("convert", help=text, description=text.capitalize(), allow_abbrev=False)
+    convert = add_command(commands, "convert", text)
     convert.add_argument(
         "source",
         metavar="SRC",
@@ -70,7 +70,7 @@ def _convert(args: argparse.Namespace) -> None:
 
 def _add_verify(commands: Commands) -> None:
     text = "read everything, check its sums, decode its images, and list what is bad"
-    verify = commands.add_parser("verify", help=text, description=text.capitalize(), allow_abbrev=False)
+    verify = add_command(commands, "verify", text)
     verify.add_argument("path", metavar="PATH", help="as SRC of headrace convert, but for MODULE:OBJECT")
     verify.add_argument("--repair", metavar="DST", help="write the good samples to DST")
     verify.add_argument("--force", action="store_true", help="overwrite DST")
@@ -95,7 +95,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _add_index(commands: Commands) -> None:
     text = "read the files of a dataset once and keep where their samples are, so that they open at once"
-    index = commands.add_parser("index", help=text, description=text.capitalize(), allow_abbrev=False)
+    index = add_command(commands, "index", text)
     index.add_argument("path", metavar="PATH", help="a tar, TFRecord or LMDB file, a pattern of several, or a folder")
     add_workers(index)
     index.set_defaults(command=_index)
@@ -109,7 +109,7 @@ def _index(args: argparse.Namespace) -> None:
 
 def _add_lengths(commands: Commands) -> None:
     text = "measure how many items each sequence has, once, for packing and batches by tokens"
-    lengths = commands.add_parser("lengths", help=text, description=text.capitalize(), allow_abbrev=False)
+    lengths = add_command(commands, "lengths", text)
     lengths.add_argument("source", metavar="SRC", help="as for headrace convert")
     lengths.add_argument(
         "target",

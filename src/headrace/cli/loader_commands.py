@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
-from headrace.cli.parser import require
+from headrace.cli.parser import add_command, require
 
 if TYPE_CHECKING:
-    from headrace.cli.parser import Commands
+    import argparse
+
+    from headrace.cli.parser import Commands, Parser
 
 __all__ = ["add_loader_commands"]
 
@@ -26,7 +27,7 @@ def add_loader_commands(commands: Commands) -> None:
 
 def _add_show(commands: Commands) -> None:
     text = "draw the images of a batch with their labels, before and after augmentation"
-    show = commands.add_parser("show", help=text, description=text.capitalize(), allow_abbrev=False)
+    show = add_command(commands, "show", text)
     show.add_argument(
         "target",
         metavar="TARGET",
@@ -34,12 +35,9 @@ def _add_show(commands: Commands) -> None:
         "crop to 224 pixels and a flip); or module:object, where the object is a DataLoader, a dataset or a function "
         "that makes one",
     )
-    show.add_argument("--step", type=int, default=0, metavar="N", help="which batch; default: %(default)s")
-    show.add_argument("--epoch", type=int, default=0, metavar="N", help="of which epoch; default: %(default)s")
+    _add_place(show)
     show.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
-    show.add_argument(
-        "--batch-size", type=int, default=16, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
+    _add_batch_size(show, 16)
     show.add_argument(
         "--out",
         default="headrace-show.png",
@@ -60,13 +58,11 @@ def _show(args: argparse.Namespace) -> None:
 
 def _add_explain(commands: Commands) -> None:
     text = "tell where each sample of a batch comes from, and what was done to it"
-    explain = commands.add_parser(
+    explain = add_command(
+        commands,
         "explain",
-        help=text,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=(
-            f"{text.capitalize()}.\n\n"
+        text,
+        more=(
             "A batch is a function of dataset, seed, epoch and step, so nothing has to be recorded while training\n"
             "runs: the samples are read again, one by one, and what each transform draws for them is noted. Take\n"
             "the step and the epoch of a bad batch from the log, and the loader of the training script."
@@ -74,15 +70,12 @@ def _add_explain(commands: Commands) -> None:
         epilog="examples:\n  headrace explain photos/train --step 120 --epoch 3\n"
         "  headrace explain train:loader --step 4811 --row 17",
     )
-    explain.add_argument("target", metavar="TARGET", help="as for headrace show")
-    explain.add_argument("--step", type=int, default=0, metavar="N", help="which batch; default: %(default)s")
-    explain.add_argument("--epoch", type=int, default=0, metavar="N", help="of which epoch; default: %(default)s")
+    _add_target(explain)
+    _add_place(explain)
     explain.add_argument("--row", type=int, metavar="N", help="only this sample of the batch")
     explain.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
-    explain.add_argument(
-        "--batch-size", type=int, default=16, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
-    explain.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    _add_batch_size(explain, 16)
+    _add_json(explain)
     explain.set_defaults(command=_explain)
 
 
@@ -102,12 +95,12 @@ def _explain(args: argparse.Namespace) -> None:
 
 def _add_memory(commands: Commands) -> None:
     text = "the memory that a loader takes at some batch sizes, predicted and measured"
-    memory = commands.add_parser("memory", help=text, description=text.capitalize(), allow_abbrev=False)
-    memory.add_argument("target", metavar="TARGET", help="as for headrace show")
+    memory = add_command(commands, "memory", text)
+    _add_target(memory)
     memory.add_argument("--batch-sizes", metavar="N,N,...", help="default: 32,64,128,256")
     memory.add_argument("--workers", type=int, metavar="N", help="default: those of the loader")
     memory.add_argument("--batches", type=int, default=8, metavar="N", help="loaded of each size; default: %(default)s")
-    memory.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    _add_json(memory)
     memory.set_defaults(command=_memory)
 
 
@@ -119,13 +112,11 @@ def _memory(args: argparse.Namespace) -> None:
 
 def _add_plan(commands: Commands) -> None:
     text = "what a run will read, ask for and find in its caches, found without running it"
-    plan = commands.add_parser(
+    plan = add_command(
+        commands,
         "plan",
-        help=text,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=(
-            f"{text.capitalize()}.\n\n"
+        text,
+        more=(
             "The order is arithmetic, so each step of each rank is known. Of each epoch there are the bytes of\n"
             "samples as they lie in files, the requests for what lies far away and the bytes that come with them,\n"
             "hits and misses of caches, and what is decoded: the counts by which loader.stats().counters rises in a\n"
@@ -136,19 +127,17 @@ def _add_plan(commands: Commands) -> None:
         epilog="examples:\n  headrace plan photos --ranks 8 --workers 4\n"
         "  headrace plan train:loader --shuffle block --window 16 --epochs 2 --json",
     )
-    plan.add_argument("target", metavar="TARGET", help="as for headrace show")
+    _add_target(plan)
     plan.add_argument("--ranks", type=int, metavar="N", help="default: those of the loader")
     plan.add_argument("--workers", type=int, metavar="N", help="of each rank; default: those of the loader")
     plan.add_argument("--shuffle", choices=("yes", "no", "block"), help="default: as the loader has it")
     plan.add_argument("--block-size", type=int, metavar="N", help="samples a block; default: what the dataset says")
     plan.add_argument("--window", type=int, metavar="N", help="blocks that are shuffled among each other")
-    plan.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
+    _add_batch_size(plan, 32)
     plan.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
     plan.add_argument("--epochs", type=int, default=1, metavar="N", help="that follow each other; default: %(default)s")
     plan.add_argument("--steps", type=int, metavar="N", help="only the first N steps of each epoch")
-    plan.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    _add_json(plan)
     plan.set_defaults(command=_plan)
 
 
@@ -172,18 +161,15 @@ def _plan(args: argparse.Namespace) -> None:
 
 def _add_profile(commands: Commands) -> None:
     text = "run a loader with a consumer, and tell whether the loop waits for it, and for what"
-    profile = commands.add_parser("profile", help=text, description=text.capitalize(), allow_abbrev=False)
-    profile.add_argument("target", metavar="TARGET", help="as for headrace show")
-    profile.add_argument("--consumer-ms", type=float, metavar="X", help="each step waits so long; default: 0")
-    profile.add_argument("--train", metavar="MODULE:FUNCTION", help="what each step does instead, called with a batch")
+    profile = add_command(commands, "profile", text)
+    _add_target(profile)
+    _add_consumer(profile)
     profile.add_argument("--seconds", type=float, metavar="S", help="how long to run; default: 10, or --epochs")
     profile.add_argument("--epochs", type=int, metavar="N", help="how many epochs to run at most")
-    profile.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
+    _add_batch_size(profile, 32)
     profile.add_argument("--workers", type=int, metavar="N", help="default: those of the loader")
     profile.add_argument("--html", metavar="FILE", help="write a page with charts, also of other batch sizes")
-    profile.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    _add_json(profile)
     profile.set_defaults(command=_profile)
 
 
@@ -205,10 +191,9 @@ def _profile(args: argparse.Namespace) -> None:
 
 def _add_tune(commands: Commands) -> None:
     text = "try numbers and kinds of workers and a cache, and tell the fastest and the line of code for it"
-    tune = commands.add_parser("tune", help=text, description=text.capitalize(), allow_abbrev=False)
-    tune.add_argument("target", metavar="TARGET", help="as for headrace show")
-    tune.add_argument("--consumer-ms", type=float, metavar="X", help="each step waits so long; default: 0")
-    tune.add_argument("--train", metavar="MODULE:FUNCTION", help="what each step does instead, called with a batch")
+    tune = add_command(commands, "tune", text)
+    _add_target(tune)
+    _add_consumer(tune)
     tune.add_argument(
         "--seconds",
         type=float,
@@ -216,12 +201,10 @@ def _add_tune(commands: Commands) -> None:
         metavar="S",
         help="of each setting in the first round, and four times as long to fill a cache; default: %(default)s",
     )
-    tune.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
+    _add_batch_size(tune, 32)
     tune.add_argument("--batch-sizes", metavar="N,N,...", help="try these, too; only they change batches")
     tune.add_argument("--ram", metavar="SIZE", help="the most memory that a setting may take, such as 2GB")
-    tune.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    _add_json(tune)
     tune.set_defaults(command=_tune)
 
 
@@ -245,13 +228,11 @@ def _add_bench(commands: Commands) -> None:
     from headrace.bench.workloads import WORKLOADS
 
     text = "measure headrace beside other loaders, on this machine"
-    bench = commands.add_parser(
+    bench = add_command(
+        commands,
         "bench",
-        help=text,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=(
-            f"{text.capitalize()}.\n\n"
+        text,
+        more=(
             "The contenders of a table take turns in one process, so they compare with each other. Each goes through\n"
             "an epoch first, of which samples, labels and the mean of values are held against the others', and at\n"
             "whose memory is looked. Then follow the rounds that count. A table has the best and the median round,\n"
@@ -275,3 +256,30 @@ def _bench(args: argparse.Namespace) -> int:
     from headrace.cli import bench
 
     return bench.run(args.workloads, against=args.against, seconds=args.seconds, target=args.json, smoke=args.smoke)
+
+
+# ---------------------------------------------------------------------- options that commands share
+
+
+def _add_target(command: Parser) -> None:
+    command.add_argument("target", metavar="TARGET", help="as for headrace show")
+
+
+def _add_place(command: Parser) -> None:
+    command.add_argument("--step", type=int, default=0, metavar="N", help="which batch; default: %(default)s")
+    command.add_argument("--epoch", type=int, default=0, metavar="N", help="of which epoch; default: %(default)s")
+
+
+def _add_batch_size(command: Parser, default: int) -> None:
+    command.add_argument(
+        "--batch-size", type=int, default=default, metavar="N", help="where TARGET is no loader; default: %(default)s"
+    )
+
+
+def _add_consumer(command: Parser) -> None:
+    command.add_argument("--consumer-ms", type=float, metavar="X", help="each step waits so long; default: 0")
+    command.add_argument("--train", metavar="MODULE:FUNCTION", help="what each step does instead, called with a batch")
+
+
+def _add_json(command: Parser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON object, for programs")

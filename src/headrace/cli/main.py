@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headrace import __version__
 from headrace.cli.file_commands import add_file_commands
 from headrace.cli.loader_commands import add_loader_commands
-from headrace.cli.parser import Parser, UsageError, require
+from headrace.cli.parser import Parser, UsageError, add_command, require
 
 if TYPE_CHECKING:
     import argparse
@@ -88,7 +88,7 @@ def _parser() -> Parser:
 
 def _add_demo(commands: Commands) -> None:
     text = "train a small network on handwritten digits, in a few seconds"
-    demo = commands.add_parser("demo", help=text, description=text.capitalize(), allow_abbrev=False)
+    demo = add_command(commands, "demo", text)
     demo.add_argument("--epochs", type=int, default=20, metavar="N", help="default: %(default)s")
     demo.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
     demo.add_argument("--seed", type=int, default=0, metavar="N", help="one seed is one result; default: %(default)s")
@@ -110,7 +110,7 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _add_info(commands: Commands) -> None:
     text = "what is installed, which kernels run, what could be added"
-    info = commands.add_parser("info", help=text, description=text.capitalize(), allow_abbrev=False)
+    info = add_command(commands, "info", text)
     info.set_defaults(command=_info)
 
 

@@ -7,7 +7,7 @@ import os
 from importlib.util import find_spec
 from typing import NoReturn, TypeAlias
 
-__all__ = ["Commands", "Parser", "UsageError", "add_reading", "add_workers", "require"]
+__all__ = ["Commands", "Parser", "UsageError", "add_command", "add_reading", "add_workers", "require"]
 
 # The extras that a command may need, each with the module that shows that it is there.
 _EXTRAS = {"cli": "rich", "images": "PIL"}
@@ -26,6 +26,26 @@ class Parser(argparse.ArgumentParser):
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - what add_subparsers returns
+
+
+def add_command(commands: Commands, name: str, text: str, more: str = "", epilog: str | None = None) -> Parser:
+    """Add a command, and return its parser.
+
+    Args:
+        commands: to which it is added.
+        name: its name.
+        text: what it does, which the list of commands shows, too.
+        more: lines of explanation below that in its own help.
+        epilog: lines below the options, such as examples.
+    """
+    return commands.add_parser(
+        name,
+        help=text,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter if more else argparse.HelpFormatter,
+        description=f"{text.capitalize()}.\n\n{more}" if more else text.capitalize(),
+        epilog=epilog,
+    )
 
 
 def add_reading(command: argparse.ArgumentParser) -> None:

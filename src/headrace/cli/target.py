@@ -10,6 +10,7 @@ from typing import Any
 
 from headrace import Compose, DataLoader, ImageFolder, RandomHorizontalFlip, RandomResizedCrop
 from headrace.errors import ArgumentError
+from headrace.loader.order_arguments import CHOICE
 
 __all__ = ["find_target", "loader_of", "look_in_current_folder", "with_dataset"]
 
@@ -118,14 +119,7 @@ _ORDER = (
     "drop_last",
     "block_size",
     "window",
-    "weights",
-    "replacement",
-    "batch_by",
-    "max_tokens",
-    "max_batch_size",
-    "boundaries",
-    "group_by_length",
-    "sort_window",
+    *CHOICE,
 )
 # Those that say how samples are read.
 _WORKERS = ("num_workers", "backend", "worker_init_fn", "on_error", "max_errors")

@@ -13,6 +13,7 @@ __all__ = [
     "notes_of",
     "set_cause",
     "text_of",
+    "whole_text_of",
     "without_frames",
 ]
 
@@ -67,6 +68,11 @@ def add_note(error: BaseException, note: str) -> None:
     except Exception:
         with suppress(Exception):
             vars(error).setdefault("__notes__", []).append(note)
+
+
+def whole_text_of(error: BaseException) -> str:
+    """Return what an error says, with its notes, in one line."""
+    return "; ".join([text_of(error), *notes_of(error)])
 
 
 def notes_of(error: BaseException) -> list[str]:

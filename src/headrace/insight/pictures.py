@@ -33,13 +33,11 @@ def pictures_of(samples: Sequence[Any]) -> list[str]:
     '<img src="data:image/png;base6'
     """
     images = [_image_of(sample) for sample in samples]
+    if all(image is None for image in images):
+        return []
     numbers = [image for image in images if image is not None and image.dtype != np.uint8 and image.size]
     ends = (min(map(np.min, numbers)), max(map(np.max, numbers))) if numbers else (0, 1)
-    return (
-        ["" if image is None else _as_img(_as_bytes(image, ends)) for image in images]
-        if any(image is not None for image in images)
-        else []
-    )
+    return ["" if image is None else _as_img(_as_bytes(image, ends)) for image in images]
 
 
 def as_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.insight.prometheus import Metric
 from headrace.insight.table import TextTable
+from headrace.insight.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,10 +76,7 @@ def _overview(stats: Mapping[str, Any]) -> TextTable:
 
 
 def _bytes(number: int) -> str:
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number} B" if number else ""
+    return size_text(number) if number else ""  # of what is not counted
 
 
 def metrics_of(stats: Mapping[str, Any], prefix: str) -> list[Metric]:

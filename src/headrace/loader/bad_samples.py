@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import HeadraceWarning, TooManyErrorsError
-from headrace.errors.notes import level_of_user, notes_of, text_of
+from headrace.errors.notes import level_of_user, whole_text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,7 +132,7 @@ class BadSamples:
 
 def _describe(failure: Failure, epoch: int, step: int) -> BadSample:
     error = failure.error
-    text = "; ".join([text_of(error), *notes_of(error)])
+    text = whole_text_of(error)
     path = None
     with suppress(Exception):  # of a class that lets nobody ask for it
         path = getattr(error, "filename", None)

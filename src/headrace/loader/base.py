@@ -11,6 +11,7 @@ from headrace.loader.bad_samples import BadSamples
 from headrace.loader.config import check_arguments, check_divides, check_kind, is_stream, rows_of_table
 from headrace.loader.cursor import Epochs
 from headrace.loader.order import SampleOrder
+from headrace.loader.order_arguments import CHOICE
 from headrace.loader.ranks import resolve_ranks
 
 if TYPE_CHECKING:
@@ -41,18 +42,7 @@ _FIXED = {"dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "per
 _FIXED_LATER = {"shuffle", "collate_fn", "generator", "seed", "rank", "world_size", "num_workers", "backend", "shard"}
 _FIXED_LATER |= {"ranks", "device_mesh", "replication"}
 _FIXED_LATER |= {"on_error", "max_errors", "block_size", "window", "uneven"}
-# How often samples come, and which are in one batch.
-_CHOICE = (
-    "weights",
-    "replacement",
-    "batch_by",
-    "max_tokens",
-    "max_batch_size",
-    "boundaries",
-    "group_by_length",
-    "sort_window",
-)
-_FIXED_LATER |= set(_CHOICE)
+_FIXED_LATER |= set(CHOICE)
 # The order of the samples follows from these.
 _ORDER = (
     "batch_size",
@@ -66,7 +56,7 @@ _ORDER = (
     "sampler",
     "batch_sampler",
     "seed",
-    *_CHOICE,
+    *CHOICE,
 )
 _WINDOW = 8  # blocks, where the user does not say
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headrace import frameworks
-from headrace.errors.notes import notes_of, text_of
+from headrace.errors.notes import whole_text_of
 from headrace.insight.explanation import BatchExplanation, SampleExplanation
 from headrace.loader.fetch import collate, substitutes
 from headrace.loader.tasks import naming_step, numbers_of, seed_globals
@@ -76,7 +76,7 @@ def explain_batch(
             position=positions[row],
             origins=origins[row],
             draws=tuple(each.notes),
-            error=None if each.error is None else _text(each.error),
+            error=None if each.error is None else f"{type(each.error).__name__}: {whole_text_of(each.error)}",
             replaces=None if each is asked[row] else asked[row].key,
             valid=valid[row],
             sample=each.sample,
@@ -140,7 +140,3 @@ class _Outcomeer:
                 [each.sample for each in found], [each.key for each in found], maker.collate_fn, single=maker.single
             )
         return notes
-
-
-def _text(error: Exception) -> str:
-    return "; ".join([f"{type(error).__name__}: {text_of(error)}", *notes_of(error)])

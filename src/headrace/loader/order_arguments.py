@@ -13,7 +13,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BatchBy", "check_order", "checked_weights"]
+__all__ = ["BatchBy", "CHOICE", "check_order", "checked_weights"]  # noqa: RUF022 - in plain order
+
+# The arguments that say how often samples come, and which are in one batch.
+CHOICE = (
+    "weights",
+    "replacement",
+    "batch_by",
+    "max_tokens",
+    "max_batch_size",
+    "boundaries",
+    "group_by_length",
+    "sort_window",
+)
 
 BatchBy: TypeAlias = Literal["samples", "tokens"]
 _OF_TOKENS = ("max_tokens", "max_batch_size", "boundaries")

@@ -11,6 +11,7 @@ from torch.utils.data._utils.collate import default_collate
 from torch.utils.data.dataloader import _DatasetKind
 
 from headrace.errors import ArgumentError
+from headrace.loader.order_arguments import CHOICE
 from headrace.loader.ranks import resolve_ranks
 from headrace.pipeline.compile import compile_dataset
 from headrace.sampling.ranks import Shares
@@ -61,18 +62,7 @@ _OF_FACE = ("dataset", "batch_sampler", "sampler", "collate_fn", "pin_memory", "
 _WATCHED = _OF_FACE + _OF_CORE + _OF_WORKERS
 _OF_RANKS = ("rank", "world_size", "uneven")
 _OF_BLOCKS = ("block_size", "window")
-# How often samples come, and which are in one batch.
-_OF_CHOICE = (
-    "weights",
-    "replacement",
-    "batch_by",
-    "max_tokens",
-    "max_batch_size",
-    "boundaries",
-    "group_by_length",
-    "sort_window",
-)
-_FIXED = {"seed", *_OF_RANKS, *_OF_BLOCKS, *_OF_CHOICE}
+_FIXED = {"seed", *_OF_RANKS, *_OF_BLOCKS, *CHOICE}
 # What torch has in place of an order of headrace's.
 _INSTEAD = {"shuffle": "shuffle=True", "weights": "sampler=WeightedRandomSampler(...)"}
 _INSTEAD["replacement"] = "sampler=RandomSampler(dataset, replacement=True)"
@@ -203,7 +193,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         self.seed, self.backend, self.on_error, self.on_worker_death = seed, backend, on_error, on_worker_death
         self.prefetch_bytes, self.shard, self.max_errors = prefetch_bytes, shard, max_errors
         self.ram_budget, self.trace = ram_budget, trace
-        self.__dict__.update({name: given[name] for name in (*_OF_RANKS, *_OF_BLOCKS, *_OF_CHOICE)})
+        self.__dict__.update({name: given[name] for name in (*_OF_RANKS, *_OF_BLOCKS, *CHOICE)})
         # What has found the rank is not kept: who makes the loader again of its attributes gives it `rank` itself.
         self.ranks = self.device_mesh = self.replication = None
         self.__dict__.update(resolve_ranks(given))
@@ -278,7 +268,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
             return
         if isinstance(self._shuffle, str):
             raise _needs_seed("shuffle", self._shuffle)
-        for name in _OF_CHOICE:
+        for name in CHOICE:
             value = getattr(self, name)
             if not (value is None or value is False or (isinstance(value, str) and value == "samples")):
                 raise _needs_seed(name, value)
@@ -405,7 +395,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         workers = arguments["num_workers"] = self.__dict__["num_workers"]
         of_workers = {name: getattr(self, name) for name in _OF_WORKERS} if workers else {}
         arguments |= {**of_workers, "timeout": self.timeout, "trace": None if self._core is not None else self.trace}
-        arguments |= {name: getattr(self, name) for name in (*_OF_BLOCKS, *_OF_CHOICE)}
+        arguments |= {name: getattr(self, name) for name in (*_OF_BLOCKS, *CHOICE)}
         arguments["collate_fn"] = TorchCollation() if self.collate_fn is default_collate else self.collate_fn
         arguments["pin_memory"] = bool(self.pin_memory) and torch.accelerator.is_available()
         arguments["generator"] = self.generator

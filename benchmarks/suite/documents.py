@@ -91,7 +91,7 @@ def _tables(found: dict[str, Any]) -> str:
         name = benchmark["name"]
         parts += [
             f"### {name}",
-            f"`python -m benchmarks.{name}`, {benchmark['date'][:10]}; it ended {_ended(benchmark)}.",
+            f"`python -m benchmarks.{name}`, {benchmark['date'][:10]}; {_ended(benchmark)}.",
         ]
         tables = [Comparison.from_dict(saved) for saved in benchmark["tables"]]
         if any(map(_is_timed, tables)):
@@ -101,7 +101,8 @@ def _tables(found: dict[str, Any]) -> str:
 
 
 def _ended(benchmark: dict[str, Any]) -> str:
-    return f"{benchmark['ended']}, after {benchmark['seconds']:.0f} s"
+    ended = benchmark["ended"]
+    return f"it ended well, after {benchmark['seconds']:.0f} s" if ended == "well" else f"it {ended}"
 
 
 def _is_timed(table: Comparison) -> bool:

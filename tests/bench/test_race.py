@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from time import process_time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from headrace.bench import race as racing
 from headrace.bench.processes import PeakMemory, cpu_seconds, family, private_memory, proportional_memory
 from headrace.bench.race import Contender, race, steady
 from headrace.bench.same import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HAS_PROC = Path("/proc/self/smaps_rollup").exists()
 
@@ -84,21 +89,33 @@ def test_the_first_batches_do_not_count() -> None:
 
 @pytest.mark.skipif(not HAS_PROC, reason="the system does not say how much memory is shared")
 def test_memory_and_processes_of_a_child() -> None:
-    program = "block = bytearray(b'1' * 90_000_000); print(flush=True); input()"
-    gc.collect()  # what this process gives back meanwhile would hide some of it
-    with (
-        PeakMemory() as memory,
-        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child,
-    ):
-        assert child.stdout is not None
-        child.stdout.readline()
+    with child_of(90_000_000) as child:
         assert child.pid in family()
         assert private_memory(child.pid) >= 90_000_000
         assert proportional_memory([child.pid]) >= private_memory(child.pid)
-        memory._look()
-        child.communicate(b"\n")
-    assert memory.grown >= 30_000_000
     assert child.pid not in family()
+
+
+@pytest.mark.skipif(not HAS_PROC, reason="the system does not say how much memory is shared")
+def test_what_a_process_that_ends_gives_back_hides_nothing() -> None:
+    gc.collect()  # this process counts from first to last, so what it gives back would hide some
+    with child_of(200_000_000) as first, PeakMemory() as memory:
+        first.communicate(b"\n")
+        with child_of(90_000_000):
+            memory._look()
+    assert memory.grown >= 30_000_000
+
+
+@contextmanager
+def child_of(size: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that holds so many bytes until it reads a line."""
+    program = f"block = bytearray(b'1' * {size}); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        yield child
+        if child.poll() is None:
+            child.communicate(b"\n")
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="the system does not say what others take")

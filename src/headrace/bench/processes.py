@@ -86,9 +86,11 @@ class PeakMemory:
     Args:
         every: seconds between two looks.
 
+    A process that ends meanwhile is not counted, neither now nor before, so that what it gives back hides nothing.
+
     Attributes:
         before: bytes when it was opened; 0 where the system does not say.
-        most: bytes at the most.
+        grown: bytes that were added since, at the most.
 
     >>> with PeakMemory() as memory:
     ...     block = bytearray(1 << 20)
@@ -99,9 +101,12 @@ class PeakMemory:
     def __init__(self, every: float = 0.05) -> None:
         self._every = every
         self._over = Event()
+        self._at_first: dict[int, int] = {}
+        self.before = self.grown = 0
 
     def __enter__(self) -> Self:
-        self.before = self.most = proportional_memory(family())
+        self._at_first = {process: proportional_memory([process]) for process in family()}
+        self.before = sum(self._at_first.values())
         self._watcher = Thread(target=self._watch, daemon=True)
         if self.before:
             self._watcher.start()
@@ -113,14 +118,11 @@ class PeakMemory:
             self._watcher.join()
             self._look()
 
-    @property
-    def grown(self) -> int:
-        """Return the bytes that were added at the most."""
-        return self.most - self.before
-
     def _watch(self) -> None:
         while not self._over.wait(self._every):
             self._look()
 
     def _look(self) -> None:
-        self.most = max(self.most, proportional_memory(family()))
+        processes = family()
+        at_first = sum(self._at_first.get(process, 0) for process in processes)
+        self.grown = max(self.grown, proportional_memory(processes) - at_first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,23 @@ import pytest
 
 import headrace
 from headrace import (
+    AugMix,
     CenterCrop,
     ColorJitter,
     Compose,
     DataLoader,
+    GaussianBlur,
     Grayscale,
     Lambda,
     Normalize,
     PILToTensor,
+    RandAugment,
+    RandomEqualize,
+    RandomGrayscale,
     RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomRotation,
+    Resize,
     TensorDataset,
     ToCHW,
     ToDtype,
@@ -26,6 +35,7 @@ from headrace import (
     ToTensor,
 )
 from headrace.errors import ArgumentError, ArgumentTypeError
+from headrace.rng.context import use_keys
 
 INTEGERS = ["uint8", "int8", "int16", "int32", "int64"]
 FLOATS = ["float16", "float32", "float64"]
@@ -85,7 +95,7 @@ def test_the_usual_recipe_is_the_same_by_either_names() -> None:
 
 
 def test_types_that_are_none() -> None:
-    for dtype in ("S3", object, "complex64", "no type", 3.5):
+    for dtype in ("S3", object, "complex64", "no type", 3.5, None):
         with pytest.raises(ArgumentError, match="dtype must be a type"):
             ToDtype(dtype)
     with pytest.raises(ArgumentTypeError, match="ToDtype takes real numbers, but got complex64"):
@@ -136,6 +146,31 @@ def test_an_image_of_pillow_stays_one_as_long_as_it_can() -> None:
     planes = ToCHW()(image)
     assert type(planes) is np.ndarray
     assert planes.shape == (3, 9, 7)
+
+
+@pytest.mark.parametrize("mode", ["P", "1"])
+def test_between_numbers_that_stand_for_something_the_nearest_is_taken(mode: str) -> None:
+    image = pillow_image(mode)
+    for move in (partial(Resize, (5, 6)), partial(RandomResizedCrop, (5, 6)), partial(RandomRotation, (33, 33))):
+        with use_keys(4, np.arange(1)):
+            between = move(interpolation="bilinear")(image)
+        with use_keys(4, np.arange(1)):
+            nearest = move(interpolation="nearest")(image)
+        assert (between.mode, between.getpalette()) == (mode, image.getpalette())
+        assert between.tobytes() == nearest.tobytes()
+    pil = pytest.importorskip("PIL.Image")
+    assert Resize((5, 6))(image).tobytes() == image.resize((6, 5), pil.Resampling.BILINEAR).tobytes()
+
+
+@pytest.mark.parametrize("mode", ["P", "YCbCr", "HSV"])
+@pytest.mark.parametrize(
+    "change",
+    [ColorJitter(0.3), Grayscale(), RandomGrayscale(), GaussianBlur(3), RandomEqualize(), RandAugment(), AugMix()],
+    ids=lambda change: type(change).__name__,
+)
+def test_colours_of_another_kind_are_refused(change: Any, mode: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=rf"changes colours, and an image of mode '{mode}' .*convert\('RGB'\)"):
+        change(pillow_image(mode))
 
 
 def test_a_chain_takes_images_of_pillow_and_gives_what_it_gives_of_arrays() -> None:

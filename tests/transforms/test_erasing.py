@@ -154,10 +154,9 @@ def test_errors() -> None:
         ArgumentError, match=r"ratio must be \(low, high\) with 0 < low <= high, but got ratio=\(3, 1\)"
     ):
         RandomErasing(ratio=(3, 1))
-    with pytest.raises(
-        ArgumentError, match="value must be a number, one a channel, or 'random', but got value='noise'"
-    ):
-        RandomErasing(value="noise")
+    for value in ("noise", None, (), (1, "a")):
+        with pytest.raises(ArgumentError, match="value must be a number, one a channel, or 'random', but got value="):
+            RandomErasing(value=value)  # type: ignore[arg-type]
     image = np.ones((8, 8, 3), np.uint8)
     with pytest.raises(ArgumentError, match="value has 2 values for images with 3 channels"):
         RandomErasing(1, value=(1, 2))(image)

@@ -456,6 +456,16 @@ def test_what_lies_around_images_and_masks(make: Any, fill: Any, pixel: Any, num
     assert solid.sum() > 0.8 * outside.sum()
 
 
-def test_a_fill_of_something_else() -> None:
-    with pytest.raises(ArgumentError, match="fill must be a value, or a dict of them for 'image' and 'mask', but got"):
-        Pad(3, fill={"boxes": 3})
+@pytest.mark.parametrize("fill", [{"boxes": 3}, {"mask": "a"}, "a", (1, "a"), (1, (2, 3)), ((1, 2), (3, 4)), (), b"ab"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda fill: Pad(3, fill=fill),
+        lambda fill: RandomCrop(3, fill=fill),
+        lambda fill: RandomAffine(3, fill=fill),
+        lambda fill: ElasticTransform(fill=fill),
+    ],
+)
+def test_a_fill_of_something_else(make: Any, fill: Any) -> None:
+    with pytest.raises(ArgumentError, match="fill must be a number, one a channel, None, or a dict of"):
+        make(fill)

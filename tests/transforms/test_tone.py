@@ -54,6 +54,14 @@ def test_values_are_torchvisions(v2: Any, name: str, dtype: Any) -> None:
             assert np.mean(found != expected) < 0.02 or dtype != np.uint8
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_between_two_bytes_are_equalized_as_by_torchvision(v2: Any, dtype: Any) -> None:
+    torch = pytest.importorskip("torch")
+    image = np.random.default_rng(0).random((3, 37, 29)).astype(dtype)
+    expected = v2.functional.equalize(torch.from_numpy(image)).numpy()
+    np.testing.assert_allclose(RandomEqualize(1, layout="CHW")(image), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "function", "arguments"),
     [

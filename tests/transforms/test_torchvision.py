@@ -155,6 +155,8 @@ def test_several_crops(v2: Any, size: Any, name: str) -> None:
     vertical = headrace.TenCrop(size, vertical_flip=True, layout="CHW")(images)
     for ours, theirs in zip(vertical, v2.TenCrop(size, vertical_flip=True)(torch.from_numpy(images)), strict=True):
         assert_same(ours, theirs)
+    for ours, theirs in zip(getattr(headrace, name)(size)(torch.from_numpy(images[0])), found, strict=True):
+        assert_same(theirs[0], ours)  # a tensor gives tensors, the mirrored ones too
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -106,8 +106,8 @@ def address(value: torch.Tensor) -> int:
 
 
 def from_numpy(array: NDArray[Any], like: torch.Tensor) -> torch.Tensor:  # noqa: ARG001 - an adapter's face
-    """Return the array as a tensor that shares its memory."""
-    return rebuild(array)
+    """Return the array as a tensor that shares its memory, or a copy of one that torch cannot look at."""
+    return rebuild(array.copy() if min(array.strides, default=0) < 0 else array)  # what is mirrored runs backwards
 
 
 def from_numbers(array: NDArray[Any]) -> Any:

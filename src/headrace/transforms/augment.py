@@ -36,6 +36,8 @@ _CHANNELS = (1, 3, 4)
 class AutomaticAugmentation(RandomImageTransform):
     """Applies operations to each image, which derived classes choose."""
 
+    changes_colours = True
+
     def __init__(self, interpolation: Any, fill: float | Sequence[float] | None, layout: str | None) -> None:
         super().__init__(layout)
         self.interpolation = check_interpolation(interpolation, INTERPOLATIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from headrace.images.layout import Axes
 
 __all__ = ["ImageTransform", "RandomImageTransform", "Transform", "per_channel"]
+
+# Modes of Pillow whose numbers are neither a brightness nor parts of red, green and blue; of whose numbers nothing lies
+# between two.
+_OTHER_COLOURS, _NOTHING_BETWEEN = ("P", "PA", "YCbCr", "HSV", "LAB"), ("1", "P", "PA")
 
 
 class Transform(ABC):
@@ -114,6 +119,7 @@ class ImageTransform(Transform):
     Attributes:
         takes_any_sizes: whether the method `lower`, where there is one, looks at the size of each image
             of the program (`sizes`), rather than at the one size of all (`size`).
+        changes_colours: whether numbers are changed as a brightness, or as red, green and blue.
 
     Raises:
         ArgumentError: another layout; when called, no layout is known and the shape leaves doubts.
@@ -126,6 +132,7 @@ class ImageTransform(Transform):
     """
 
     takes_any_sizes = False
+    changes_colours = False
 
     def __init__(self, layout: str | None = None) -> None:
         if layout is not None and layout not in LAYOUTS:
@@ -188,6 +195,15 @@ class ImageTransform(Transform):
         return made if plain else adapter.from_numpy(made, value)
 
     def _apply_to_pillow(self, image: Any) -> Any:
+        if self.changes_colours and image.mode in _OTHER_COLOURS:
+            raise ArgumentTypeError(
+                f"{type(self).__name__} changes colours, and an image of mode {image.mode!r} has others than red, "
+                "green and blue; convert it before: image.convert('RGB')"
+            )
+        if getattr(self, "interpolation", "nearest") != "nearest" and image.mode in _NOTHING_BETWEEN:
+            nearest = copy.copy(self)
+            nearest.interpolation = "nearest"  # type: ignore[attr-defined] # it has one; Pillow does the same
+            return nearest(image)
         pixels = pillow.to_numpy(image)[np.newaxis]
         axes = image_axes(pixels.shape[1:], "HWC" if pixels.ndim == 4 else "HW")
         out = self.transform(pixels, axes)

@@ -45,6 +45,8 @@ class GaussianBlur(RandomImageTransform):
     array([25, 20, 25], dtype=uint8)
     """
 
+    changes_colours = True
+
     def __init__(
         self,
         kernel_size: int | Sequence[int],

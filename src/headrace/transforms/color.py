@@ -60,6 +60,8 @@ class ColorJitter(RandomImageTransform):
     array([[ 20, 255]], dtype=uint8)
     """
 
+    changes_colours = True
+
     def __init__(
         self,
         brightness: float | Sequence[float] | None = None,
@@ -120,6 +122,8 @@ class Grayscale(ImageTransform):
     array([[[147]]], dtype=uint8)
     """
 
+    changes_colours = True
+
     def __init__(self, num_output_channels: int = 1, *, layout: str | None = None) -> None:
         super().__init__(layout)
         if isinstance(num_output_channels, bool) or num_output_channels not in (1, 3):
@@ -159,6 +163,8 @@ class RandomGrayscale(RandomImageTransform):
     >>> RandomGrayscale(p=1.0)(np.array([[[100, 200, 0]]], np.uint8))
     array([[[147, 147, 147]]], dtype=uint8)
     """
+
+    changes_colours = True
 
     def __init__(self, p: float = 0.1, *, layout: str | None = None) -> None:
         super().__init__(layout)

@@ -10,7 +10,7 @@ from headrace.batch.arena import empty
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.frameworks import pillow
 from headrace.transforms.base import ImageTransform, Transform
-from headrace.transforms.pixels import ToCHW, ToFloat, find_dtype, is_float
+from headrace.transforms.pixels import JUST_BELOW_ONE, ToCHW, ToFloat, find_dtype, is_float
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PILToTensor", "ToDtype", "ToImage", "ToTensor"]
 
-_JUST_BELOW_ONE = 1 - 1e-3  # so that equal parts of 0 ... 1 become each of the integers, as in torchvision
 _INEXACT = (("f4", "i4"), ("f4", "i8"), ("f8", "i8"))  # floats that do not hold all integers of the other type
 
 
@@ -171,7 +170,7 @@ def _to_integers(images: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
             f"{images.dtype} numbers cannot be scaled to {dtype}, whose values they do not all hold; "
             "give a smaller type, or scale=False"
         )
-    np.copyto(out, images * images.dtype.type(np.iinfo(dtype).max + _JUST_BELOW_ONE), casting="unsafe")
+    np.copyto(out, images * images.dtype.type(np.iinfo(dtype).max + JUST_BELOW_ONE), casting="unsafe")
     return out
 
 

@@ -19,6 +19,7 @@ from headrace.transforms.chance import (
     note_boxes,
     random_crop_boxes,
 )
+from headrace.transforms.fill import is_fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ class RandomErasing(RandomImageTransform):
         self.p = check_probability(p)
         self.scale = check_range("scale", scale, 0, 1)
         self.ratio = check_range("ratio", ratio, 0)
-        if isinstance(value, str) and value != "random":
+        if not (value == "random" if isinstance(value, str) else is_fill(value)):
             raise ArgumentError(f"value must be a number, one a channel, or 'random', but got value={value!r}")
         self.value = value
 

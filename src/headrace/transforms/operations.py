@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.transforms.pixels import JUST_BELOW_ONE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -65,7 +67,8 @@ def _stretched(image: Planes, least: Any, most: Any) -> Planes:
 def equalize(image: Planes) -> Planes:
     """Change the values of each channel so that all ranges of them are about equally frequent."""
     if image.dtype != np.uint8:
-        bytes_of = (image * _LARGEST).clip(0, _LARGEST).astype(np.uint8)
+        # Equal parts of 0 ... 1 become each of the bytes, as by ToDtype.
+        bytes_of = (image * image.dtype.type(_LARGEST + JUST_BELOW_ONE)).clip(0, _LARGEST).astype(np.uint8)
         return (equalize(bytes_of) / np.float32(_LARGEST)).astype(image.dtype)
     return np.stack([_equal_table(plane)[plane] for plane in image])
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from headrace.images.program import Program
 
-__all__ = ["Normalize", "ToCHW", "ToFloat", "find_dtype", "is_float"]
+__all__ = ["JUST_BELOW_ONE", "Normalize", "ToCHW", "ToFloat", "find_dtype", "is_float"]
 
+JUST_BELOW_ONE = 1 - 1e-3  # so that equal parts of 0 ... 1 become each of the integers, as in torchvision
 _LARGEST_BYTE = 255
 
 
@@ -178,7 +179,8 @@ def find_dtype(dtype: Any) -> np.dtype[Any]:
     Raises:
         ArgumentError: there is no such type.
     """
-    name = str(dtype).removeprefix("torch.") if type(dtype).__module__ == "torch" else dtype
+    named = dtype is None or type(dtype).__module__ == "torch"  # NumPy takes None for float64
+    name = str(dtype).removeprefix("torch.") if named else dtype
     try:
         found: np.dtype[Any] = np.dtype(_bfloat16() if name == "bfloat16" else name)
     except TypeError as error:

@@ -36,6 +36,8 @@ __all__ = [
 class RandomChange(RandomImageTransform):
     """Changes each image with a probability."""
 
+    changes_colours = True
+
     def __init__(self, p: float, layout: str | None) -> None:
         super().__init__(layout)
         self.p = check_probability(p)

@@ -244,6 +244,8 @@ def test_what_is_refused(arguments: dict[str, Any], error: type[Exception], text
 
 def test_batches_that_are_refused() -> None:
     tokens = [{"ids": sample} for sample in sequences([2, 3], "u2")]
+    with pytest.raises(ArgumentError, match="which cannot hold the padding value None"):
+        PadCollate({"ids": None})(tokens)
     with pytest.raises(
         ArgumentError, match=r"field sample\['ids'\] is of uint16, which cannot hold the padding value -1"
     ):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from headrace import DataLoader, Dataset, RandomHorizontalFlip, TensorDataset, mix, sample_rng
@@ -208,7 +209,17 @@ def test_tokens_are_counted_by_their_mean() -> None:
         ({"schedule": [(5, [1, 1]), (5, [1, 2])]}, "the steps of a schedule must be integers that rise"),
         ({"schedule": [(0, [1, 1])]}, "the steps of a schedule must be integers that rise"),
         ({"schedule": [(9, [1, 1]), (3, [1, 2])]}, "but got [9, 3]"),
-        ({"temperature": 0}, "temperature must be positive, but got temperature=0"),
+        ({"schedule": [(2**60, [1, 1])]}, "the steps of a schedule must be integers that rise"),
+        ({"schedule": [5]}, "schedule must be pairs (step, weights), as in [(1000, [1, 2])], but got [5]"),
+        ({"schedule": [(5,)]}, "schedule must be pairs (step, weights)"),
+        ({"schedule": 5}, "schedule must be pairs (step, weights)"),
+        ({"weights": ["x", 1]}, "weights must be finite and not negative, but source 'a' has 'x'"),
+        ({"weights": [1, 10**400]}, "weights must be finite and not negative, but source 'b' has 1000"),
+        ({"temperature": 0}, "temperature must be positive and finite, but got temperature=0"),
+        ({"temperature": "hot"}, "temperature must be positive and finite, but got temperature='hot'"),
+        ({"temperature": 1e-4}, "temperature=0.0001 leaves nothing of weight 3, the one at place 0 of 2"),
+        ({"repeat": [1e-3, 1e-3]}, "repeat=[0.001, 0.001] of sources of [3, 4] samples makes an epoch of none"),
+        ({"repeat": [1e300, 1]}, "makes an epoch of more than 9,007,199,254,740,992; give other numbers"),
         ({"repeat": [1, 2], "weights": [1, 1]}, "repeat says how often each source comes, so weights must be left out"),
         ({"weights": [1, 0], "stop": "all_exhausted"}, "source 'b' has weight 0, so it is never exhausted"),
     ],
@@ -221,6 +232,8 @@ def test_what_is_refused(arguments: dict[str, Any], text: str) -> None:
 def test_sources_that_are_refused() -> None:
     with pytest.raises(ArgumentError, match=r"^source 'b' is empty; leave it out$"):
         mix(numbered(3, 0), [1, 1])
+    with pytest.raises(ArgumentError, match="sources must have different names, as text too, but got"):
+        mix({1: [1], "1": [2]})  # type: ignore[dict-item]
     with pytest.raises(ArgumentError, match="at least one dataset"):
         mix({})
     with pytest.raises(ArgumentTypeError, match=r"^mix takes a dict of datasets or a list of them, got a int$"):
@@ -243,3 +256,43 @@ def test_a_schedule_that_starves_a_source() -> None:
     mixture = mix(numbered(100, 100), [1, 1], schedule=[(1, [1, 0])], stop="all_exhausted")
     with pytest.raises(ArgumentError, match="source 'b' is not exhausted before the schedule takes its weight away"):
         len(DataLoader(mixture, 4))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    sizes=st.lists(st.integers(1, 120), min_size=1, max_size=5),
+    repeat=st.none() | st.lists(st.sampled_from([0.25, 0.5, 1, 2, 3]), min_size=5, max_size=5),
+    batches=st.sampled_from(["mixed", "stratified", "per_source"]),
+    batch_size=st.sampled_from([1, 2, 3, 7, 8, 64]),
+    shuffle=st.booleans(),
+)
+def test_each_sample_comes_as_often_as_it_is_to(
+    sizes: list[int], repeat: list[float] | None, batches: Any, batch_size: int, shuffle: bool
+) -> None:
+    times = None if repeat is None else repeat[: len(sizes)]
+    counts = [round(time * size) for time, size in zip(times or [1.0] * len(sizes), sizes, strict=True)]
+    assume(sum(counts))
+    loader = DataLoader(
+        mix(numbered(*sizes), repeat=times, batches=batches), batch_size, shuffle=shuffle, seed=0, collate_fn=list
+    )
+    steps = [[tuple(sample.tolist()) for sample in step] for step in loader]
+    seen = Counter(sample for step in steps for sample in step)
+    for source, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        found = [seen[source, index] for index in range(size)]
+        assert sum(found) == count
+        assert max(found) - min(found) <= 1
+    assert [each.samples for each in loader.stats().sources.values()] == counts
+    if batches == "per_source":  # but for what is left of each in the end
+        mixed = [len({source for source, _ in step}) > 1 for step in steps]
+        assert sum(mixed) <= sum(count % batch_size > 0 for count in counts)
+
+
+def test_weights_of_any_scale_and_names_of_any_kind() -> None:
+    for scale in (1e-320, 5e307):
+        assert columns(mix(numbered(8, 8), [scale, 3 * scale])) == columns(mix(numbered(8, 8), [1, 3]))
+    steps: Any = [(np.int64(2), [1, 0])]
+    assert mix(numbered(8, 8), [1, 1], schedule=steps).mixture.steps == (0, 2)
+    named: Any = {1: [10, 11], 2: [20]}
+    weights: Any = {2: 1, 1: 1}
+    mixture = mix(named, weights, stop="all_exhausted")
+    assert [mixture[index] for index in range(len(mixture))] == [10, 20, 11]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import ColumnDataset, DataLoader, Dataset, mix, sample_rng
+from headrace import ColumnDataset, DataLoader, Dataset, ParquetDataset, mix, sample_rng
 from headrace.errors import ArgumentError, DatasetChangedError, StateError
 from headrace.testing import check_dataset, check_same
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STYLES = ["hf", "torchtitan", "megatron", "grain", "maxtext", "torchtune"]
 
@@ -247,7 +250,12 @@ def test_samples_that_are_sequences() -> None:
         ({"overflow": "wrap"}, "overflow must be one of 'truncate', 'split', 'drop', 'error', but got overflow='wrap'"),
         ({"overflow": "error"}, "sequence 1 has 9 items, more than a row of 8"),
         ({"window": 2.5}, "window must be an integer from 1 to"),
-        ({"lengths": [1]}, "Sequences.lengths() returned [1]; it must be an array of 2 integers"),
+        ({"lengths": [1]}, "pack_sequences got lengths = [1]; it must be an array of 2 integers"),
+        ({"bos": "a"}, "bos must be an integer from -9223372036854775808 to 9223372036854775807, but got bos='a'"),
+        ({"bos": 1.5}, "bos must be an integer from"),
+        ({"bos": 2**63}, "bos must be an integer from"),
+        ({"padding_value": None}, "padding_value must be an integer from"),
+        ({"padding_value": 0.5}, "padding_value must be an integer from"),
     ],
 )
 def test_what_is_refused(arguments: dict[str, Any], text: str) -> None:
@@ -261,8 +269,27 @@ def test_samples_that_are_refused() -> None:
     texts = ListDataset([{"input_ids": [1, 2], "text": "ab"}, {"input_ids": [1], "text": "a"}])
     with pytest.raises(ArgumentError, match="field 'text' of sequence 0 is 'ab', but a field beside 2 tokens must be"):
         texts.pack_sequences(8)[0]
+    for bad, what in (([0.5, 1.5], "values of float64"), (["a", "b"], "values of <U1"), ([[1, 2], [3]], "is no array")):
+        with pytest.raises(ArgumentError, match=rf"field 'input_ids' has .*{what}"):
+            ListDataset([{"input_ids": bad}]).pack_sequences(8)[0]
+    with pytest.raises(ArgumentError, match=r"has a value 9223372036854775808, but tokens .* below 2\*\*63"):
+        ListDataset([np.array([2**63], np.uint64)]).pack_sequences(8)[0]
     changed = ListDataset([[1, 2, 3], [4]])
     packed = changed.pack_sequences(8)
     changed.samples[0] = [1]
     with pytest.raises(DatasetChangedError, match="sequence 0 has 1 items, but had at least 3 when the rows were"):
         packed[0]
+    with pytest.raises(DatasetChangedError, match="sequence 1 has 0 items, but had at least 1 when the rows were"):
+        ListDataset([[1], []]).pack_sequences(8, lengths=[1, 1])[0]
+    with pytest.raises(ArgumentError, match="a mixture without an end has more sequences than can be measured"):
+        mix([ListDataset([[1, 2]]), ListDataset([[3]])], [1, 1], stop="never").pack_sequences(8)
+
+
+def test_values_of_list_columns_that_are_no_tokens(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for values in ([[0.5], [1.5]], [[2**63], [1]]):
+        kind = arrow.list_(arrow.uint64()) if values[0][0] > 1 else None
+        parquet.write_table(arrow.table({"input_ids": arrow.array(values, kind)}), tmp_path / "a.parquet")
+        with pytest.raises(ArgumentError, match="but tokens and their labels must be integers"):
+            ParquetDataset(tmp_path / "a.parquet").pack_sequences(4)[0]

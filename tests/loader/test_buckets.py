@@ -136,8 +136,19 @@ def _numbers(samples: list[Any]) -> Any:
         ({"batch_by": "tokens"}, "batch_by='tokens' needs max_tokens"),
         ({"max_tokens": 5}, "max_tokens needs batch_by='tokens', but got max_tokens=5"),
         ({"batch_by": "tokens", "max_tokens": 500, "batch_size": 3}, "but got batch_size=3; use max_batch_size"),
-        ({"batch_by": "tokens", "max_tokens": 0}, "max_tokens must be a positive integer or None, but got"),
-        ({"batch_by": "tokens", "max_tokens": 5, "boundaries": [4, 4]}, "boundaries must be lengths that rise"),
+        (
+            {"batch_by": "tokens", "max_tokens": 0},
+            "max_tokens must be a positive integer below 2**63, or None, but got",
+        ),
+        ({"batch_by": "tokens", "max_tokens": 2**63}, "max_tokens must be a positive integer below 2**63, or None"),
+        *(
+            (
+                {"batch_by": "tokens", "max_tokens": 5, "boundaries": wrong},
+                "boundaries must be lengths that rise, integers",
+            )
+            for wrong in ([4, 4], [], [0, 1], [4, "a"], "abc", 5, [1.5, 2.5], [True, 3], [[1, 2]], [2**63])
+        ),
+        ({"group_by_length": "yes"}, "group_by_length must be True or False, but got 'yes'"),
         ({"batch_by": "tokens", "max_tokens": 5, "batch_sampler": [[0]]}, "batch_by and batch_sampler are mutually"),
         ({"sort_window": 4}, "sort_window needs group_by_length=True, but got sort_window=4"),
     ],

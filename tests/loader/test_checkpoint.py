@@ -26,17 +26,17 @@ STATE = LoaderState(
     blocks=None,
     window=None,
 )
-COUNT = st.integers(0, 2**70)
+COUNT, BOUNDED = st.integers(0, 2**70), st.integers(0, 2**63 - 1)
 
 STATES = st.builds(
     LoaderState,
-    epoch=COUNT,
-    step=COUNT,
+    epoch=BOUNDED,
+    step=BOUNDED,
     ahead=st.lists(COUNT),
     seed=st.none() | COUNT,
     epoch_seed=st.none() | COUNT,
     length=st.none() | COUNT,
-    global_batch_size=st.none() | COUNT,
+    global_batch_size=st.none() | st.integers(1, 2**63 - 1),
     shuffle=st.booleans() | st.just("block"),
     drop_last=st.booleans(),
     readers=st.none() | COUNT,
@@ -48,7 +48,7 @@ STATES = st.builds(
     generator=st.none() | st.dictionaries(st.text(), COUNT | st.text()),
     sampler=st.none() | st.dictionaries(st.text(), COUNT),
     plan=st.none() | COUNT,
-    shift=COUNT,
+    shift=BOUNDED,
     skip=st.lists(st.lists(COUNT, min_size=2, max_size=2)),
 )
 

@@ -191,8 +191,52 @@ def test_skipped_steps_are_kept_in_the_state(num_workers: int) -> None:
     resumed.load_state_dict(json.loads(json.dumps(loader.state_dict())))
     assert lists(batches) == lists(resumed) == [whole[0][step] for step in (2, 4, 5)]
     assert lists(resumed) == whole[1][:5]
-    with pytest.raises(ArgumentError, match=r"steps must be pairs \(epoch, step\), but got 3"):
-        loader.skip([3])  # type: ignore[list-item]
+    for wrong in ([3], 3, None, [(0, 1, 2)]):
+        with pytest.raises(ArgumentError, match=r"steps must be pairs \(epoch, step\), as in \{\(0, 7\)\}, but got"):
+            loader.skip(wrong)  # type: ignore[arg-type]
+
+
+def test_a_step_that_is_none_is_not_skipped() -> None:
+    loader = DataLoader(range(20), 4, seed=0)
+    loader.skip({(0, 99), (0, 1)})
+    expected = [[0, 1, 2, 3], *(list(range(start, start + 4)) for start in (8, 12, 16))]
+    assert lists(islice(loader, 2)) == expected[:2]
+    resumed = DataLoader(range(20), 4, seed=0)
+    resumed.load_state_dict(json.loads(json.dumps(loader.state_dict())))
+    assert lists(resumed) == expected[2:]
+    assert resumed.samples_seen == 16
+
+
+def test_skips_of_an_epoch_before_do_not_bind_to_the_batch_size() -> None:
+    for skipped in ({(0, 1)}, {(0, 1), (1, 4)}):
+        one = DataLoader(range(20), 4, shuffle=True, seed=0)
+        one.skip(skipped)
+        list(one)
+        begun = lists(islice(one, 2))
+        other = DataLoader(range(20), 5, shuffle=True, seed=0)
+        if len(skipped) == 1:
+            other.load_state_dict(json.loads(json.dumps(one.state_dict())), at="samples")
+            assert sorted(joined(begun + lists(other))) == list(range(20))
+        else:
+            with pytest.raises(StateError, match="counts steps of 4 samples and steps are skipped"):
+                other.load_state_dict(one.state_dict(), at="samples")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"epoch": 2**63}, {"step": 2**80}, {"global_batch_size": 0}, {"ahead": [5]}, {"ahead": [1, 2**40]}, {"shift": -1}],
+)
+@pytest.mark.parametrize("at", ["step", "samples"])
+def test_states_that_are_damaged(damage: dict[str, Any], at: Any) -> None:
+    loader = DataLoader(range(20), 4, seed=0)
+    state = {**loader.state_dict(), **damage}
+    if "shift" in damage:
+        state = {**state, "headrace": 6, "plan": None, "skip": [], "generator": None, "sampler": None}
+        state |= {"numbered": True, "epoch_length": None, "blocks": None, "window": None}
+    with pytest.raises(StateError, match="damaged"):
+        loader.load_state_dict(state, at=at)
+    with pytest.raises(ArgumentError, match=r"epoch must be a non-negative integer below 2\*\*63, but got"):
+        loader.seek(0, epoch=2**63)
 
 
 def test_iterate_leaves_the_position_alone() -> None:

@@ -49,6 +49,27 @@ def test_the_first_of_a_shuffle_follow_the_weights() -> None:
     assert stats.chisquare(counts[[0, 1, 3]], 4000 * np.array([1, 2, 5]) / 8).pvalue > 1e-6
 
 
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e-40, 1e40, 1e300, 2.0**1020])
+def test_weights_of_any_scale(scale: float) -> None:
+    shares = np.array([0, 1, 2, 3, 8, 8.0])
+    for key in range(50):
+        for one, other in (
+            (Drawn(6, shares), Drawn(6, shares * scale)),
+            (WeightedShuffle(shares), WeightedShuffle(shares * scale)),
+        ):
+            assert one.indices(key, 0, 5).tolist() == other.indices(key, 0, 5).tolist()
+    alone = Drawn(3, np.array([0.0, 5e-324, 0.0]))
+    assert set(alone.indices(7, 0, 3).tolist()) == {1}
+
+
+def test_weights_far_from_each_other_are_shuffled() -> None:
+    weights = np.concatenate([np.full(40, 1e-300), np.full(40, 1e300)])
+    found = WeightedShuffle(weights).indices(3, 0, 80)
+    for part in np.split(found, 2):
+        assert part.tolist() != sorted(part.tolist())
+    assert set(found[:40].tolist()) == set(range(40, 80))
+
+
 def test_replacement_draws_again() -> None:
     found = drawn(DataLoader(TensorDataset(np.arange(2000)), 16, replacement=True, seed=0))
     assert len(found) == 2000
@@ -97,6 +118,10 @@ def test_a_state_of_other_weights_is_refused() -> None:
         ({"weights": [1, -2, 3]}, "weights must be finite and not negative, but sample 1 has -2.0"),
         ({"weights": [1, 2, float("nan")]}, "but sample 2 has nan"),
         ({"weights": [0, 0, 0]}, "weights are all zero, so there is nothing to draw"),
+        ({"weights": ["a", 1, 1]}, "weights must be a number for each of the 3 samples, but got ['a', 1, 1]"),
+        ({"weights": {0: 1}}, "weights must be a number for each of the 3 samples, but got {0: 1}"),
+        ({"weights": [10**400, 1, 1]}, "weights must be a number for each of the 3 samples"),
+        ({"weights": [[1], [1, 2], 1]}, "weights must be a number for each of the 3 samples"),
         ({"weights": [1, 1, 1], "sampler": [0]}, "weights and sampler are mutually exclusive"),
         ({"replacement": "yes"}, "replacement must be True, False or None, but got replacement='yes'"),
         ({"replacement": True, "shuffle": "block"}, "replacement and shuffle='block' are mutually exclusive"),

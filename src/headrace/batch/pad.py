@@ -277,7 +277,7 @@ def _check_fields(fields: object, side: object) -> None:
 
 
 def _check_length(name: str, value: object) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
         raise ArgumentError(f"{name} must be a positive integer or None, but got {name}={value!r}")
 
 
@@ -301,7 +301,7 @@ def _are_lists_of_numbers(values: list[Any]) -> bool:
 
 def _fitting(value: Any, dtype: np.dtype[Any], path: str) -> NDArray[Any]:
     """Return a padding value as one of the dtype of the sequences."""
-    with suppress(OverflowError, ValueError):
+    with suppress(OverflowError, ValueError, TypeError):
         fitting = np.array(value, dtype)
         if dtype.kind not in "iub" or fitting == value:
             return fitting

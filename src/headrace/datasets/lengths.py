@@ -9,7 +9,7 @@ import numpy as np
 from headrace.batch.capabilities import capability
 from headrace.batch.ragged import Ragged, sequence_field
 from headrace.datasets.kept_lengths import place_of_lengths
-from headrace.errors import ArgumentTypeError
+from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.io.progress import Progress
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.describe import describe
@@ -17,6 +17,7 @@ from headrace.pipeline.hints import lengths, mixed_node
 from headrace.pipeline.hugging_face import gives_columns
 from headrace.pipeline.nodes import Concat
 from headrace.pipeline.packed import sequence_of
+from headrace.sampling.blend import ENDLESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,9 +154,17 @@ def read_lengths(
         field: as for `sequence_lengths`.
         progress: called with the samples that are done, in place of a line on stderr.
 
+    Raises:
+        ArgumentError: it is a mixture that never ends.
+
     >>> read_lengths([[1, 2, 3], [4]])
     array([3, 1])
     """
+    if len(dataset) >= ENDLESS:
+        raise ArgumentError(
+            "a mixture without an end has more sequences than can be measured; give mix another stop than 'never', or "
+            "pack its sources"
+        )
     found, done = np.empty(len(dataset), np.int64), 0
     with Progress(lambda: f"measured {done:,} of {len(found):,} sequences", wanted=False if progress else None) as show:
         for part in _lengths_by_parts(dataset, field):

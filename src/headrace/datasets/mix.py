@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+import numpy as np
+
 from headrace.datasets.composed import ComposedDataset
 from headrace.datasets.lengths import sequence_lengths
 from headrace.datasets.tables import as_dataset
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.pipeline.describe import describe
 from headrace.pipeline.nodes import Mixed, Node
-from headrace.sampling.blend import LARGEST
+from headrace.sampling.blend import ENDLESS, LARGEST
 from headrace.sampling.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def mix(
             samples into account: from its method `lengths()`, or else all samples are read once.
         batches: "mixed" has samples of the sources in their order; in "stratified" each batch has its share of
             every source, rounded down or up; in "per_source" a batch is of one source. Batches are those of all
-            ranks together.
+            ranks together. Without weights, and with `repeat`, the last ones have what is then left of the sources.
         temperature: the weights are raised to the power 1 / temperature: above 1 small sources get more.
         repeat: how often the samples of each source come in an epoch, in place of `weights` and `stop`: 2 twice,
             0.5 a half of them.
@@ -104,10 +106,9 @@ def mix(
     _check_inner(sources)
     if repeat is not None:
         _check_alone(weights=weights, temperature=temperature, schedule=schedule or None)
-    counts = None if repeat is None else tuple(map(_rounded, _numbers("repeat", repeat, names), sizes))
+    counts = None if repeat is None else _counts(_numbers("repeat", repeat, names), sizes)
     given = [(0, weights)] if weights is not None else [(0, counts or sizes)]
-    phases = [*given, *schedule]
-    _check_steps([step for step, _ in phases])
+    phases = [*given, *_phases(schedule)]
     per_sample = _mean_lengths(sources) if unit == "tokens" else [1.0] * len(names)
     shares = [
         _shares(_numbers("weights", numbers, names), 1.0 if temperature is None else temperature, per_sample)
@@ -137,6 +138,8 @@ def _sources(datasets: Any) -> dict[str, Indexable[Any]]:
     named = datasets if isinstance(datasets, Mapping) else dict(enumerate(datasets))
     if not named:
         raise ArgumentError("mix needs at least one dataset, got none")
+    if len(set(map(str, named))) < len(named):
+        raise ArgumentError(f"sources must have different names, as text too, but got {list(named)}; rename some")
     return {str(name): as_dataset(dataset, f"source {str(name)!r}") for name, dataset in named.items()}
 
 
@@ -162,12 +165,19 @@ def _check_inner(sources: Mapping[str, Any]) -> None:
             )
 
 
-def _check_steps(steps: list[Any]) -> None:
-    for before, step in pairwise(steps):
-        if isinstance(step, bool) or not isinstance(step, int) or step <= before:
-            raise ArgumentError(
-                f"the steps of a schedule must be integers that rise, the first above 0, but got {steps[1:]}"
-            )
+def _phases(schedule: Any) -> list[tuple[int, Numbers]]:
+    """Return the steps of a schedule with the weights from each on."""
+    if not isinstance(schedule, Sequence) or any(not isinstance(each, Sequence) or len(each) != 2 for each in schedule):
+        raise ArgumentError(
+            f"schedule must be pairs (step, weights), as in [(1000, [1, 2])], but got {schedule!r:.100}"
+        )
+    steps = [step for step, _ in schedule]
+    integers = all(isinstance(step, int | np.integer) and not isinstance(step, bool) for step in steps)
+    if not integers or any(not before < step < ENDLESS for before, step in pairwise([0, *steps])):
+        raise ArgumentError(
+            f"the steps of a schedule must be integers that rise, the first above 0, but got {steps!r:.100}"
+        )
+    return [(int(step), weights) for step, weights in schedule]
 
 
 def _check_source(name: str, size: int, weights: list[float], stop: str) -> None:
@@ -193,8 +203,9 @@ def _check_positions(names: tuple[str, ...], sizes: tuple[int, ...], shares: lis
 def _numbers(what: str, given: Any, names: tuple[str, ...]) -> list[float]:
     """Return the number of each source, in their order."""
     if isinstance(given, Mapping):
+        given = {str(name): number for name, number in given.items()}
         if set(given) != set(names):
-            raise ArgumentError(f"{what} are given for {sorted(map(str, given))}, but the sources are {sorted(names)}")
+            raise ArgumentError(f"{what} are given for {sorted(given)}, but the sources are {sorted(names)}")
         given = [given[name] for name in names]
     if isinstance(given, str) or not hasattr(given, "__iter__"):
         raise ArgumentTypeError(f"{what} must be a number for each source, in a list or by name, but got {given!r}")
@@ -202,18 +213,26 @@ def _numbers(what: str, given: Any, names: tuple[str, ...]) -> list[float]:
     if len(numbers) != len(names):
         raise ArgumentError(f"{what} has {len(numbers)} numbers for {len(names)} sources; give one for each")
     for name, number in zip(names, numbers, strict=True):
-        if not (math.isfinite(number) and number >= 0):
-            raise ArgumentError(f"{what} must be finite and not negative, but source {name!r} has {number!r}")
+        if not _is_finite(number) or number < 0:
+            raise ArgumentError(f"{what} must be finite and not negative, but source {name!r} has {number!r:.100}")
     if not any(numbers):
         raise ArgumentError(f"{what} are all zero, so there is nothing to draw; give a source a share")
     return numbers
 
 
 def _shares(weights: list[float], temperature: float, per_sample: list[float]) -> tuple[float, ...]:
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise ArgumentError(f"temperature must be positive, but got temperature={temperature!r}")
+    if not _is_finite(temperature) or temperature <= 0:
+        raise ArgumentError(f"temperature must be positive and finite, but got temperature={temperature!r:.100}")
     total = sum(weights)
+    if not math.isfinite(total):  # though each of them is
+        total = max(weights)
     powers = [(weight / total) ** (1 / temperature) if weight else 0.0 for weight in weights]
+    for number, (weight, power) in enumerate(zip(weights, powers, strict=True)):
+        if weight and not power:
+            raise ArgumentError(
+                f"temperature={temperature!r} leaves nothing of weight {weight!r}, the one at place {number} of "
+                f"{len(weights)}; take a higher temperature, or leave that source out"
+            )
     shares = [share / length for share, length in zip(powers, per_sample, strict=True)]
     return tuple(share / sum(shares) for share in shares)
 
@@ -223,5 +242,20 @@ def _mean_lengths(sources: Mapping[str, Indexable[Any]]) -> list[float]:
     return [float(lengths.mean()) if lengths.any() else 1.0 for lengths in found]
 
 
-def _rounded(times: float, size: int) -> int:
-    return round(times * size)
+def _is_finite(number: Any) -> bool:
+    """Return whether this is a number, and neither NaN nor infinite."""
+    try:
+        return math.isfinite(number)
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _counts(repeat: list[float], sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many samples of each source come in an epoch."""
+    counts = tuple(round(min(times * size, ENDLESS)) for times, size in zip(repeat, sizes, strict=True))
+    if not 0 < sum(counts) < ENDLESS:
+        raise ArgumentError(
+            f"repeat={repeat!r:.100} of sources of {list(sizes)!r:.100} samples makes an epoch of "
+            f"{'none' if not sum(counts) else f'more than {ENDLESS:,}'}; give other numbers, or stop='never'"
+        )
+    return counts

@@ -27,6 +27,7 @@ __all__ = ["PackedDataset"]
 _STRATEGIES = ("best_fit", "first_fit", "best_fit_split", "wrapped")
 _OVERFLOWS = ("truncate", "split", "drop", "error")
 _INTEGERS = {"length": (1, 2**24 - 1), "window": (1, 2**31 - 1), "max_sequences": (1, 2**31 - 1)}
+_INTEGERS |= dict.fromkeys(("bos", "padding_value"), (-(2**63), 2**63 - 1))
 
 
 class PackedDataset(ComposedDataset[Any]):
@@ -59,10 +60,15 @@ class PackedDataset(ComposedDataset[Any]):
         _check_choice("strategy", strategy, _STRATEGIES)
         _check_choice("style", style, tuple(STYLES))
         _check_choice("overflow", overflow, _OVERFLOWS)
-        _check_integers(length=length, window=window, max_sequences=max_sequences)
+        optional = {"max_sequences": max_sequences, "bos": bos}
+        _check_integers(length=length, window=window, padding_value=padding_value)
+        _check_integers(**{name: value for name, value in optional.items() if value is not None})
         self.dataset = as_dataset(dataset)
         self.style = PackedStyle(length, style, bos, padding_value, field)
-        found = sequence_lengths(self.dataset, field) if lengths is None else checked_lengths(self.dataset, lengths)
+        if lengths is None:
+            found = sequence_lengths(self.dataset, field)
+        else:
+            found = checked_lengths(self.dataset, lengths, "pack_sequences got lengths =")
         taken = np.maximum(found + self.style.change, 0) * (found > 0)
         self.table = pack_rows(taken, length, strategy=strategy, window=window, most=max_sequences, overflow=overflow)
 
@@ -83,10 +89,8 @@ def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ArgumentError(f"{name} must be one of {', '.join(map(repr, allowed))}, but got {name}={value!r}")
 
 
-def _check_integers(**given: int | None) -> None:
+def _check_integers(**given: Any) -> None:
     for name, value in given.items():
         low, high = _INTEGERS[name]
-        if value is None and name == "max_sequences":
-            continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
             raise ArgumentError(f"{name} must be an integer from {low} to {high}, but got {name}={value!r}")

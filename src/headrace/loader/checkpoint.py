@@ -181,6 +181,7 @@ _KINDS = {
 }
 _UNKNOWN = "an unknown kind"
 _NEVER_NONE = {"epoch", "step", "shift"}
+_BOUNDED = {"epoch": 0, "step": 0, "shift": 0, "global_batch_size": 1}  # the least of what an int64 has to hold
 
 
 def name_kind(state: object) -> str:
@@ -204,6 +205,8 @@ def _check_value(name: str, value: object) -> None:
         good = isinstance(value, list) and all(_is_place(place) for place in value)
     elif value is None:
         good = name not in _NEVER_NONE
+    elif name in _BOUNDED:
+        good = isinstance(value, int) and _is_count(value) and _BOUNDED[name] <= value < 2**63
     else:
         good = _is_count(value)
     if not good:

@@ -350,6 +350,6 @@ def check_count(name: str, value: Any) -> int:
     Raises:
         ArgumentError: it is none.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
-        raise ArgumentError(f"{name} must be a non-negative integer, but got {name}={value!r}")
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not 0 <= value < 2**63:
+        raise ArgumentError(f"{name} must be a non-negative integer below 2**63, but got {name}={value!r}")
     return int(value)

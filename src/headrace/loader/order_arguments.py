@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -30,6 +31,7 @@ CHOICE = (
 BatchBy: TypeAlias = Literal["samples", "tokens"]
 _OF_TOKENS = ("max_tokens", "max_batch_size", "boundaries")
 _MOST_WEIGHTS = 2**32
+_LARGEST = 2**63 - 1  # that an int64 holds
 
 
 def check_order(given: Mapping[str, Any], *, stream: bool) -> None:
@@ -44,6 +46,8 @@ def check_order(given: Mapping[str, Any], *, stream: bool) -> None:
     """
     if given["batch_by"] not in get_args(BatchBy):
         raise ArgumentError(f"batch_by must be 'samples' or 'tokens', but got batch_by={given['batch_by']!r}")
+    if not isinstance(given["group_by_length"], bool | np.bool_):
+        raise ArgumentError(f"group_by_length must be True or False, but got {given['group_by_length']!r}")
     asked = ["weights"] if given["weights"] is not None else []
     asked += [name for name in ("replacement", "group_by_length") if given[name]]
     asked += ["batch_by"] if given["batch_by"] == "tokens" else []
@@ -67,9 +71,14 @@ def checked_weights(weights: Any, length: int) -> NDArray[np.float64]:
         length: how many samples there are.
 
     Raises:
-        ArgumentError: there are more or fewer, one is negative, NaN or infinite, or all are zero.
+        ArgumentError: there are more or fewer, one is no number, negative, NaN or infinite, or all are zero.
     """
-    found = np.asarray(weights, np.float64)
+    try:
+        found = np.asarray(weights, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(
+            f"weights must be a number for each of the {length} samples, but got {weights!r:.100} ({error})"
+        ) from error
     if found.shape != (length,):
         raise ArgumentError(f"weights has shape {found.shape}, but the dataset has {length} samples; give one for each")
     wrong = ~(np.isfinite(found) & (found >= 0))
@@ -117,11 +126,25 @@ def _check_buckets(given: Mapping[str, Any]) -> None:
             f"batch_by='tokens' decides how many samples a batch has, but got batch_size={given['batch_size']!r}; use "
             "max_batch_size to bound it"
         )
-    boundaries = given["boundaries"]
-    if boundaries is not None and not (len(boundaries) and np.all(np.diff([0, *boundaries]) > 0)):
-        raise ArgumentError(f"boundaries must be lengths that rise, the first above 0, but got {boundaries!r:.80}")
+    if given["boundaries"] is not None and not _rise(given["boundaries"]):
+        raise ArgumentError(
+            f"boundaries must be lengths that rise, integers from 1 on, but got boundaries={given['boundaries']!r:.80}"
+        )
+
+
+def _rise(boundaries: Any) -> bool:
+    """Return whether these are lengths, each larger than the one before it."""
+    try:
+        lengths = [0, *boundaries]
+    except TypeError:
+        return False
+    integers = all(isinstance(length, int | np.integer) and not isinstance(length, bool) for length in lengths)
+    rise = integers and all(before < length <= _LARGEST for before, length in pairwise(lengths))
+    return rise and len(lengths) > 1
 
 
 def _check_count(name: str, value: object) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
-        raise ArgumentError(f"{name} must be a positive integer or None, but got {name}={value!r}")
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= _LARGEST:
+        raise ArgumentError(f"{name} must be a positive integer below 2**63, or None, but got {name}={value!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from headrace.sampling.ranks import Shares
     from headrace.sampling.samplers import GivenSampling, Sampling
 
-__all__ = ["check_place", "check_step", "go_on", "identity", "samples_seen", "state_at"]
+__all__ = ["check_places", "check_step", "go_on", "identity", "samples_seen", "state_at"]
 
 
 class Positioned(Protocol):
@@ -122,7 +123,7 @@ def go_on(loader: Positioned, state: Mapping[str, Any], at: str, *, strict: bool
     start = StartPoint(saved.epoch, saved.epoch_seed, saved.numbered, step, ahead, length, saved.sampler, shift)
     loader._epochs.resume(start)
     loader._load_stream_state(saved.stream)
-    loader._epochs.skipped = {(epoch, skipped) for epoch, skipped in saved.skip}
+    loader._epochs.skipped = _kept_skips(loader, saved)
     if saved.sampler_epoch is not None:
         loader._order.tell_sampler(saved.sampler_epoch)
     if changed and not strict:
@@ -156,8 +157,10 @@ def _place(loader: Positioned, saved: LoaderState, length: int | None) -> tuple[
     if sampling is None:
         return step, shift
     most = sampling.steps() if shares is None else -(-(shares.length - saved.shift) // saved_size)
-    if saved.step > most:
-        raise StateError(f"the state is damaged: step {saved.step} of an epoch of {most} steps")
+    ahead = [step + 1 for step in saved.ahead if [saved.epoch, step] not in saved.skip]
+    last = max([saved.step, *ahead])
+    if last > most:
+        raise StateError(f"the state is damaged: step {last} of an epoch of {most} steps")
     if shares is None:
         return step, shift
     left = shares.length - step * size - shift
@@ -173,8 +176,9 @@ def _place(loader: Positioned, saved: LoaderState, length: int | None) -> tuple[
 
 def _check_regroups(loader: Positioned, saved: LoaderState, position: int, size: int) -> None:
     """Refuse a state whose batches do not fit in with steps of another size."""
-    if saved.ahead or saved.skip:
-        what = "steps are skipped" if saved.skip else "batches were handed out before their turn (in_order=False)"
+    skips = _kept_skips(loader, saved)
+    if saved.ahead or skips:
+        what = "steps are skipped" if skips else "batches were handed out before their turn (in_order=False)"
         raise StateError(
             f"the state counts steps of {saved.global_batch_size} samples and {what}, but here a step has {size}; go "
             "on with the same batch_size * world_size to the end of the epoch"
@@ -184,6 +188,13 @@ def _check_regroups(loader: Positioned, saved: LoaderState, position: int, size:
             f"{position} samples have been handed out, which are no whole batches of {size}, as a sampler gives them; "
             "take a batch_size that divides their number"
         )
+
+
+def _kept_skips(loader: Positioned, saved: LoaderState) -> set[tuple[int, int]]:
+    """Return the steps that are passed over, without those of epochs before that had steps of another size."""
+    size = (loader.batch_size or 1) * loader.world_size
+    same = saved.global_batch_size in (None, size)
+    return {(epoch, step) for epoch, step in saved.skip if same or epoch >= saved.epoch}
 
 
 def check_step(loader: Positioned, step: int, length: int | None) -> int:
@@ -199,14 +210,20 @@ def check_step(loader: Positioned, step: int, length: int | None) -> int:
     return step
 
 
-def check_place(place: Any) -> tuple[int, int]:
-    """Return the epoch and the step of a place.
+def check_places(places: Any) -> set[tuple[int, int]]:
+    """Return the epochs and steps of places.
 
     Raises:
-        ArgumentError: it is no pair of counts.
+        ArgumentError: they are no pairs of counts.
     """
+    if not isinstance(places, Iterable):
+        raise ArgumentError(f"steps must be pairs (epoch, step), as in {{(0, 7)}}, but got {places!r}")
+    return set(map(_check_place, places))
+
+
+def _check_place(place: Any) -> tuple[int, int]:
     if not isinstance(place, tuple | list) or len(place) != 2:
-        raise ArgumentError(f"steps must be pairs (epoch, step), but got {place!r}")
+        raise ArgumentError(f"steps must be pairs (epoch, step), as in {{(0, 7)}}, but got {place!r}")
     return check_count("epoch", place[0]), check_count("step", place[1])
 
 
@@ -214,6 +231,7 @@ def samples_seen(loader: Positioned, shares: Shares, at: StartPoint) -> int:
     """Return how many samples all ranks have been given since the first epoch, up to a place."""
     whole = replace(shares, shift=0)
     skipped = loader._epochs.skipped
-    passed = sum(whole.count(step) for epoch, step in skipped if (epoch, step) < (at.number, at.step))
+    steps = whole.steps  # of which some that are skipped may be none
+    passed = sum(whole.count(step) for epoch, step in skipped if step < steps and (epoch, step) < (at.number, at.step))
     ahead = sum(shares.count(step) for step in at.ahead if (at.number, step) not in skipped)
-    return at.number * whole.seen(whole.steps) + shares.seen(at.step) + ahead - passed
+    return at.number * whole.seen(steps) + shares.seen(at.step) + ahead - passed

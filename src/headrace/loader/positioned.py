@@ -125,13 +125,16 @@ class PositionedLoader(LookupLoader[B_co]):
         Args:
             steps: each as (epoch, step), in addition to those of earlier calls.
 
+        Raises:
+            ArgumentError: they are no pairs of counts.
+
         >>> from headrace import DataLoader
         >>> loader = DataLoader(range(6), batch_size=2)
         >>> loader.skip({(0, 1)})
         >>> list(loader)
         [array([0, 1]), array([4, 5])]
         """
-        self._epochs.skipped |= {position.check_place(place) for place in steps}
+        self._epochs.skipped |= position.check_places(steps)
 
     def iterate(self, start: int = 0, stop: int | None = None, epoch: int | None = None) -> BatchIterator[B_co]:
         """Return an iterator over some steps of an epoch, which leaves the position of the loader as it is.
@@ -183,6 +186,8 @@ class PositionedLoader(LookupLoader[B_co]):
     @property
     def samples_seen(self) -> int:
         """The samples that all ranks together have been given since epoch 0, by where the loader stands.
+
+        Where steps have become larger or smaller since, those that were skipped in earlier epochs count as given.
 
         Raises:
             ArgumentTypeError: the dataset is a stream, or a sampler decides (also a TypeError).

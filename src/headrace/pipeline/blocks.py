@@ -45,12 +45,13 @@ def checked_blocks(dataset: Any, found: Any) -> int | NDArray[np.int64] | None:
     )
 
 
-def checked_lengths(dataset: Any, found: Any) -> NDArray[np.int64]:
-    """Return what a dataset says of the lengths of its samples.
+def checked_lengths(dataset: Any, found: Any, said: str | None = None) -> NDArray[np.int64]:
+    """Return what is said of the lengths of a dataset's samples.
 
     Args:
         dataset: the dataset.
-        found: what its method `lengths()` returned.
+        found: the lengths.
+        said: how they were said; by default in its method `lengths()`.
 
     Returns:
         Shape (n,), int64.
@@ -61,8 +62,8 @@ def checked_lengths(dataset: Any, found: Any) -> NDArray[np.int64]:
     array = np.asarray(found)
     if array.shape != (len(dataset),) or array.dtype.kind not in "iu" or (len(array) and array.min() < 0):
         raise ArgumentError(
-            f"{type(dataset).__name__}.lengths() returned {found!r:.100}; it must be an array of {len(dataset)} "
-            "integers that are not negative, one for each sample"
+            f"{said or f'{type(dataset).__name__}.lengths() returned'} {found!r:.100}; it must be an array of "
+            f"{len(dataset)} integers that are not negative, one for each sample"
         )
     return array.astype(np.int64, copy=False)
 

@@ -127,6 +127,7 @@ class PackedPlan(PlanNode):
             return None
         values = {name: field.values for name, field in fields.items()}
         for name in [next(iter(values)), *values.keys() & {"labels"}]:
+            _check_tokens(name, values[name])
             values[name] = values[name].astype(np.int64, copy=False)
         return values, tokens.lengths, _unchanged
 
@@ -144,10 +145,13 @@ class PackedPlan(PlanNode):
         sizes = np.array([len(column[names[0]]) for column in columns], np.int64)
         bos = self._style.bos
         for at, name in enumerate(names):
-            arrays = [_array(column[name]) for column in columns]
+            arrays = [_array(column[name], name) for column in columns]
             _check_items(name, arrays, sequences, flat=at == 0 or name in _OF_TOKENS)
+            wide = at == 0 or name == "labels"
+            if wide:
+                arrays = [_tokens(name, array) for array in arrays]
             first = None if bos is None else bos if at == 0 else IGNORED if name == "labels" else 0
-            values[name] = _end_to_end(arrays, first, wide=at == 0 or name == "labels")
+            values[name] = _end_to_end(arrays, first, wide=wide)
         wrap = _unchanged if adapter is None else lambda array: adapter.from_numpy(array, like)
         return values, sizes + (bos is not None), wrap
 
@@ -226,6 +230,28 @@ def _check_items(name: str, arrays: list[NDArray[Any]], sequences: NDArray[np.in
             )
 
 
+def _check_tokens(name: str, values: NDArray[Any]) -> None:
+    """Raise unless values are integers that an int64 holds, as tokens and their labels are."""
+    if values.dtype.kind not in "iub":
+        raise ArgumentError(
+            f"field {name!r} has values of {values.dtype}, but tokens and their labels must be integers; convert it "
+            "with dataset.map(...), or say with field= which has the tokens"
+        )
+    if values.dtype == np.uint64 and values.size and int(values.max()) >= 2**63:
+        raise ArgumentError(
+            f"field {name!r} has a value {values.max()}, but tokens and their labels must be integers below 2**63; "
+            "convert it with dataset.map(...)"
+        )
+
+
+def _tokens(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of tokens, or of their labels: an empty list has no dtype of its own."""
+    if not array.size:
+        return array.astype(_INT64)
+    _check_tokens(name, array)
+    return array
+
+
 def _check_sizes(needed: NDArray[np.int64], sizes: NDArray[np.int64], sequences: NDArray[np.int64]) -> None:
     wrong = needed > sizes
     if wrong.any():
@@ -236,10 +262,17 @@ def _check_sizes(needed: NDArray[np.int64], sizes: NDArray[np.int64], sequences:
         )
 
 
-def _array(value: Any) -> NDArray[Any]:
+def _array(value: Any, name: str) -> NDArray[Any]:
     adapter = frameworks.find(value)
     array = None if adapter is None else adapter.to_numpy(value)
-    return np.asarray(value) if array is None else array
+    if array is not None:
+        return array
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ArgumentError(
+            f"field {name!r} has {value!r:.60}, which is no array ({error}); convert it with dataset.map(...)"
+        ) from error
 
 
 def _end_to_end(arrays: list[NDArray[Any]], first: int | None, *, wide: bool) -> NDArray[Any]:

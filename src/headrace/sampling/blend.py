@@ -73,12 +73,21 @@ class Pattern(Interleaving):
         return cls(np.array([int(part * _ONE / sums[-1]) for part in sums], np.uint64))
 
     @classmethod
-    def of_counts(cls, counts: Sequence[int]) -> Pattern:
-        """Return the pattern that has each source exactly so often among the first sum(counts) positions."""
+    def of_counts(cls, counts: Sequence[int], *, spread: bool = False) -> Pattern:
+        """Return the pattern that has each source exactly so often among the first sum(counts) positions.
+
+        Args:
+            counts: of the sources.
+            spread: whether each source that comes has also its share of the positions after these, about. Else one that
+                comes once may have none of them.
+        """
         sums = list(accumulate(counts, initial=0))
         if sums[-1] >= ENDLESS:
             return cls.of_weights(counts)
         below = [_value_of_rank(part, sums[-1]) for part in sums[1:-1]]
+        if spread:  # any bound up to the next value leaves the first positions as they are
+            above = [_value_of_rank(part + 1, sums[-1]) if part < sums[-1] else _ONE for part in sums[1:-1]]
+            below = [(low + high) // 2 for low, high in zip(below, above, strict=True)]
         return cls(np.array([0, *below, _ONE], np.uint64))
 
     def locate(self, positions: NDArray[np.int64]) -> Draws:

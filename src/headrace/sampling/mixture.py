@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -51,9 +52,13 @@ class Mixture:
     @cached_property
     def pattern(self) -> Pattern:
         """The pattern of the indices, which has the mean of all weights where a schedule changes them."""
-        if self.counts is not None:
-            return Pattern.of_counts(self.counts)
-        return Pattern.of_weights(np.mean(self.weights, axis=0).tolist())
+        if self.counts is None:
+            return Pattern.of_weights(np.mean(self.weights, axis=0).tolist())
+        pattern = Pattern.of_counts(self.counts)
+        used = [(number, length) for number, length in enumerate(self.lengths) if self.counts[number]]
+        if any(pattern.position(number, length - 1) >= ENDLESS for number, length in used):
+            return Pattern.of_counts(self.counts, spread=True)  # else some samples would have no index
+        return pattern
 
     @cached_property
     def length(self) -> int:
@@ -66,7 +71,10 @@ class Mixture:
         Args:
             batch: samples a step, on all ranks.
         """
-        if len(self.steps) == 1:
+        layout: Interleaving
+        if self.counts is not None and self.length < ENDLESS:
+            layout = self._of_counts(self.counts, batch)
+        elif len(self.steps) == 1:
             layout = self._of_batches(self.pattern, batch)
         else:
             phases = [self._of_batches(Pattern.of_weights(weights), batch) for weights in self.weights]
@@ -97,6 +105,24 @@ class Mixture:
             return pattern
         return (Stratified if self.batches == "stratified" else PerSource)(pattern, batch)
 
+    def _of_counts(self, counts: Sequence[int], batch: int) -> Interleaving:
+        """Return a layout with exactly so many draws of each source: its last steps are mixed where that takes it."""
+        starts, layouts, left = [0], [self._of_batches(self.pattern, batch)], np.array(counts, np.int64)
+        while not np.array_equal(layouts[-1].counts(int(left.sum())), left):
+            if self.batches == "per_source":
+                layouts[-1] = self._of_batches(Pattern.of_counts((left // batch).tolist()), batch)
+                steps = int((left // batch).sum())
+            else:
+                steps = _steps_within(layouts[-1], left, batch)
+            if not steps:
+                layouts[-1] = Pattern.of_counts(left.tolist())
+                break
+            left = left - layouts[-1].counts(steps * batch)
+            if left.any():
+                starts.append(starts[-1] + steps * batch)
+                layouts.append(self._of_batches(Pattern.of_counts(left.tolist()), batch))
+        return layouts[0] if len(layouts) == 1 else Schedule(starts, layouts)
+
     def _end(self, layout: Interleaving) -> int:
         if self.stop == "never":
             return ENDLESS
@@ -112,6 +138,12 @@ class Mixture:
                 "away; give it a weight to the end, or use stop='first_exhausted' or 'never'"
             )
         return end
+
+
+def _steps_within(layout: Interleaving, most: NDArray[np.int64], batch: int) -> int:
+    """Return how many steps go by before one draws more from a source than so often."""
+    steps = range(int(most.sum()) // batch + 1)
+    return bisect_right(steps, 0, key=lambda step: int((layout.counts(step * batch) > most).any())) - 1
 
 
 class Repeated:

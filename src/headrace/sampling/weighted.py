@@ -32,7 +32,7 @@ class Drawn:
     def __init__(self, length: int, weights: NDArray[np.float64] | None = None) -> None:
         self._length = length
         self._pieces = Pieces(length)
-        self._tables = None if weights is None else kernels.active().alias(weights * (length / weights.sum()))
+        self._tables = None if weights is None else kernels.active().alias(_scaled(weights))
 
     def indices(self, key: int, start: int, stop: int) -> NDArray[np.int64]:
         """Return the samples at positions [start, stop), for the key of an epoch."""
@@ -82,7 +82,22 @@ class WeightedShuffle:
     def _order(self, key: int) -> NDArray[np.int64]:
         words = kernels.active().philox(key, np.arange(len(self._weighted)), _ARRIVALS).astype(np.uint64)
         uniform = ((words[:, 0] | words[:, 1] << _HALF) >> np.uint64(11)) + 0.5
+        # Weights may be so small, or large, that times lie outside of all floats: their exponents are taken apart.
+        weights, exponents = np.frexp(self._weights)
+        times, more = np.frexp(-np.log(uniform * 2.0**-53) / weights)
         # In half of the digits, so that it does not matter how the last one of a logarithm is rounded.
-        times = (-np.log(uniform * 2.0**-53) / self._weights).astype(np.float32)
-        order: NDArray[np.int64] = self._weighted[np.argsort(times, kind="stable")]
+        rounded = times.astype(np.float32).astype(np.float64)
+        order: NDArray[np.int64] = self._weighted[np.argsort(more - exponents + 2 * rounded, kind="stable")]
         return order
+
+
+def _scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights as multiples of their mean, also where their sum is too large for a float, or the mean too small.
+
+    >>> _scaled(np.array([1e308, 3e308 / 2, 5e307]))
+    array([1. , 1.5, 0.5])
+    """
+    # A power of 2 changes no digit, so that weights of any scale give the same draws.
+    weights = np.ldexp(weights, -np.frexp(weights.max())[1])
+    scaled: NDArray[np.float64] = weights * (len(weights) / weights.sum())
+    return scaled

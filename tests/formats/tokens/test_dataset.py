@@ -132,8 +132,12 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "floats": ({"dtype": np.float32}, ArgumentError, "must be one of integers up to int64"),
     "too wide": ({"dtype": np.uint64}, ArgumentError, "must be one of integers up to int64"),
     "no dtype at all": ({"dtype": "tokens"}, ArgumentTypeError, "dtype must be one of integers"),
-    "length": ({"length": 0}, ArgumentError, "length must be an integer, 1 or more, but got length=0"),
-    "stride": ({"dtype": np.uint16, "stride": -1}, ArgumentError, "stride must be an integer, 1 or more"),
+    "length": (
+        {"length": 0},
+        ArgumentError,
+        "length must be an integer from 1 to 4611686018427387903, but got length=0",
+    ),
+    "stride": ({"dtype": np.uint16, "stride": -1}, ArgumentError, "stride must be an integer from 1 to"),
     "eos": ({"dtype": np.uint8, "eos": 50256}, ArgumentError, r"eos is 50256, which tokens of uint8 cannot hold: they"),
     "eos that is none": ({"dtype": np.uint8, "eos": "<eos>"}, ArgumentTypeError, "eos must be a token, an integer"),
     "vocabulary": (

@@ -81,8 +81,13 @@ def test_what_is_refused(tmp_path: Path) -> None:
         GPTDataset(prefix, 8, split=(0.5, 0.2))
     with pytest.raises(ArgumentError, match="has none of the 2 sequences"):
         GPTDataset(prefix, 8, split=(0.0, 0.1))
-    with pytest.raises(ArgumentError, match="samples must be an integer, 1 or more"):
+    with pytest.raises(ArgumentError, match="samples must be an integer from 1 to"):
         GPTDataset(prefix, 8, 0)
+    for seed in (None, -1, 2**32, 1.5, True):
+        with pytest.raises(
+            ArgumentError, match=r"seed must be an integer from 0 to 2\*\*32 - 1, as Megatron's, but got"
+        ):
+            GPTDataset(prefix, 8, seed=seed)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"take headrace\.TokenDataset"):
         GPTDataset(files.write_llmc(tmp_path / "b.bin", range(99)), 8)
     dataset = GPTDataset(prefix, 4, vocab_size=100)

@@ -82,7 +82,7 @@ class GPTDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
             self.length,
             first=first,
             samples=None if samples is None else check_count("samples", samples),
-            seed=seed,
+            seed=_checked_seed(seed),
         )
 
     def __len__(self) -> int:
@@ -159,6 +159,13 @@ class GPTDataset(BatchedDataset[tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 def _in_one_file(count: int) -> Located:
     zeros = np.zeros(count, np.int64)
     return Located([0], zeros, zeros)
+
+
+def _checked_seed(seed: Any) -> int:
+    """Return a seed of NumPy's old generators, which Megatron has; without one each process had another order."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise ArgumentError(f"seed must be an integer from 0 to 2**32 - 1, as Megatron's, but got seed={seed!r}")
+    return int(seed)
 
 
 def _part(split: Any, count: int) -> tuple[int, int]:

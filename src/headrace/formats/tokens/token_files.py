@@ -200,10 +200,10 @@ def check_count(name: str, value: Any) -> int:
     """Return a number that a user gave.
 
     Raises:
-        ArgumentError: it is no integer above 0.
+        ArgumentError: it is no integer above 0, or none that an int64 holds.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ArgumentError(f"{name} must be an integer, 1 or more, but got {name}={value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 2**62:
+        raise ArgumentError(f"{name} must be an integer from 1 to {2**62 - 1}, but got {name}={value!r}")
     return int(value)
 
 

@@ -61,7 +61,7 @@ def test_advice_waits_for_the_disk(paths: list[str], monkeypatch: pytest.MonkeyP
     read(files, [3])
     assert not files.reads_ahead()
     faults[0] += 2
-    for _ in range(disk._EVERY):
+    for _ in range(8):
         read(files, [3])
     assert files.reads_ahead()
     for _ in range(64):

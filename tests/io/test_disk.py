@@ -121,8 +121,7 @@ def test_a_mapping_ends_with_its_descriptor(tmp_path: Path) -> None:
 def test_waits_count_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = [5]  # what the thread had to wait for before does not count
     monkeypatch.setattr(disk, "_count_faults", lambda: faults[0])
-    monkeypatch.setattr(disk, "_EVERY", 2)
-    waits = DiskWaits()
+    waits = DiskWaits(every=2)
     seen = []
     for number in range(70):
         faults[0] += number in (1, 3)
@@ -138,7 +137,7 @@ def test_each_thread_waits_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_count_faults", lambda: faults.get(threading.get_ident(), 9))
     waits = DiskWaits()
     with ThreadPoolExecutor(1) as other:
-        for _ in range(4 * disk._EVERY):
+        for _ in range(32):
             waits.note_read()
             other.submit(waits.note_read).result()
     assert not waits.lately

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ class ShardBounds:
         self.lengths = np.array(counts, np.int64)
         self._stops = np.cumsum(self.lengths)
         self._starts = self._stops - self.lengths
+        self._ends: list[int] = self._stops.tolist()
         self._total = sum(counts)
 
     def __len__(self) -> int:
@@ -63,16 +65,20 @@ class ShardBounds:
 
     def find(self, index: int) -> tuple[int, int]:
         """Return the shard, and the row in it, of an index in [0, len)."""
-        shard = int(np.searchsorted(self._stops, index, side="right"))
+        shard = bisect_right(self._ends, index)  # a tenth of what NumPy takes for one
         return shard, index - int(self._starts[shard])
 
     def locate(self, indices: NDArray[np.int64]) -> Located:
         """Return the shards, and the rows in them, of indices in [0, len), shape (n,), int64."""
         if len(self.lengths) < 2 or not len(indices):
             return Located([0], np.zeros(len(indices), np.int64), indices)
+        shard = bisect_right(self._ends, int(indices[0]))
+        start, length = self._starts[shard], self.lengths[shard]
+        if start <= indices[-1] < start + length:  # as in an order that is not shuffled
+            rows: NDArray[np.int64] = indices - start
+            if rows.view(np.uint64).max() < length:  # in that view, rows before the shard are huge
+                return Located([shard], np.zeros(len(indices), np.int64), rows)
         shards = np.searchsorted(self._stops, indices, side="right")
-        if shards[0] == shards[-1] and (shards == shards[0]).all():  # as in an order that is not shuffled
-            return Located([int(shards[0])], np.zeros(len(indices), np.int64), indices - self._starts[shards[0]])
         numbers, which = _unique(shards, len(self.lengths))
         return Located(numbers.tolist(), which, indices - self._starts[shards])
 

@@ -21,7 +21,6 @@ with suppress(ImportError):  # Windows has none
 
 __all__ = ["DiskWaits", "OpenFiles", "open_files"]
 
-_WHILE, _EVERY = 64, 8  # batches: how long a wait counts, and how often the system is asked
 _MOST = 1 << 14  # files that stay open where the system would allow more
 _TRIES = 8  # files that are closed for the sake of one, of which each may have views that keep it open
 # Before Python 3.13 a mapping keeps a descriptor of its file.
@@ -117,19 +116,24 @@ class DiskWaits:
 
     So advice begins when a read had to wait, and ends a while after the last one that had to.
 
+    Args:
+        lasts: how many reads a wait counts for.
+        every: how many reads the system is asked after.
+
     >>> waits = DiskWaits()
     >>> waits.note_read()
     >>> waits.lately
     False
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lasts: int = 64, every: int = 8) -> None:
+        self._lasts, self._every = lasts, every
         self._reads = 0
         self._until = 0  # of the reads, the one up to which a wait counts
         self._known = threading.local()  # how often each thread has waited so far
 
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return DiskWaits, ()  # another process waits for itself
+    def __reduce__(self) -> tuple[type, tuple[int, int]]:
+        return DiskWaits, (self._lasts, self._every)  # another process waits for itself
 
     @property
     def lately(self) -> bool:
@@ -138,12 +142,12 @@ class DiskWaits:
 
     def note_read(self) -> None:
         """Take note that this thread has read a batch. It had to wait if the thread has, since the system was asked."""
-        ask = self._reads % _EVERY == 0
+        ask = self._reads % self._every == 0
         self._reads += 1
         if ask:
             faults, known = _count_faults(), self._known
             if faults > getattr(known, "faults", faults):
-                self._until = self._reads + _WHILE
+                self._until = self._reads + self._lasts
             known.faults = faults
 
 

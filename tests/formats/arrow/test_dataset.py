@@ -41,10 +41,12 @@ from headrace.errors import (
     RaggedSamplesError,
     StorageError,
 )
+from headrace.formats.arrow import reader
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.testing import check_dataset, check_same
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
 N = 23
@@ -649,3 +651,45 @@ def test_batches_from_the_same_row_groups_and_from_others_hold_their_rows(tmp_pa
         assert batch["text"] == [texts[index] for index in indices.tolist()]
     held = 0 if dataset._last is None else len(dataset._last[0])
     assert held <= len(dataset._recent)
+
+
+@pytest.mark.parametrize(("nbytes", "pieces"), [(1, {40}), (100, range(2, 40)), (1 << 20, {1})])
+def test_row_groups_decoded_in_pieces_hold_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nbytes: int, pieces: Container[int]
+) -> None:
+    texts = [None if number == 50 else "x" * (number % 5) for number in range(100)]
+    content = [bytes([number]) * number for number in range(100)]
+    table = pa.table({"number": np.arange(100), "text": texts, "content": content, "half": np.arange(100) / 2})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=40)
+    dataset = ParquetDataset(tmp_path / "x.parquet")
+    file: Any = dataset._tables[0]
+    monkeypatch.setattr(reader, "_PIECE", nbytes)
+    assert len(file.read(0)[0].pieces) in pieces
+    assert [dataset[number] for number in range(100)] == table.to_pylist()
+    for indices in (np.arange(40, 50), np.arange(38, 43), np.random.default_rng(0).permutation(50)):
+        batch = dataset.get_batch(indices)
+        expected = table.take(indices).to_pydict()
+        assert batch["text"] == expected["text"]
+        assert batch["content"] == expected["content"]
+        assert batch["number"].tolist() == expected["number"]
+        assert batch["half"].tolist() == expected["half"]
+    with pytest.raises(MixedSamplesError, match="'text' is null in sample 50"):
+        dataset.get_batch(np.arange(45, 55))
+
+
+def test_lists_are_decoded_with_their_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"list": [[1, 2], [3, None]] * 20}), tmp_path / "x.parquet")
+    monkeypatch.setattr(reader, "_PIECE", 1)
+    file: Any = ParquetDataset(tmp_path / "x.parquet")._tables[0]
+    assert len(file.read(0)[0].pieces) == 1
+
+
+def test_pieces_of_other_lengths_than_were_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"number": np.arange(40)}), tmp_path / "x.parquet")
+    dataset = ParquetDataset(tmp_path / "x.parquet")
+    monkeypatch.setattr(reader, "_PIECE", 16)
+    iterate = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(
+        pq.ParquetFile, "iter_batches", lambda file, rows, *args, **kwargs: iterate(file, 3, *args, **kwargs)
+    )
+    assert dataset.get_batch(np.arange(40))["number"].tolist() == list(range(40))

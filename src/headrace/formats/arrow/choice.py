@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import ArgumentError, ArgumentTypeError
-from headrace.formats.arrow.columns import RecordBatch
-from headrace.formats.arrow.conversion import describe_type, make_column
+from headrace.formats.arrow.conversion import describe_type, is_flat, make_column
+from headrace.formats.arrow.record_batches import RecordBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,6 +30,8 @@ class ColumnChoice:
 
     Attributes:
         names: of the fields.
+        types: of the fields, alike where samples are alike.
+        is_flat: whether all have one value a row, and no lists or structs of them.
     """
 
     def __init__(self, schema: pa.Schema, columns: Sequence[str] | None, name: str) -> None:
@@ -38,6 +40,7 @@ class ColumnChoice:
         self.types = {
             column: describe_type(_type(schema, path)) for column, path in zip(self.names, self._paths, strict=True)
         }
+        self.is_flat = all(is_flat(_type(schema, path)) for path in self._paths)
 
     @property
     def tops(self) -> list[str]:
@@ -48,9 +51,10 @@ class ColumnChoice:
         """Return the column of the table that has a field in it."""
         return self._paths[self.names.index(name)][0]
 
-    def decode(self, batch: pa.RecordBatch | pa.Table) -> RecordBatch:
-        """Return the chosen columns of rows."""
-        return RecordBatch({name: self.decode_column(batch, name) for name in self.names})
+    def decode(self, *pieces: pa.RecordBatch | pa.Table) -> RecordBatch:
+        """Return the chosen columns of rows, which may lie in several pieces, all as long as the first but the last."""
+        decoded = [{name: self.decode_column(piece, name) for name in self.names} for piece in pieces]
+        return RecordBatch(decoded, max(len(pieces[0]), 1))
 
     def decode_column(self, batch: pa.RecordBatch | pa.Table, name: str) -> DecodedColumn:
         """Return one of the chosen columns of rows."""

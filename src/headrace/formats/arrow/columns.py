@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from headrace.formats.shard_bounds import Located
     from headrace.kernels.checks import GatherShards
     from headrace.kernels.scans import SliceRecords
 
@@ -39,8 +38,6 @@ __all__ = [
     "NestedColumn",
     "ObjectColumn",
     "RaggedColumn",
-    "RecordBatch",
-    "RecordBatches",
     "StructColumn",
     "TextColumn",
     "Wanted",
@@ -351,54 +348,6 @@ class ObjectColumn(DecodedColumn):
     @classmethod
     def _gather(cls, columns: ColumnParts[Self], wanted: Wanted) -> Any:
         return _collate(columns, wanted)
-
-
-class RecordBatch:
-    """Rows that were read together.
-
-    Args:
-        columns: by the name of their field.
-    """
-
-    def __init__(self, columns: Mapping[str, DecodedColumn]) -> None:
-        self.columns = columns
-
-    def row(self, row: int) -> dict[str, Any]:
-        """Return the sample in a row."""
-        return {name: column.row(row) for name, column in self.columns.items()}
-
-    @classmethod
-    def gather(cls, batches: Sequence[RecordBatch], located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
-        """Return the batch of some rows."""
-        return RecordBatches(batches).gather(located, indices)
-
-
-class RecordBatches:
-    """Record batches that batches are gathered from.
-
-    Args:
-        batches: one at least, of the same columns.
-    """
-
-    def __init__(self, batches: Sequence[RecordBatch]) -> None:
-        self._columns = {name: ColumnParts(batch.columns[name] for batch in batches) for name in batches[0].columns}
-
-    def gather(self, located: Located, indices: NDArray[np.int64]) -> dict[str, Any]:
-        """Return the batch of some rows."""
-        return {
-            name: DecodedColumn.gather(parts, Wanted(name, located.which, located.rows, indices))
-            for name, parts in self._columns.items()
-        }
-
-    def gather_ragged(self, located: Located, indices: NDArray[np.int64]) -> dict[str, Any] | None:
-        """Return the same with lists that differ in length as Ragged; None where samples must be read."""
-        batch = {}
-        for name, parts in self._columns.items():
-            wanted = Wanted(name, located.which, located.rows, indices)
-            batch[name] = DecodedColumn.gather_ragged(parts, wanted)
-            if batch[name] is None:
-                return None
-        return batch
 
 
 def _ranges(offsets: Sequence[NDArray[Any]], wanted: Wanted) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -21,7 +21,7 @@ from headrace.formats.arrow.columns import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["describe_type", "make_column"]
+__all__ = ["describe_type", "is_flat", "make_column"]
 
 
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_list_view, pa.types.is_large_list_view)
@@ -57,6 +57,12 @@ def describe_type(kind: pa.DataType) -> str:
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return "string"
     return "binary" if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) else str(kind)
+
+
+def is_flat(kind: pa.DataType) -> bool:
+    """Return whether values of a type are numbers, texts or bytes, of which each row is read as if it were alone."""
+    texts = pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary
+    return pa.types.is_primitive(kind) or any(each(kind) for each in texts)
 
 
 def _plain(array: pa.Array) -> pa.Array:

@@ -11,7 +11,7 @@ import numpy as np
 
 from headrace.batch.ragged import sequence_field
 from headrace.errors import ArgumentError, CorruptDataError, HeadraceWarning
-from headrace.formats.arrow.columns import RecordBatches
+from headrace.formats.arrow.record_batches import RecordBatches
 from headrace.formats.shard_bounds import ShardBounds
 from headrace.formats.sharded import ShardedDataset
 from headrace.io.disk import DiskWaits
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.formats.arrow.columns import RecordBatch
     from headrace.formats.arrow.reader import Table
+    from headrace.formats.arrow.record_batches import RecordBatch
 
 __all__ = ["ArrowDataset", "ParquetDataset", "open_files", "open_parquet"]
 
 _CACHE = 1 << 30
+_WHILE = 4  # row groups: how long a wait for the disk counts
 # Decoded rows for each row that was asked for, and decoded record batches, from which on something must be wrong.
 _WASTE, _ENOUGH = 100, 64
 
@@ -160,7 +161,7 @@ class ParquetDataset(_TableDataset):
         self._warned = False
         self._advised: list[int] = []
         self._is_local = all(file.is_local for file in files)
-        self._waits = DiskWaits()
+        self._waits = DiskWaits(lasts=_WHILE, every=1)  # a read is that of a row group, which lasts many batches
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_asked": 0, "_warned": False, "_advised": []}

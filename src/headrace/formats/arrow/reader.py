@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from headrace.formats.arrow.columns import RecordBatch
+    from headrace.formats.arrow.record_batches import RecordBatch
     from headrace.io.source import ByteSource
 
 __all__ = ["ArrowFile", "MemoryTable", "ParquetFile", "Table", "is_table", "open_table"]
 
 _AT_ONCE = 1 << 24  # bytes
+_PIECE, _MOST_PIECES = 1 << 20, 64  # bytes of a row group that are decoded at once, and how often
 _SPACE = {".csv": ",", ".tsv": "\t"}  # what stands between the values of a line
 
 
@@ -88,8 +89,9 @@ class ParquetFile:
 
     def read(self, number: int) -> tuple[RecordBatch, int]:
         """Return the rows of a row group, and how much memory they take."""
-        table = self._read(number, self._choice.names)
-        return self._choice.decode(table), table.nbytes
+        rows = self._rows_of_piece(number)
+        pieces = [self._read(number, self._choice.names)] if rows is None else self._read_pieces(number, rows)
+        return self._choice.decode(*pieces), sum(piece.nbytes for piece in pieces)
 
     def read_lengths(self, number: int, name: str) -> NDArray[np.int64] | None:
         """Return how many items the lists of a field have, of a row group; None where they are no lists."""
@@ -110,6 +112,28 @@ class ParquetFile:
             )
         self._source.close()  # of thousands of files, few are open
         return table
+
+    def _rows_of_piece(self, number: int) -> int | None:
+        """Return how many rows of a row group are decoded at once; None where it is decoded as a whole.
+
+        Pieces that fit into the processor's cache are decoded in two thirds of the time.
+        """
+        if not self._choice.is_flat:  # what a row of others is depends on those that are decoded with it
+            return None
+        nbytes, length = self.unpacked_bytes(number), self.lengths[number]
+        pieces = min(nbytes // _PIECE, _MOST_PIECES, length)
+        return -(-length // pieces) if pieces > 1 else None
+
+    def _read_pieces(self, number: int, rows: int) -> list[pa.RecordBatch | pa.Table]:
+        """Decode the chosen columns of a row group in pieces of so many rows."""
+        with _naming(f"{self.name}, row group {number}"):
+            file = self._open()
+            pieces = list(file.iter_batches(rows, [number], self._choice.names, use_threads=False))
+        whole, rest = divmod(self.lengths[number], rows)
+        if list(map(len, pieces)) != [rows] * whole + [rest] * (rest > 0):
+            return [self._read(number, self._choice.names)]  # pyarrow promises no lengths
+        self._source.close()
+        return pieces
 
     @property
     def is_local(self) -> bool:

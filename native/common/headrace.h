@@ -32,7 +32,7 @@
 #endif
 #endif
 
-#define HEADRACE_ABI 23
+#define HEADRACE_ABI 24
 #define HEADRACE_MULTIPLIER_0 0xD2511F53u
 #define HEADRACE_MULTIPLIER_1 0xCD9E8D57u
 #define HEADRACE_FISHER_YATES_STREAM 0x48520001u
@@ -94,6 +94,12 @@ HEADRACE_API int64_t headrace_find_sequences(const headrace_buffers *python, voi
  * them are of. */
 HEADRACE_API int64_t headrace_find_tensors(const headrace_buffers *python, const void *exchange, void *list, int64_t count,
                                            int64_t item_bytes, const char **starts, int64_t *lengths);
+
+/* Copies tensors of one dtype and shape, which lie in the memory of the host without gaps, one after the other to out. exchange: as
+ * above. bytes: of each tensor. Returns the first that is none such, in which case the rest of out is left as it was, or -1. The GIL
+ * must be held. */
+HEADRACE_API int64_t headrace_stack_tensors(const headrace_buffers *python, const void *exchange, void *list, int64_t count,
+                                            int64_t bytes, char *out);
 
 /* Sequences that lie end to end or apart, and the rows that they become, each with padding behind or before it. */
 typedef struct {

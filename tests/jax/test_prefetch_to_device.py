@@ -83,7 +83,7 @@ def test_it_has_the_length_and_the_place_of_the_loader() -> None:
 def test_memory_goes_back_when_arrays_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Arena, "leased_from", 1)
     loader = DataLoader(dataset(), 4)
-    most = max(loader._arena.leased for _ in prefetch_to_device(loader, size=2))
+    most = max(len(loader._arena.leases) for _ in prefetch_to_device(loader, size=2))
     assert most <= 2 * 6  # two fields a batch: two batches on the device, two in hand, and JAX takes its time
 
 

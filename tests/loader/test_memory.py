@@ -148,6 +148,6 @@ def test_an_abandoned_iterator_leaves_nothing() -> None:
     batches = iter(loader)
     batch = next(batches)
     del batches
-    assert loader._arena.leased == 1
+    assert len(loader._arena.leases) == 1
     del batch
-    assert (loader._arena.leased, loader._arena.free) == (0, 1)  # kept for the next one
+    assert (len(loader._arena.leases), loader._arena.free) == (0, 1)  # kept for the next one

@@ -137,10 +137,10 @@ def test_memory_is_leased_again_once_it_is_copied() -> None:
     loader = headrace.DataLoader(dataset(), 4)
     most = 0
     for _ in on(device, loader):
-        most = max(most, loader._other_arenas["slow"].leased)
+        most = max(most, len(loader._other_arenas["slow"].leases))
     assert 2 <= most <= 2 * 6
     assert loader._other_arenas["slow"].free > 0
-    assert loader._arena.leased == 0
+    assert len(loader._arena.leases) == 0
 
 
 def test_every_copy_is_handed_over_to_the_stream_that_uses_it() -> None:
@@ -159,13 +159,13 @@ def test_copies_that_have_begun_are_waited_for(what: str) -> None:
     rows, numbers = next(iterator)
     del iterator
     gc.collect()
-    assert loader._other_arenas["slow"].leased >= 3
+    assert len(loader._other_arenas["slow"].leases) >= 3
     if what == "all":
         arena = loader._other_arenas["slow"]
         del batches, loader
         gc.collect()
         assert not device.pending
-        assert arena.leased == 0
+        assert len(arena.leases) == 0
     else:
         device.finish()
     assert torch.equal(rows, numbers[:, None].repeat(1, WIDTH).float())

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
     from types import TracebackType
 
     from numpy.typing import DTypeLike, NDArray
@@ -39,8 +39,8 @@ class Memory(Protocol):
     leased_from: int  # smaller ones, in bytes, are not worth a lease
 
     @property
-    def leased(self) -> int:
-        """The number of buffers in use."""
+    def leases(self) -> Sized:
+        """Of the buffers in use; an attribute, where it can be, as it is asked for twice with every batch."""
 
     def lease(self, shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int) -> NDArray[Any]:
         """Return an uninitialised array of `nbytes` bytes in a buffer of its own."""
@@ -55,6 +55,9 @@ class Arena:
     Args:
         spare: how many unused buffers are kept at least; a batch of more large arrays
             raises it to their number.
+
+    Attributes:
+        leases: what refers to the buffers in use.
 
     >>> arena = Arena()
     >>> with use_arena(arena):
@@ -74,12 +77,7 @@ class Arena:
         # garbage collection. Single calls on a deque and a dict are atomic, so no lock is needed.
         self._free: deque[NDArray[np.uint8]] = deque()
         self._spare = spare
-        self._leases: dict[int, weakref.ref[NDArray[Any]]] = {}
-
-    @property
-    def leased(self) -> int:
-        """The number of buffers in use."""
-        return len(self._leases)
+        self.leases: dict[int, weakref.ref[NDArray[Any]]] = {}
 
     @property
     def free(self) -> int:
@@ -93,7 +91,7 @@ class Arena:
         # through arrays and `frombuffer` keeps the memoryview between the two.
         lease = np.frombuffer(buffer.data, dtype, nbytes // dtype.itemsize)
         reference = weakref.ref(lease, lambda reference: self._end(reference, buffer))
-        self._leases[id(reference)] = reference
+        self.leases[id(reference)] = reference
         return lease.reshape(shape)
 
     def keep_at_least(self, buffers: int) -> None:
@@ -106,7 +104,7 @@ class Arena:
         self._free.clear()
 
     def _end(self, reference: weakref.ref[NDArray[Any]], buffer: NDArray[np.uint8]) -> None:
-        del self._leases[id(reference)]
+        del self.leases[id(reference)]
         self._free.append(buffer)
         if len(self._free) > self._spare:
             with suppress(IndexError):  # another thread was quicker
@@ -142,7 +140,7 @@ class use_arena:  # noqa: N801 - a context manager reads like a function
 
     def __enter__(self) -> None:
         if self._arena is not None:
-            self._before = self._arena.leased
+            self._before = len(self._arena.leases)
             self._token = _arena.set(self._arena)
 
     def __exit__(
@@ -150,7 +148,7 @@ class use_arena:  # noqa: N801 - a context manager reads like a function
     ) -> None:
         if self._arena is not None:
             _arena.reset(self._token)
-            leased = self._arena.leased - self._before
+            leased = len(self._arena.leases) - self._before
             if leased > 1:
                 self._arena.keep_at_least(leased)
 

@@ -7,6 +7,7 @@ rows in memory take no longer themselves. As one large batch they are read at on
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ LARGE = 1 << 22
 # is still in a cache.
 SMALL = 1 << 20
 MOST_BATCHES = 32
+_PLAIN = (tuple, list, dict)
 
 
 def batches_to_coalesce(batch: Any, samples: int, limit: int) -> int:
@@ -57,12 +59,15 @@ def split(batch: Any, parts: Sequence[int]) -> list[Any]:
     """
     rows = [slice(start, stop) for start, stop in pairwise(accumulate(parts, initial=0))]
     if type(batch) is tuple and {np.ndarray}.issuperset(map(type, batch)):  # most batches, in a tenth of the time
-        return [tuple([array[some] for array in batch]) for some in rows]
-    columns = [_parts(leaf, rows, parts) for leaf in fields(batch)]
-    kind = type(batch)
-    if (kind is tuple or kind is dict) and len(columns) == len(batch):  # with no container inside
+        return list(zip(*[[array[some] for some in rows] for array in batch], strict=True))
+    leaves, kind = fields(batch), type(batch)
+    columns = [_parts(leaf, rows, parts) for leaf in leaves]
+    items = list(batch.values() if kind is dict else batch) if kind in _PLAIN else None
+    if items is not None and len(items) == len(leaves) and all(map(is_, items, leaves)):  # with no container inside
         together = zip(*columns, strict=True)
-        return list(together) if kind is tuple else [dict(zip(batch, part, strict=True)) for part in together]
+        if kind is dict:
+            return [dict(zip(batch, part, strict=True)) for part in together]
+        return list(together) if kind is tuple else list(map(list, together))
     return [_with_fields(batch, iter(column)) for column in zip(*columns, strict=True)]
 
 

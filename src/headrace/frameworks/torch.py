@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from headrace.batch.arena import lease
+from headrace import kernels
+from headrace.batch.arena import empty, lease
 from headrace.errors import NotPicklableError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 _NAMES = ("bool", "uint8", "int8", "int16", "uint16", "float16", "bfloat16", "int32", "uint32", "float32")
 # DLPack's functions in C for tensors, which torch has from 2.10 on.
 _EXCHANGE = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
+_LITTLE = 1 << 16  # bytes that are copied while other threads wait
 _requires_grad = attrgetter("requires_grad")
 _NUMPYS_OWN = {getattr(torch, name, None) for name in _NAMES}
 
@@ -203,6 +205,9 @@ def stack_plain(values: list[torch.Tensor]) -> torch.Tensor | None:
     plain = type(first) is torch.Tensor and first.layout is torch.strided and first.device.type == "cpu"
     if not plain or first.ndim > 3 or first.is_nested:  # images may be channels_last, and batches of them would be
         return None
+    stacked = _stack_integers(values)
+    if stacked is not None:
+        return stacked
     try:
         memory = lease(len(values) * first.nbytes)
         if memory is None:
@@ -212,6 +217,26 @@ def stack_plain(values: list[torch.Tensor]) -> torch.Tensor | None:
         return torch.stack(values, out=torch.from_numpy(memory).view(first.dtype).view(len(values), *first.shape))
     except (RuntimeError, TypeError):  # TypeError of values that are none of its own
         return None
+
+
+def _stack_integers(values: list[torch.Tensor]) -> torch.Tensor | None:
+    """Return a little batch of tensors of integers or bools; None of others.
+
+    Torch makes a view of each before it copies them, as it does not of floats. No integers know how they were computed.
+    """
+    first = values[0]
+    dtype = _integer_dtype(first.dtype)
+    if dtype is None or len(values) * first.nbytes > _LITTLE or set(map(type, values)) != {torch.Tensor}:
+        return None
+    out = empty((len(values), *first.shape), dtype)
+    return torch.from_numpy(out) if kernels.active().stack_tensors(values, out, _EXCHANGE) else None
+
+
+@cache
+def _integer_dtype(dtype: torch.dtype) -> np.dtype[Any] | None:
+    """Return NumPy's dtype of integers or bools that tensors are seen of; None of all others."""
+    none = None if dtype.is_floating_point or dtype.is_complex or _EXCHANGE is None else _none_of(dtype)
+    return None if none is None else none.dtype
 
 
 def see_plain(values: list[torch.Tensor]) -> tuple[NDArray[Any], object] | None:

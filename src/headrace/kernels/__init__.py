@@ -84,6 +84,9 @@ class Kernels(Protocol):
     ) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
         """Copy arrays of one dimension to rows of their own, and pad these."""
 
+    def stack_tensors(self, tensors: list[Any], out: NDArray[Any], exchange: object) -> bool:
+        """Copy tensors of one dtype and shape to the rows of `out`."""
+
     def place_pieces(
         self,
         values: NDArray[Any],

@@ -32,11 +32,16 @@ class Epoch:
         seed: that of the loader, or the one that the epoch has drawn.
         numbered: whether the number is part of its keys. A drawn seed alone decides, so that the same state of the
             generator gives the same epoch again.
+        draws_key: the key of the samples' own randomness.
     """
 
     number: int
     seed: int
     numbered: bool = True
+    draws_key: int = field(init=False, repr=False, compare=False)  # asked for with every batch
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "draws_key", self.key("draws"))
 
     def key(self, purpose: str) -> int:
         """Return the epoch's key for a purpose."""
@@ -46,11 +51,6 @@ class Epoch:
     def order_key(self) -> int:
         """The key of the order of the samples."""
         return self.key("order")
-
-    @property
-    def draws_key(self) -> int:
-        """The key of the samples' own randomness."""
-        return self.key("draws")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,7 @@ class Epochs:
 
     Attributes:
         skipped: the steps that are passed over, each as (epoch, step); it holds for iterators that begin.
+        front: the cursor that was asked for a batch last, once it is more than a look: to `ask` it again tells nothing.
 
     Args:
         seed: the seed of all epochs; None lets each draw its own when it is needed first.
@@ -157,7 +158,7 @@ class Epochs:
     def _empty(self) -> None:
         self._lock = Lock()  # threads may each begin or look at the next epoch
         self._running: list[Cursor] = []  # of those that go through an epoch, by when they were asked last
-        self._front: Cursor | None = None  # the last of these, once it is more than a look
+        self.front: Cursor | None = None  # the last of these, once it is more than a look
         self._left: Cursor | None = None  # of an iterator that was dropped in the midst of its epoch
         self._last: Cursor | None = None  # the one begun last
         self._looks = 0  # how many in a row were looks
@@ -217,8 +218,6 @@ class Epochs:
 
     def ask(self, cursor: Cursor) -> None:
         """Take note that one more batch is asked for."""
-        if cursor is self._front:
-            return
         with self._lock:
             self._settle()
             cursor.trained, cursor._previous = True, None  # noqa: SLF001
@@ -226,7 +225,7 @@ class Epochs:
             if cursor in self._running:
                 self._running.remove(cursor)
                 self._running.append(cursor)
-                self._front, self._left = cursor, None
+                self.front, self._left = cursor, None
 
     def finish(self, cursor: Cursor) -> None:
         """Take note that an epoch is over."""
@@ -362,7 +361,7 @@ class Epochs:
         return looks[-1] if looks else self._left
 
     def _forget(self) -> None:
-        self._running, self._front, self._left, self._last = [], None, None, None
+        self._running, self.front, self._left, self._last = [], None, None, None
 
     def _settle(self) -> None:
         """Draw the consequences of the iterators that are gone."""
@@ -390,7 +389,7 @@ class Epochs:
         self._running.remove(cursor)
         for other in self._running:
             other.stale = not other.trained
-        self._front = None
+        self.front = None
         cursor._previous = None  # noqa: SLF001
 
     def _warn_of_looks(self) -> None:

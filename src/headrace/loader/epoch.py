@@ -94,8 +94,11 @@ class SampledBatches:
         waiting = self._waiting
         while True:
             found, step, samples = waiting.popleft() if waiting else self._next()
-            self.step = step
-            self.cursors[0].hand_out(step)
+            self.step, cursor = step, self.cursors[0]
+            if step == cursor.step and not cursor.ahead:  # as mostly, and then nobody can see it half done
+                cursor.step = step + 1
+            else:
+                cursor.hand_out(step)
             if isinstance(found, Loaded):
                 try:
                     self._look_at(found, step)
@@ -110,7 +113,7 @@ class SampledBatches:
                 finally:
                     del found  # as above
             else:
-                return self._complete(found, step), samples
+                return found if self._padded is None else self._complete(found, step), samples
 
     def _complete(self, batch: Any, step: int) -> Any:
         return batch if self._padded is None else with_validity(batch, self._padded.valid(step))
@@ -144,19 +147,20 @@ class SampledBatches:
             raise
         task = results.task
         assert task is not None  # noqa: S101 - a result is a task's
-        self._reach(task)
-        steps, samples = len(task.parts) or 1, len(task.selection)
+        if len(self.cursors) > 1:
+            self._reach(task)
+        samples = len(task.selection)
         if results.clock.on:
-            self._clock.loaded(results, task.epoch.number, task.step, steps, samples)
+            self._clock.loaded(results, task.epoch.number, task.step, len(task.parts) or 1, samples)
         if isinstance(found, Several):
             self._clock.counted(found.counted)
             self._waiting.extend(zip(found.found, task.steps, task.parts, strict=True))
             return self._waiting.popleft()
         if self._coalesce_bytes and (not isinstance(found, Loaded) or found.is_whole):
             batch = found.batch if isinstance(found, Loaded) else found
-            self._tasks.coalesced = batches_to_coalesce(batch, len(task.selection), self._coalesce_bytes)
+            self._tasks.coalesced = batches_to_coalesce(batch, samples, self._coalesce_bytes)
             self._coalesce_bytes = 0  # it is known
-        return found, task.step, len(task.selection)
+        return found, task.step, samples
 
     def _follow(self, following: Following) -> SampleTasks | None:
         begun = following()

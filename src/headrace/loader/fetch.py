@@ -88,9 +88,8 @@ class BatchReader:
         read: Callable[[Any], Any] | None = self._read_many if self._reads_many else None
         if self._read_batch is not None and isinstance(selection, np.ndarray):
             read = self._read_batch
-        numbers = numbers_of(selection, step)
         if read is None:
-            return self._read_singly(selection, numbers, key)
+            return self._read_singly(selection, key, step)
         try:
             batch = read(selection)
         except Exception as error:
@@ -103,8 +102,8 @@ class BatchReader:
         # Reading sample by sample is what a fast face stands for: it names the sample that is wrong,
         # or else it gives the batch, and the fast face is what is wrong.
         try:
-            with use_keys(key, numbers):  # with what has been drawn forgotten
-                batch = self._read_singly(selection, numbers, key)
+            with use_keys(key, numbers_of(selection, step)):  # with what has been drawn forgotten
+                batch = self._read_singly(selection, key, step)
         except CollateError as error:
             if refusal is None:
                 raise
@@ -133,13 +132,13 @@ class BatchReader:
     def _read_many(self, selection: Selection) -> Any:
         return self._collate(self._plan.samples(selection), selection)
 
-    def _read_singly(self, selection: Selection, numbers: NDArray[np.int64], key: int) -> Any:
+    def _read_singly(self, selection: Selection, key: int, step: int) -> Any:
         if self._on_error == "raise":
             return self._collate(self._plan.samples(selection, singly=True), selection)
         samples, errors = self._plan.readable(selection)
         if not errors:
             return self._collate(list(samples.values()), selection)
-        return self._complete(_Gapped(selection, numbers, samples, errors), key)
+        return self._complete(_Gapped(selection, numbers_of(selection, step), samples, errors), key)
 
     def _complete(self, batch: _Gapped, key: int) -> Loaded:
         """Return the batch without the samples that failed, or with others in their place."""
@@ -181,9 +180,12 @@ class BatchReader:
         return True
 
     def _collate(self, samples: list[Any], selection: Selection) -> Any:
-        self.clock.lap(READ)
+        clock = self.clock
+        if not clock.on:
+            return collate(samples, selection, self._collate_fn, single=self._single)
+        clock.lap(READ)
         batch = collate(samples, selection, self._collate_fn, single=self._single)
-        self.clock.lap(COLLATE, count_array_bytes(batch))
+        clock.lap(COLLATE, count_array_bytes(batch))
         return batch
 
 

@@ -37,6 +37,7 @@ class IterableLoader(Protocol):
 
     num_workers: int
     _arena: Arena
+    _closed: bool
     _epochs: Epochs
     _given_sampling: Any
     _clock: LoaderClock
@@ -105,15 +106,16 @@ class BatchIterator(Iterator[B_co]):
             first = not self._asked
             if first:
                 self._asked = True
-            else:
+            elif cursor is not self._epochs.front:
                 self._epochs.ask(cursor)
             between, self._handed_out_at = -1 if first else asked - (self._handed_out_at or asked), None
-            loader._check_open()
-            if cursor.finished:
+            if loader._closed or cursor.finished:
+                loader._check_open()
                 raise StopIteration
+            batches = self._batches
             batch: B_co
             try:
-                batch, samples = self._batches.read()
+                batch, samples = batches.read()
             except BaseException as error:
                 loader._clock.consumed(between)
                 if isinstance(error, StopIteration):
@@ -122,13 +124,14 @@ class BatchIterator(Iterator[B_co]):
                 else:
                     self._reach(cursor)
                 raise
-            cursor = self._reach(cursor)
+            if batches.cursors[0] is not cursor:
+                cursor = self._reach(cursor)
             if self._delivers:
                 batch = self._deliver(batch)
             self._handed_out_at = now = perf_counter_ns()
-            step, self._bytes = self._batches.step, count_bytes(batch)
+            self._bytes = nbytes = count_bytes(batch)
             told = loader._clock.steps
-            told.append(pack_step(asked, now, between, samples, self._bytes, cursor.epoch.number, step))
+            told.append(pack_step(asked, now, between, samples, nbytes, cursor.epoch.number, batches.step))
             if len(told) >= ENOUGH:
                 loader._clock.take_in()
             if first:

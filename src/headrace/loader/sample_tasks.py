@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from headrace.errors import DatasetChangedError
 from headrace.loader.tasks import SampleTask
@@ -45,7 +45,6 @@ class SampleTasks(Iterator[SampleTask]):
         self._turns = turns
         self._dataset = dataset
         self._elsewhere = elsewhere
-        self._listeners = find_listeners(dataset)
         self._length = cursor.length
         self._epoch = cursor.epoch
         self._step = cursor.step
@@ -54,6 +53,8 @@ class SampleTasks(Iterator[SampleTask]):
         self._planned: PlannedBatches | None = None
         self._interrupted: SampleTask | None = None
         self._selections = self._start(sampling, cursor)
+        # Who wants to hear of what is read later, if that is known.
+        self._listeners = find_listeners(dataset) if isinstance(sampling, PlanSampling) else []
 
     def _start(self, sampling: Sampling, cursor: Cursor) -> Iterator[Selection]:
         """Return the selections from the cursor on."""
@@ -65,9 +66,8 @@ class SampleTasks(Iterator[SampleTask]):
         return cursor.sampler
 
     def _later(self) -> NDArray[np.int64] | None:
-        """Return what is read after the last selection, if that is known and somebody wants to hear of it."""
-        if self._planned is None or not self._listeners:
-            return None
+        """Return what is read after the last selection, if somebody wants to hear of it."""
+        assert self._planned is not None  # noqa: S101 - else there are no listeners
         wanted = self._elsewhere or any(listens() for listens in self._listeners)
         if not wanted:
             return None
@@ -81,7 +81,8 @@ class SampleTasks(Iterator[SampleTask]):
             self._interrupted = task
 
     def __next__(self) -> SampleTask:
-        self._check_length()
+        if self._length is not None and len(self._dataset) < self._length:
+            self._refuse_shorter()
         if self._interrupted is not None:
             task, self._interrupted = self._interrupted, None
             return task
@@ -92,9 +93,9 @@ class SampleTasks(Iterator[SampleTask]):
             raise StopIteration
         if self.coalesced > 1 and self._planned is not None:
             return self._several(self._planned)
-        selection = next(self._selections)
-        self._step += 1
-        return SampleTask(self._epoch, self._step - 1, selection, self._later())
+        selection, step = next(self._selections), self._step
+        self._step = step + 1
+        return SampleTask(self._epoch, step, selection, self._later() if self._listeners else None)
 
     def _several(self, planned: PlannedBatches) -> SampleTask:
         """Return a task for all batches up to the next that has been handed out, as many as go together."""
@@ -105,16 +106,16 @@ class SampleTasks(Iterator[SampleTask]):
             most -= 1
         selection, parts = planned.several(most)
         self._step += len(parts)
-        return SampleTask(self._epoch, first, selection, self._later(), parts if len(parts) > 1 else ())
+        later = self._later() if self._listeners else None
+        return SampleTask(self._epoch, first, selection, later, parts if len(parts) > 1 else ())
 
-    def _check_length(self) -> None:
+    def _refuse_shorter(self) -> NoReturn:
         """Refuse a dataset that has become shorter; of one that has grown the epoch's order takes what there was."""
-        if self._length is not None and len(self._dataset) < self._length:
-            raise DatasetChangedError(
-                f"the dataset had {self._length} samples when epoch {self._epoch.number} began and has "
-                f"{len(self._dataset)} at step {self._step}; samples may be added in the midst of an epoch, but taken "
-                "away between epochs only"
-            )
+        raise DatasetChangedError(
+            f"the dataset had {self._length} samples when epoch {self._epoch.number} began and has "
+            f"{len(self._dataset)} at step {self._step}; samples may be added in the midst of an epoch, but taken "
+            "away between epochs only"
+        )
 
 
 class EndlessTasks(Iterator[SampleTask]):

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would take three times as long to make, and one is made for each batch
 class SampleTask:
     """A batch of a dataset, or several that are loaded together.
 

@@ -72,8 +72,10 @@ class ReadPlan:
 
     def is_current(self) -> bool:
         """Return whether the dataset is still made of what it was when this was compiled."""
-        made_of = self._made_of
-        return not made_of or all(attributes[name] is value for attributes, name, value in made_of)
+        for attributes, name, value in self._made_of:  # noqa: SIM110 - asked for each batch, and `all` takes longer
+            if attributes[name] is not value:
+                return False
+        return True
 
     @property
     def may_change(self) -> bool:
@@ -106,13 +108,14 @@ class ReadPlan:
             UnexpectedStopIterationError: the dataset raised StopIteration, which would end the loop
                 around the loader silently.
         """
-        keys = _keys(indices)
+        keys = indices.tolist() if isinstance(indices, np.ndarray) else indices
         many = None if singly or self._getitems is None else read_many(self._getitems, keys, self._name)
         return read_each(self.sample, keys, self._name, self._clock) if many is None else many
 
     def readable(self, indices: Sequence[Any] | NDArray[np.int64]) -> tuple[dict[int, Any], dict[int, Exception]]:
         """Read the samples at the indices that can be read, and note the errors of the others; see read_readable."""
-        return read_readable(self.sample, _keys(indices), self._name, self._clock)
+        keys = indices.tolist() if isinstance(indices, np.ndarray) else indices
+        return read_readable(self.sample, keys, self._name, self._clock)
 
     def calls(self, indices: NDArray[np.int64], *, at_once: bool) -> Iterator[ReadCall]:
         """Return the calls of datasets that reading samples makes, which read nothing yet.
@@ -154,10 +157,6 @@ def compile_dataset(dataset: Any, clock: StageClock | None = None) -> ReadPlan:
         clock: times the stages of reading; None where nobody asks for that.
     """
     return ReadPlan(dataset, describe(dataset), clock)
-
-
-def _keys(indices: Sequence[Any] | NDArray[np.int64]) -> Sequence[Any]:
-    return indices.tolist() if isinstance(indices, np.ndarray) else indices
 
 
 def _made_of(node: Node) -> list[tuple[dict[str, Any], str, Any]]:

@@ -13,13 +13,14 @@ import numpy as np
 
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, UnexpectedStopIterationError
 from headrace.errors.notes import add_note, without_frames
-from headrace.insight.clock import StageClock
 from headrace.rng.places import each_sample, notice_unnamed, read_in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+    from headrace.insight.clock import StageClock
 
 __all__ = [
     "Indexable",
@@ -122,6 +123,9 @@ def getter(dataset: Any) -> Callable[[Any], Any]:
     method = getattr(type(dataset), "__getitem__", None)
     if isinstance(method, FunctionType):
         return MethodType(method, dataset)
+    if method is list.__getitem__:
+        found: Callable[[Any], Any] = dataset.__getitem__
+        return found
     return partial(operator.getitem, dataset)
 
 
@@ -143,17 +147,19 @@ def read_each(
     """
     keys = list(keys)
     waiting = iter(keys)
-    clock = clock or StageClock()
-    began = clock.last
+    if clock is not None and not clock.on:
+        clock = None
+    began = 0 if clock is None else clock.last
     try:
-        return read_in_turn(clock.each(sample), waiting)
+        return read_in_turn(sample if clock is None else clock.each(sample), waiting)
     except StopIteration as error:
         raise _unexpected_stop(name, keys[-1 - length_hint(waiting)]) from error
     except Exception as error:
         add_note(error, _reading(name, keys[-1 - length_hint(waiting)]))
         raise
     finally:
-        clock.read_all(len(keys) - length_hint(waiting), began)
+        if clock is not None:
+            clock.read_all(len(keys) - length_hint(waiting), began)
 
 
 def read_readable(

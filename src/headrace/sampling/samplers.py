@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
 
@@ -37,6 +37,7 @@ __all__ = [
     "SingleSampling",
     "as_selection",
 ]
+_SAMPLES_AT_ONCE, _MOST_AT_ONCE = 2048, 64  # so many samples, and batches, are found at once
 # The samples of a batch: their indices or, where a sampler gives other keys, a list of those.
 Selection: TypeAlias = "NDArray[np.int64] | list[Any]"
 
@@ -82,14 +83,28 @@ class PlannedBatches(Iterator["NDArray[np.int64]"]):
         self._step = step
         self._steps = plan.steps
         self._begun = self._first = step  # the first of those that were given last, and of all
+        shares = plan.shares
+        # Batches are computed several at once, as a call costs as much as some dozens of samples.
+        self._at_once = 1 if shares is None else min(_MOST_AT_ONCE, max(1, _SAMPLES_AT_ONCE // shares.batch_size))
+        self._computed: list[NDArray[np.int64]] = []  # those from this step on
+        self._computed_from = step
         self._told: dict[int, int] = {}  # for each of those who take turns, the first batch that it was not told of
 
     def __next__(self) -> NDArray[np.int64]:
         if self._step >= self._steps:
             raise StopIteration
         self._begun = step = self._step
-        self._step += 1
-        return self._plan.indices(self._key, step)
+        self._step = step + 1
+        place = step - self._computed_from
+        if place >= len(self._computed):
+            self._compute_from(step)
+            place = 0
+        return self._computed[place]
+
+    def _compute_from(self, step: int) -> None:
+        indices, sizes = self._plan.several(self._key, step, min(step + self._at_once, self._steps))
+        bounds = pairwise(accumulate(sizes, initial=0))
+        self._computed, self._computed_from = [indices[start:stop] for start, stop in bounds], step
 
     def ahead(self, distance: int, every: int = 1) -> NDArray[np.int64] | None:
         """Return the indices of the batches up to a distance behind the last one, end to end, but each only once.
@@ -352,7 +367,7 @@ class Pass(Iterator[Selection]):
         else:
             with self._private:
                 selection = next(self._batches)
-        read = selection.tobytes() if isinstance(selection, np.ndarray) else repr(selection).encode()
+        read: Any = selection if isinstance(selection, np.ndarray) else repr(selection).encode()
         self._digests.append(crc32(read, self._digests[-1]))
         if self._owner is not None and len(self._digests) == 2:
             self._owner.note(self._digests[1])

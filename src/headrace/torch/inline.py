@@ -73,16 +73,15 @@ class InlineBatches:
             Exception: what the dataset raised; the batch is passed over.
         """
         cursor = self._cursor
-        if self._waiting and self._is_current():
-            batch, selection = self._waiting.popleft()
-            self.step = cursor.step
-            cursor.step += 1
-            return batch, len(selection)
-        self.clock.start()
-        if self._together > 1 and self._read_several():
-            if self.clock.on:
-                self._times.loaded(self, cursor.epoch.number, cursor.step, len(self._waiting), self._samples())
-            batch, selection = self._waiting.popleft()
+        waiting = self._waiting
+        if waiting and not self._reader.is_current():
+            self._forget_waiting()
+        if not waiting:
+            self.clock.start()
+            if self._together > 1:
+                self._read_several()
+        if waiting:
+            batch, selection = waiting.popleft()
             self.step = cursor.step
             cursor.step += 1
             return batch, len(selection)
@@ -116,13 +115,13 @@ class InlineBatches:
                 name_error(error, self._cursor.epoch, step)
                 raise
 
-    def _read_several(self) -> bool:
-        """Read the batches whose turn it is next as one; return whether there were any."""
+    def _read_several(self) -> None:
+        """Read the batches whose turn it is next as one, where there are any and that can be."""
         if self._reader.fetches or not self._reader.reads_together:  # of a dataset that has been changed
-            return False
+            return
         selections: list[Any] = list(islice(self._selections, self._together))
         if not selections:
-            return False
+            return
         indices = np.concatenate(selections)
         self.clock.lap(ORDER)
         try:
@@ -133,20 +132,16 @@ class InlineBatches:
             if not isinstance(error, Exception):  # as Ctrl-C: whoever goes on gets the batches all the same
                 raise
             self._together = 1  # it comes again, and then it is known of which batch
-            return False
+            return
         self._waiting.extend(zip(split(batch, list(map(len, selections))), selections, strict=True))
-        return True
+        if self.clock.on:
+            step, steps = self._cursor.step, len(selections)
+            self._times.loaded(self, self._cursor.epoch.number, step, steps, len(indices))
 
-    def _samples(self) -> int:
-        return sum(len(selection) for _, selection in self._waiting)
-
-    def _is_current(self) -> bool:
-        """Return whether what was read before its turn is still the dataset's; else it is read again."""
-        if self._reader.is_current():
-            return True
+    def _forget_waiting(self) -> None:
+        """Let what was read before its turn be read again."""
         self._selections = chain([selection for _, selection in self._waiting], self._selections)
         self._waiting.clear()
-        return False
 
     def close(self) -> None:
         """Load no more."""

@@ -23,6 +23,7 @@ __all__ = ["PassInOrder", "TorchBatchSampling", "sampling_of"]
 _SEED = "order_seed"  # where the state of a pass has the seed that it drew
 # Drawn at once from a user's generator, as torch does; from one that nobody else has, more at once give the same.
 _CHUNK, _OWN_CHUNK = 32, 1 << 16
+_CONVERTED = 1 << 12  # so many indices become int64 at once
 
 
 def sampling_of(sampler: Iterable[Any] | None, batch_sampler: Iterable[Sequence[Any]] | None) -> GivenSampling:
@@ -158,8 +159,11 @@ def _rebatched(arrays: Iterator[NDArray[Any]], size: int, *, drop_last: bool) ->
         if start == len(array) and len(rest):
             continue
         stop = start + (len(array) - start) // size * size
-        for at in range(start, stop, size):
-            yield array[at : at + size].astype(np.int64)
+        some = max(1, _CONVERTED // size) * size
+        for at in range(start, stop, some):
+            batches = array[at : min(at + some, stop)].astype(np.int64)
+            for place in range(0, len(batches), size):
+                yield batches[place : place + size]
         rest = array[stop:]
     if len(rest) and not drop_last:
         yield rest.astype(np.int64)

@@ -49,7 +49,12 @@ class TorchReader(BatchReader):
         arguments: those of BatchReader.
         draws_by_index: what headrace's transforms draw for a sample follows from its index, as with a `seed`; else
             from its place among the samples of its batch, which takes no time for each.
+
+    Attributes:
+        is_current: tells whether the dataset is still made of what it was when it was compiled.
     """
+
+    is_current: Callable[[], bool]
 
     def __init__(self, *arguments: Any, draws_by_index: bool, **more: Any) -> None:
         self._draws_by_index = draws_by_index
@@ -57,6 +62,7 @@ class TorchReader(BatchReader):
 
     def _compile(self) -> None:
         super()._compile()
+        self.is_current = self._plan.is_current
         at_once = not self._single and collates_as_torch(self._collate_fn) and makes_batches(self._dataset)
         self._read_batch = self._read_as_torch if at_once else None
         self._getitems = None if self._single else getattr(self._dataset, "__getitems__", None)
@@ -67,7 +73,7 @@ class TorchReader(BatchReader):
     @property
     def fetches(self) -> bool:
         """Whether samples are read and collated as torch does both, with draws that follow from their places."""
-        if not self._plan.is_current():
+        if not self.is_current():
             self._compile()
         return self._fetches
 
@@ -75,10 +81,6 @@ class TorchReader(BatchReader):
     def reads_together(self) -> bool:
         """Whether several batches may be read as one, ahead of their turn."""
         return self._read_batch is not None and self._plan.reads_together
-
-    def is_current(self) -> bool:
-        """Return whether the dataset is still made of what it was when it was compiled."""
-        return self._plan.is_current()
 
     def __call__(self, selection: Selection, key: int, step: int) -> Any:
         """Return the batch of the selection, or a Loaded where samples failed and were passed over; see BatchReader."""

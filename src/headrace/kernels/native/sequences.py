@@ -76,6 +76,8 @@ class SequenceKernels:
         self._find_sequences = library.brief("headrace_find_sequences", found, c_int64)
         tensors = [c_void_p, c_void_p, *found[1:]]
         self._find_tensors = library.brief("headrace_find_tensors", tensors, c_int64)
+        stacked = [c_void_p, c_void_p, py_object, c_int64, c_int64, c_void_p]
+        self._stack_tensors = library.brief("headrace_stack_tensors", stacked, c_int64)
         self._exchanges: dict[int, tuple[Any, int]] = {}  # capsules that were met, and what they hold
         self._pad = library.both("headrace_pad", [c_void_p] * 3, c_int64)
         self._place_pieces = library.both("headrace_place_pieces", [c_void_p, c_void_p, c_int64, c_void_p], c_int64)
@@ -146,6 +148,12 @@ class SequenceKernels:
         padding = _PaddingStruct(None, begin, 0, fill.itemsize, begin + told.strides[0], count, width, kept, before)
         self._pad[out.nbytes > LITTLE](byref(padding), address(fill), address(out))
         return out, told[1]
+
+    def stack_tensors(self, tensors: list[Any], out: NDArray[Any], exchange: object) -> bool:
+        """Copy tensors of one dtype and shape to the rows of `out`."""
+        buffers, api, count = byref(self._buffers), self._address_of(exchange), len(tensors)
+        wrong: int = self._stack_tensors(buffers, api, tensors, count, out.nbytes // count, address(out))
+        return wrong < 0
 
     def _address_of(self, exchange: object) -> int:
         """Return where the table of functions lies that a capsule holds."""

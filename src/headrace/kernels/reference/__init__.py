@@ -26,7 +26,7 @@ from headrace.kernels.reference.records import (
     widen_windows,
 )
 from headrace.kernels.reference.rows import gather, prepare_gather, prepare_gather_joined, prepare_gather_shards
-from headrace.kernels.reference.sequences import pack, pad, pad_arrays, place_pieces
+from headrace.kernels.reference.sequences import pack, pad, pad_arrays, place_pieces, stack_tensors
 from headrace.kernels.reference.tar import scan_tar
 from headrace.kernels.reference.warp import warp
 
@@ -66,6 +66,7 @@ __all__ = [
     "scan_tar",
     "scan_tfrecord",
     "slice_ranges",
+    "stack_tensors",
     "warp",
     "widen_ranges",
     "widen_windows",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from headrace.kernels.checks import Empty
 
-__all__ = ["pack", "pad", "pad_arrays", "place_pieces"]
+__all__ = ["pack", "pad", "pad_arrays", "place_pieces", "stack_tensors"]
 
 
 def pack(
@@ -169,6 +169,25 @@ def pad_arrays(
     out = empty((len(arrays), width), fill.dtype)
     pad(np.concatenate(arrays), lengths, fill, out, most=kept, before=before)
     return out, lengths
+
+
+def stack_tensors(
+    tensors: list[Any],  # noqa: ARG001 - a kernel's face
+    out: NDArray[Any],  # noqa: ARG001
+    exchange: object,  # noqa: ARG001
+) -> bool:
+    """Copy tensors of one dtype and shape to the rows of `out`.
+
+    Args:
+        tensors: one at least, all of one class.
+        out: C-contiguous array of shape (n, ...), of the tensors' dtype and as large as all of them.
+        exchange: `__dlpack_c_exchange_api__` of their class.
+
+    Returns:
+        Whether that is done; not where they differ in dtype or shape, do not lie in the memory of the host or have gaps
+        there, nor here, as only the one in C sees tensors.
+    """
+    return False
 
 
 def place_pieces(

@@ -137,7 +137,7 @@ class SharedArena:
     """
 
     leased_from = 1 << 16
-    leased = 0  # how many segments are kept is the consumer's to say
+    leases = ()  # how many segments are kept is the consumer's to say
 
     def __init__(self) -> None:
         self._segments: dict[int, _Segment] = {}

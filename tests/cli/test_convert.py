@@ -60,8 +60,8 @@ def test_convert_of_an_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ("arguments", "message"),
     [
         (["nothing", "a.tar"], "there is no file or folder"),
-        (["no_such_module:data", "a.tar"], "no_such_module:data is not there (No module named 'no_such_module')"),
-        (["headrace:nothing", "a.tar"], "headrace:nothing is not there"),
+        (["no_such_module:data", "a.tar"], "there is no module 'no_such_module' in"),
+        (["headrace:nothing", "a.tar"], "headrace has no 'nothing'; give a path, or module:object"),
         (["columns", "a.zip"], "give --format"),
         (["columns", "a.npy"], "format 'npy' is a folder with a file for each field: call it a, not a.npy"),
         (["columns", "a.tar", "--limit", "0"], "limit must be at least 1, got 0"),

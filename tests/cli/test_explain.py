@@ -64,7 +64,7 @@ def test_a_loader_without_a_seed_keeps_its_order(capsys: pytest.CaptureFixture[s
         (["explained:loader", "--step", "10"], "there is no step 10 in an epoch of 10 steps"),
         (["explained:loader", "--step", "x"], "argument --step: invalid int value: 'x'"),
         (["explained:nothing"], "explained has no 'nothing'"),
-        (["nowhere"], "'nowhere' is neither a folder nor module:object"),
+        (["nowhere"], "'nowhere' is neither a path nor module:object"),
     ],
 )
 def test_what_is_refused(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:

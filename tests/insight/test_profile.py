@@ -183,10 +183,45 @@ def test_the_command(module: str, capsys: pytest.CaptureFixture[str], tmp_path: 
     assert main(["profile", loader, "--epochs", "2", "--consumer-ms", "1", "--html", str(tmp_path / "a.html")]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0].endswith(".")  # the verdict
+    assert "verdict on a model" not in out
     assert "memory: " in out
     assert (tmp_path / "a.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert main(["profile", loader, "--epochs", "1", "--train", f"{module}:step", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stats"]["batches"] == 10
+
+
+def test_without_a_consumer_nothing_is_said_about_a_model(
+    module: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "a.html"
+    assert main(["profile", f"{module}:loader", "--epochs", "3", "--html", str(page)]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert re.match(
+        r"The loader alone gives [\d,]+ samples a second\.( \w+ is \d+ % of loading\.)? For a verdict", first
+    )
+    assert "The loader alone gives" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore:sample 7 .*another is read in its place")
+def test_the_loader_is_run_with_all_of_its_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with samples that cannot be read and are to be replaced."""
+    lines = [
+        "from headrace import DataLoader",
+        "class Broken:",
+        "    def __len__(self): return 40",
+        "    def __getitem__(self, index):",
+        "        if index == 7: raise OSError('broken')",
+        "        return index",
+        "options = dict(num_workers=1, backend='thread', prefetch_factor=3)",
+        "loader = DataLoader(Broken(), 4, on_error='replace', seed=0, **options)",
+    ]
+    (tmp_path / "broken_data.py").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_data", raising=False)
+    assert main(["profile", "broken_data:loader", "--epochs", "1", "--json"]) == 0
+    assert main(["memory", "broken_data:loader", "--batch-sizes", "20"]) == 0
+    assert main(["plan", "broken_data:loader"]) == 0
+    assert main(["tune", "broken_data:loader", "--seconds", "0.01"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -195,8 +230,11 @@ def test_the_command(module: str, capsys: pytest.CaptureFixture[str], tmp_path: 
         (["--seconds", "0"], "seconds must be positive"),
         (["--consumer-ms", "-1"], "--consumer-ms must be a number of milliseconds"),
         (["--consumer-ms", "1", "--train", "json:loads"], "mutually exclusive"),
-        (["--train", "sys:path"], "is a list, but a function of a batch is needed"),
+        (["--train", "sys:path"], "is of type list, but takes a function of a batch"),
+        (["--train", "photos"], "--train is module:function, but got 'photos'"),
+        (["--train", "json:nothing"], "json has no 'nothing'; give --train a module:function"),
         (["--html", "/nowhere/a.html"], "there is no folder"),
+        (["--html", "."], ". is a folder; give the name of a file"),
     ],
 )
 def test_mistakes_are_told_in_a_line(

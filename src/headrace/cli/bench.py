@@ -16,6 +16,7 @@ from headrace.bench.results import show_number
 from headrace.bench.rivals import RIVALS, installed, read_names
 from headrace.bench.text import as_text, behind_as_text
 from headrace.bench.workloads import WORKLOADS, works_of
+from headrace.cli.output import check_output
 from headrace.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def run(
     if not seconds > 0:
         raise ArgumentError(f"seconds must be greater than 0, got {seconds:g}")
     wanted = installed() if against is None else read_names(against)
-    if target is not None and not Path(target).resolve().parent.is_dir():
-        raise ArgumentError(f"there is no folder for {target}; make it first")
+    if target is not None:
+        check_output(target)
     print(describe())
     print(f"against {', '.join(name for name in RIVALS if name in wanted)}")
     if against is None and (absent := [name for name in RIVALS if name not in wanted]):

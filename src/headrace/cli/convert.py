@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.rate import bar, summary
-from headrace.cli.target import look_in_current_folder
+from headrace.cli.target import find_object, made, names_object
 from headrace.convert.write import write_dataset
 from headrace.errors import ArgumentError
 from headrace.formats.opening import format_at, open_dataset
@@ -64,29 +63,15 @@ def open_source(source: str, *, raw: bool = False, train: bool = True) -> Indexa
     Raises:
         ArgumentError: there is no such module, object or path.
     """
-    module, _, name = source.partition(":")
-    if name and module.replace(".", "").isidentifier() and not Path(source).exists() and not name.startswith("//"):
-        return _imported(module, name)
+    if names_object(source):
+        found: Indexable[Any] = made(find_object(source, "give a path, or module:object"))
+        check_dataset(found, source)
+        return found
     try:
         form, _ = format_at(source)
         return open_dataset(source, images=False, fields=not (raw and form == "tar"), train=train)
     except FileNotFoundError as error:
         raise ArgumentError(str(error)) from error
-
-
-def _imported(module: str, name: str) -> Indexable[Any]:
-    look_in_current_folder()
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ArgumentError(f"{module}:{name} is not there ({error}); give a path, or module:object") from error
-    if callable(found) and not hasattr(type(found), "__getitem__"):
-        found = found()
-    check_dataset(found, f"{module}:{name}")
-    dataset: Indexable[Any] = found
-    return dataset
 
 
 def _writes_tar(target: str, form: str | None) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
-from headrace.cli.target import find_target, loader_of
+from headrace.cli.target import find_target, loader_of, made
 from headrace.errors import OutOfRangeError
 
 __all__ = ["run"]
+
+_BATCH_SIZE = 16
 
 
 def run(
@@ -17,7 +20,7 @@ def run(
     epoch: int = 0,
     row: int | None = None,
     seed: int | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     as_json: bool = False,
 ) -> None:
     """Print where the samples of a batch come from, and what the transforms drew for them.
@@ -28,14 +31,19 @@ def run(
         epoch: which epoch.
         row: one sample of the batch; None for all.
         seed: in place of the loader's own.
-        batch_size: of a target that is no loader.
+        batch_size: of a target that is no loader; 16 where it is not given.
         as_json: print one JSON object, for programs.
 
     Raises:
         ArgumentError: the target is no loader or dataset.
         OutOfRangeError: there is no such step, or no such row.
     """
-    explained = loader_of(find_target(target), seed, batch_size).explain(step, epoch)
+    found = made(find_target(target))
+    if seed is None and getattr(found, "seed", 0) is None:
+        print(
+            "the loader has no seed: this is the order of seed 0, and not of a run that drew its own", file=sys.stderr
+        )
+    explained = loader_of(found, seed, batch_size, _BATCH_SIZE).explain(step, epoch)
     if row is None:
         print(json.dumps(explained.to_dict(), indent=2) if as_json else explained)
         return

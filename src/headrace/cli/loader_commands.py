@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["add_loader_commands"]
 
+_TARGET = """TARGET is one of
+  a folder with a folder of images for each class,
+  a file, folder, pattern or address of tar, TFRecord, Parquet, LMDB, npy, ... as headrace convert takes them,
+  module:object, where the object is a DataLoader (also one of headrace.torch), a dataset, or a function without
+  arguments that makes one; the module is also looked for in the present folder, as python -m does.
+Images in files get the usual augmentation, a random resized crop to 224 pixels and a flip."""
+_EXIT = "exit code: 0, or 2 for an error, which is one line on stderr; 130 after Ctrl-C"
+
 
 def add_loader_commands(commands: Commands) -> None:
     """Add the commands to the parser."""
@@ -27,13 +35,13 @@ def add_loader_commands(commands: Commands) -> None:
 
 def _add_show(commands: Commands) -> None:
     text = "draw the images of a batch with their labels, before and after augmentation"
-    show = add_command(commands, "show", text)
-    show.add_argument(
-        "target",
-        metavar="TARGET",
-        help="a folder with a folder of images for each class, which gets the usual augmentation (a random resized "
-        "crop to 224 pixels and a flip); or module:object, where the object is a DataLoader, a dataset or a function "
-        "that makes one",
+    show = _add(
+        commands,
+        "show",
+        text,
+        "What is random is found by trying: a function that draws is left out of the image before.",
+        "photos/train",
+        "train:loader --step 120 --epoch 3 --out batch.png",
     )
     _add_place(show)
     show.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
@@ -58,19 +66,16 @@ def _show(args: argparse.Namespace) -> None:
 
 def _add_explain(commands: Commands) -> None:
     text = "tell where each sample of a batch comes from, and what was done to it"
-    explain = add_command(
+    explain = _add(
         commands,
         "explain",
         text,
-        more=(
-            "A batch is a function of dataset, seed, epoch and step, so nothing has to be recorded while training\n"
-            "runs: the samples are read again, one by one, and what each transform draws for them is noted. Take\n"
-            "the step and the epoch of a bad batch from the log, and the loader of the training script."
-        ),
-        epilog="examples:\n  headrace explain photos/train --step 120 --epoch 3\n"
-        "  headrace explain train:loader --step 4811 --row 17",
+        "A batch is a function of dataset, seed, epoch and step, so nothing has to be recorded while training\n"
+        "runs: the samples are read again, one by one, and what each transform draws for them is noted. Take\n"
+        "the step and the epoch of a bad batch from the log, and the loader of the training script.",
+        "photos/train --step 120 --epoch 3",
+        "train:loader --step 4811 --row 17",
     )
-    _add_target(explain)
     _add_place(explain)
     explain.add_argument("--row", type=int, metavar="N", help="only this sample of the batch")
     explain.add_argument("--seed", type=int, metavar="N", help="default: the loader's own, or 0")
@@ -95,8 +100,16 @@ def _explain(args: argparse.Namespace) -> None:
 
 def _add_memory(commands: Commands) -> None:
     text = "the memory that a loader takes at some batch sizes, predicted and measured"
-    memory = add_command(commands, "memory", text)
-    _add_target(memory)
+    memory = _add(
+        commands,
+        "memory",
+        text,
+        "A batch of each size is loaded, and from its bytes follows what the loader holds: the batch that the loop\n"
+        "has, and those that are loaded ahead. Then a few batches are loaded, and what the process and its workers\n"
+        "grow by is measured, interpreters of worker processes included.",
+        "photos --batch-sizes 32,64,128",
+        "train:loader --workers 4 --json",
+    )
     memory.add_argument("--batch-sizes", metavar="N,N,...", help="default: 32,64,128,256")
     memory.add_argument("--workers", type=int, metavar="N", help="default: those of the loader")
     memory.add_argument("--batches", type=int, default=8, metavar="N", help="loaded of each size; default: %(default)s")
@@ -112,22 +125,19 @@ def _memory(args: argparse.Namespace) -> None:
 
 def _add_plan(commands: Commands) -> None:
     text = "what a run will read, ask for and find in its caches, found without running it"
-    plan = add_command(
+    plan = _add(
         commands,
         "plan",
         text,
-        more=(
-            "The order is arithmetic, so each step of each rank is known. Of each epoch there are the bytes of\n"
-            "samples as they lie in files, the requests for what lies far away and the bytes that come with them,\n"
-            "hits and misses of caches, and what is decoded: the counts by which loader.stats().counters rises in a\n"
-            "real run. Amplification is what is moved for each byte of a sample. The shuffle is held against a true\n"
-            "permutation: 1.00 is as good. Only one batch is read, for its size. Where a count depends on which\n"
-            "process is first, that is said."
-        ),
-        epilog="examples:\n  headrace plan photos --ranks 8 --workers 4\n"
-        "  headrace plan train:loader --shuffle block --window 16 --epochs 2 --json",
+        "The order is arithmetic, so each step of each rank is known. Of each epoch there are the bytes of\n"
+        "samples as they lie in files, the requests for what lies far away and the bytes that come with them,\n"
+        "hits and misses of caches, and what is decoded: the counts by which loader.stats().counters rises in a\n"
+        "real run. Amplification is what is moved for each byte of a sample. The shuffle is held against a true\n"
+        "permutation: 1.00 is as good. Only one batch is read, for its size. Where a count depends on which\n"
+        "process is first, that is said.",
+        "photos --ranks 8 --workers 4",
+        "train:loader --shuffle block --window 16 --epochs 2 --json",
     )
-    _add_target(plan)
     plan.add_argument("--ranks", type=int, metavar="N", help="default: those of the loader")
     plan.add_argument("--workers", type=int, metavar="N", help="of each rank; default: those of the loader")
     plan.add_argument("--shuffle", choices=("yes", "no", "block"), help="default: as the loader has it")
@@ -161,8 +171,17 @@ def _plan(args: argparse.Namespace) -> None:
 
 def _add_profile(commands: Commands) -> None:
     text = "run a loader with a consumer, and tell whether the loop waits for it, and for what"
-    profile = add_command(commands, "profile", text)
-    _add_target(profile)
+    profile = _add(
+        commands,
+        "profile",
+        text,
+        "Each step waits for --consumer-ms, or calls the function of --train with the batch. With neither, the\n"
+        "loader runs alone, and nothing is said about a model. The verdict is data-starved where a step waits for\n"
+        "more than a tenth of its time, else compute-bound. What follows is a table of waiting, of the stages of\n"
+        "loading and of each worker.",
+        "photos --consumer-ms 20",
+        "train:loader --train train:step --seconds 30 --html profile.html",
+    )
     _add_consumer(profile)
     profile.add_argument("--seconds", type=float, metavar="S", help="how long to run; default: 10, or --epochs")
     profile.add_argument("--epochs", type=int, metavar="N", help="how many epochs to run at most")
@@ -191,8 +210,16 @@ def _profile(args: argparse.Namespace) -> None:
 
 def _add_tune(commands: Commands) -> None:
     text = "try numbers and kinds of workers and a cache, and tell the fastest and the line of code for it"
-    tune = add_command(commands, "tune", text)
-    _add_target(tune)
+    tune = _add(
+        commands,
+        "tune",
+        text,
+        "Settings take turns in short runs with the consumer, and the better half of them goes on for twice as\n"
+        "long, until one is left. The last line is the code to paste. No setting but a batch size changes a batch.\n"
+        "Give the consumer that will run: without one the loader alone is made as fast as it goes.",
+        "photos --consumer-ms 20",
+        "train:loader --train train:step --ram 8GB --batch-sizes 32,64",
+    )
     _add_consumer(tune)
     tune.add_argument(
         "--seconds",
@@ -258,11 +285,15 @@ def _bench(args: argparse.Namespace) -> int:
     return bench.run(args.workloads, against=args.against, seconds=args.seconds, target=args.json, smoke=args.smoke)
 
 
-# ---------------------------------------------------------------------- options that commands share
+# ---------------------------------------------------------------------- what commands share
 
 
-def _add_target(command: Parser) -> None:
-    command.add_argument("target", metavar="TARGET", help="as for headrace show")
+def _add(commands: Commands, name: str, text: str, more: str, *examples: str) -> Parser:
+    """Add a command that looks at a target, with lines of explanation and examples, and return its parser."""
+    shown = "".join(f"  headrace {name} {each}\n" for each in examples)
+    command = add_command(commands, name, text, more=f"{more}\n\n{_TARGET}", epilog=f"examples:\n{shown}\n{_EXIT}")
+    command.add_argument("target", metavar="TARGET", help="files, or module:object; see above")
+    return command
 
 
 def _add_place(command: Parser) -> None:
@@ -271,9 +302,8 @@ def _add_place(command: Parser) -> None:
 
 
 def _add_batch_size(command: Parser, default: int) -> None:
-    command.add_argument(
-        "--batch-size", type=int, default=default, metavar="N", help="where TARGET is no loader; default: %(default)s"
-    )
+    text = f"of a TARGET that is no loader, which has its own; default: {default}"
+    command.add_argument("--batch-size", type=int, metavar="N", help=text)
 
 
 def _add_consumer(command: Parser) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from headrace import __version__
@@ -13,7 +15,7 @@ from headrace.cli.parser import Parser, UsageError, add_command, require
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from headrace.cli.parser import Commands
 
@@ -39,11 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parser().parse_args(argv)
-        command: Callable[[argparse.Namespace], int | None] = args.command
-        code = command(args) or 0
-        sys.stdout.flush()  # here, where a closed pipe can still be caught
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)
+    except UsageError as error:
+        return _failed(str(error))
+    try:
+        command: Callable[[argparse.Namespace], int | None] = args.command
+        with _warnings_in_a_line():
+            code = command(args) or 0
+        sys.stdout.flush()  # here, where a closed pipe can still be caught
     except UsageError as error:
         return _failed(str(error))
     except KeyboardInterrupt:
@@ -52,11 +58,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, say `head`, has seen enough. Nothing may be written at exit any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a program of the user's may end itself
         from headrace.cli.failure import one_line  # no other command needs it
 
         return _failed(f"headrace {args.name}: {_as_options(one_line(error))}")
     return code
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Let warnings be told as errors are, without the line of the program that they are of: it is no user's."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(
+            f"warning: {' '.join(str(message).split())}", file=sys.stderr
+        )
+        yield
 
 
 def _as_options(text: str) -> str:

@@ -6,16 +6,17 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.target import find_target, loader_of, with_dataset
+from headrace.cli.target import find_target, loader_of
 from headrace.errors import ArgumentError
 from headrace.insight.memory import measure_memory
 from headrace.insight.units import size_text
+from headrace.io.progress import Progress
 
 if TYPE_CHECKING:
     from headrace import DataLoader
     from headrace.insight.memory import MemoryUse
 
-__all__ = ["parse_sizes", "run"]
+__all__ = ["check_sizes_can_change", "parse_sizes", "run"]
 
 _SIZES = (32, 64, 128, 256)
 
@@ -36,16 +37,30 @@ def run(
         ArgumentError: a size is none, or the target is no loader or dataset.
     """
     sizes = list(_SIZES) if batch_sizes is None else parse_sizes(batch_sizes)
-    loader = loader_of(find_target(target), None, sizes[0])
-
-    count = loader.num_workers if workers is None else workers
-    options = {"num_workers": count, "collate_fn": loader.collate_fn} | ({"backend": loader.backend} if count else {})
-    found = measure_memory(
-        lambda size: with_dataset(loader, loader.dataset, loader.seed, batch_size=size, **options),
-        sizes,
-        batches=batches,
-    )
+    if batches < 1:
+        raise ArgumentError(f"--batches must be a positive integer, but got {batches}")
+    loader = loader_of(find_target(target), None, None, sizes[0])
+    check_sizes_can_change(loader, "--batch-sizes")
+    options = {} if workers is None else {"num_workers": workers}
+    with Progress(lambda: f"{len(found)} of {len(sizes)} batch sizes measured") as show:
+        found: list[MemoryUse] = []
+        for size in sizes:
+            show()
+            found += measure_memory(
+                lambda each: loader.with_arguments(batch_size=each, **options), [size], batches=batches
+            )
     print(json.dumps([asdict(each) for each in found], indent=2) if as_json else _as_text(found, loader))
+
+
+def check_sizes_can_change(loader: DataLoader[Any], option: str) -> None:
+    """Refuse a loader whose batches are not of a number of samples.
+
+    Raises:
+        ArgumentError: it is one.
+    """
+    if loader.batch_sampler is not None or loader.batch_by != "samples":
+        decides = "a batch_sampler" if loader.batch_sampler is not None else f"batch_by={loader.batch_by!r}"
+        raise ArgumentError(f"{option} cannot be tried with {decides}, which decides them")
 
 
 def parse_sizes(text: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from headrace.cli.target import find_target, loader_of, with_dataset
+from headrace.cli.target import find_target, loader_of
 from headrace.errors import ArgumentError
 from headrace.insight.plan import make_plan
 from headrace.insight.table import TextTable, as_text
@@ -42,7 +42,7 @@ def run(
     shuffle: str | None = None,
     block_size: int | None = None,
     window: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     seed: int | None = None,
     epochs: int = 1,
     steps: int | None = None,
@@ -57,7 +57,7 @@ def run(
         shuffle: "yes", "no" or "block", in place of the loader's own.
         block_size: samples a block.
         window: blocks that are shuffled among each other.
-        batch_size: of a target that is no loader.
+        batch_size: of a target that is no loader; 32 where it is not given.
         seed: in place of the loader's own.
         epochs: how many follow each other.
         steps: how many steps of each epoch; None for all.
@@ -70,7 +70,7 @@ def run(
     count = loader.world_size if ranks is None else ranks
     if count < 1:
         raise ArgumentError(f"--ranks must be a positive integer, but got {count}")
-    options = _options(loader, workers, shuffle, block_size, window)
+    options = _options(workers, shuffle, block_size, window)
     as_it_is = ranks is None and loader.world_size == 1 and (workers, shuffle, block_size, window) == (None,) * 4
     loaders = [loader] if as_it_is else [_of_rank(loader, options, rank, count) for rank in range(count)]
     done = of = 0
@@ -85,14 +85,8 @@ def run(
     print(json.dumps(planned.to_dict(), indent=2) if as_json else _as_text(planned, loaders[0]))
 
 
-def _options(
-    loader: DataLoader[Any], workers: int | None, shuffle: str | None, block_size: int | None, window: int | None
-) -> dict[str, Any]:
-    count = loader.num_workers if workers is None else workers
-    options: dict[str, Any] = {"num_workers": count, "collate_fn": loader.collate_fn}
-    if count and loader.num_workers:
-        names = "backend", "persistent_workers", "prefetch_factor", "worker_init_fn"
-        options |= {name: getattr(loader, name) for name in names}
+def _options(workers: int | None, shuffle: str | None, block_size: int | None, window: int | None) -> dict[str, Any]:
+    options: dict[str, Any] = {} if workers is None else {"num_workers": workers}
     if shuffle is not None:
         options |= {"shuffle": {"yes": True, "no": False, "block": "block"}[shuffle], "sampler": None}
         if shuffle != "block":
@@ -102,8 +96,7 @@ def _options(
 
 
 def _of_rank(loader: DataLoader[Any], options: dict[str, Any], rank: int, count: int) -> DataLoader[Any]:
-    ranks = {"rank": rank, "world_size": count, "uneven": loader.uneven} if count > 1 else {}
-    return with_dataset(loader, loader.dataset, loader.seed, **options, **ranks)
+    return loader.with_arguments(**options, rank=rank, world_size=count)
 
 
 # ---------------------------------------------------------------------- as text

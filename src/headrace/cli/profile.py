@@ -11,7 +11,8 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, Literal
 
-from headrace.cli.target import find_target, loader_of, with_dataset
+from headrace.cli.output import check_output
+from headrace.cli.target import find_object, find_target, loader_of, names_object
 from headrace.errors import ArgumentError
 from headrace.insight.profile import profile_batch_sizes, profile_loader
 from headrace.insight.report import html_report
@@ -32,7 +33,7 @@ def run(
     train: str | None = None,
     seconds: float | None = None,
     epochs: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     workers: int | None = None,
     html: str | None = None,
     as_json: bool = False,
@@ -45,7 +46,7 @@ def run(
         train: "module:function" of the consumer, called with each batch.
         seconds: how long to run.
         epochs: how many epochs to run; without either, ten seconds.
-        batch_size: where the target is no loader.
+        batch_size: where the target is no loader; 32 where it is not given.
         workers: in place of the loader's own.
         html: where to write a page of it.
         as_json: print one JSON object, for programs.
@@ -53,26 +54,28 @@ def run(
     Raises:
         ArgumentError: a number is not positive, or there is no such target or consumer.
     """
-    if html is not None and not Path(html).resolve().parent.is_dir():
-        raise ArgumentError(f"there is no folder for {html}; make it first")
+    if html is not None:
+        check_output(html)
     loader = _loader(target, batch_size, workers)
     consume = find_consumer(consumer_ms, train)
     if seconds is None and epochs is None:
         seconds = 10.0
     with _live() as watch:
-        profile = profile_loader(loader, consume, seconds=seconds, epochs=epochs, watch=watch)
+        profile = profile_loader(loader, consume, seconds=seconds, epochs=epochs, after_start=True, watch=watch)
         if html is not None:
             sizes = _sizes_around(loader)
             by_size = profile_batch_sizes(
                 partial(_with_batch_size, loader), sizes, seconds=min(1.0, profile.seconds / 5), watch=watch
             )
+    alone = consumer_ms is None and train is None
+    finding = _alone(profile) if alone else str(profile.stats.verdict())
     if html is not None:
-        page = html_report(profile, f"headrace profile {target}", str(profile.stats.verdict()), by_size)
+        page = html_report(profile, f"headrace profile {target}", finding, by_size)
         Path(html).write_text(page, encoding="utf-8")
     if as_json:
         print(json.dumps(_as_dict(profile)))
         return
-    print(profile.stats.verdict())
+    print(finding)
     print()
     print(profile.stats)
     print(f"\nmemory: {profile.peak_memory / 1e6:,.0f} MB at most, in {profile.seconds:.1f} s")
@@ -80,18 +83,25 @@ def run(
         print(f"the page is {html}")
 
 
-def _loader(target: str, batch_size: int, workers: int | None) -> DataLoader[Any]:
+def _alone(profile: Profile) -> str:
+    """Return what a run without a consumer tells: nothing of a model."""
+    verdict, rate = profile.stats.verdict(), profile.steady_rate or profile.stats.samples_per_second
+    stage = f" {verdict.largest_stage} of loading." if verdict.shares else ""
+    return (
+        f"The loader alone gives {rate:,.0f} samples a second.{stage} For a verdict on a model give the "
+        "time of its step, --consumer-ms X, or the step itself, --train module:function."
+    )
+
+
+def _loader(target: str, batch_size: int | None, workers: int | None) -> DataLoader[Any]:
     loader = loader_of(find_target(target), None, batch_size)
     own: int | Literal["auto"] = "auto" if loader.stats().settings.auto else loader.num_workers
     return _again(loader, own if workers is None else workers)
 
 
 def _again(loader: DataLoader[Any], count: int | Literal["auto"], **changed: Any) -> DataLoader[Any]:
-    """Return a fresh loader of the same, with so many workers."""
-    options = {"backend": loader.backend, "persistent_workers": True} if count else {}
-    return with_dataset(
-        loader, loader.dataset, loader.seed, collate_fn=loader.collate_fn, num_workers=count, **options, **changed
-    )
+    """Return a fresh loader of the same, with so many workers, which it keeps between epochs."""
+    return loader.with_arguments(num_workers=count, persistent_workers=count != 0, **changed)
 
 
 def _with_batch_size(loader: DataLoader[Any], size: int) -> DataLoader[Any]:
@@ -116,9 +126,11 @@ def find_consumer(consumer_ms: float | None, train: str | None) -> Callable[[Any
     if train is not None and consumer_ms is not None:
         raise ArgumentError("--train and --consumer-ms are mutually exclusive: each says what a step does")
     if train is not None:
-        found = find_target(train)
+        if not names_object(train):
+            raise ArgumentError(f"--train is module:function, but got {train!r}")
+        found = find_object(train, "give --train a module:function, which is called with each batch")
         if not callable(found):
-            raise ArgumentError(f"--train {train} is a {type(found).__name__}, but a function of a batch is needed")
+            raise ArgumentError(f"--train {train} is of type {type(found).__name__}, but takes a function of a batch")
         function: Callable[[Any], object] = found
         return function
     if consumer_ms is not None and not consumer_ms >= 0:

@@ -14,7 +14,7 @@ from PIL import Image
 from headrace.cli.fields import find_images, find_labels
 from headrace.cli.plain import draws, functions_of, layers_of, without_random
 from headrace.cli.sheet import PAPER, channels_last, contact_sheet, picture, shown_range
-from headrace.cli.target import find_target, loader_of, with_dataset
+from headrace.cli.target import find_target, loader_of
 from headrace.datasets.lengths import sequence_lengths
 from headrace.errors import ArgumentError
 from headrace.pipeline.hints import blocks
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sheet", "image_format", "sheet"]
 
+_BATCH_SIZE = 16  # of a target that is no loader
 _MOST = 32  # a sheet of more is no longer a glance
 SIDE = 144  # of an image on the sheet, in pixels
 _QUALITY = 95  # of formats that lose something
@@ -81,7 +82,7 @@ def image_format(path: str | PathLike[str]) -> str:
     return form
 
 
-def sheet(target: Any, step: int = 0, epoch: int = 0, seed: int | None = None, batch_size: int = 16) -> Sheet:
+def sheet(target: Any, step: int = 0, epoch: int = 0, seed: int | None = None, batch_size: int | None = None) -> Sheet:
     """Draw a batch: each image before and after what is random, with its label.
 
     What is random is found by trying: a function that draws is left out of the image before, the
@@ -93,7 +94,7 @@ def sheet(target: Any, step: int = 0, epoch: int = 0, seed: int | None = None, b
         step: which batch of the epoch.
         epoch: which epoch.
         seed: in place of the loader's own; None for that, or 0 where it has none.
-        batch_size: of a target that is no loader, whose samples are shuffled.
+        batch_size: of a target that is no loader, whose samples are shuffled; 16 where it is not given.
 
     Raises:
         ArgumentError: the target cannot be shown, or its batch has no images.
@@ -105,7 +106,7 @@ def sheet(target: Any, step: int = 0, epoch: int = 0, seed: int | None = None, b
     'RGB'
     """
     name = target if isinstance(target, str) else type(target).__name__
-    loader = loader_of(find_target(target) if isinstance(target, str) else target, seed, batch_size)
+    loader = loader_of(find_target(target) if isinstance(target, str) else target, seed, batch_size, _BATCH_SIZE)
     if loader.batch_size is None and loader.batch_sampler is None:
         raise ArgumentError("the loader hands out single samples; give it a batch_size to see a batch")
     batch = loader.batch(step, epoch)
@@ -155,12 +156,20 @@ class _Indices:
 
 def _before(loader: DataLoader[Any], step: int, epoch: int, after: Images) -> Images:
     """Return the images of the same samples without what is random; none where nothing is, or it cannot be left out."""
-    indices = with_dataset(loader, _Indices(loader.dataset), loader.seed, collate_fn=list).batch(step, epoch)
+    indices = _indices_of(loader).batch(step, epoch)
     plain = without_random(loader.dataset)
     with draws() as noticed:
         before = [find_images(plain[index], single=True)[0] for index in indices[:_MOST]]
     same = len(before) == len(after[:_MOST]) and all(map(np.array_equal, before, after))
     return [] if noticed.any or same else before
+
+
+def _indices_of(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """Return a loader of the indices that a loader has in its batches."""
+    indices = _Indices(loader.dataset)
+    return loader.with_arguments(
+        dataset=indices, collate_fn=list, num_workers=0, worker_init_fn=None, on_error="raise", max_errors=None
+    )
 
 
 # ---------------------------------------------------------------- pictures

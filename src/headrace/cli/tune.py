@@ -10,11 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from headrace.cache.dataset import CachedDataset
-from headrace.cli.memory import parse_sizes
+from headrace.cli.failure import one_line
+from headrace.cli.memory import check_sizes_can_change, parse_sizes
+from headrace.cli.plain import draws
 from headrace.cli.profile import find_consumer
-from headrace.cli.target import find_target, loader_of, with_dataset
+from headrace.cli.target import find_target, loader_of
 from headrace.convert.sizes import parse_size
-from headrace.errors import ArgumentError, HeadraceError
+from headrace.errors import HeadraceError
 from headrace.insight.cached_part import CachedPart, cache_part
 from headrace.insight.profile import profile_loader
 from headrace.insight.tune import Setting, candidates, tune
@@ -35,7 +37,7 @@ def run(
     consumer_ms: float | None = None,
     train: str | None = None,
     seconds: float = 0.5,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     batch_sizes: str | None = None,
     ram: str | None = None,
     as_json: bool = False,
@@ -47,7 +49,7 @@ def run(
         consumer_ms: how long each step of the consumer takes.
         train: "module:function" of the consumer.
         seconds: how long each setting is run in the first round.
-        batch_size: where the target is no loader.
+        batch_size: where the target is no loader; 32 where it is not given.
         batch_sizes: numbers with commas between them, to try each.
         ram: the memory that a setting may take, such as "2 GB".
         as_json: print one JSON object, for programs.
@@ -57,8 +59,8 @@ def run(
     """
     sizes = [None] if batch_sizes is None else parse_sizes(batch_sizes)
     loader = loader_of(find_target(target), None, batch_size)
-    if sizes != [None] and loader.batch_sampler is not None:
-        raise ArgumentError("--batch-sizes cannot be tried with a batch_sampler, which decides them")
+    if sizes != [None]:
+        check_sizes_can_change(loader, "--batch-sizes")
     consume = find_consumer(consumer_ms, train)
     most = parse_size("ram", ram)
     first = profile_loader(_loader(loader, loader.dataset, Setting()), consume, seconds=seconds)
@@ -89,7 +91,7 @@ def _as_dict(trial: Trial) -> dict[str, Any]:
 
 def _loader(loader: DataLoader[Any], dataset: Any, setting: Setting) -> DataLoader[Any]:
     options = setting.arguments() | ({"persistent_workers": True} if setting.num_workers else {})
-    return with_dataset(loader, dataset, loader.seed, collate_fn=loader.collate_fn, **options)
+    return loader.with_arguments(dataset=dataset, **options)
 
 
 def _cached_part(
@@ -105,9 +107,15 @@ def _cached_part(
     ram = total_memory() // 2 if most is None else max(0, most - first.peak_memory)
     least = 4 * (loader.batch_size or 1) * loader.world_size
     try:
+        with draws() as noticed:
+            loader.dataset[0]
+        if noticed.any:
+            return "a sample is drawn at random where it is read, and would be the same in all epochs"
         return cache_part(loader.dataset, folder, ram=ram, seconds=seconds, least=least)
     except HeadraceError as error:
         return str(error)
+    except Exception as error:  # of the user's dataset, whose samples the loader may leave out or replace
+        return f"filling one failed with {one_line(error)}"
 
 
 def _as_text(trials: list[Trial], note: str) -> str:

@@ -82,7 +82,7 @@ def format_at(path: str | os.PathLike[str]) -> tuple[str, list[str]]:
 
 
 def _extensions() -> list[str]:
-    return [extension for each in formats().values() for extension in each.extensions]
+    return list(dict.fromkeys(extension for each in formats().values() for extension in each.extensions))
 
 
 def _format_of_file(path: Path) -> str | None:

@@ -80,6 +80,12 @@ class Verdict:
         """The factor by which a step is faster with loading hidden."""
         return self.step_seconds / self.consumer_seconds if self.consumer_seconds else 1.0
 
+    @property
+    def largest_stage(self) -> str:
+        """The stage that takes most of loading, and how much, in words."""
+        stage, share = max(self.shares, key=lambda each: each[1], default=("read", 1.0))
+        return f"{_WORDS[stage].capitalize()} is {share * 100:.0f} %"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as dicts, numbers and strings, as `json.dumps` takes them."""
         return {**asdict(self), "shares": dict(self.shares), "speedup": self.speedup, "text": str(self)}
@@ -106,8 +112,7 @@ class Verdict:
         return f"{found}the training is compute-bound, and a faster loader would gain little."
 
     def _remedy(self) -> str:
-        stage, share = max(self.shares, key=lambda each: each[1], default=("read", 1.0))
-        largest = f"{_WORDS[stage].capitalize()} is {share * 100:.0f} % of loading; "
+        largest = f"{self.largest_stage} of loading; "
         if not self.num_workers:
             return f"{largest}{self._workers()}."
         waits = f"batches wait {_text(self.queue_seconds)} in the queue"

@@ -13,11 +13,12 @@ from headrace.loader.cursor import Epochs
 from headrace.loader.order import SampleOrder
 from headrace.loader.order_arguments import CHOICE
 from headrace.loader.ranks import resolve_ranks
+from headrace.workers.backends import own_backends
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Literal
+    from typing import Literal, Self
 
     from numpy.typing import ArrayLike
 
@@ -152,6 +153,36 @@ class LoaderBase(Generic[B_co]):
         self._given_sampling = self._make_sampling()
         if not self._streams:
             self._order.check()
+
+    def with_arguments(self, **changed: Any) -> Self:
+        """Return a fresh loader of the same arguments but for some; a trace stays this one's alone.
+
+        What is for workers is left out where there are none any more, and what is for one backend with another.
+
+        Args:
+            **changed: arguments of the constructor by name.
+
+        >>> from headrace import DataLoader
+        >>> list(DataLoader(range(5), 2, drop_last=True).with_arguments(batch_size=3))
+        [array([0, 1, 2])]
+        """
+        arguments = self._arguments_with(changed)
+        return type(self)(arguments.pop("dataset"), **arguments)  # type: ignore[call-arg] # DataLoader takes them
+
+    def _arguments_with(self, changed: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments, some of them changed, and without what does not go with the changes."""
+        given = {"dataset": self.dataset, **self._given, "trace": None}
+        workers = changed.get("num_workers", given["num_workers"])
+        options = [name for backend in own_backends().values() for name in backend.options]
+        if workers == 0:
+            given |= {"timeout": 0, "persistent_workers": False, "prefetch_factor": None, "prefetch_bytes": None}
+        if workers == 0 or changed.get("backend", given["backend"]) != given["backend"]:
+            given |= dict.fromkeys(options)
+        if workers != "auto":
+            given["ram_budget"] = None
+        if changed.get("seed") is not None:
+            given["generator"] = None
+        return given | changed
 
     def _make_sampling(self) -> GivenSampling | None:
         return self._order.given()

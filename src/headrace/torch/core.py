@@ -111,6 +111,11 @@ class CoreLoader(CoreDataLoader[Any]):
             self._epochs = other.epochs
             self._epochs.draw_from(self.seed, self.generator)
 
+    def with_arguments(self, **changed: Any) -> CoreLoader:
+        """Return a fresh loader of the same arguments but for some."""
+        arguments = self._arguments_with(changed)
+        return CoreLoader(arguments.pop("dataset"), streams=self._streams, arguments=arguments)
+
     def pass_over(self, batches: int) -> None:
         """Let the next iterator leave out so many batches."""
         at = self._epochs.position()

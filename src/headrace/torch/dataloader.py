@@ -219,6 +219,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         if auto:
             self.num_workers, self.prefetch_factor = "auto", prefetch_factor
         self._shuffle = shuffle
+        self._has_samplers = sampler is not None or batch_sampler is not None
         self._own_sampler: EpochSampler | None = None
         self._own_batches: torch_data.BatchSampler | None = None
         self._core: CoreLoader | None = None
@@ -381,6 +382,18 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
             core.go_on_from(before)
         self._core, self._core_made_of = core, made_of
         return core
+
+    def own_loader(self, seed: int | None = None) -> CoreLoader:
+        """Return a fresh loader of headrace's own with the same work, which the commands look at.
+
+        Args:
+            seed: in place of the loader's own. Where there is neither, the order is torch's.
+        """
+        seed = self.seed if seed is None else seed
+        own = seed is not None and not self._has_samplers
+        arguments = self._core_arguments(own=own) | {"seed": seed, "trace": None}
+        arguments["generator"] = self.generator if seed is None else None
+        return self._make_core(inner_dataset(self.dataset), arguments)
 
     def _make_core(self, dataset: Any, arguments: dict[str, Any]) -> CoreLoader:
         return CoreLoader(dataset, streams=self._streams(), arguments=arguments)

@@ -190,14 +190,14 @@ def test_loaders_of_jax_give_arrays_of_jax() -> None:
     jax = pytest.importorskip("jax")
     from headrace.jax import DataLoader
 
-    loader = DataLoader(hr.TensorDataset(np.arange(8.0, dtype=np.float32)), batch_size=4)
+    loader: Any = DataLoader(hr.TensorDataset(np.arange(8.0, dtype=np.float32)), batch_size=4)
     [batch] = loader_of(loader, None, None).with_arguments(batch_size=8)
     assert isinstance(batch[0], jax.Array)
 
 
 def test_a_loader_is_made_again_without_what_is_for_workers() -> None:
     options: dict[str, Any] = {"timeout": 9, "prefetch_factor": 3, "persistent_workers": True, "prefetch_bytes": 10**6}
-    loader = hr.DataLoader(range(8), 2, num_workers=2, multiprocessing_context="spawn", **options)
+    loader: Any = hr.DataLoader(range(8), 2, num_workers=2, multiprocessing_context="spawn", **options)
     assert loader.with_arguments(batch_size=4).prefetch_factor == 3
     assert loader.with_arguments(backend="thread").multiprocessing_context is None
     alone = loader.with_arguments(num_workers=0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, TensorDataset
+from headrace.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +70,53 @@ def test_an_epoch_that_is_broken_off(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["trace.json"]
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        DataLoader(range(4), trace=tmp_path / "none" / "trace.json")
+def overlaps(events: list[dict[str, Any]]) -> int:
+    """Return how many slices end after the one in which they begin, in whole nanoseconds as Perfetto has them."""
+    found = 0
+    for row in {event["tid"] for event in events if event["ph"] == "X"}:
+        slices = [
+            (int(event["ts"] * 1e3), int(event["ts"] * 1e3) + int(event["dur"] * 1e3))
+            for event in events
+            if event["ph"] == "X" and event["tid"] == row
+        ]
+        open_ends: list[int] = []
+        for begun, ended in sorted(slices, key=lambda times: (times[0], -times[1])):
+            while open_ends and open_ends[-1] <= begun:
+                open_ends.pop()
+            found += bool(open_ends) and ended > open_ends[-1]
+            open_ends.append(ended)
+    return found
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["inline", "threads", "processes"])
+def test_slices_of_a_row_lie_in_each_other_or_apart(tmp_path: Path, options: dict[str, Any]) -> None:
+    """Pages leave out what overlaps, and of several iterators steps and tasks do."""
+    path = tmp_path / "trace.json"
+    with DataLoader(data(), batch_size=4, trace=path, **options) as loader:
+        for _ in zip(loader, loader, strict=True):
+            pass
+        for _ in loader:
+            pass
+    events = read(path)
+    assert overlaps(events) == 0
+    named = [event["args"]["name"] for event in events if event["name"] == "thread_name"]
+    assert named.count("consumer") == 2
+    assert sum(event["name"] == "wait" for event in events) == 48
+    rows = {event["tid"] for event in events if event["name"] == "thread_name"}
+    assert {event["tid"] for event in events if event["ph"] in "Xsf"} == rows
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none/trace.json", "there is no folder for trace='.*trace.json'; make it first"),
+        (".", "trace must be the path of a file, but .* is a folder"),
+        ("", "is a folder"),
+        (5, "trace must be the path of a file, or None, but got trace=5"),
+    ],
+)
+def test_where_no_trace_can_be_written(path: Any, message: str, tmp_path: Path) -> None:
+    given = tmp_path / path if isinstance(path, str) and path else path
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
+        DataLoader(range(4), trace=given)
+    assert list(tmp_path.iterdir()) == []

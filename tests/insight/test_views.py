@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 from html.parser import HTMLParser
 from io import BytesIO
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from headrace import Compose, DataLoader, Dataset, Decode, LoaderStats, Resize, StackDataset
+from headrace.errors import ArgumentError
 
 SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? (\S+)$")
 
@@ -95,6 +98,48 @@ def test_small_batches_that_go_together_share_the_time() -> None:
     tasks = stats.timeline.tasks
     assert len(tasks) < 512
     assert tasks["steps"].sum() == 512
+
+
+class Counted(Slow):
+    def counters(self) -> dict[str, Any]:
+        return {'a "b"\n': np.int64(3), "f": np.float32(2.5)}
+
+
+def test_counters_of_numpy_and_odd_names_go_into_json_and_prometheus() -> None:
+    with DataLoader(Counted(), batch_size=4) as loader:
+        stats = loader.stats()
+    assert json.loads(json.dumps(stats.to_dict()))["counters"] == {'a "b"\n': 3, "f": 2.5}
+    text = stats.to_prometheus()
+    assert 'headrace_dataset_total{name="a \\"b\\"\\n"} 3\n' in text
+    assert 'headrace_dataset_total{name="f"} 2.5\n' in text
+
+
+@pytest.mark.parametrize("prefix", ["my-app", "", "1st", "a b", "ü"])
+def test_prefixes_that_prometheus_has_no_names_with(prefix: str) -> None:
+    with pytest.raises(ArgumentError, match="prefix must be letters, digits and _"):
+        LoaderStats().to_prometheus(prefix)
+
+
+def test_a_snapshot_cannot_be_changed() -> None:
+    stats = measure()
+    changes: list[tuple[str, tuple[Any, ...]]] = [("update", ({"a": 1},)), ("clear", ()), ("popitem", ())]
+    changes += [("setdefault", ("a", 1)), ("pop", ("read",)), ("__setitem__", ("a", 1)), ("__ior__", ({"a": 1},))]
+    changes += [("__delitem__", ("read",))]
+    for each in (stats.stages, stats.workers, stats.counters, stats.sources):
+        for change, arguments in changes:
+            with pytest.raises(TypeError, match="a snapshot"):
+                getattr(each, change)(*arguments)
+    with pytest.raises(ValueError, match="read-only"):
+        stats.timeline.steps["step"][:] = 0
+    assert pickle.loads(pickle.dumps(stats)) == copy.deepcopy(stats) == stats
+    assert dict(stats.counters) == {}
+
+
+def test_waiting_for_the_first_batch_is_told_from_the_rest() -> None:
+    stats = LoaderStats(batches=2, samples=8, wait_seconds=3.0, start_seconds=2.0, consumer_seconds=1.0)
+    assert (stats.wait_share, stats.start_share, LoaderStats().start_share) == (0.75, 0.5, 0.0)
+    assert re.search(r"^of it for the first batch +50\.0%$", str(stats), re.MULTILINE)
+    assert stats.to_dict()["start_share"] == 0.5
 
 
 def test_json_and_prometheus_say_the_same() -> None:

@@ -41,6 +41,7 @@ from headrace import (
     TensorDataset,
     TrivialAugmentWide,
     default_collate,
+    frameworks,
     mix,
     sample_rng,
 )
@@ -171,6 +172,19 @@ def test_files_and_crops_of_encoded_images(tmp_path: Path) -> None:
         assert abs(pixels.astype(int) - (made[:, ::-1] if flip else made)).mean() < 4
 
 
+def test_image_files_are_called_as_their_dataset(tmp_path: Path) -> None:
+    Image = pytest.importorskip("PIL.Image")
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "a" / "b.png")
+
+    class Mine(ImageFolder):
+        pass
+
+    for dataset in (ImageFolder(tmp_path), Mine(tmp_path, decode=None)):
+        [sample] = DataLoader(dataset).explain(0)
+        assert str(sample.origins[0]) == f"{type(dataset).__name__}[0], {tmp_path / 'a' / 'b.png'}"
+
+
 def test_masks_are_moved_with_their_images_and_told_once() -> None:
     masks = TensorDataset(IMAGES, IMAGES[..., 0])
     chain = Compose([RandomRotation(20), RandomCrop(16)])
@@ -207,6 +221,52 @@ def test_transforms_called_in_a_dataset_of_the_users() -> None:
         box = drawn(sample)["RandomCrop"]
         assert np.array_equal(image, cut(IMAGES[sample.index], box["top"], box["left"], 16))
         assert sample.origins[0].where == f"row {sample.index}"
+
+
+_legacy = np.random.rand  # as users' code draws
+
+
+class Noisy:
+    """Draws from global generators: for a sample alone other values than for samples of a batch together."""
+
+    def __len__(self) -> int:
+        return 50
+
+    def __getitem__(self, index: int) -> Any:
+        return index + random.random(), index  # noqa: S311
+
+
+class NoisyItems(Noisy):
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        return [(index + noise, index) for index, noise in zip(indices, _legacy(len(indices)), strict=True)]
+
+
+class NoisyBatches(Noisy):
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        return indices + _legacy(len(indices)), indices
+
+
+@pytest.mark.parametrize("kind", [Noisy, NoisyItems, NoisyBatches])
+@pytest.mark.parametrize("tree", ["alone", "subset", "mapped"])
+def test_samples_that_draw_from_global_generators_are_those_of_the_batch(kind: Any, tree: str) -> None:
+    dataset = kind() if tree == "alone" else headrace.Subset(kind(), np.arange(50))
+    dataset = dataset.map(_doubled, field=0) if tree == "mapped" else dataset
+    loader = DataLoader(dataset, batch_size=8, shuffle=True, seed=0)
+    values, indices = loader.batch(2, 0)
+    before = frameworks.global_states()
+    explained = loader.explain(2, 0)
+    assert [sample.sample for sample in explained] == list(zip(values.tolist(), indices.tolist(), strict=True))
+    if kind is Noisy or tree == "mapped":  # a function of the user's is given one sample after the other
+        assert not explained.draws
+        assert all(str(sample.draws[-1]) == "global generators: drawn from random" for sample in explained)
+    else:
+        assert [str(note) for note in explained.draws] == ["global generators: drawn from numpy.random"]
+        assert not any(sample.draws for sample in explained)
+    assert frameworks.global_states() == before
+
+
+def _doubled(value: Any) -> Any:
+    return 2 * value
 
 
 @pytest.mark.parametrize("mixing", [MixUp(num_classes=50), CutMix(num_classes=50)])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_a_stream_of_unknown_length() -> None:
     assert len(kept) == 3
 
 
-@pytest.mark.parametrize("batches", [0, -1])
-def test_none_to_keep(batches: int) -> None:
-    with pytest.raises(ArgumentError, match="batches"):
+@pytest.mark.parametrize("batches", [0, -1, 1.5, True, None])
+def test_none_to_keep(batches: Any) -> None:
+    with pytest.raises(ArgumentError, match="batches must be a positive integer below 2"):
         DataLoader(range(4)).replay(batches)

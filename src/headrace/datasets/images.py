@@ -109,6 +109,7 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
     def node(self) -> Node:
         """Return the description of the dataset: of files, and of what is made of them."""
         files = _ImageFiles(self.paths, self.labels, self._options, self._counts, plain=self._plain)
+        files.reads_for = type(self)
         node: Node = Source(files, draws=False)
         functions = self._functions()
         if not begins_encoded([((), function) for function in functions]):
@@ -133,7 +134,13 @@ class ImageDataset(ComposedDataset[tuple[Any, Any]]):
 
 
 class _ImageFiles(Dataset[tuple[bytes, Any]]):
-    """The bytes of image files, with their labels."""
+    """The bytes of image files, with their labels.
+
+    Attributes:
+        reads_for: the class of the dataset that they are read for, by whose name a user knows them.
+    """
+
+    reads_for: type = ImageDataset
 
     def __init__(
         self, paths: PackedPaths, labels: Any, options: RemoteOptions | None, counts: ReadCounts, *, plain: bool

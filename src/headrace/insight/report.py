@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["html_report"]
 
-_WIDTH, _LEFT = 720, 110  # of a drawing, and of the names in it, in units that scale with the window
+_WIDTH, _LEFT = 720, 130  # of a drawing, and of the names in it, in units that scale with the window
 _ROW, _PANEL = 22, 110  # the heights of a row of bars, and of a curve
 _SHOWN = 60  # steps of the timeline
 _COLORS = ("#3f7fbf", "#d98032", "#4f9f5f", "#a35fb5", "#bf4f5f", "#8f8f3f", "#4f9f9f")
@@ -26,7 +26,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto; padding: 1rem;
        max-width: 60rem; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; fill: var(--ink); font-size: 12px; }
-@media (max-width: 40rem) { svg { font-size: 15px; } }
+@media (max-width: 40rem) { svg { font-size: 20px; } }
 table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: right; }
 td { white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
 tr + tr { border-top: 1px solid var(--line); }
@@ -57,6 +57,7 @@ def html_report(
         ("batches", f"{stats.batches:,}"),
         ("samples a second", f"{stats.samples_per_second:,.0f}"),
         ("waiting for batches", f"{stats.wait_share:.1%}"),
+        ("of it for the first batch", f"{stats.start_share:.1%}"),
         ("workers", stats.settings.workers_text()),
         ("memory at most", f"{profile.peak_memory / 1e6:,.0f} MB"),
     ]
@@ -147,7 +148,8 @@ def _timeline(profile: Profile) -> str:
         parts.append(_bar(_LEFT + (begun - begin) * scale, row * _ROW + 4, (ended - begun) * scale, 14, color, tip))
     height = len(rows) * _ROW + 20
     parts.append(f'<text x="{_WIDTH}" y="{height - 4:g}" text-anchor="end">{1e3 * (end - begin):,.1f} ms</text>')
-    return _drawing(height, "when the loop waited and the workers loaded", parts)
+    words = f"<p>The last {len(steps)} steps. Where a worker's bar has another colour, another batch begins.</p>"
+    return words + _drawing(height, "when the loop waited and the workers loaded", parts)
 
 
 def _memory(memory: Sequence[tuple[float, int]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -160,6 +160,19 @@ class Settings(NamedTuple):
         return f"{self.num_workers} {self.backend}".strip() + (" (auto)" if self.auto else "")
 
 
+class _Fixed(dict[Any, Any]):
+    """A dict of a snapshot, which nobody can change."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("statistics are a snapshot and cannot be changed; take a copy, dict(...)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[_Fixed], tuple[dict[Any, Any]]]:
+        return _Fixed, (dict(self),)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class LoaderStats:
     """A snapshot of a loader's work since it was made, over all its iterators. `print` shows it as a table.
@@ -226,6 +239,12 @@ class LoaderStats:
         return self.wait_seconds / total if total else 0.0
 
     @property
+    def start_share(self) -> float:
+        """The share of the time that went into waiting for the first batches of iterators, 0 ... 1."""
+        total = self.wait_seconds + self.consumer_seconds
+        return self.start_seconds / total if total else 0.0
+
+    @property
     def samples_per_second(self) -> float:
         """Samples handed out a second, of waiting and consuming together."""
         total = self.wait_seconds + self.consumer_seconds
@@ -243,7 +262,7 @@ class LoaderStats:
         2
         """
         found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "timeline"}
-        found |= {"wait_share": self.wait_share, "samples_per_second": self.samples_per_second}
+        found |= {name: getattr(self, name) for name in ("wait_share", "start_share", "samples_per_second")}
         return {name: _plain(value) for name, value in found.items()}
 
     def verdict(self) -> Verdict:
@@ -265,7 +284,10 @@ class LoaderStats:
         """Return the sums in the text format that Prometheus scrapes.
 
         Args:
-            prefix: begins the names of the metrics.
+            prefix: begins the names of the metrics: letters, digits and _, of which no digit is the first.
+
+        Raises:
+            ArgumentError: Prometheus has no names that begin so.
 
         >>> LoaderStats(batches=2).to_prometheus().splitlines()[2]
         'headrace_batches_total 2'
@@ -304,7 +326,7 @@ def make_stats(
 ) -> LoaderStats:
     """Return a snapshot of what a clock has added up, with what else a loader knows."""
     totals, (steps, tasks) = _extrapolated(clock.totals()), clock.recent()
-    run = totals.wait + totals.consumer
+    run, loaded = totals.wait + totals.consumer, sum(each.batches for each in totals.workers.values())
     return LoaderStats(
         batches=totals.batches,
         samples=totals.samples,
@@ -312,13 +334,15 @@ def make_stats(
         wait_seconds=totals.wait / _SECOND,
         consumer_seconds=totals.consumer / _SECOND,
         bad_samples=bad_samples,
-        counters=counters,
-        sources=sources,
-        stages=_with_bytes(_stages(totals.stages, sum(each.batches for each in totals.workers.values())), totals.bytes),
-        workers={
-            number: WorkerStats(each.batches, each.samples, each.busy / _SECOND, min(1.0, each.busy / max(run, 1)))
-            for number, each in sorted(totals.workers.items())
-        },
+        counters=_Fixed({name: _number(count) for name, count in counters.items()}),
+        sources=_Fixed(sources),
+        stages=_Fixed(_with_bytes(_stages(totals.stages, loaded), totals.bytes)),
+        workers=_Fixed(
+            {
+                number: WorkerStats(each.batches, each.samples, each.busy / _SECOND, min(1.0, each.busy / max(run, 1)))
+                for number, each in sorted(totals.workers.items())
+            }
+        ),
         queue=QueueStats(totals.depth / max(totals.tasks, 1), totals.queued / _SECOND / max(totals.tasks, 1)),
         waits=_durations(totals.waits, totals.wait - totals.start_wait),
         consumers=_durations(totals.consumers, totals.consumer),
@@ -331,6 +355,11 @@ def make_stats(
         settings=settings,
         timeline=Timeline.of(steps[steps[:, STEP] >= 0], tasks),
     )
+
+
+def _number(value: Any) -> Any:
+    """Return a number as Python has it, where a dataset counts with NumPy's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _extrapolated(totals: Totals) -> Totals:

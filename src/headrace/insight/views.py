@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from headrace.errors import ArgumentError
 from headrace.insight.prometheus import Metric
 from headrace.insight.table import TextTable
 from headrace.insight.units import size_text
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["metrics_of", "tables_of"]
 
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _PLAIN = (
     ("batches", "counter", "Batches handed out."),
     ("samples", "counter", "Samples in them."),
@@ -65,6 +68,7 @@ def _overview(stats: Mapping[str, Any]) -> TextTable:
         ("samples a second", f"{stats['samples_per_second']:,.0f}"),
         ("bytes", _bytes(stats["bytes"])),
         ("waiting", f"{stats['wait_share']:.1%}"),
+        ("of it for the first batch", f"{stats['start_share']:.1%}"),
         ("wait for a batch", f"{waits['mean'] * 1e3:.2f} ms"),
         ("99 % wait less than", f"{waits['p99'] * 1e3:.2f} ms"),
         ("consumer, a batch", f"{consumers['mean'] * 1e3:.2f} ms"),
@@ -81,6 +85,10 @@ def _bytes(number: int) -> str:
 
 def metrics_of(stats: Mapping[str, Any], prefix: str) -> list[Metric]:
     """Return the metrics of statistics, as `LoaderStats.to_dict` gives them, with names that begin with a prefix."""
+    if not _NAME.fullmatch(prefix):
+        raise ArgumentError(
+            f"prefix must be letters, digits and _, as names of Prometheus are, and begin with no digit, got {prefix!r}"
+        )
 
     def metric(name: str, text: str, kind: str, values: list[tuple[dict[str, str], float]]) -> Metric:
         return Metric(f"{prefix}_{name}{'_total' if kind == 'counter' else ''}", text, kind, values)

@@ -344,12 +344,13 @@ def check_divides(dataset: object, given: Mapping[str, Any]) -> None:
         )
 
 
-def check_count(name: str, value: Any) -> int:
-    """Return the non-negative integer that an argument of that name is.
+def check_count(name: str, value: Any, *, positive: bool = False) -> int:
+    """Return the non-negative, or positive, integer that an argument of that name is.
 
     Raises:
         ArgumentError: it is none.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or not 0 <= value < 2**63:
-        raise ArgumentError(f"{name} must be a non-negative integer below 2**63, but got {name}={value!r}")
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not int(positive) <= value < 2**63:
+        kind = "positive" if positive else "non-negative"
+        raise ArgumentError(f"{name} must be a {kind} integer below 2**63, but got {name}={value!r}")
     return int(value)

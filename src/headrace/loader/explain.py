@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headrace import frameworks
+from headrace.cache.layout import Layout
+from headrace.cache.unbatch import unbatch
+from headrace.errors import HeadraceError
 from headrace.errors.notes import whole_text_of
 from headrace.insight.explanation import BatchExplanation, SampleExplanation
 from headrace.loader.fetch import collate, substitutes
+from headrace.loader.known_collation import batch_as_collated
 from headrace.loader.tasks import naming_step, numbers_of, seed_globals
 from headrace.pipeline.compile import compile_dataset
 from headrace.pipeline.origins import find_origins
-from headrace.rng.notes import take_notes
+from headrace.rng.notes import Note, take_notes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from headrace.loader.cursor import Epoch
     from headrace.loader.work import WorkMaker
-    from headrace.rng.notes import Note
     from headrace.sampling.ranks import Shares
     from headrace.sampling.samplers import Selection
 
 __all__ = ["explain_batch"]
+
+_GENERATORS = ("random", "numpy.random", "torch")  # of which `frameworks.global_states` are
+_GLOBALS = "global generators"
 
 
 class _Outcome:
@@ -58,7 +66,7 @@ def explain_batch(
         worker: which worker loads it, in words.
         foreign: whether code of others draws from the global generators.
     """
-    reader = _Outcomeer(maker, epoch)
+    reader = _SampleReader(maker, epoch)
     keys = selection.tolist() if isinstance(selection, np.ndarray) else list(selection)
     kept = frameworks.kept_globals() if foreign else nullcontext()
     with kept, naming_step(epoch, step):
@@ -66,7 +74,11 @@ def explain_batch(
             seed_globals(epoch, step, devices=False)
         asked = [reader.read(key, number) for key, number in zip(keys, numbers_of(selection, step), strict=True)]
         found = reader.replaced(asked)
-        draws = reader.collated([each for each in found if each.error is None])
+        draws = []
+        if foreign and all(each.error is None for each in asked):
+            seed_globals(epoch, step, devices=False)
+            draws += reader.read_together(asked, selection)
+        draws += reader.collated([each for each in found if each.error is None])
         origins = [find_origins(maker.dataset, each.key) for each in found]
     positions, valid = _places(shares, step, len(keys))
     samples = [
@@ -97,7 +109,27 @@ def _places(shares: Shares | None, step: int, count: int) -> tuple[list[int | No
     return [(first + row) % shares.length for row in range(count)], shares.valid(step).tolist()
 
 
-class _Outcomeer:
+def _samples_of(batch: Any, like: Any, count: int) -> list[Any] | None:
+    """Return the samples of a batch; None where they cannot be told apart."""
+    try:
+        return unbatch(batch, Layout(Layout.describe(like)), count)
+    except HeadraceError:
+        return None
+
+
+@contextmanager
+def _noting_globals() -> Iterator[list[Note]]:
+    """Yield a list to which it is added which global generators were drawn from meanwhile."""
+    notes: list[Note] = []
+    before = frameworks.global_states()
+    yield notes
+    after = frameworks.global_states()
+    drawn = [name for name, old, new in zip(_GENERATORS, before, after, strict=True) if old != new]
+    if drawn:
+        notes.append(Note(_GLOBALS, {"drawn_from": drawn}))
+
+
+class _SampleReader:
     """Reads samples one by one, as a worker does where samples cannot be read together."""
 
     def __init__(self, maker: WorkMaker, epoch: Epoch) -> None:
@@ -108,10 +140,34 @@ class _Outcomeer:
     def read(self, key: Any, number: int) -> _Outcome:
         """Read a sample; an error is part of what is found."""
         found = _Outcome(key, int(number))
-        with take_notes(self._key, np.array([number], np.int64)) as notes:
+        with _noting_globals() as of_globals, take_notes(self._key, np.array([number], np.int64)) as notes:
             samples, errors = self._plan.readable([key])
-        found.sample, found.error, found.notes = samples.get(0), errors.get(0), notes
+        found.sample, found.error, found.notes = samples.get(0), errors.get(0), notes + of_globals
         return found
+
+    def read_together(self, asked: list[_Outcome], selection: Selection) -> list[Note]:
+        """Give samples what a dataset reads that draws from the global generators for a whole batch at once.
+
+        Returns:
+            What is to be said of the batch.
+        """
+        maker, keys = self._maker, np.array([each.number for each in asked], np.int64)
+        if maker.single or maker.on_error != "raise" or not isinstance(selection, np.ndarray):
+            return []
+        read_batch = batch_as_collated(self._plan, maker.collate_fn)
+        if read_batch is None and not self._plan.reads_many:
+            return []
+        with _noting_globals() as notes, take_notes(self._key, keys):
+            if read_batch is None:
+                samples: list[Any] | None = self._plan.samples(selection)
+            else:
+                samples = _samples_of(read_batch(selection), asked[0].sample, len(asked))
+        if not notes:
+            return []
+        for number, each in enumerate(asked):
+            each.sample = None if samples is None else samples[number]
+            each.notes = [note for note in each.notes if note.transform != _GLOBALS]
+        return notes
 
     def replaced(self, asked: list[_Outcome]) -> list[_Outcome]:
         """Return the samples, with others in place of those that cannot be read, where the loader replaces them."""

@@ -167,9 +167,7 @@ class LookupLoader(BatchLoader[B_co]):
         [0 1]
         """
         self._check_open()
-        count = check_count("batches", batches)
-        if not count:
-            raise ArgumentError("batches must be a positive integer, the batches that are kept, but got batches=0")
+        count = check_count("batches", batches, positive=True)
         if self._streams:
             with copy.copy(self) as other:
                 return Replay(list(islice(other, count)), None)

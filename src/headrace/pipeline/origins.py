@@ -142,7 +142,7 @@ def _of_row(node: Packing, row: int, way: _Way) -> tuple[Origin, ...]:
 def _of_source(dataset: Any, index: int, way: _Way) -> Origin:
     known = dataset.dataset if isinstance(dataset, RowsOfTensors) else dataset  # what torch calls it
     return Origin(
-        type(known).__name__.lstrip("_"),
+        getattr(known, "reads_for", type(known)).__name__.lstrip("_"),
         index,
         _where(dataset, index),
         "/".join(way.sources) or None,

@@ -172,6 +172,26 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_terminal_without_the_characters_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "r\xb5.py").write_text("")
+    (tmp_path / "ascii_rows.py").write_text("named = [1, 2]\nprint('\\u00b5')")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for arguments in (["plan", "ascii_rows:named"], ["profile", "r\xb5"]):
+        command = [sys.executable, "-m", "headrace", *arguments]
+        done = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path, env=environment)
+        assert b"Unicode" not in done.stderr
+        assert rb"\xb5" in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_a_program_without_stdout_or_stderr_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "closed_rows.py").write_text("rows = [1, 2, 3]")
+    for closed in (">&-", "2>&-"):
+        command = f"{sys.executable} -m headrace plan closed_rows:rows {closed}"
+        done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_commands_are_imported_only_when_called() -> None:
     code = (
         "import sys; from headrace.cli.main import main; main(['--version']); "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,20 @@ def test_warnings_are_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -
             warnings.simplefilter("default")
             assert main(["explain", "warning:rows"]) == 0
     assert capsys.readouterr().err == "warning: look out\n"
+
+
+@pytest.mark.parametrize("command", ["explain", "memory", "plan", "profile", "tune"])
+def test_what_the_users_code_prints_is_no_part_of_the_json(
+    command: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "printing.py").write_text("print('imported')\nrows = list(range(64))\ndef step(batch): print('a step')")
+    monkeypatch.delitem(sys.modules, "printing", raising=False)
+    options = {"profile": ["--epochs", "1"], "tune": ["--seconds", "0.01"], "memory": ["--batch-sizes", "8"]}
+    train = ["--train", "printing:step"] if command in ("profile", "tune") else []
+    assert main([command, "printing:rows", "--json", *options.get(command, []), *train]) == 0
+    out, error = capsys.readouterr()
+    json.loads(out)
+    assert "imported\n" in error
 
 
 def test_objects_of_other_libraries() -> None:

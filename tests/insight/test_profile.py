@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, LoaderStats, TensorDataset
+from headrace.cli import profile
 from headrace.cli.main import main
 from headrace.errors import ArgumentError
 from headrace.insight.columns import GOT, SAMPLES_OF_STEP, STEP_WIDTH, TIMES, WIDTH
@@ -200,6 +201,17 @@ def test_without_a_consumer_nothing_is_said_about_a_model(
         r"The loader alone gives [\d,]+ samples a second\.( \w+ is \d+ % of loading\.)? For a verdict", first
     )
     assert "The loader alone gives" in page.read_text(encoding="utf-8")
+
+
+def test_a_line_tells_of_the_run_where_rich_is_not(
+    module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile, "find_spec", lambda _: None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["profile", f"{module}:loader", "--seconds", "0.8", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"headrace: [\d,]+ samples/s  waiting [\d.]+%  ready [\d.]+  memory \d+ MB", err)
+    json.loads(out)
 
 
 @pytest.mark.filterwarnings("ignore:sample 7 .*another is read in its place")

@@ -6,6 +6,7 @@ import json
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -129,8 +130,11 @@ def _saved(found: dict[str, list[Comparison]]) -> dict[str, Any]:
 @contextmanager
 def _status(text: str) -> Iterator[Any]:
     """Show what is being done, on a terminal; yield a function that changes the text."""
-    if not sys.stderr.isatty() or find_spec("rich") is None:
+    if not sys.stderr.isatty():
         yield lambda _: None
+        return
+    if find_spec("rich") is None:
+        yield partial(print, file=sys.stderr)
         return
     from rich.console import Console
 

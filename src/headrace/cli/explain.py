@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from headrace.cli.output import printing_results
 from headrace.cli.target import find_target, loader_of, made
 from headrace.errors import OutOfRangeError
 
@@ -38,16 +39,18 @@ def run(
         ArgumentError: the target is no loader or dataset.
         OutOfRangeError: there is no such step, or no such row.
     """
-    found = made(find_target(target))
-    if seed is None and getattr(found, "seed", 0) is None:
-        print(
-            "the loader has no seed: this is the order of seed 0, and not of a run that drew its own", file=sys.stderr
-        )
-    explained = loader_of(found, seed, batch_size, _BATCH_SIZE).explain(step, epoch)
-    if row is None:
-        print(json.dumps(explained.to_dict(), indent=2) if as_json else explained)
-        return
-    if not 0 <= row < len(explained):
-        raise OutOfRangeError(f"there is no row {row} in a batch of {len(explained)} samples; rows count from 0")
-    sample = explained[row]
-    print(json.dumps(sample.to_dict(), indent=2) if as_json else f"{explained.title}\n{sample}")
+    with printing_results(as_json=as_json) as show_result:
+        found = made(find_target(target))
+        if seed is None and getattr(found, "seed", 0) is None:
+            print(
+                "the loader has no seed: this is the order of seed 0, and not of a run that drew its own",
+                file=sys.stderr,
+            )
+        explained = loader_of(found, seed, batch_size, _BATCH_SIZE).explain(step, epoch)
+        if row is None:
+            show_result(json.dumps(explained.to_dict(), indent=2) if as_json else explained)
+            return
+        if not 0 <= row < len(explained):
+            raise OutOfRangeError(f"there is no row {row} in a batch of {len(explained)} samples; rows count from 0")
+        sample = explained[row]
+        show_result(json.dumps(sample.to_dict(), indent=2) if as_json else f"{explained.title}\n{sample}")

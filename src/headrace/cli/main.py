@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace import __version__
@@ -39,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
 
     """
+    _take_any_text()
     try:
         args = _parser().parse_args(argv)
     except SystemExit as end:  # --help and --version
@@ -63,6 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return _failed(f"headrace {args.name}: {_as_options(one_line(error))}")
     return code
+
+
+def _take_any_text() -> None:
+    """Let stdout and stderr take characters that their encoding lacks, and be there where the program has neither."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the program's life
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from headrace.cli.output import printing_results
 from headrace.cli.target import find_target, loader_of
 from headrace.errors import ArgumentError
 from headrace.insight.memory import measure_memory
@@ -39,17 +40,18 @@ def run(
     sizes = list(_SIZES) if batch_sizes is None else parse_sizes(batch_sizes)
     if batches < 1:
         raise ArgumentError(f"--batches must be a positive integer, but got {batches}")
-    loader = loader_of(find_target(target), None, None, sizes[0])
-    check_sizes_can_change(loader, "--batch-sizes")
-    options = {} if workers is None else {"num_workers": workers}
-    with Progress(lambda: f"{len(found)} of {len(sizes)} batch sizes measured") as show:
-        found: list[MemoryUse] = []
-        for size in sizes:
-            show()
-            found += measure_memory(
-                lambda each: loader.with_arguments(batch_size=each, **options), [size], batches=batches
-            )
-    print(json.dumps([asdict(each) for each in found], indent=2) if as_json else _as_text(found, loader))
+    with printing_results(as_json=as_json) as show_result:
+        loader = loader_of(find_target(target), None, None, sizes[0])
+        check_sizes_can_change(loader, "--batch-sizes")
+        options = {} if workers is None else {"num_workers": workers}
+        with Progress(lambda: f"{len(found)} of {len(sizes)} batch sizes measured") as show:
+            found: list[MemoryUse] = []
+            for size in sizes:
+                show()
+                found += measure_memory(
+                    lambda each: loader.with_arguments(batch_size=each, **options), [size], batches=batches
+                )
+        show_result(json.dumps([asdict(each) for each in found], indent=2) if as_json else _as_text(found, loader))
 
 
 def check_sizes_can_change(loader: DataLoader[Any], option: str) -> None:

@@ -1,12 +1,32 @@
-"""Files that commands write: looked at before the work begins whose result they are to hold."""
+"""The output of commands: on stdout, where nothing else may come between, and in files."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrace.errors import ArgumentError
 
-__all__ = ["check_output"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["check_output", "printing_results"]
+
+
+@contextmanager
+def printing_results(*, as_json: bool) -> Iterator[Callable[[object], None]]:
+    """Yield what prints a result. Where that is JSON, what the user's code prints meanwhile goes to stderr.
+
+    >>> with printing_results(as_json=True) as show:
+    ...     show(7)
+    7
+    """
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        yield partial(print, file=stdout)
 
 
 def check_output(path: str) -> None:

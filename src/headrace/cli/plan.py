@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from headrace.cli.output import printing_results
 from headrace.cli.target import find_target, loader_of
 from headrace.errors import ArgumentError
 from headrace.insight.plan import make_plan
@@ -66,23 +67,24 @@ def run(
     Raises:
         ArgumentError: an argument is not allowed, or the target is no loader or dataset.
     """
-    loader = loader_of(find_target(target), seed, batch_size)
-    count = loader.world_size if ranks is None else ranks
-    if count < 1:
-        raise ArgumentError(f"--ranks must be a positive integer, but got {count}")
-    options = _options(workers, shuffle, block_size, window)
-    as_it_is = ranks is None and loader.world_size == 1 and (workers, shuffle, block_size, window) == (None,) * 4
-    loaders = [loader] if as_it_is else [_of_rank(loader, options, rank, count) for rank in range(count)]
-    done = of = 0
+    with printing_results(as_json=as_json) as show_result:
+        loader = loader_of(find_target(target), seed, batch_size)
+        count = loader.world_size if ranks is None else ranks
+        if count < 1:
+            raise ArgumentError(f"--ranks must be a positive integer, but got {count}")
+        options = _options(workers, shuffle, block_size, window)
+        as_it_is = ranks is None and loader.world_size == 1 and (workers, shuffle, block_size, window) == (None,) * 4
+        loaders = [loader] if as_it_is else [_of_rank(loader, options, rank, count) for rank in range(count)]
+        done = of = 0
 
-    def watch(step: int, steps: int) -> None:
-        nonlocal done, of
-        done, of = step, steps
-        show()
+        def watch(step: int, steps: int) -> None:
+            nonlocal done, of
+            done, of = step, steps
+            show()
 
-    with Progress(lambda: f"{done:,} of {of:,} steps planned") as show:
-        planned = make_plan(loaders, epochs=epochs, steps=steps, watch=watch)
-    print(json.dumps(planned.to_dict(), indent=2) if as_json else _as_text(planned, loaders[0]))
+        with Progress(lambda: f"{done:,} of {of:,} steps planned") as show:
+            planned = make_plan(loaders, epochs=epochs, steps=steps, watch=watch)
+        show_result(json.dumps(planned.to_dict(), indent=2) if as_json else _as_text(planned, loaders[0]))
 
 
 def _options(workers: int | None, shuffle: str | None, block_size: int | None, window: int | None) -> dict[str, Any]:

@@ -11,17 +11,19 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any, Literal
 
-from headrace.cli.output import check_output
+from headrace.cli.output import check_output, printing_results
 from headrace.cli.target import find_object, find_target, loader_of, names_object
 from headrace.errors import ArgumentError
 from headrace.insight.profile import profile_batch_sizes, profile_loader
 from headrace.insight.report import html_report
+from headrace.io.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from headrace import DataLoader
     from headrace.insight.profile import Profile
+    from headrace.insight.stats import LoaderStats
 
 __all__ = ["find_consumer", "run"]
 
@@ -56,31 +58,32 @@ def run(
     """
     if html is not None:
         check_output(html)
-    loader = _loader(target, batch_size, workers)
-    consume = find_consumer(consumer_ms, train)
-    if seconds is None and epochs is None:
-        seconds = 10.0
-    with _live() as watch:
-        profile = profile_loader(loader, consume, seconds=seconds, epochs=epochs, after_start=True, watch=watch)
+    with printing_results(as_json=as_json) as show_result:
+        loader = _loader(target, batch_size, workers)
+        consume = find_consumer(consumer_ms, train)
+        if seconds is None and epochs is None:
+            seconds = 10.0
+        with _live() as watch:
+            profile = profile_loader(loader, consume, seconds=seconds, epochs=epochs, after_start=True, watch=watch)
+            if html is not None:
+                sizes = _sizes_around(loader)
+                by_size = profile_batch_sizes(
+                    partial(_with_batch_size, loader), sizes, seconds=min(1.0, profile.seconds / 5), watch=watch
+                )
+        alone = consumer_ms is None and train is None
+        finding = _alone(profile) if alone else str(profile.stats.verdict())
         if html is not None:
-            sizes = _sizes_around(loader)
-            by_size = profile_batch_sizes(
-                partial(_with_batch_size, loader), sizes, seconds=min(1.0, profile.seconds / 5), watch=watch
-            )
-    alone = consumer_ms is None and train is None
-    finding = _alone(profile) if alone else str(profile.stats.verdict())
-    if html is not None:
-        page = html_report(profile, f"headrace profile {target}", finding, by_size)
-        Path(html).write_text(page, encoding="utf-8")
-    if as_json:
-        print(json.dumps(_as_dict(profile)))
-        return
-    print(finding)
-    print()
-    print(profile.stats)
-    print(f"\nmemory: {profile.peak_memory / 1e6:,.0f} MB at most, in {profile.seconds:.1f} s")
-    if html is not None:
-        print(f"the page is {html}")
+            page = html_report(profile, f"headrace profile {target}", finding, by_size)
+            Path(html).write_text(page, encoding="utf-8")
+        if as_json:
+            show_result(json.dumps(_as_dict(profile)))
+            return
+        show_result(finding)
+        show_result("")
+        show_result(profile.stats)
+        show_result(f"\nmemory: {profile.peak_memory / 1e6:,.0f} MB at most, in {profile.seconds:.1f} s")
+        if html is not None:
+            show_result(f"the page is {html}")
 
 
 def _alone(profile: Profile) -> str:
@@ -142,8 +145,12 @@ def find_consumer(consumer_ms: float | None, train: str | None) -> Callable[[Any
 @contextmanager
 def _live() -> Iterator[Any]:
     """Yield what shows a run while it goes on; None where nobody would see it."""
-    if find_spec("rich") is None or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         yield None
+        return
+    if find_spec("rich") is None:
+        with _line() as watch:
+            yield watch
         return
     from rich.console import Console
     from rich.live import Live
@@ -152,12 +159,27 @@ def _live() -> Iterator[Any]:
 
         def watch(stats: Any, memory: int) -> None:
             loads = "  ".join(f"worker {number} {each.load:.0%}" for number, each in stats.workers.items())
-            live.update(
-                f"{stats.samples_per_second:,.0f} samples/s  waiting {stats.wait_share:.1%}  "
-                f"ready {stats.queue.depth:.1f}  memory {memory / 1e6:,.0f} MB\n{loads}"
-            )
+            live.update(f"{_state(stats)}  memory {memory / 1e6:,.0f} MB\n{loads}")
 
         yield watch
+
+
+@contextmanager
+def _line() -> Iterator[Any]:
+    """Yield what shows a run in one line, without a library for it."""
+    line = ""
+    with Progress(lambda: line, wanted=True) as show:
+
+        def watch(stats: Any, memory: int) -> None:
+            nonlocal line
+            line = f"{_state(stats)}  memory {memory / 1e6:,.0f} MB"
+            show()
+
+        yield watch
+
+
+def _state(stats: LoaderStats) -> str:
+    return f"{stats.samples_per_second:,.0f} samples/s  waiting {stats.wait_share:.1%}  ready {stats.queue.depth:.1f}"
 
 
 def _as_dict(profile: Profile) -> dict[str, Any]:

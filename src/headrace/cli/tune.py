@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.cache.dataset import CachedDataset
 from headrace.cli.failure import one_line
 from headrace.cli.memory import check_sizes_can_change, parse_sizes
+from headrace.cli.output import printing_results
 from headrace.cli.plain import draws
 from headrace.cli.profile import find_consumer
 from headrace.cli.target import find_target, loader_of
@@ -58,31 +59,32 @@ def run(
         ArgumentError: a number is not positive, there is no such target, or no setting keeps to the memory.
     """
     sizes = [None] if batch_sizes is None else parse_sizes(batch_sizes)
-    loader = loader_of(find_target(target), None, batch_size)
-    if sizes != [None]:
-        check_sizes_can_change(loader, "--batch-sizes")
-    consume = find_consumer(consumer_ms, train)
-    most = parse_size("ram", ram)
-    first = profile_loader(_loader(loader, loader.dataset, Setting()), consume, seconds=seconds)
-    with TemporaryDirectory() as folder:
-        part = _cached_part(loader, Path(folder), first, most, 4 * seconds)
-        caches = {"": loader.dataset} | ({part.kind: part.dataset} if isinstance(part, CachedPart) else {})
+    with printing_results(as_json=as_json) as show_result:
+        loader = loader_of(find_target(target), None, batch_size)
+        if sizes != [None]:
+            check_sizes_can_change(loader, "--batch-sizes")
+        consume = find_consumer(consumer_ms, train)
+        most = parse_size("ram", ram)
+        first = profile_loader(_loader(loader, loader.dataset, Setting()), consume, seconds=seconds)
+        with TemporaryDirectory() as folder:
+            part = _cached_part(loader, Path(folder), first, most, 4 * seconds)
+            caches = {"": loader.dataset} | ({part.kind: part.dataset} if isinstance(part, CachedPart) else {})
 
-        def watch(setting: Setting, rate: float) -> None:
-            print(f"{rate:12,.0f} samples/s  {setting}", file=sys.stderr)
+            def watch(setting: Setting, rate: float) -> None:
+                print(f"{rate:12,.0f} samples/s  {setting}", file=sys.stderr)
 
-        trials = tune(
-            lambda setting: _loader(loader, caches[setting.cache], setting),
-            consume,
-            candidates(busy_cores=first.stats.busy_cores, batch_sizes=sizes, caches=list(caches)),
-            seconds=seconds,
-            ram=most,
-            measured=first.stats.measured(),
-            reserved={part.kind: part.nbytes} if isinstance(part, CachedPart) else {},
-            watch=watch if sys.stderr.isatty() else None,
-        )
-    note = "" if isinstance(part, CachedPart) else f"no cache was tried: {part}"
-    print(json.dumps([_as_dict(trial) for trial in trials]) if as_json else _as_text(trials, note))
+            trials = tune(
+                lambda setting: _loader(loader, caches[setting.cache], setting),
+                consume,
+                candidates(busy_cores=first.stats.busy_cores, batch_sizes=sizes, caches=list(caches)),
+                seconds=seconds,
+                ram=most,
+                measured=first.stats.measured(),
+                reserved={part.kind: part.nbytes} if isinstance(part, CachedPart) else {},
+                watch=watch if sys.stderr.isatty() else None,
+            )
+        note = "" if isinstance(part, CachedPart) else f"no cache was tried: {part}"
+        show_result(json.dumps([_as_dict(trial) for trial in trials]) if as_json else _as_text(trials, note))
 
 
 def _as_dict(trial: Trial) -> dict[str, Any]:

@@ -84,3 +84,20 @@ def test_a_dict_goes_into_json() -> None:
     assert found["kind"] == "data-starved"
     assert found["speedup"] == pytest.approx(1.6)
     assert found["shares"] == STAGES
+
+
+def test_a_loop_that_does_nothing() -> None:
+    """Nothing can be hidden behind it, and no factor says anything."""
+    measured = Measured(loads=(0.01,), consumers=(1e-6,), cores=8)
+    text = str(make_verdict(measured, wait=0.01, queued=0.0, stages=STAGES))
+    assert "The loop itself takes next to no time, so a step is as fast as loading is. Decoding is 71 %" in text
+    assert "times faster" not in text
+
+
+@pytest.mark.parametrize("consumer", [0.0, 0.02])
+def test_a_loader_that_is_never_waited_for(consumer: float) -> None:
+    verdict = make_verdict(Measured(loads=(0.0,), consumers=(consumer,)), wait=0.0, queued=0.0, stages={})
+    assert str(verdict).startswith(
+        f"Loading takes 0 of {consumer * 1e3:.0f} ms a step (0.0 %): the training is compute-"
+    )
+    json.dumps(verdict.to_dict(), allow_nan=False)

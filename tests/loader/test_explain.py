@@ -330,6 +330,37 @@ def test_bad_samples_that_nothing_replaces() -> None:
         assert "OSError: no sample 9" in str(explained)
 
 
+def test_a_collation_that_fails_is_told() -> None:
+    def collate_fn(samples: list[Any]) -> Any:
+        raise ValueError(f"{len(samples)} samples;\ndo not fit")
+
+    loader = DataLoader(PLAIN.map(RandomCrop(16), field=0), batch_size=4, seed=0, collate_fn=collate_fn)
+    explained = loader.explain(1)
+    assert [str(note) for note in explained.draws] == ["collate_fn: raised ValueError: 4 samples; do not fit"]
+    assert [sample.index for sample in explained] == [4, 5, 6, 7]
+    assert all("RandomCrop" in drawn(sample) for sample in explained)
+
+
+def test_errors_of_several_lines_are_one() -> None:
+    class Broken:
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> int:
+            raise ValueError("first; second\nthird")
+
+    explained = DataLoader(Broken(), batch_size=4, seed=0).explain(0)
+    assert str(explained[0]).splitlines()[2:] == [f"  could not be read: {explained[0].error}"]
+    assert (explained[0].error or "").startswith("ValueError: first; second third")
+    assert len(str(explained).splitlines()) == 2 + 4
+
+
+def test_keys_that_json_has_no_number_for() -> None:
+    loader = DataLoader({1.5: 1}, 1, sampler=[float("inf")], seed=0, on_error="skip")
+    text = json.dumps(loader.explain(0).to_dict(), allow_nan=False)
+    assert json.loads(text)["samples"][0]["index"] == "inf"
+
+
 def test_filling_is_told_from_samples() -> None:
     explained = DataLoader(range(10), batch_size=4, uneven="pad", seed=0).explain(2)
     assert [sample.valid for sample in explained] == [True, True, False, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
@@ -50,9 +51,12 @@ class SampleExplanation:
     @property
     def story(self) -> str:
         """The errors and draws in words."""
+        return "; ".join(self._parts())
+
+    def _parts(self) -> list[str]:
         parts = [] if self.replaces is None else [f"in place of {self.replaces!r}, which could not be read"]
         parts += [] if self.error is None else [f"could not be read: {self.error}"]
-        return "; ".join([*parts, *map(str, self.draws)])
+        return [*parts, *map(str, self.draws)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the sample as dicts, lists, numbers and strings.
@@ -68,8 +72,7 @@ class SampleExplanation:
     def __str__(self) -> str:
         place = "" if self.position is None else f", position {self.position} of the epoch"
         lines = [f"row {self.row}: sample {self.index!r}{place}", *(f"  {each}" for each in self.origins)]
-        lines += [f"  {text}" for text in self.story.split("; ") if text]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {text}" for text in self._parts())])
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +161,6 @@ class BatchExplanation:
 
 def _plain(value: Any) -> Any:
     """Return a key as what JSON has."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
     return value if isinstance(value, int | str | float | None) else getattr(value, "tolist", lambda: repr(value))()

@@ -17,6 +17,7 @@ __all__ = ["Advice", "Verdict", "make_verdict"]
 
 _STARVED = 0.1  # the share of a step from which loading holds the model up
 _HIDDEN = 1.05  # a step is hidden that takes no longer than this, times the consumer alone
+_IDLE = 0.01  # the share of a step below which the consumer does nothing
 _MOST_WORKERS = 64
 _GAIN = 0.97  # what is advised must at least take so much less time
 _PREFETCH, _PREFETCH_GAIN = 2, 0.9  # a prefetch_factor that is not known, and the same for a larger one
@@ -95,14 +96,12 @@ class Verdict:
             return "Too little has been measured for a verdict: go through some more batches."
         sentences = [self._finding()]
         if self.kind == "data-starved":
-            sentences.append(
-                f"With loading hidden, a step takes {_text(self.consumer_seconds)}: {self.speedup:.1f} times faster."
-            )
+            sentences.append(self._ceiling())
             sentences.append(self._remedy())
         return " ".join(sentences)
 
     def _finding(self) -> str:
-        share = self.wait_seconds / self.step_seconds
+        share = self.wait_seconds / self.step_seconds if self.step_seconds else 0.0
         wait, step = _text(self.wait_seconds), _text(self.step_seconds)
         if wait.split()[1] == step.split()[1]:
             wait = wait.split()[0]
@@ -110,6 +109,11 @@ class Verdict:
         if self.kind == "data-starved":
             return f"{found}the model is data-starved."
         return f"{found}the training is compute-bound, and a faster loader would gain little."
+
+    def _ceiling(self) -> str:
+        if self.consumer_seconds < _IDLE * self.step_seconds:
+            return "The loop itself takes next to no time, so a step is as fast as loading is."
+        return f"With loading hidden, a step takes {_text(self.consumer_seconds)}: {self.speedup:.1f} times faster."
 
     def _remedy(self) -> str:
         largest = f"{self.largest_stage} of loading; "

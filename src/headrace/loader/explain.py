@@ -88,7 +88,7 @@ def explain_batch(
             position=positions[row],
             origins=origins[row],
             draws=tuple(each.notes),
-            error=None if each.error is None else f"{type(each.error).__name__}: {whole_text_of(each.error)}",
+            error=None if each.error is None else _in_a_line(each.error),
             replaces=None if each is asked[row] else asked[row].key,
             valid=valid[row],
             sample=each.sample,
@@ -127,6 +127,11 @@ def _noting_globals() -> Iterator[list[Note]]:
     drawn = [name for name, old, new in zip(_GENERATORS, before, after, strict=True) if old != new]
     if drawn:
         notes.append(Note(_GLOBALS, {"drawn_from": drawn}))
+
+
+def _in_a_line(error: Exception) -> str:
+    """Return the kind of an error and all that it says."""
+    return " ".join(f"{type(error).__name__}: {whole_text_of(error)}".split())
 
 
 class _SampleReader:
@@ -187,12 +192,15 @@ class _SampleReader:
         return bad
 
     def collated(self, found: list[_Outcome]) -> list[Note]:
-        """Return what a `collate_fn` draws for the samples together."""
+        """Return what a `collate_fn` draws for the samples together, and what it raises."""
         maker = self._maker
         if maker.collate_fn is None or not found:
             return []
+        samples, keys = [each.sample for each in found], [each.key for each in found]
+        failures: list[Note] = []
         with take_notes(self._key, np.array([each.number for each in found], np.int64)) as notes:
-            collate(
-                [each.sample for each in found], [each.key for each in found], maker.collate_fn, single=maker.single
-            )
-        return notes
+            try:
+                collate(samples, keys, maker.collate_fn, single=maker.single)
+            except Exception as error:
+                failures.append(Note("collate_fn", {"raised": _in_a_line(error)}))
+        return notes + failures

@@ -59,6 +59,13 @@ class InFlight(Generic[T, D]):
         """The number of the task that will be drawn next."""
         return self._next
 
+    @property
+    def room(self) -> int:
+        """The number of tasks that there may be, by the largest result that has come."""
+        if self._max_bytes is None:
+            return self._size
+        return min(self._size, max(1, self._max_bytes // self._largest)) if self._largest else 1
+
     def resize(self, size: int, max_bytes: int | None) -> None:
         """Allow another number of tasks, and other bytes, from the next drawing on."""
         self._size, self._max_bytes = size, max_bytes
@@ -69,7 +76,7 @@ class InFlight(Generic[T, D]):
         What drawing raises takes the place of a result.
         """
         drawn = []
-        while len(self._pending) < self._room():
+        while len(self._pending) < self.room:
             try:
                 task = next(self._tasks)
             except StopIteration:
@@ -111,8 +118,3 @@ class InFlight(Generic[T, D]):
         self._pending.clear()
         self._done.clear()
         return unseen
-
-    def _room(self) -> int:
-        if self._max_bytes is None:
-            return self._size
-        return min(self._size, max(1, self._max_bytes // self._largest)) if self._largest else 1

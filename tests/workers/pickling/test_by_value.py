@@ -169,3 +169,28 @@ def test_the_main_script_of_a_process_of_multiprocessing(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout == "[[0, 1], [4, 9]]\n"
+
+
+def test_threads_of_a_child_process_send_the_main_script_at_the_same_time() -> None:
+    """`multiprocessing` calls the script otherwise in its processes, where two loaders may begin at once."""
+    pytest.importorskip("cloudpickle", reason="it sends code by value")
+    lines = run(
+        MAIN
+        + """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+sys.modules["__mp_main__"] = sys.modules["__main__"]
+halve.__module__ = "__mp_main__"
+met = threading.Barrier(2)
+
+class Meeting:
+    def __reduce__(self):
+        met.wait(30)
+        return str, ()
+
+with ThreadPoolExecutor(2) as threads:
+    sent = list(threads.map(lambda _: dump_work((Meeting(), halve)), range(2)))
+print(len(sent), b"SCALE" in sent[0].payload)
+"""
+    ).splitlines()
+    assert lines == ["2 True"]

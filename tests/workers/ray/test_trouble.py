@@ -6,16 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
+from threading import Event
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.ray_cluster import FAR
 
 from headrace import DataLoader, TensorDataset
-from headrace.errors import HeadraceWarning, WorkerDiedError, WorkerTimeoutError
+from headrace.errors import HeadraceWarning, WorkerDiedError, WorkerError, WorkerTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +100,25 @@ def test_deadly_sample_is_not_tried_for_ever(cluster: Any) -> None:
             next(batches)
 
 
+class Endless(Slow):
+    """A dataset whose samples never come."""
+
+    def __getitem__(self, index: int) -> int:
+        Event().wait()
+        return index
+
+
+def test_loader_that_another_thread_closes_ends(cluster: Any) -> None:
+    with DataLoader(Endless(), num_workers=1, backend="ray", ray_options={"num_cpus": 0}) as loader:
+        batches = iter(loader)
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(next, batches)
+            wait_until(lambda: len(loader._pools._open) > 0 and worker_of(loader).is_ready)
+            loader.close()
+            with pytest.raises(WorkerError, match="the workers have ended; begin a new iterator"):
+                waiting.result(30)
+
+
 def test_stopped_actor_shows_through_the_timeout(cluster: Any) -> None:
     with DataLoader(Slow(), num_workers=1, backend="ray", ray_options=NEAR, timeout=30) as loader:
         batches = iter(loader)
@@ -111,11 +133,28 @@ def test_stopped_actor_shows_through_the_timeout(cluster: Any) -> None:
 
 def test_what_cannot_be_scheduled_is_said(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headrace.workers.ray.supervisor._LONG_START", 0.5)
-    asked = {"num_cpus": 1, "resources": {"moon": 2}}
-    with DataLoader(Slow(), num_workers=1, backend="ray", ray_options=asked, timeout=2) as loader:
-        text = r"1 of 1 Ray actors have not started .*'moon': 2.*the cluster has .*CPU 4.*far 4"
-        with pytest.warns(HeadraceWarning, match=text), pytest.raises(WorkerTimeoutError, match="moon"):
-            next(iter(loader))
+    for name, asked in {
+        "moon": {"num_cpus": 1, "resources": {"moon": 2}},
+        "role": {"num_cpus": 1, "label_selector": {"role": "decode"}},
+        "far": {"num_cpus": 1, "resources": {"far": 1}},  # the cluster has both, but no node of it
+    }.items():
+        with DataLoader(Slow(), num_workers=1, backend="ray", ray_options=asked, timeout=2) as loader:
+            text = rf"1 of 1 Ray actors have not started .*{name}.*the cluster has .*CPU 4.*far 4"
+            with pytest.warns(HeadraceWarning, match=text), pytest.raises(WorkerTimeoutError, match=name):
+                next(iter(loader))
+
+
+def test_a_window_that_fills_the_store_is_said_unless_it_is_bounded(
+    cluster: Any, recwarn: pytest.WarningsRecorder
+) -> None:
+    rows = TensorDataset(np.zeros((12, 4 << 20), np.uint8))
+    options: dict[str, Any] = {"num_workers": 2, "backend": "ray", "ray_options": FAR, "prefetch_factor": 8}
+    for bound, said in ((32 << 20, 0), (None, 1)):
+        recwarn.clear()
+        with DataLoader(rows, 2, prefetch_bytes=bound, **options) as loader:
+            assert len(list(loader)) == 6
+        texts = [str(each.message) for each in recwarn if "object store of a Ray node" in str(each.message)]
+        assert len(texts) == said
 
 
 def test_killed_node_costs_no_batch(cluster: Any) -> None:

@@ -11,7 +11,6 @@ import io
 import linecache
 import sys
 import types
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,12 @@ from headrace.workers.pickling.class_registry import class_registry
 
 if TYPE_CHECKING:
     import pickle
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     _Reduce = Callable[[Any], Any]
     _Keep = Callable[[pickle.PickleBuffer], bool]
 
-__all__ = ["CACHING", "DISPATCHING", "PROTOCOL", "RENAMED_MAIN", "main_by_value", "value_pickler"]
+__all__ = ["CACHING", "DISPATCHING", "PROTOCOL", "RENAMED_MAIN", "send_main_by_value", "value_pickler"]
 
 PROTOCOL = 5
 RENAMED_MAIN = "__mp_main__"
@@ -73,20 +72,16 @@ def _make_pickler(cloudpickle: Any) -> Any:
     return ByValue
 
 
-@contextmanager
-def main_by_value() -> Iterator[None]:
-    """Send the main script by value also where this process was started by `multiprocessing`, which renames it."""
-    main = sys.modules.get(RENAMED_MAIN)
-    if main is None:
-        yield
-        return
-    import cloudpickle
+def send_main_by_value() -> None:
+    """Send the main script by value also where this process was started by `multiprocessing`, which renames it.
 
-    cloudpickle.register_pickle_by_value(main)
-    try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(main)
+    That stays so: other threads may be sending something at the same time.
+    """
+    main = sys.modules.get(RENAMED_MAIN)
+    if main is not None:
+        import cloudpickle
+
+        cloudpickle.register_pickle_by_value(main)
 
 
 # ---------------------------------------------------------------------- what cloudpickle does not know

@@ -16,14 +16,13 @@ from __future__ import annotations
 import io
 import pickle
 import types
-from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.workers.pickling.by_value import CACHING, RENAMED_MAIN, main_by_value, value_pickler
+from headrace.workers.pickling.by_value import CACHING, RENAMED_MAIN, send_main_by_value, value_pickler
 from headrace.workers.pickling.class_registry import Delivery
 from headrace.workers.pickling.picklers import ByReference, dump, keep_large
 from headrace.workers.pickling.plain_lists import PlainLists
@@ -89,7 +88,9 @@ def dump_work(work: object, name: str = "work") -> PickledMessage:
     with io.BytesIO() as file:
         pickler = kind(file, reducer, keep_large(buffers))
         try:
-            with sending(), nullcontext() if kind is ByReference else main_by_value():
+            if kind is not ByReference:
+                send_main_by_value()
+            with sending():
                 pickler.dump(Delivery(work, pickler.classes, pickler.sources))
         except Exception as error:
             raise _refusal(work, name, error, kind, lambda: _WorkReducer(kind), to_worker=True) from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.workers.base import check_home, first_free, have_ended, interrupted
+from headrace.workers.deaths import Deaths
 from headrace.workers.pickling.messages import dump_work
 from headrace.workers.processes.channel import Channel
 from headrace.workers.processes.interrupts import end_surely
@@ -45,8 +46,6 @@ _PATIENCE = 2.0
 # How often to look for the death of a worker where the system does not tell, and for the end of the pool
 # by another thread, in seconds.
 _LOOK = 0.2
-# A task that so many workers died of, or so many deaths with no result in between, are no accident.
-_MOST_DEATHS = 3
 
 
 class Supervisor:
@@ -93,7 +92,7 @@ class Supervisor:
         self._started_at = 0.0
         self._modules: Collection[str] = ()  # that the work needs
         self._setup: tuple[int, list[tuple[int, int, bool]], list[SharedFile]] | None = None
-        self._deaths: dict[int | None, int] = {}  # of each task; None for those between tasks
+        self._deaths = Deaths()
         self._adopt: Callable[[NDArray[np.uint8]], None] | None = None
 
     # ------------------------------------------------------------------ starting
@@ -272,7 +271,7 @@ class Supervisor:
             raise
         if answer is None:
             return
-        self._deaths.pop(None, None)
+        self._deaths.forget_those_between_tasks()
         if answer.number in in_flight:
             in_flight.finish(answer.number, answer, answer.nbytes)
         else:  # of a run that has been given up, or done twice after a death
@@ -302,14 +301,13 @@ class Supervisor:
             return
         number = worker.report.task
         task = dict(in_flight.unfinished()).get(number) if number is not None else None
-        cause = number if task is not None else None
-        self._deaths[cause] = self._deaths.get(cause, 0) + 1
+        comes_again = self._deaths.add(worker.number, number if task is not None else None)
         text = worker.death_text(code, task)
-        if self._restart and self._deaths[cause] < _MOST_DEATHS:
+        if self._restart and not comes_again:
             self._replace(worker, in_flight)
             return
         if self._restart:
-            text += f"; so did {_MOST_DEATHS} in a row, so it is not started again"
+            text += f"; so did {Deaths.most} in a row, so it is not started again"
         self._ending = partial(WorkerDiedError, text, worker.process.pid, code)
         self.end()
         raise self._ending()

@@ -16,6 +16,7 @@ from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayErr
 from headrace.errors import HeadraceWarning, WorkerDiedError, WorkerError, WorkerTimeoutError
 from headrace.errors.notes import level_of_user
 from headrace.workers.base import check_home, have_ended, interrupted
+from headrace.workers.deaths import Deaths
 from headrace.workers.processes.interrupts import end_surely
 from headrace.workers.processes.segments import most_held
 from headrace.workers.ray.cluster import Place, describe_resources, is_free, store_of_a_node
@@ -39,8 +40,6 @@ _LOOK = 0.2
 # When to say that actors have not been started, in seconds: where the cluster has not what they ask for, and where it
 # seems to have that.
 _LONG_START, _VERY_LONG_START = 10.0, 60.0
-# A task that so many actors died of, or so many deaths with no result in between, are no accident.
-_MOST_DEATHS = 3
 # Tasks that take less than this, in seconds, go several a call: a call takes half a millisecond of the consumer.
 _SHORT = 2e-3
 _MOST_IN_A_CALL = 16
@@ -84,7 +83,7 @@ class RaySupervisor:
         self._workers: list[RayWorker] = []
         self._backlog: list[tuple[int, bytes]] = []  # a heap: what is done again is done first
         self._in_a_call = 1
-        self._deaths: dict[int | None, int] = {}  # of each task; None for those between tasks
+        self._deaths = Deaths()
         self._adopt: Callable[[NDArray[np.uint8]], None] | None = None
         self._started_at = monotonic()
         self._first_place_at: float | None = None
@@ -182,28 +181,29 @@ class RaySupervisor:
             ray.wait(later, num_returns=len(later), timeout=0)
         ready, _ = ray.wait([*oldest], num_returns=1, timeout=patience) if oldest else ([], [])
         for reference in ready:
-            self._take(oldest[reference], in_flight)
+            self._take(oldest[reference], reference, in_flight)
         self._send_backlog(whole=False)
         return bool(ready)
 
-    def _take(self, worker: RayWorker, in_flight: InFlight[Any, RayAnswer]) -> None:
+    def _take(self, worker: RayWorker, reference: Any, in_flight: InFlight[Any, RayAnswer]) -> None:
         """Take in the oldest answer of an actor, or its death."""
         was_placed = worker.place is not None
         try:
-            answers, seconds = worker.receive()
-        except (RayActorError, ObjectLostError, NodeDiedError) as error:
-            self._bury(worker, error, in_flight)
-            return
-        except FileNotFoundError as error:  # of a process that has died since
+            answers, seconds = worker.receive(reference)
+        # A file is not found where its process has died since.
+        except (RayActorError, ObjectLostError, NodeDiedError, FileNotFoundError) as error:
+            self.check()  # another thread may have ended all
             self._bury(worker, error, in_flight)
             return
         except (RayError, OSError) as error:
-            self._end_with(WorkerError, f"what {worker.describe()} gave cannot be taken in: {error}", error)
+            text = "what {} gave cannot be taken in: {}" if was_placed else "{} cannot be started: {}"
+            self._end_with(WorkerError, text.format(worker.describe(), error), error)
+        self.check()
         if not was_placed:
             self._first_place_at = self._first_place_at or monotonic()
             worker.send_work(self._work)
         if answers:
-            self._deaths.pop(None, None)
+            self._deaths.forget_those_between_tasks()
             self._adapt(seconds / len(answers))
         for answer in answers:
             self._keep(answer, in_flight)
@@ -214,7 +214,7 @@ class RaySupervisor:
             return
         in_flight.finish(answer.number, answer, answer.nbytes)
         if not answer.worker.shares_files:
-            self._check_store(answer.nbytes)
+            self._check_store(answer.nbytes * in_flight.room)
 
     def _adapt(self, seconds: float) -> None:
         """Give an actor all that it may have in flight in one call where tasks are short, for the call takes longer."""
@@ -248,17 +248,17 @@ class RaySupervisor:
         unfinished = dict(in_flight.unfinished())
         lost = [number for number in worker.tasks if number in unfinished]
         cause = lost[0] if lost else None
-        self._deaths[cause] = self._deaths.get(cause, 0) + 1
+        comes_again = self._deaths.add(worker.number, cause)
         what = f"while it loaded {unfinished[cause]}" if cause is not None else "between tasks"
         text = f"{worker.describe()} ended {what}: {error}"
-        if self._restart and self._deaths[cause] < _MOST_DEATHS:
+        if self._restart and not comes_again:
             worker.end()
             self._start(worker.number)
             for number in lost:
                 self.submit(number, unfinished[number])
             return
         if self._restart:
-            text += f"; so did {_MOST_DEATHS} in a row, so it is not started again"
+            text += f"; so did {Deaths.most} in a row, so it is not started again"
         self._end_with(WorkerDiedError, text, error, worker.pid)
 
     def _end_with(self, kind: Callable[..., WorkerError], text: str, cause: Exception, *details: Any) -> None:
@@ -284,11 +284,10 @@ class RaySupervisor:
             f"{describe_resources(asked)}; ask for less with ray_options, take fewer workers, or wait for nodes"
         )
 
-    def _check_store(self, nbytes: int) -> None:
+    def _check_store(self, window: int) -> None:
         """Say so, once, where what is in flight would fill half of a node's store, which then writes to disk."""
         if self._most_nbytes is None:
             self._most_nbytes = store_of_a_node() / 2
-        window = nbytes * self._share * self.size
         if window <= self._most_nbytes:
             return
         warnings.warn(

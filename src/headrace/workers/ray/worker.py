@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import ray
 
+from headrace.errors import ArgumentError
 from headrace.workers.processes.segments import MappedSegments, SegmentRange
 from headrace.workers.ray.actor import RayActor, open_file_of
 
@@ -73,7 +74,10 @@ class RayWorker:
         self._cores = options["num_cpus"]
         # A batch is a function, so that what is lost is given to another; Ray's own restarts stay off.
         fixed = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 1}
-        self._actor = ray.remote(RayActor).options(**options, **fixed).remote()
+        try:
+            self._actor = ray.remote(RayActor).options(**options, **fixed).remote()
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"Ray does not take these ray_options: {error}") from error
         self._calls: deque[_Call] = deque([_Call(self._actor.place.remote(), [])])
 
     @property
@@ -111,14 +115,17 @@ class RayWorker:
         back = self.segments.take_ended(spare) if self.segments.some_ended else ([], [])
         self._calls.append(_Call(self._actor.do.remote(tasks, *back), [number for number, _ in tasks]))
 
-    def receive(self) -> tuple[list[RayAnswer], float]:
+    def receive(self, reference: Any) -> tuple[list[RayAnswer], float]:
         """Return what its oldest call gives, which has come: results, and how many seconds they took.
+
+        Args:
+            reference: that of the call. Another thread may end the actor meanwhile, and with it all calls.
 
         Raises:
             RayError: the call has failed.
             OSError: a segment cannot be mapped.
         """
-        found = ray.get(self._calls[0].reference)
+        found = ray.get(reference)
         if self.place is None:
             self.place, self.pid = found
             self.shares_files = self._home.shares_files_with(found[0])
@@ -126,7 +133,8 @@ class RayWorker:
         pickled, segments, seconds = found or ((), (), 0.0)  # it has been made ready
         for segment in segments:
             self._map(*segment)
-        self._calls.popleft()
+        with suppress(IndexError):
+            self._calls.popleft()
         return [RayAnswer(self, *each) for each in pickled], seconds
 
     def _map(self, number: int, nbytes: int, descriptor: int) -> None:

@@ -170,7 +170,7 @@ class Shards:
             raise
         except OSError as error:
             path, work = self._output_paths.path, self._output_paths.work
-            kept = f"go on with resume=True, or remove {work}" if self._journal.mark != Mark() else "pack anew"
+            kept = f"go on with resume=True, or remove {work}" if self._journal.mark != Mark() else "begin anew"
             failure = StorageError(
                 f"{path} cannot be written: {error.strerror or error}, after {done:,} samples. Nothing is at its name "
                 f"but what was there before. Make room and {kept}"

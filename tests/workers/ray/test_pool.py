@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from headrace import DataLoader, TensorDataset
-from headrace.errors import ArgumentError, ArgumentTypeError, WorkerTraceback
+from headrace.errors import ArgumentError, ArgumentTypeError, WorkerError, WorkerTraceback
 from headrace.testing import check_pool
 
 pytest.importorskip("ray")
@@ -121,10 +121,44 @@ def wait_until(condition: Any) -> None:
         ({"cpus": 1}, ArgumentError, "ray_options may have 'address', 'num_cpus', .*, but got 'cpus'"),
         ({"num_cpus": -1}, ArgumentError, "num_cpus in ray_options must be a non-negative number"),
         ({"num_cpus": True}, ArgumentError, "num_cpus in ray_options must be a non-negative number"),
+        ({"num_cpus": float("inf")}, ArgumentError, "num_cpus in ray_options must be a non-negative number"),
+        ({"num_cpus": "2"}, ArgumentError, "num_cpus in ray_options must be a non-negative number"),
+        ({"resources": "gpu"}, ArgumentError, "resources in ray_options must be a dict of names and non-negative"),
+        ({"resources": {"CPU": 1}}, ArgumentError, "without those of CPU and GPU, but got {'CPU': 1}"),
+        ({"resources": {"disk": None}}, ArgumentError, "resources in ray_options must be a dict of names"),
+        ({"label_selector": {"zone": 1}}, ArgumentError, "label_selector in ray_options must be a dict of labels"),
+        ({"scheduling_strategy": "SPRED"}, ArgumentError, "must be 'DEFAULT', 'SPREAD' or an object of ray"),
+        ({"scheduling_strategy": 5}, ArgumentError, "must be 'DEFAULT', 'SPREAD' or an object of ray"),
+        ({"runtime_env": "pip"}, ArgumentError, "runtime_env in ray_options must be a dict"),
+        ({"address": 6379}, ArgumentError, "address in ray_options must be the host:port of a cluster"),
+        ({"address": "ray://head:10001"}, ArgumentError, "that of a Ray Client.* run the program on a node"),
     ],
 )
-def test_wrong_options_are_refused(options: Any, error: type[Exception], text: str) -> None:
+def test_wrong_options_are_refused_at_once(options: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         DataLoader(images(), num_workers=1, backend="ray", ray_options=options)
     with pytest.raises(ArgumentError, match="ray_options is for backend='ray', but got"):
         DataLoader(images(), num_workers=1, backend="thread", ray_options={})
+
+
+def test_options_that_say_nothing_and_numbers_of_numpy_are_taken(cluster: Any) -> None:
+    for options in ({"num_cpus": None, "resources": None}, {"num_cpus": np.int64(1)}, {"num_cpus": np.float32(0.5)}):
+        with DataLoader(range(4), 2, num_workers=1, backend="ray", ray_options=options) as loader:
+            assert [batch.tolist() for batch in loader] == [[0, 1], [2, 3]]
+
+
+def test_what_ray_refuses_is_an_argument_error(cluster: Any) -> None:
+    loader = DataLoader(range(4), num_workers=1, backend="ray", ray_options={"label_selector": {"no name!": "x"}})
+    with pytest.raises(ArgumentError, match=r"Ray does not take these ray_options: .*no name!"):
+        next(iter(loader))
+
+
+def test_another_cluster_than_the_one_that_was_joined_is_refused(cluster: Any) -> None:
+    host, _, port = cluster.address.rpartition(":")
+    for address in ("auto", cluster.address, f"localhost:{port}"):
+        with DataLoader(range(4), 4, num_workers=1, backend="ray", ray_options={"address": address}) as loader:
+            assert len(list(loader)) == 1
+    for address in (f"{host}:{int(port) + 1}", f"192.0.2.77:{port}"):
+        loader = DataLoader(range(4), num_workers=1, backend="ray", ray_options={"address": address})
+        with pytest.raises(WorkerError, match=f"has joined the Ray cluster at .*asks for the one at {address}"):
+            next(iter(loader))

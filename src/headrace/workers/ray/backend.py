@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.workers.backends import Backend
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from headrace.workers.base import MakeWork, Pool, PoolOptions
 
 __all__ = ["BACKEND"]
-
-# What `ray_options` may say: the cluster, and what Ray's own `options` of an actor are.
-_OPTIONS = ("address", "num_cpus", "resources", "label_selector", "scheduling_strategy", "runtime_env")
 
 
 class _Ray(Backend):
@@ -61,21 +59,55 @@ def _check_options(options: object) -> None:
         return
     if not isinstance(options, dict):
         raise ArgumentTypeError(f"ray_options must be a dict or None, but got ray_options={options!r}")
-    unknown = [name for name in options if name not in _OPTIONS]
+    unknown = [name for name in options if name not in _ALLOWED]
     if unknown:
         raise ArgumentError(
-            f"ray_options may have {', '.join(map(repr, _OPTIONS))}, but got {', '.join(map(repr, unknown))}"
+            f"ray_options may have {', '.join(map(repr, _ALLOWED))}, but got {', '.join(map(repr, unknown))}"
         )
-    _check_cpus(options.get("num_cpus"))
-
-
-def _check_cpus(num_cpus: object) -> None:
-    if num_cpus is None:
-        return
-    if isinstance(num_cpus, bool) or not isinstance(num_cpus, int | float) or not num_cpus >= 0:
+    if str(options.get("address")).startswith("ray://"):
         raise ArgumentError(
-            f"num_cpus in ray_options must be a non-negative number of cores for each worker, but got {num_cpus!r}"
+            f"ray_options asks for the address {options['address']!r}, that of a Ray Client, whose program is no "
+            "process of the cluster; run the program on a node, by `ray job submit` for one, without an address"
         )
+    for name, (fits, allowed) in _ALLOWED.items():
+        value = options.get(name)
+        if value is not None and not fits(value):
+            raise ArgumentError(f"{name} in ray_options must be {allowed}, but got {value!r}")
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _are_amounts(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and name not in ("CPU", "GPU") and _is_amount(amount) for name, amount in value.items()
+    )
+
+
+def _are_labels(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
+def _is_of_ray(value: object) -> bool:
+    return type(value).__module__.startswith("ray.")
+
+
+# What `ray_options` may say, the cluster and what Ray's own `options` of an actor are: how to tell it, and in words.
+_ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
+    "address": (lambda value: isinstance(value, str), "the host:port of a cluster, 'auto' or 'local'"),
+    "num_cpus": (_is_amount, "a non-negative number of cores for each worker"),
+    "resources": (
+        _are_amounts,
+        "a dict of names and non-negative amounts for each worker, without those of CPU and GPU",
+    ),
+    "label_selector": (_are_labels, "a dict of labels of nodes, {name: value} as str"),
+    "scheduling_strategy": (
+        lambda value: value in ("DEFAULT", "SPREAD") if isinstance(value, str) else _is_of_ray(value),
+        "'DEFAULT', 'SPREAD' or an object of ray.util.scheduling_strategies",
+    ),
+    "runtime_env": (lambda value: isinstance(value, dict), "a dict or a ray.runtime_env.RuntimeEnv"),
+}
 
 
 BACKEND = _Ray()

@@ -6,7 +6,10 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import suppress
+from math import ceil
 from pathlib import Path
+from socket import gethostbyname
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import HeadraceWarning, WorkerError
@@ -74,11 +77,28 @@ def join_cluster(options: Mapping[str, Any], workers: int) -> None:
     try:
         import ray
 
-        if not ray.is_initialized():
+        if ray.is_initialized():
+            _check_joined(ray.get_runtime_context().gcs_address, options.get("address"))
+        else:
             _join(ray, options, workers)
     finally:
         if with_ray_at_home and before is None:
             del os.environ[_ONE_MACHINE]
+
+
+def _check_joined(joined: str, address: str | None) -> None:
+    """Refuse to go on in another cluster than the one that is asked for."""
+    if address in (None, "", "auto", "local", joined):
+        return
+    host, _, port = address.rpartition(":")
+    with suppress(OSError):
+        here = host.startswith("127.") or host == "localhost"  # Ray takes that for the address of the machine
+        if port == joined.rpartition(":")[2] and (here or gethostbyname(host) == joined.rpartition(":")[0]):
+            return
+    raise WorkerError(
+        f"this process has joined the Ray cluster at {joined}, and ray_options asks for the one at {address}: a "
+        "process can be in one cluster alone; leave the address out, or call ray.shutdown() before"
+    )
 
 
 def _join(ray: Any, options: Mapping[str, Any], workers: int) -> None:
@@ -88,20 +108,21 @@ def _join(ray: Any, options: Mapping[str, Any], workers: int) -> None:
     except ConnectionError as error:
         if address is not None or "RAY_ADDRESS" in os.environ:
             raise WorkerError(f"there is no Ray cluster to join: {error}") from error
-        _start(ray, max(workers * float(options.get("num_cpus", 1)), os.cpu_count() or 1))
+        num_cpus = options.get("num_cpus")
+        _start(ray, max(ceil(workers * (1 if num_cpus is None else num_cpus)), os.cpu_count() or 1))
 
 
-def _start(ray: Any, cores: float) -> None:
+def _start(ray: Any, cores: int) -> None:
     ray.init(
         "local",
-        num_cpus=int(cores),
+        num_cpus=cores,
         object_store_memory=_LOCAL_STORE,
         include_dashboard=False,
         logging_level=logging.WARNING,
         _node_ip_address=_LOOPBACK,
     )
     warnings.warn(
-        f"no Ray cluster was found, so one was started on this machine alone, with {int(cores)} CPUs; to join one, "
+        f"no Ray cluster was found, so one was started on this machine alone, with {cores} CPUs; to join one, "
         "call ray.init(address) before, or give ray_options={'address': ...}",
         HeadraceWarning,
         stacklevel=level_of_user(),
@@ -117,9 +138,17 @@ def with_cores(options: Mapping[str, Any], workers: int) -> dict[str, Any]:
     """
     import ray
 
+    given = {name: value for name, value in options.items() if name != "address" and value is not None}
+    given |= {name: _plain(given[name]) for name in ("num_cpus", "resources") if name in given}
     enough = ray.cluster_resources().get("CPU", 0) >= workers
-    asked = {"num_cpus": 1 if enough else 0, **options}
-    return {name: value for name, value in asked.items() if name != "address"}
+    return {"num_cpus": 1 if enough else 0, **given}
+
+
+def _plain(value: Any) -> Any:
+    """Return an amount, or a dict of such, as Python's own numbers, which are all that Ray takes."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return int(value) if value == int(value) else float(value)
 
 
 def describe_resources(asked: Mapping[str, Any]) -> str:
@@ -145,12 +174,33 @@ def _amounts(resources: Mapping[str, float]) -> str:
 
 
 def is_free(asked: Mapping[str, Any]) -> bool:
-    """Return whether the cluster, all of its nodes together, has free what an actor asks for."""
+    """Return whether the cluster has free what an actor asks for, and a node that could have it."""
     import ray
 
     wanted = {"CPU": asked.get("num_cpus") or 0, **(asked.get("resources") or {})}
-    free = ray.available_resources()
-    return all(free.get(name, 0) >= amount for name, amount in wanted.items())
+    selector = asked.get("label_selector") or {}
+    return _suffice(ray.available_resources(), wanted) and any(
+        node["Alive"] and _suffice(node["Resources"], wanted) and _has_labels(node.get("Labels", {}), selector)
+        for node in ray.nodes()
+    )
+
+
+def _suffice(resources: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
+    return all(resources.get(name, 0) >= amount for name, amount in wanted.items())
+
+
+def _has_labels(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
+    """Return whether a node's labels are as a selector of Ray's wants them.
+
+    >>> [_has_labels({"kind": "cpu"}, {"kind": text}) for text in ("cpu", "!cpu", "in(gpu, cpu)", "!in(gpu)")]
+    [True, False, True, True]
+    """
+    for name, text in selector.items():
+        wanted = text.removeprefix("!")
+        values = [each.strip() for each in wanted[3:-1].split(",")] if wanted.startswith("in(") else [wanted]
+        if (labels.get(name) in values) is text.startswith("!"):
+            return False
+    return True
 
 
 def store_of_a_node() -> float:

@@ -6,7 +6,7 @@ __all__ = ["Deaths"]
 
 
 class Deaths:
-    """How often workers of a pool have died, of what.
+    """The deaths of the workers of a pool, counted by their causes.
 
     Attributes:
         most: so many that one task causes, or that one worker dies with no result of any in between, are no accident.

@@ -131,6 +131,7 @@ def wait_until(condition: Any) -> None:
         ({"scheduling_strategy": 5}, ArgumentError, "must be 'DEFAULT', 'SPREAD' or an object of ray"),
         ({"runtime_env": "pip"}, ArgumentError, "runtime_env in ray_options must be a dict"),
         ({"address": 6379}, ArgumentError, "address in ray_options must be the host:port of a cluster"),
+        ({"address": "head"}, ArgumentError, "address in ray_options must be the host:port of a cluster"),
         ({"address": "ray://head:10001"}, ArgumentError, "that of a Ray Client.* run the program on a node"),
     ],
 )

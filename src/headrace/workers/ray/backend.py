@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
-from numbers import Real
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from headrace.errors import ArgumentError, ArgumentTypeError
 from headrace.workers.backends import Backend
@@ -48,8 +49,10 @@ class _Ray(Backend):
     def make_pool(
         self, make_work: MakeWork[Any, Any], options: PoolOptions, given: Mapping[str, Any]
     ) -> Pool[Any, Any]:
+        from headrace.workers.ray.cluster import join_cluster
         from headrace.workers.ray.pool import RayPool  # Ray is imported with it
 
+        join_cluster(given["ray_options"] or {}, options["workers"])
         restart = given["on_worker_death"] == "restart"
         return RayPool(make_work, **options, restart=restart, ray_options=given["ray_options"])
 
@@ -75,8 +78,14 @@ def _check_options(options: object) -> None:
             raise ArgumentError(f"{name} in ray_options must be {allowed}, but got {value!r}")
 
 
+def _is_address(value: object) -> bool:
+    return isinstance(value, str) and (value in ("", "auto", "local") or value.rpartition(":")[2].isdigit())
+
+
 def _is_amount(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < float("inf")
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return 0 <= float(value) < float("inf")
 
 
 def _are_amounts(value: object) -> bool:
@@ -95,7 +104,7 @@ def _is_of_ray(value: object) -> bool:
 
 # What `ray_options` may say, the cluster and what Ray's own `options` of an actor are: how to tell it, and in words.
 _ALLOWED: dict[str, tuple[Callable[[object], bool], str]] = {
-    "address": (lambda value: isinstance(value, str), "the host:port of a cluster, 'auto' or 'local'"),
+    "address": (_is_address, "the host:port of a cluster, 'auto' or 'local'"),
     "num_cpus": (_is_amount, "a non-negative number of cores for each worker"),
     "resources": (
         _are_amounts,

@@ -6,10 +6,11 @@ import logging
 import os
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from math import ceil
 from pathlib import Path
-from socket import gethostbyname
+from socket import create_connection, gethostbyname
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.errors import HeadraceWarning, WorkerError
@@ -23,6 +24,9 @@ __all__ = ["Place", "describe_resources", "is_free", "join_cluster", "store_of_a
 # Of a cluster that is started here, in bytes: batches do not lie in it, since all workers are on this machine.
 _LOCAL_STORE = 256 << 20
 _LOOPBACK = "127.0.0.1"
+# How long an address has to answer, and cores that an earlier run has had to be free; how often to look; in seconds.
+_PATIENCE = 3.0
+_LOOK = 0.05
 # Ray keeps the loopback address for a cluster only where it is told that no other machine will join.
 _ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -63,27 +67,19 @@ def join_cluster(options: Mapping[str, Any], workers: int) -> None:
     """Initialise Ray in this process unless that has been done.
 
     Args:
-        options: `address` is that of a cluster to join. Without one it is what RAY_ADDRESS says, or one that runs on
-            this machine; else a local one is started.
+        options: `address` is that of a cluster to join. Without one it is what RAY_ADDRESS says, or one that `ray
+            start` has started on this machine; else a local one is started.
         workers: for how many workers such a one is.
 
     Raises:
         WorkerError: there is no cluster at the address.
     """
-    with_ray_at_home = "ray" not in sys.modules
-    before = os.environ.get(_ONE_MACHINE)
-    if with_ray_at_home and before is None:
-        os.environ[_ONE_MACHINE] = "0"  # it is read when Ray is imported, and concerns none that is joined
-    try:
-        import ray
+    import ray
 
-        if ray.is_initialized():
-            _check_joined(ray.get_runtime_context().gcs_address, options.get("address"))
-        else:
-            _join(ray, options, workers)
-    finally:
-        if with_ray_at_home and before is None:
-            del os.environ[_ONE_MACHINE]
+    if ray.is_initialized():
+        _check_joined(ray.get_runtime_context().gcs_address, options.get("address"))
+    else:
+        _join(ray, options, workers)
 
 
 def _check_joined(joined: str, address: str | None) -> None:
@@ -102,25 +98,57 @@ def _check_joined(joined: str, address: str | None) -> None:
 
 
 def _join(ray: Any, options: Mapping[str, Any], workers: int) -> None:
-    address = options.get("address")
+    asked = options.get("address") or os.environ.get("RAY_ADDRESS")
+    address = asked or _find_cluster()
+    if address is not None:
+        try:
+            _check_reachable(address)
+            ray.init(address, logging_level=logging.WARNING)
+        except ConnectionError as error:
+            if asked:
+                raise WorkerError(f"there is no Ray cluster to join at {address}: {error}") from error
+        else:
+            return
+    num_cpus = options.get("num_cpus")
+    _start(ray, max(ceil(workers * (1 if num_cpus is None else num_cpus)), os.cpu_count() or 1))
+
+
+def _find_cluster() -> str | None:
+    """Return the address of a cluster that was started on this machine to be joined, as by `ray start`.
+
+    Ray's "auto" would also join what another program has started for itself, and takes down when it ends.
+    """
+    from ray._private.services import get_ray_address_from_environment
+
+    found: str | None = get_ray_address_from_environment(None, None)
+    return found
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address where nothing answers: Ray would try for minutes.
+
+    Raises:
+        ConnectionError: nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return
     try:
-        ray.init(address or "auto", logging_level=logging.WARNING)
-    except ConnectionError as error:
-        if address is not None or "RAY_ADDRESS" in os.environ:
-            raise WorkerError(f"there is no Ray cluster to join: {error}") from error
-        num_cpus = options.get("num_cpus")
-        _start(ray, max(ceil(workers * (1 if num_cpus is None else num_cpus)), os.cpu_count() or 1))
+        create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _start(ray: Any, cores: int) -> None:
-    ray.init(
-        "local",
-        num_cpus=cores,
-        object_store_memory=_LOCAL_STORE,
-        include_dashboard=False,
-        logging_level=logging.WARNING,
-        _node_ip_address=_LOOPBACK,
-    )
+    with _on_loopback():
+        ray.init(
+            "local",
+            num_cpus=cores,
+            object_store_memory=_LOCAL_STORE,
+            include_dashboard=False,
+            logging_level=logging.WARNING,
+            _node_ip_address=_LOOPBACK,
+        )
     warnings.warn(
         f"no Ray cluster was found, so one was started on this machine alone, with {cores} CPUs; to join one, "
         "call ray.init(address) before, or give ray_options={'address': ...}",
@@ -129,19 +157,52 @@ def _start(ray: Any, cores: int) -> None:
     )
 
 
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray keep the loopback address while a cluster is started.
+
+    Its processes read the variable when they start; it itself has read it when it was imported.
+    """
+    constants: Any = sys.modules.get("ray._private.ray_constants")
+    variable, constant = os.environ.get(_ONE_MACHINE), getattr(constants, "ENABLE_RAY_CLUSTER", None)
+    os.environ[_ONE_MACHINE] = "0"
+    if constant is not None:
+        constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        if constant is not None:
+            constants.ENABLE_RAY_CLUSTER = constant
+        if variable is None:
+            del os.environ[_ONE_MACHINE]
+        else:
+            os.environ[_ONE_MACHINE] = variable
+
+
 def with_cores(options: Mapping[str, Any], workers: int) -> dict[str, Any]:
-    """Return what each actor asks of the cluster, where the user does not say: a core, if there are as many.
+    """Return what each actor asks of the cluster, where the user does not say: a core, if as many are free.
 
     Args:
         options: as the user gave them.
         workers: how many actors there will be.
     """
-    import ray
-
     given = {name: value for name, value in options.items() if name != "address" and value is not None}
     given |= {name: _plain(given[name]) for name in ("num_cpus", "resources") if name in given}
-    enough = ray.cluster_resources().get("CPU", 0) >= workers
-    return {"num_cpus": 1 if enough else 0, **given}
+    return {"num_cpus": 1 if "num_cpus" not in given and _are_free(workers) else 0, **given}
+
+
+def _are_free(cores: int) -> bool:
+    """Return whether the cluster has so many cores free, or gets them in a moment: those of actors that end."""
+    import ray
+
+    if ray.cluster_resources().get("CPU", 0) < cores:
+        return False
+    deadline = monotonic() + _PATIENCE
+    while ray.available_resources().get("CPU", 0) < cores:
+        if monotonic() > deadline:
+            return False
+        sleep(_LOOK)
+    return True
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.batch.arena import Arena, lease, use_arena
 from headrace.workers.pickling.messages import load
-from headrace.workers.ray.cluster import join_cluster, with_cores
+from headrace.workers.ray.cluster import with_cores
 from headrace.workers.ray.supervisor import RaySupervisor
 from headrace.workers.supervised import SupervisedPool
 
@@ -42,11 +42,10 @@ class RayPool(SupervisedPool[T, R, "RayAnswer"]):
         timeout: how long to wait for a result, in seconds; 0 waits for ever.
         turns: give task i to worker i mod `workers`, for workers that go on from task to task.
         restart: start a new actor in place of one that dies, and do its tasks again.
-        ray_options: `address` of the cluster, and Ray's own options of each actor.
+        ray_options: Ray's own options of each actor. The cluster is the one that this process has joined.
 
     Raises:
         NotPicklableError: the work cannot be sent to an actor.
-        WorkerError: there is no cluster at the address.
     """
 
     def __init__(
@@ -63,7 +62,6 @@ class RayPool(SupervisedPool[T, R, "RayAnswer"]):
         ray_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._arena = Arena()  # where batches from other nodes are copied to
-        join_cluster(ray_options or {}, workers)
         options = with_cores(ray_options or {}, workers)
         supervisor = RaySupervisor(
             make_work, workers, in_flight, timeout or None, options, turns=turns, restart=restart

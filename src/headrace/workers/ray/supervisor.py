@@ -132,6 +132,9 @@ class RaySupervisor:
                 another process.
         """
         check_home(self._home)
+        if not ray.is_initialized() and not self.ended:  # Ray's own functions would start it anew
+            self._ending = partial(WorkerError, "Ray has been shut down, and with it the workers; begin a new iterator")
+            self.end()
         if self.ended:
             raise self._ending()
 
@@ -231,7 +234,10 @@ class RaySupervisor:
             if worker is None:
                 return
             tasks = [heappop(self._backlog) for _ in range(min(self._in_a_call, len(self._backlog)))]
-            worker.send_tasks(tasks, self._share + 3)
+            try:
+                worker.send_tasks(tasks, self._share + 3)
+            except Exception as error:  # Ray's own, of a cluster that has been left for another one
+                self._end_with(WorkerError, f"{worker.describe()} cannot be given tasks: {error}", error)
 
     def _find_worker(self, number: int) -> RayWorker | None:
         """Return the actor that a task is to go to; None where that has to wait."""

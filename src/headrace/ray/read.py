@@ -41,8 +41,9 @@ def read(
 ) -> ray.data.Dataset:
     """Return a dataset of Ray Data that reads a headrace dataset.
 
-    Its rows are the samples, in their order; its columns are the fields. Each task of Ray Data reads some consecutive
-    samples as batches: whole shards and row groups, where the dataset says what lies together. Random transforms draw
+    Its rows are the samples, its columns the fields. Each task of Ray Data reads some consecutive samples as batches:
+    whole shards and row groups, where the dataset says what lies together. Blocks come as they are ready, unless Ray
+    Data is told to keep their order (`preserve_order`). Random transforms draw
     as in the first epoch of a loader of seed 0, so that a task that is done again gives the same rows.
 
     Args:

@@ -52,7 +52,7 @@ def write_mds(folder: Path, rows: Sequence[dict[str, Any]], size: int, compress:
     shards = []
     for number, start in enumerate(range(0, len(rows), size)):
         some = rows[start : start + size]
-        content = table([_mds_row(row) for row in some], config)
+        content = table([mds_item(row) for row in some], config)
         raw: dict[str, Any] = {"basename": f"shard.{number:05d}.mds", "bytes": len(content), "hashes": {}}
         stored, packed = raw, None
         if compress:
@@ -63,7 +63,7 @@ def write_mds(folder: Path, rows: Sequence[dict[str, Any]], size: int, compress:
     (folder / "index.json").write_text(json.dumps({"version": 2, "shards": shards}))
 
 
-def _mds_row(row: dict[str, Any]) -> bytes:
+def mds_item(row: dict[str, Any]) -> bytes:
     array, text = row["array"], row["text"].encode()
     first: bytes = bytes([34, 1 << 2 | 0, len(array)]) + array.astype("<f4").tobytes()
     fixed: bytes = struct.pack("<q", row["number"]) + row["row"].astype("<i4").tobytes()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.formats.shards_of_items import lit_item, lit_rows, mds_item, mds_rows, table, write_litdata, write_mds
 
 import headrace as hr
 from headrace.formats.tfrecord.framing import frame
@@ -107,7 +108,20 @@ def images(folder: Path) -> Case:
     return hr.ImageDataset(paths, range(COUNT), decode=hr.Decode("L")), [[each] for each in content]
 
 
-CASES = [tar, fields_of_tar, tfrecord, lines, lmdb, npy, one_npy, tokens, documents, files, images]
+def mds(folder: Path) -> Case:
+    rows = mds_rows(COUNT)
+    write_mds(folder, rows, 15)
+    return hr.MDSDataset(folder, ["number", "row"]), [[mds_item(row)] for row in rows]
+
+
+def litdata(folder: Path) -> Case:
+    rows = lit_rows(COUNT)
+    items = [lit_item({**row, "a": rows[3]["a"], "t": rows[3]["t"], "tokens": rows[3]["tokens"]}) for row in rows]
+    write_litdata(folder, {"chunk-0-0.bin": table(items[:9]), "chunk-0-1.bin": table(items[9:])}, [9, COUNT - 9])
+    return hr.LitDataDataset(folder), [[item] for item in items]
+
+
+CASES = [tar, fields_of_tar, tfrecord, lines, lmdb, npy, one_npy, tokens, documents, files, images, mds, litdata]
 WAYS: dict[str, Callable[[Any, list[int]], Any]] = {
     "one by one": lambda dataset, indices: [dataset[index] for index in indices],
     "a batch": lambda dataset, indices: dataset.get_batch(np.array(indices)),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.formats.shards_of_items import lit_item, lit_rows, mds_rows, table, write_litdata, write_mds
 
 import headrace as hr
 from headrace.bench.workloads.far_server import _FarServer, _Handler
@@ -93,6 +94,24 @@ def npy(folder: Path, at: str) -> Any:
     return hr.NpyDataset([f"{at}{shard}.npy" for shard in range(2)])
 
 
+def mds(folder: Path, at: str) -> Any:
+    write_mds(folder, mds_rows(COUNT), 70)
+    return hr.MDSDataset(at.rstrip("/"), ["number", "text"])
+
+
+def columns_of_mds(folder: Path, at: str) -> Any:
+    write_mds(folder, mds_rows(COUNT), 70)
+    return hr.MDSDataset(at.rstrip("/"), ["number", "row"])
+
+
+def litdata(folder: Path, at: str) -> Any:
+    items = list(map(lit_item, lit_rows(COUNT)))
+    parts = [items[:70], items[70:]]
+    chunks = {f"chunk-0-{number}.bin": table(part) for number, part in enumerate(parts)}
+    write_litdata(folder, chunks, list(map(len, parts)))
+    return hr.LitDataDataset(at.rstrip("/")).map(lambda sample: sample["id"])
+
+
 def pixels(folder: Path, at: str) -> Any:
     np.save(folder / "a.npy", ROWS[..., np.newaxis])
     return hr.NpyDataset(f"{at}a.npy").map(hr.ToFloat())
@@ -165,6 +184,7 @@ def cached_in_part(folder: Path, at: str) -> Any:
 
 MAKERS = [tar, labels_of_tar, tar_sample_by_sample, tfrecord, npy, pixels, scattered, some_rows_twice]
 MAKERS += [rows_by_a_function, mixture, side_by_side, tokens, packed_documents, files, images]
+MAKERS += [mds, columns_of_mds, litdata]
 CACHED = [cached_rows, cached_records, cached_pixels, cached_in_part]
 ORDERS: list[dict[str, Any]] = [{}, {"shuffle": True}, {"shuffle": "block", "block_size": 7, "window": 3}]
 PROCESSES: dict[str, Any] = {"num_workers": 2, "backend": "process"}

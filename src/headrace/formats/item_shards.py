@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,8 +18,10 @@ from headrace.datasets.base import Dataset
 from headrace.errors import CorruptDataError, HeadraceError
 from headrace.errors.notes import add_note
 from headrace.formats.shard_bounds import ShardBounds
+from headrace.io.counts import ReadCounts
 from headrace.io.files import read_files
-from headrace.io.source import open_source
+from headrace.io.ranges import FileRanges, split
+from headrace.io.source import LocalSource, count_requests, open_source, options_for
 from headrace.pipeline.reading import check_index, check_indices
 
 if TYPE_CHECKING:
@@ -50,47 +53,65 @@ _WORD = 4  # bytes of a number
 class Items(Protocol):
     """The items of a shard."""
 
-    def item(self, row: int) -> bytes:
-        """Return the bytes of an item."""
+    def items(self, rows: NDArray[np.int64]) -> list[bytes]:
+        """Return the bytes of items."""
 
 
 class ItemShard:
-    """A shard whose items lie in a file as they are. It is looked at when it is first read.
+    """A shard whose items lie in a file as they are.
 
     Args:
         source: the file.
         count: how many items it has, says its index.
+        counts: takes in what is read of the items.
+
+    Raises:
+        CorruptDataError: the shard is not what it says.
     """
 
-    def __init__(self, source: ByteSource, count: int) -> None:
+    def __init__(self, source: ByteSource, count: int, counts: ReadCounts) -> None:
         self._source = source
         self._count = count
-        self._checked = False
+        self._counts = counts
+        self.is_local = isinstance(source, LocalSource)
+        offsets = self._checked_offsets()
+        self._offsets = None if self.is_local else offsets  # else the system has them in memory
+        count_requests(source, counts)
 
-    def item(self, row: int) -> bytes:
-        """Return the bytes of an item.
+    def items(self, rows: NDArray[np.int64]) -> list[bytes]:
+        """Return the bytes of items.
 
         Raises:
-            CorruptDataError: the shard is not what it says.
-            FileChangedError: it has changed since it was opened.
+            FileChangedError: the file has changed since it was opened.
         """
-        if not self._checked:
-            self._check()
+        if self.is_local:  # one by one is as fast, and faster for one
+            found = list(map(self._item, rows.tolist()))
+        else:
+            found = split(self._source.read_many(*self.spans(rows)))
+        self._counts.add(sum(map(len, found)))
+        return found
+
+    def _item(self, row: int) -> bytes:
         start, stop = self._source.read(_WORD * (1 + row), 2 * _WORD).view("<u4").tolist()
         return self._source.read(start, stop - start).tobytes()
 
+    def byte_ranges(self, rows: NDArray[np.int64]) -> FileRanges:
+        """Return where items lie in the file."""
+        return FileRanges(self._source, *self.spans(rows))
+
     def spans(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the bytes at which items begin, and their sizes, each of shape (n,), int64."""
-        if not self._checked:
-            self._check()
-        places = self.read_many(_WORD * (1 + rows), 2 * _WORD).view("<u4").reshape(-1, 2).astype(np.int64)
+        if self._offsets is None:
+            places = self.read_many(_WORD * (1 + rows), 2 * _WORD).view("<u4").reshape(-1, 2).astype(np.int64)
+        else:
+            places = self._offsets[rows[:, np.newaxis] + [0, 1]].astype(np.int64)
         return places[:, 0], places[:, 1] - places[:, 0]
 
     def read_many(self, offsets: NDArray[np.int64], length: int) -> NDArray[np.uint8]:
         """Return the bytes of ranges of one length, end to end."""
         return self._source.read_many(offsets, np.full(len(offsets), length)).buffer
 
-    def _check(self) -> None:
+    def _checked_offsets(self) -> NDArray[np.uint32]:
         size = self._source.identity.size
         first = _WORD * (self._count + 2)
         if size < first:
@@ -98,13 +119,13 @@ class ItemShard:
         found = int(self._source.read(0, _WORD).view("<u4")[0])
         if found != self._count:
             raise self._error(f"it has {found} items, it says, but its index tells of {self._count}")
-        offsets = self._source.read(_WORD, first - _WORD).view("<u4").astype(np.int64)
-        if offsets[0] < first or offsets[-1] != size or (np.diff(offsets) < 0).any():
+        offsets = self._source.read(_WORD, first - _WORD).view("<u4")
+        if offsets[0] < first or offsets[-1] != size or (offsets[1:] < offsets[:-1]).any():
             raise self._error(
                 f"its items lie from byte {offsets[0]} to {offsets[-1]}, says its table, but they must lie in order "
                 f"from {first} or later to its end at {size}"
             )
-        self._checked = True
+        return offsets
 
     def _error(self, what: str) -> CorruptDataError:
         return CorruptDataError(f"{self._source.path} is damaged or cut short: {what}; get the file anew")
@@ -120,9 +141,11 @@ class ItemDataset(Dataset[Any]):
 
     def __init__(self, paths: Sequence[str], counts: Sequence[int]) -> None:
         self.paths = list(paths)
-        self._counts = list(counts)
+        self._lengths = list(counts)
         self._bounds = ShardBounds(counts)
         self._opened: dict[int, Any] = {}
+        self._counts = ReadCounts()
+        self._options = options_for(needed=any("://" in path for path in paths))  # of where the dataset is made
 
     def __len__(self) -> int:
         return len(self._bounds)
@@ -138,11 +161,12 @@ class ItemDataset(Dataset[Any]):
         """Return the samples at the indices."""
         positions = check_indices(np.array(indices, np.int64), len(self))
         located = self._bounds.locate(positions)
-        shards = [self._shard(number) for number in located.shards]
-        return [
-            self._sample(shards[which], row, index)
-            for which, row, index in zip(located.which.tolist(), located.rows.tolist(), positions.tolist(), strict=True)
-        ]
+        items: list[bytes] = [b""] * len(positions)
+        for place, number in enumerate(located.shards):
+            here = (located.which == place).nonzero()[0]
+            for at, item in zip(here.tolist(), self._shard(number).items(located.rows[here]), strict=True):
+                items[at] = item
+        return list(map(self._sample, items, positions.tolist()))
 
     def get_batch(self, indices: NDArray[np.int64]) -> Any:
         """Return the batch of the samples at the indices, shape (n,), int64."""
@@ -150,7 +174,21 @@ class ItemDataset(Dataset[Any]):
 
     def blocks(self) -> NDArray[np.int64]:
         """Return where shards begin, and where the last one ends, shape (shards + 1,), int64."""
-        return np.append(0, np.cumsum([count for count in self._counts if count])).astype(np.int64)
+        return np.append(0, np.cumsum([count for count in self._lengths if count])).astype(np.int64)
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> list[FileRanges]:
+        """Return where the items at the indices lie, shape (n,), int64; but for chunks of compressed frames."""
+        located = self._bounds.locate(indices)
+        shards = map(self._shard, located.shards)
+        return [
+            shard.byte_ranges(located.rows[located.which == place])
+            for place, shard in enumerate(shards)
+            if isinstance(shard, ItemShard)
+        ]
+
+    def counters(self) -> dict[str, int]:
+        """Return how many bytes were read, and of files far away with how many requests."""
+        return self._counts.totals()
 
     def where(self, index: int) -> str:
         """Return the shard of a sample, and its place there."""
@@ -163,15 +201,15 @@ class ItemDataset(Dataset[Any]):
 
     def _open(self, number: int) -> Items:
         """Open a shard."""
-        return ItemShard(open_source(self.paths[number]), self._counts[number])
+        return ItemShard(open_source(self.paths[number]), self._lengths[number], self._counts)
 
     def _shard(self, number: int) -> Any:
         if number not in self._opened:
-            self._opened[number] = self._open(number)
+            with self._options or nullcontext():
+                self._opened[number] = self._open(number)
         return self._opened[number]
 
-    def _sample(self, shard: Items, row: int, index: int) -> Any:
-        item = shard.item(row)
+    def _sample(self, item: bytes, index: int) -> Any:
         try:
             return self._decode(item)
         except HeadraceError as error:
@@ -202,7 +240,7 @@ def read_index(folder: str, key: str) -> dict[str, Any]:
     """
     path = join(folder, INDEX_NAME)
     try:
-        found = json.loads(read_files([path], None)[0])
+        found = json.loads(read_files([path], options_for(needed="://" in path))[0])
     except ValueError as error:
         raise CorruptDataError(f"{path} is no JSON ({error}); get the file anew") from error
     if not isinstance(found, dict) or not isinstance(found.get(key), list):

@@ -163,13 +163,14 @@ class Unpacked:
         return np.frombuffer(self._kept, np.uint8)
 
 
-def unpack(path: str, show: Callable[[], None], most: int | None = None) -> str:
+def unpack(path: str, show: Callable[[], None], most: int | None = None, *, known: bool = False) -> str:
     """Unpack a file so that it can be read in any order, and return its path.
 
     Args:
         path: of the file, or its address.
         show: called now and then, if it has to be unpacked.
         most: how many bytes it may hold; by default a hundred times as many as the file has, and a GiB.
+        known: whether it is known to be compressed. Else one at an address is looked at only if its name says so.
 
     Returns:
         The path itself if it is not compressed. Else that of a copy in the folder for what can be made anew,
@@ -179,7 +180,7 @@ def unpack(path: str, show: Callable[[], None], most: int | None = None) -> str:
         CorruptDataError: the compressed data are damaged, or cut short.
         StorageError: there is no room for the copy, or it would be larger than it may be.
     """
-    if "://" in path and not is_packed_name(path):
+    if "://" in path and not known and not is_packed_name(path):
         return path
     if compression(path) is None:
         return path

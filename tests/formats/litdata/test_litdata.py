@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +52,19 @@ def test_samples_are_what_was_written(folder: Path) -> None:
     dataset = open_dataset(folder)
     assert isinstance(dataset, LitDataDataset)
     check(dataset)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_folder_at_an_address(packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    zstandard = pytest.importorskip("zstandard")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "lit").mkdir()
+    content = zstandard.ZstdCompressor().compress(table(ITEMS)) if packed else table(ITEMS)
+    write_litdata(tmp_path / "lit", {"chunk-0-0.bin": content}, [7], compression="zstd" if packed else None)
+    fsspec.filesystem("memory").put(f"{tmp_path}/lit/", f"/lit-{packed}/", recursive=True)
+    with pytest.warns(HeadraceWarning, match="is compressed") if packed else nullcontext():
+        check(LitDataDataset(f"memory://lit-{packed}"))
 
 
 def _numbers(sample: dict[str, Any]) -> tuple[int, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import pickle
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.formats.shards_of_items import mds_rows, write_mds
 
-from headrace import DataLoader, HeadraceError, HeadraceWarning, MDSDataset, open_dataset
+from headrace import DataLoader, HeadraceError, HeadraceWarning, MDSDataset, RemoteOptions, open_dataset
 from headrace.datasets.lengths import sequence_lengths
 from headrace.errors import ArgumentError, CorruptDataError, StorageError
 from headrace.formats.mds.columns import find_counter
@@ -42,6 +43,27 @@ def test_samples_are_what_was_written(folder: Path) -> None:
     for index, row in enumerate(ROWS):
         same(dataset[index], row)
     assert dataset.blocks().tolist() == [0, 4, 8, 10]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_folder_at_an_address(packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    zstandard = pytest.importorskip("zstandard")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "mds").mkdir()
+    write_mds(tmp_path / "mds", ROWS, 4, zstandard.ZstdCompressor().compress if packed else None)
+    at = f"/mds-{packed}"
+    fsspec.filesystem("memory").put(f"{tmp_path}/mds/", f"{at}/", recursive=True)
+    dataset = MDSDataset(f"memory:/{at}")
+    with pytest.warns(HeadraceWarning, match="is compressed") if packed else nullcontext():
+        for index, row in enumerate(ROWS):
+            same(dataset[index], row)
+    batch = MDSDataset(f"memory:/{at}", ["number"]).get_batch(np.array([7, 0, 7]))
+    assert batch["number"].tolist() == [2, -5, 2]
+    with RemoteOptions(timeout=3.0):
+        asked = MDSDataset(f"memory:/{at}")
+    if not packed:  # and in another process, where no options are open
+        assert pickle.loads(pickle.dumps(asked))._shard(0)._source.options.timeout == 3.0
 
 
 def test_the_rules_are_kept(folder: Path) -> None:

@@ -48,8 +48,11 @@ class FramedChunk:
             raise CorruptDataError(f"{source.path} is damaged or cut short: {error}; get the file anew") from error
         self._kept: tuple[int, bytes] = (-1, b"")
 
-    def item(self, row: int) -> bytes:
-        """Return the bytes of an item."""
+    def items(self, rows: NDArray[np.int64]) -> list[bytes]:
+        """Return the bytes of items."""
+        return list(map(self._item, rows.tolist()))
+
+    def _item(self, row: int) -> bytes:
         number = int(np.searchsorted(self._frames["first"], row, side="right")) - 1
         kept, content = self._kept
         if kept != number:

@@ -13,7 +13,7 @@ from headrace.errors import ArgumentError, CorruptDataError, StorageError
 from headrace.formats.item_shards import COUNTED, INDEX_NAME, ItemDataset, Items, ItemShard, join, read_index
 from headrace.formats.litdata.chunks import FRAMED, FramedChunk
 from headrace.formats.litdata.leaves import Tree, find_counter, find_decoder
-from headrace.io.compression import compression, unpack
+from headrace.io.compression import unpack
 from headrace.io.progress import Progress
 from headrace.io.source import open_source
 
@@ -74,6 +74,7 @@ class LitDataDataset(ItemDataset):
             paths.append(join(self.path, chunk.get("filename")))
             counts.append(chunk["chunk_size"])
         super().__init__(paths, counts)
+        self._packed = bool(config.get("compression"))
         self._leaves: list[str] = config["data_format"]
         self._tree = Tree(config.get("data_spec"))
         if len(self._tree.names) != len(self._leaves):
@@ -98,7 +99,7 @@ class LitDataDataset(ItemDataset):
         return None if count is None else self._counted(leaf, count)
 
     def _counted(self, leaf: int, count: Counter) -> Iterator[NDArray[np.int64] | None]:
-        for number, length in enumerate(self._counts):
+        for number, length in enumerate(self._lengths):
             shard = self._shard(number)
             for start in range(0, length, COUNTED):
                 rows = np.arange(start, min(start + COUNTED, length))
@@ -142,14 +143,14 @@ class LitDataDataset(ItemDataset):
         return config
 
     def _open(self, number: int) -> Items:
-        path, count = self.paths[number], self._counts[number]
+        path, count = self.paths[number], self._lengths[number]
         source = open_source(path)
         if source.read(0, min(len(FRAMED), source.identity.size)).tobytes() == FRAMED:
             return FramedChunk(source, count)
-        if "://" not in path and compression(path) is not None:
+        if self._packed:
             with Progress(lambda: "unpacking chunks of litData") as show:
-                source = open_source(unpack(path, show))
-        return ItemShard(source, count)
+                source = open_source(unpack(path, show, known=True))
+        return ItemShard(source, count, self._counts)
 
     def _decode(self, item: bytes) -> Any:
         """Return the tree of a sample: the sizes of its leaves come first, then their bytes."""

@@ -15,7 +15,7 @@ from headrace.datasets.compose import ConcatDataset
 from headrace.errors import ArgumentError, CorruptDataError
 from headrace.formats.item_shards import COUNTED, INDEX_NAME, ItemDataset, ItemShard, join, read_index
 from headrace.formats.mds.columns import find_counter, find_decoder, fixed_kind
-from headrace.io.compression import compression, unpack
+from headrace.io.compression import unpack
 from headrace.io.progress import Progress
 from headrace.io.source import open_source
 from headrace.pipeline.reading import check_indices
@@ -103,7 +103,7 @@ class MDSDataset(ItemDataset):
         return None if count is None else self._counted(str(name), count)
 
     def _counted(self, name: str, count: Counter) -> Iterator[NDArray[np.int64] | None]:
-        for number, length in enumerate(self._counts):
+        for number, length in enumerate(self._lengths):
             shard = self._shard(number)
             for start in range(0, length, COUNTED):
                 rows = np.arange(start, min(start + COUNTED, length))
@@ -111,8 +111,15 @@ class MDSDataset(ItemDataset):
                 yield None if places is None else count(shard.read_many, *places[name])
 
     def _read_columns(self, indices: NDArray[np.int64]) -> dict[str, Any] | None:
-        """Return columns of values of one size; None where a sample is not what it should be, which decoding tells."""
+        """Return columns of values of one size.
+
+        None is returned where a sample is not what it should be, which decoding tells, and of shards far away, of which
+        an item is asked for as a whole.
+        """
         located = self._bounds.locate(indices)
+        if not all(self._shard(number).is_local for number in located.shards):
+            return None
+        nbytes = len(indices) * 4 * self._sizes.count(None)
         kinds = {name: kind for name, kind in self._kinds.items() if kind is not None}
         out = {name: empty((len(indices), *shape), dtype) for name, (dtype, shape) in kinds.items()}
         for place, number in enumerate(located.shards):
@@ -124,6 +131,8 @@ class MDSDataset(ItemDataset):
             for name, (dtype, shape) in kinds.items():
                 size = self._sizes[self._names.index(name)]
                 out[name][here] = shard.read_many(places[name][0], size).view(dtype).reshape(-1, *shape)
+            nbytes += sum(int(sizes.sum()) for _, sizes in places.values())
+        self._counts.add(nbytes)
         return out
 
     def _column_places(
@@ -172,15 +181,14 @@ class MDSDataset(ItemDataset):
         path, shard = self._shards[number]
         if shard["compression"]:
             with Progress(lambda: "unpacking MDS shards") as show:
-                if compression(path) is not None:
-                    path = unpack(path, show)
+                path = unpack(path, show, known=True)
         source = open_source(path)
         wanted = shard["raw_data"].get("bytes", source.identity.size)
         if source.identity.size != wanted:
             raise CorruptDataError(
                 f"{path} has {source.identity.size} bytes, but its index tells of {wanted}; get the file anew"
             )
-        return ItemShard(source, shard["samples"])
+        return ItemShard(source, shard["samples"], self._counts)
 
     def _decode(self, item: bytes) -> dict[str, Any]:
         """Return the columns of a sample: the sizes of those that vary come first, then all of them."""

@@ -97,6 +97,26 @@ def test_stats_tell_what_was_drawn() -> None:
     assert endless.stats().sources["0"].samples in (0, 2)
 
 
+@pytest.mark.parametrize("batches", ["mixed", "stratified", "per_source"])
+@pytest.mark.parametrize("uneven", ["even_split", "drop", "repeat"])
+@pytest.mark.parametrize("stop", ["first_exhausted", "all_exhausted"])
+@pytest.mark.parametrize("size", [22, 25, 31])
+def test_stats_of_ranks_that_do_not_divide_the_samples(batches: Any, uneven: Any, stop: Any, size: int) -> None:
+    mixture = mix({"a": range(size), "b": range(100, 120)}, [3, 2], stop=stop, batches=batches)
+    ranks = [DataLoader(mixture, 4, rank=rank, world_size=3, uneven=uneven) for rank in range(3)]
+    for loader in ranks:
+        loader.skip({(0, 1), (1, 0), (0, 99)})
+    drawn: list[int] = []
+    for _ in range(2):
+        for parts in zip(*ranks, strict=True):
+            drawn += np.concatenate(parts).tolist()
+    counts = [sum(value < 100 for value in drawn), sum(value >= 100 for value in drawn)]
+    found = [source.samples for source in ranks[0].stats().sources.values()]
+    assert sum(found) == ranks[0].samples_seen
+    if uneven != "repeat":  # of which each sample counts once
+        assert found == counts
+
+
 @pytest.mark.filterwarnings("ignore:sample .* damaged")
 @pytest.mark.usefixtures("by_value")
 @pytest.mark.parametrize("kind", ["packed", "grouped"])

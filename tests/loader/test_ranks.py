@@ -202,6 +202,8 @@ def test_replicas_get_the_same_data() -> None:
     [
         ({"ranks": "auto", "rank": 0, "world_size": 2}, "rank and ranks are mutually exclusive"),
         ({"ranks": "auto", "device_mesh": Mesh([0], dp=2)}, "ranks and device_mesh are mutually exclusive"),
+        ({"ranks": "auto", "world_size": 2}, "ranks says how many ranks there are, too, but got world_size=2"),
+        ({"device_mesh": Mesh([0], dp=2), "world_size": 2}, "device_mesh says how many ranks there are"),
         ({"ranks": 4}, "ranks must be 'auto' or None, but got ranks=4; give a rank as rank="),
         ({"replication": 2}, "replication needs ranks"),
         ({"rank": 0, "world_size": 3, "replication": 2}, "replication=2 does not divide world_size=3"),

@@ -277,4 +277,4 @@ class LookupLoader(BatchLoader[B_co]):
         if length is None or not self._order.mixes():
             return {}
         cursor = self._epochs.find(None, length)
-        return self._order.drawn(cursor.epoch.number, cursor.step)
+        return self._order.drawn(cursor.epoch.number, cursor.step, cursor.start.shift, self._epochs.skipped)

@@ -19,7 +19,7 @@ from headrace.sampling.ranks import Shares, Uneven
 from headrace.sampling.samplers import BatchSampling, GivenSampling, PlanSampling, SingleSampling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -264,22 +264,27 @@ class SampleOrder:
         """Return whether the dataset is a mixture."""
         return mixed_node(describe(self.dataset)) is not None
 
-    def drawn(self, epoch: int, step: int) -> dict[str, SourceStats]:
+    def drawn(self, epoch: int, step: int, shift: int, skipped: Collection[tuple[int, int]]) -> dict[str, SourceStats]:
         """Return what has been drawn from each source of a mixture, by its name, on all ranks.
 
         Args:
             epoch: how many epochs have been gone through.
             step: and how many steps of the one after these.
+            shift: so many samples of that epoch come before its first step.
+            skipped: the steps that were passed over, each as (epoch, step).
         """
         mixed = mixed_node(describe(self.dataset))
         if mixed is None:
             return {}
-        batch = (self.batch_size or 1) * self.world_size
-        layout, length = mixed.mixture.layout(batch)
-        whole = length // batch * batch if self.drop_last else length
-        counts = layout.counts(min(step * batch, whole))
+        layout, length = mixed.mixture.layout((self.batch_size or 1) * self.world_size)
+        shares, steps = self.shares(length), self.shares(length).steps
+        counts = layout.counts(self.shares(length, shift).seen(step))
         if epoch:  # else the epoch may be endless
-            counts = counts + epoch * layout.counts(whole)
+            counts = counts + epoch * layout.counts(shares.seen(steps))
+        for place in skipped:
+            if place[1] < steps and place < (epoch, step):
+                first = shares.start(place[1])
+                counts = counts - layout.counts(first + shares.count(place[1])) + layout.counts(first)
         from headrace.insight.stats import SourceStats  # which most loaders are never asked for
 
         found = {}

@@ -57,6 +57,10 @@ def resolve_ranks(given: Mapping[str, Any]) -> dict[str, int]:
     ways = [name for name in ("rank", "ranks", "device_mesh") if given[name] is not None]
     if len(ways) > 1:
         raise ArgumentError(f"{' and '.join(ways)} are mutually exclusive: each of them says which rank this is")
+    if given["world_size"] is not None and ways not in ([], ["rank"]):
+        raise ArgumentError(
+            f"{ways[0]} says how many ranks there are, too, but got world_size={given['world_size']!r}; leave it out"
+        )
     if given["ranks"] not in (None, "auto"):
         raise ArgumentError(f"ranks must be 'auto' or None, but got ranks={given['ranks']!r}; give a rank as rank=")
     if given["ranks"] is not None:

@@ -251,6 +251,10 @@ def test_samples_that_are_sequences() -> None:
         ({"overflow": "error"}, "sequence 1 has 9 items, more than a row of 8"),
         ({"window": 2.5}, "window must be an integer from 1 to"),
         ({"lengths": [1]}, "pack_sequences got lengths = [1]; it must be an array of 2 integers"),
+        (
+            {"strategy": "wrapped", "max_sequences": 2},
+            "whatever number of sequences that takes, but got max_sequences=2",
+        ),
         ({"bos": "a"}, "bos must be an integer from -9223372036854775808 to 9223372036854775807, but got bos='a'"),
         ({"bos": 1.5}, "bos must be an integer from"),
         ({"bos": 2**63}, "bos must be an integer from"),

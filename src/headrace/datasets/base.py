@@ -173,7 +173,7 @@ class Dataset(ABC, Generic[T_co]):
             style: the fields of a row, as these trainers know them: "hf" (transformers), "torchtitan", "megatron",
                 "grain", "maxtext" or "torchtune".
             window: how many consecutive sequences are packed among each other. `shuffle="block"` shuffles windows.
-            max_sequences: how many sequences a row has at most.
+            max_sequences: how many sequences a row has at most; not for "wrapped".
             overflow: what becomes of sequences longer than a row: "truncate", "split", "drop" or "error".
             bos: a token to put before each sequence.
             padding_value: the token that fills rows up.

@@ -63,6 +63,11 @@ class PackedDataset(ComposedDataset[Any]):
         optional = {"max_sequences": max_sequences, "bos": bos}
         _check_integers(length=length, window=window, padding_value=padding_value)
         _check_integers(**{name: value for name, value in optional.items() if value is not None})
+        if strategy == "wrapped" and max_sequences is not None:
+            raise ArgumentError(
+                "strategy='wrapped' fills rows end to end, whatever number of sequences that takes, but got "
+                f"max_sequences={max_sequences}; leave it out, or take another strategy"
+            )
         self.dataset = as_dataset(dataset)
         self.style = PackedStyle(length, style, bos, padding_value, field)
         if lengths is None:

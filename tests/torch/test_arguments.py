@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import warnings
@@ -138,6 +139,24 @@ def test_a_loader_can_be_pickled() -> None:
     assert [batch.tolist() for batch in loader] == [
         batch.tolist() for batch in ours.DataLoader(DATA, batch_size=5, shuffle=True, seed=1)
     ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_workers": 0},
+        {"num_workers": 2},
+        {"num_workers": 2, "persistent_workers": True},
+        {"num_workers": 2, "backend": "thread"},
+        {"num_workers": 2, "seed": 1},
+    ],
+)
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))])
+@pytest.mark.parametrize("kind", ["DataLoader", "StatefulDataLoader"])
+def test_a_loader_that_has_been_used_can_be_copied(kind: str, copied: Any, arguments: dict[str, Any]) -> None:
+    loader = getattr(ours, kind)(DATA, batch_size=5, **arguments)
+    expected = [batch.tolist() for batch in loader]
+    assert [batch.tolist() for batch in copied(loader)] == expected
 
 
 def test_too_many_workers_are_warned_of_as_by_torch() -> None:

@@ -47,6 +47,24 @@ class Told(Whole):
         return 4
 
 
+class Numbered(theirs.IterableDataset):
+    """Samples of an epoch that the program tells it."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def set_epoch(self, epoch: int) -> None:
+        self.told.append(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([100 * (self.told or [0])[-1] + index for index in range(4)])
+
+
+def hugging_face() -> Any:
+    datasets = pytest.importorskip("datasets")
+    return datasets.Dataset.from_dict({"x": list(range(12))}).to_iterable_dataset().shuffle(seed=1, buffer_size=5)
+
+
 class OwnStream(IterableDataset[int]):
     def __iter__(self) -> Iterator[int]:
         return iter(range(7))
@@ -131,3 +149,47 @@ def test_dealt_streams_of_torch_are_those_of_no_workers() -> None:
     expected = run(ours, Whole(20), batch_size=3)
     found = run(ours, Whole(20), batch_size=3, num_workers=2, backend="thread")
     assert_same([batch[0] for batch in expected[:-3]], [batch[0] for batch in found[:-3]])
+
+
+# ---------------------------------------------------------------- epochs that a stream is told
+
+
+@pytest.mark.parametrize("arguments", [{}, {"num_workers": 1}, {"num_workers": 1, "persistent_workers": True}])
+@pytest.mark.parametrize("make", [Numbered, hugging_face])
+def test_a_stream_is_in_the_epoch_that_the_program_told_it(make: Any, arguments: dict[str, Any]) -> None:
+    found: list[list[Any]] = []
+    for module in (theirs, ours):
+        stream = make()
+        loader = module.DataLoader(stream, batch_size=3, **arguments)
+        found.append([])
+        for epoch in (4, 4, None, 2):
+            if epoch is not None:
+                stream.set_epoch(epoch)
+            found[-1].extend(loader)
+        assert make is hugging_face or stream.told == [4, 4, 2]
+    assert_same(*found)
+
+
+def test_with_a_seed_and_by_set_epoch_the_loader_tells_it() -> None:
+    stream = Numbered()
+    assert [batch.tolist() for batch in ours.DataLoader(stream, batch_size=4)] == [[0, 1, 2, 3]]
+    ours.DataLoader(stream, batch_size=4).set_epoch(3)
+    assert stream.told == [3]
+    loader = ours.DataLoader(stream, batch_size=4, seed=0)
+    assert [batch.tolist() for _ in range(2) for batch in loader] == [[0, 1, 2, 3], [100, 101, 102, 103]]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_stream_goes_on_in_the_epoch_that_it_was_told(num_workers: int) -> None:
+    def make_loader(stream: Any) -> Any:
+        return ours.StatefulDataLoader(stream, batch_size=3, num_workers=num_workers)
+
+    stream = hugging_face()
+    stream.set_epoch(5)
+    loader = make_loader(stream)
+    batches = iter(loader)
+    next(batches)
+    state = loader.state_dict()
+    resumed = make_loader(hugging_face())
+    resumed.load_state_dict(state)
+    assert_same(list(batches), list(resumed))

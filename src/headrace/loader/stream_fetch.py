@@ -66,6 +66,7 @@ class StreamReader:
             process shares; None to leave them alone.
         skips: pass over samples that fail, where the stream goes on after them.
         sums: give checksums of the samples, to be compared with those of other readers of the same stream.
+        tells_epoch: tell a stream that has a `set_epoch` the number of each epoch.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class StreamReader:
         seed_globals: Callable[[Epoch, int], None] | None = None,
         skips: bool = False,
         sums: bool = False,
+        tells_epoch: bool = True,
     ) -> None:
         self._stream = stream
         self._shares = shares
@@ -91,6 +93,7 @@ class StreamReader:
         self._seed_globals = seed_globals
         self._skips = skips
         self._sums = sums
+        self._tells_epoch = tells_epoch and hasattr(stream, "set_epoch")
         self._epoch: Epoch | None = None
 
     def begin(self, epoch: Epoch) -> None:
@@ -107,7 +110,7 @@ class StreamReader:
         self._sum = 0  # of all samples so far
         self._ahead = ReadSamples([], [], [])  # what has been read of the batch that comes next
         self._ended = True
-        if hasattr(self._stream, "set_epoch"):
+        if self._tells_epoch:
             self._stream.set_epoch(epoch.number)
         with use_keys(epoch.draws_key, np.array([-1 - self._worker])):  # not a sample's
             self._samples = iter(self._stream)

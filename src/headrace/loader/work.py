@@ -164,7 +164,12 @@ class WorkMaker:
             seed_globals=self._seed_globals(),
             skips=self.on_error == "skip",
             sums=self.own_process and self.num_workers > 1 and self.shard,
+            tells_epoch=self._tells_epoch(),
         )
+
+    def _tells_epoch(self) -> bool:
+        """Return whether a stream is told the numbers of epochs."""
+        return True
 
     def _stream_work(self, worker: int) -> Callable[[Any], Any]:
         read, arena, clock = self.dealt or self._stream_reader(worker), self.arena, present_clock()

@@ -43,9 +43,20 @@ class TorchEpochs(Epochs):
 
     Attributes:
         base_seed: the seed of the epoch that begins next; None to draw it then.
+        told: its number, where the dataset was told one; None for the one after the last. One that a loaded state has
+            stays.
     """
 
     base_seed: int | None = None
+    told: int | None = None
+
+    def begin(self, length: int | None) -> Cursor:
+        """Begin the next epoch."""
+        with self._lock:
+            self._settle()
+            if self.told is not None and self._next.seed is None and not self._next.step:
+                self._next = self._fresh(self.told)
+        return super().begin(length)
 
     def drop(self, cursor: Cursor, *, look: bool) -> None:  # noqa: ARG002 - torch knows no looks
         """Take note that an iterator is gone, at whatever moment that is."""
@@ -100,6 +111,9 @@ class CoreLoader(CoreDataLoader[Any]):
     def order(self) -> SampleOrder:
         """The order of its samples."""
         return self._order
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_newest_pool"}
 
     def go_on_from(self, other: CoreLoader) -> None:
         """Stand where another loader of the same order stands, of which something else has been changed."""

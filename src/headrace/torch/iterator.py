@@ -10,6 +10,7 @@ from torch.autograd import profiler
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _DatasetKind
 
 from headrace.frameworks import draw_seed
+from headrace.pipeline.hugging_face import gives_samples
 from headrace.rng.keys import epoch_key
 from headrace.torch.core import TorchEpochs
 from headrace.torch.errors import as_told_by_torch
@@ -90,6 +91,7 @@ class LoaderIterator(_BaseDataLoaderIter):
         if isinstance(epochs, TorchEpochs):
             again = self._resets and epoch_key(self._base_seed, self._resets, "reset") >> 1
             epochs.base_seed = again or self._base_seed
+            epochs.told = self._dataset.epoch if gives_samples(self._dataset) else None
         self._batches = batches = iter(self._core) if self._given is None else self._given
         if self._memory is not None:
             batches.lie_in(*self._memory)

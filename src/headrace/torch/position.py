@@ -33,6 +33,7 @@ class ResumableLoader(Generic[B_co]):
     """A loader that hands out what a core loader has, and says and sets where that stands."""
 
     _own_sampler: EpochSampler | None
+    dataset: Any
     _given: BatchIterator[Any] | None = None  # what the iterator being made goes through, where it is no whole epoch
 
     if TYPE_CHECKING:  # the loader has them, of torch's or its own
@@ -41,12 +42,13 @@ class ResumableLoader(Generic[B_co]):
         def _get_iterator(self) -> Any: ...
         def _core_loader(self) -> CoreLoader: ...
         def _is_own_order(self) -> bool: ...
+        def _streams(self) -> bool: ...
         def _is_steered(self) -> bool: ...
 
     # ------------------------------------------------------------------ epochs
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next epoch be that of a number; a sampler with a `set_epoch` of its own is told.
+        """Let the next epoch be that of a number; a sampler or stream with a `set_epoch` of its own is told.
 
         Args:
             epoch: a non-negative integer.
@@ -56,6 +58,8 @@ class ResumableLoader(Generic[B_co]):
             self._own_sampler.set_epoch(epoch)
         else:
             self._core_loader().set_epoch(epoch)
+            if self._streams() and hasattr(self.dataset, "set_epoch"):
+                self.dataset.set_epoch(epoch)
 
     def go_to_epoch(self, epoch: int) -> None:
         """Let the next epoch be that of a number, as the loader's own sampler was told."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.utils.data import IterableDataset
 
 from headrace.batch.capabilities import capability
 from headrace.batch.tree import count_array_bytes
@@ -21,6 +22,7 @@ from headrace.loader.fetch import BatchReader
 from headrace.loader.tasks import Loaded
 from headrace.loader.work import WorkMaker
 from headrace.pipeline.describe import describe
+from headrace.pipeline.hugging_face import gives_samples
 from headrace.pipeline.nodes import Concat, Map, Mixed, Select, Source, Zip
 from headrace.rng.context import use_keys
 from headrace.torch.collate import as_torch, collates_as_torch, register
@@ -187,6 +189,11 @@ class TorchWorkMaker(WorkMaker):
             from_batch=self.from_batch,
             draws_by_index=not self.torchs,
         )
+
+    def _tells_epoch(self) -> bool:
+        # torch's loader tells a stream nothing: that is the program's to do. Workers that persist have copies, which
+        # cannot hear it; of Hugging Face's streams the loader knows what they were told.
+        return not self.torchs or not isinstance(self.dataset, IterableDataset) or gives_samples(self.dataset)
 
     def _worker_seed(self, worker: int) -> int:
         return self.base_seed + worker if self.torchs else super()._worker_seed(worker)

@@ -65,6 +65,18 @@ def hugging_face() -> Any:
     return datasets.Dataset.from_dict({"x": list(range(12))}).to_iterable_dataset().shuffle(seed=1, buffer_size=5)
 
 
+class Eager(theirs.IterableDataset):
+    """It draws as soon as it is asked."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+
+    def __iter__(self) -> Iterator[int]:
+        if self.fails:
+            raise ValueError("there is no such file")
+        return iter(torch.randperm(6).tolist())
+
+
 class OwnStream(IterableDataset[int]):
     def __iter__(self) -> Iterator[int]:
         return iter(range(7))
@@ -149,6 +161,26 @@ def test_dealt_streams_of_torch_are_those_of_no_workers() -> None:
     expected = run(ours, Whole(20), batch_size=3)
     found = run(ours, Whole(20), batch_size=3, num_workers=2, backend="thread")
     assert_same([batch[0] for batch in expected[:-3]], [batch[0] for batch in found[:-3]])
+
+
+def test_without_workers_a_stream_is_asked_by_iter() -> None:
+    found: list[list[Any]] = []
+    for module in (theirs, ours):
+        torch.manual_seed(3)
+        one, other = (module.DataLoader(Eager(), batch_size=size) for size in (2, 3))
+        batches = iter(one)
+        found.append([torch.rand(1), *batches, *map(list, zip(one, other, strict=False)), torch.rand(1)])
+    assert_same(*found)
+
+
+def test_what_iter_of_a_stream_raises_is_raised_by_iter_of_the_loader() -> None:
+    stream = Eager(fails=True)
+    loader = ours.DataLoader(stream, batch_size=3)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="there is no such file"):
+            iter(loader)
+    stream.fails = False
+    assert len(list(loader)) == 2
 
 
 # ---------------------------------------------------------------- epochs that a stream is told

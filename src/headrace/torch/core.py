@@ -164,7 +164,7 @@ class CoreLoader(CoreDataLoader[Any]):
 
     def _maker_for(self, epoch: Epoch) -> WorkMaker:
         maker = super()._maker_for(epoch)
-        return replace(maker, base_seed=epoch.seed)  # type: ignore[call-arg] # it is what _maker makes
+        return replace(maker, base_seed=epoch.seed, epoch=epoch)  # type: ignore[call-arg] # it is what _maker makes
 
     def _batches(self, pool: Pool[Any, Any], cursor: Cursor, arena: Arena) -> Any:
         if not self._is_inline() or self._given_sampling is None:

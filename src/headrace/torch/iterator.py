@@ -60,8 +60,9 @@ class LoaderIterator(_BaseDataLoaderIter):
         self._IterableDataset_len_called = loader._IterableDataset_len_called if streams else None
         self._batches: BatchIterator[Any] | None = None
         self._memory: tuple[str, Callable[[], Arena]] | None = loader._memory
-        if self._num_workers and not loader._is_steered():
-            self._start().begin()  # workers load ahead from here on, as torch's do
+        at_once = self._num_workers and not loader._is_steered()  # workers load ahead from here on, as torch's do
+        if at_once or (streams and self._core.is_torchs and not loader._finds_workers()):
+            self._start().begin()
 
     def _reset(self, loader: DataLoader, first_iter: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - torch's
         """Begin the next epoch with the same workers."""

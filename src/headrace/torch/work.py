@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from headrace.loader.cursor import Epoch
+    from headrace.loader.stream_fetch import StreamReader
     from headrace.pipeline.nodes import Node
     from headrace.sampling.samplers import Selection
 
@@ -160,11 +161,13 @@ class TorchWorkMaker(WorkMaker):
     Args:
         torchs: give the workers torch's seeds; else those that headrace gives to workers and batches.
         base_seed: what torch's follow from.
+        epoch: the one that begins now, of which a stream that is read without workers is asked at once.
         collate_functions: what the program has changed in `default_collate_fn_map`.
     """
 
     torchs: bool = False
     base_seed: int = 0
+    epoch: Epoch | None = None
     collate_functions: dict[Any, Callable[..., Any]] = field(default_factory=dict)
 
     def __call__(self, worker: int) -> Callable[[Any], Any]:
@@ -189,6 +192,12 @@ class TorchWorkMaker(WorkMaker):
             from_batch=self.from_batch,
             draws_by_index=not self.torchs,
         )
+
+    def _stream_reader(self, worker: int) -> StreamReader:
+        reader = super()._stream_reader(worker)
+        if self.torchs and self.epoch is not None and not self.num_workers:
+            reader.begin(self.epoch)
+        return reader
 
     def _tells_epoch(self) -> bool:
         # torch's loader tells a stream nothing: that is the program's to do. Workers that persist have copies, which

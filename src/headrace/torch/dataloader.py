@@ -57,6 +57,7 @@ _OF_CORE = (
     "ram_budget",
     "shard",
     "max_errors",
+    "ray_options",
 )
 _OF_FACE = ("dataset", "batch_sampler", "sampler", "collate_fn", "pin_memory", "generator", "backend")
 _WATCHED = _OF_FACE + _OF_CORE + _OF_WORKERS
@@ -97,7 +98,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         pin_memory_device: accepted and ignored, as torch does by now.
         in_order: hand out batches in the order of their steps, else as they come.
         seed: a non-negative integer from which all epochs follow, in place of torch's generators.
-        backend: what workers are: "thread", "process", or "auto", which takes threads only where no code of the
+        backend: what workers are: "thread", "process", "ray", or "auto", which takes threads only where no code of the
             user's could tell.
         rank: which of `world_size` ranks this loader feeds.
         world_size: how many ranks share the dataset. Without a `seed` they have the order of a DistributedSampler.
@@ -114,6 +115,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         block_size: samples a block for shuffle="block".
         window: how many blocks are shuffled among each other for shuffle="block".
         max_errors: how many bad samples are passed over.
+        ray_options: for backend="ray": the cluster's `address` and what each actor needs; see `headrace.DataLoader`.
         weights: with a `seed`: how much more often one sample is drawn than another, shape (n,).
         replacement: with a `seed`: whether a sample may be drawn again in an epoch.
         batch_by: with a `seed`: "tokens" bounds the tokens of a batch in place of its samples.
@@ -179,6 +181,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         block_size: int | None = None,
         window: int | None = None,
         max_errors: int | None = None,
+        ray_options: dict[str, Any] | None = None,
         weights: ArrayLike | None = None,
         replacement: bool | None = None,
         batch_by: BatchBy = "samples",
@@ -192,7 +195,7 @@ class DataLoader(ResumableLoader[B_co], torch_data.DataLoader, Generic[B_co]):
         given, auto = locals(), isinstance(num_workers, str) and num_workers == "auto"
         self.seed, self.backend, self.on_error, self.on_worker_death = seed, backend, on_error, on_worker_death
         self.prefetch_bytes, self.shard, self.max_errors = prefetch_bytes, shard, max_errors
-        self.ram_budget, self.trace = ram_budget, trace
+        self.ram_budget, self.trace, self.ray_options = ram_budget, trace, ray_options
         self.__dict__.update({name: given[name] for name in (*_OF_RANKS, *_OF_BLOCKS, *CHOICE)})
         # What has found the rank is not kept: who makes the loader again of its attributes gives it `rank` itself.
         self.ranks = self.device_mesh = self.replication = None

@@ -107,6 +107,7 @@ class StatefulDataLoader(DataLoader[B_co]):
         block_size: int | None = None,
         window: int | None = None,
         max_errors: int | None = None,
+        ray_options: dict[str, Any] | None = None,
         weights: ArrayLike | None = None,
         replacement: bool | None = None,
         batch_by: BatchBy = "samples",

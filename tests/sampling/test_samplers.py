@@ -5,21 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from headrace.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
-from headrace.sampling.permutation import Sequential, Shuffled
+from headrace.sampling.permutation import Shuffled
 from headrace.sampling.plan import Plan
+from headrace.sampling.planned import PlanSampling
 from headrace.sampling.ranks import Shares
-from headrace.sampling.samplers import (
-    BatchSampling,
-    PlannedBatches,
-    PlanSampling,
-    Sampling,
-    SingleSampling,
-    as_selection,
-)
+from headrace.sampling.samplers import BatchSampling, Sampling, SingleSampling, as_selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -170,20 +162,3 @@ def test_no_length() -> None:
         SingleSampling(numbers(4), 2, drop_last=False).steps()
     with pytest.raises(TypeError, match=text.replace("sampler", "batch_sampler")):
         BatchSampling(pairs(4)).steps()
-
-
-@given(st.integers(0, 30), st.integers(0, 8), st.integers(1, 5), st.integers(0, 12))
-def test_each_who_takes_a_turn_is_told_of_its_own_batches(steps: int, first: int, every: int, distance: int) -> None:
-    first = min(first, steps)
-    batches = PlannedBatches(Plan(Sequential(), Shares(length=2 * steps, batch_size=2)), 0, first)
-    told: dict[int, list[int]] = {turn: [] for turn in range(every)}
-    for step, _ in enumerate(batches, first):
-        later = batches.ahead(distance, every)
-        if later is not None:
-            assert later.reshape(-1, 2).tolist() == [[each, each + 1] for each in later[::2].tolist()]
-            told[step % every] += (later[::2] // 2).tolist()
-        own = range(step + every, min(step + distance, steps - 1) + 1, every)
-        assert set(own) <= {*told[step % every]}  # before their turn
-    for turn, found in told.items():
-        assert found == sorted(set(found))  # each once
-        assert all(each % every == turn and first + every <= each < steps for each in found)

@@ -21,7 +21,7 @@ from headrace.loader.tasks import Loaded, naming_step, seed_globals
 from headrace.loader.validity import with_validity
 from headrace.pipeline.blocks import add_counters
 from headrace.pipeline.hints import counters
-from headrace.sampling.samplers import PlanSampling, Sampling, Selection
+from headrace.sampling.planned import PlanSampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from headrace.loader.bad_samples import BadSample
     from headrace.loader.cursor import Cursor, Epoch
     from headrace.sampling.ranks import Shares
+    from headrace.sampling.samplers import Sampling, Selection
 
 __all__ = ["LookupLoader"]
 

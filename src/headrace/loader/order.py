@@ -15,8 +15,9 @@ from headrace.pipeline.hints import blocks, mixed_node, packing_node
 from headrace.sampling.blocks import Blocks, BlockShuffled, EqualBlocks, GivenBlocks
 from headrace.sampling.permutation import Sequential, Shuffled
 from headrace.sampling.plan import Order, Plan
+from headrace.sampling.planned import PlanSampling
 from headrace.sampling.ranks import Shares, Uneven
-from headrace.sampling.samplers import BatchSampling, GivenSampling, PlanSampling, SingleSampling
+from headrace.sampling.samplers import BatchSampling, GivenSampling, SingleSampling
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from headrace.errors import DatasetChangedError
 from headrace.loader.tasks import SampleTask
 from headrace.pipeline.hints import find_listeners
-from headrace.sampling.samplers import PlannedBatches, PlanSampling
+from headrace.sampling.planned import PlannedBatches, PlanSampling
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from headrace.loader.order import SampleOrder
+    from headrace.sampling.planned import PlanSampling
     from headrace.sampling.ranks import Shares
-    from headrace.sampling.samplers import PlanSampling
 
 __all__ = ["EpochSampler", "EvenSampler", "OrderBatches", "RankSampler", "ranks_of_torch"]
 

@@ -56,6 +56,7 @@ LAYERS = [
     ],
     ["insight.verdict", "insight.views", "insight.explanation"],
     ["insight.stats"],
+    ["insight.snapshot"],
     ["loader"],
     ["convert", "torch", "jax", "insight"],
     ["ray"],

@@ -13,7 +13,8 @@ from headrace.insight import clock as module
 from headrace.insight.clock import StageClock
 from headrace.insight.columns import BEGUN, COLLATE, ENDED, READ, TASKS
 from headrace.insight.loader_clock import LoaderClock
-from headrace.insight.stats import Settings, make_stats
+from headrace.insight.snapshot import make_stats
+from headrace.insight.stats import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -185,7 +185,7 @@ class LookupLoader(BatchLoader[B_co]):
         >>> loader.stats().batches, loader.stats().samples
         (2, 10)
         """
-        from headrace.insight.stats import make_stats  # when it is asked for
+        from headrace.insight.snapshot import make_stats  # when it is asked for
 
         return make_stats(
             self._clock,

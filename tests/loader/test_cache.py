@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from headrace.testing import check_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Eventually = Callable[[Callable[[], Any]], None]
 
 pytestmark = pytest.mark.usefixtures("by_value", "forks_quietly")
 
@@ -179,13 +180,14 @@ def test_a_draw_in_a_worker_is_named(logged: Logged) -> None:
 
 
 @pytest.mark.parametrize("kind", ["processes", "fork"])
-def test_workers_that_die_leave_what_they_have_kept(kind: str, logged: Logged) -> None:
+def test_workers_that_die_leave_what_they_have_kept(kind: str, logged: Logged, eventually: Eventually) -> None:
     cached = logged.cache()
     loader = DataLoader(cached, 4, on_worker_death="restart", in_order=False, **WORKERS[kind])
     batches: Any = iter(loader)
     seen = [next(batches)[1]]
-    pool = batches._batches._results._pool
-    os.kill(pool.supervisor._workers[0].process.pid, signal.SIGKILL)
+    process = batches._batches._results._pool.supervisor._workers[0].process
+    eventually(lambda: process.pid)  # the batch may be of another one
+    process.kill()
     seen += [batch[1] for batch in batches]
     assert sorted(np.concatenate(seen).tolist()) == list(range(LENGTH))
     loader.close()

@@ -213,15 +213,16 @@ def test_a_worker_that_dies_while_it_starts_is_started_again(tmp_path: Path) -> 
     assert lists(loader) == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
-def test_workers_that_die_together_between_epochs_are_started_again() -> None:
+def test_workers_that_die_together_between_epochs_are_started_again(eventually: Eventually) -> None:
     """As all of a machine do that runs out of memory: none of them is at fault."""
     options: dict[str, Any] = {"num_workers": 4, "backend": "process", "on_worker_death": "restart"}
     with DataLoader(range(16), 2, persistent_workers=True, **options) as loader:
         expected = lists(loader)
         pool: Any = next(iter(loader._pools._open))
         processes = pool.supervisor.processes
+        eventually(lambda: all(process.pid for process in processes))  # an epoch may be over before all have started
         for process in processes:
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
         for process in processes:
             process.wait(30)
         assert lists(loader) == expected

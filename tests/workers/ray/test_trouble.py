@@ -59,7 +59,9 @@ def test_killed_actor_costs_no_batch(ray_options: dict[str, Any]) -> None:
         expected = [loader.batch(step, epoch=0).tolist() for step in range(30)]
         batches = iter(loader)
         found = [next(batches).tolist() for _ in range(5)]
-        os.kill(worker_of(loader).pid, signal.SIGKILL)
+        worker = worker_of(loader)
+        wait_until(lambda: worker.pid is not None)  # the batches may be of the other one
+        os.kill(worker.pid, signal.SIGKILL)
         assert found + [batch.tolist() for batch in batches] == expected
 
 

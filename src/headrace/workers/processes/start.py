@@ -52,7 +52,7 @@ class WorkerProcess(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its number; 0 as long as it has not begun."""
 
     @property
     def sentinel(self) -> int | None:

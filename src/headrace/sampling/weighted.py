@@ -94,7 +94,7 @@ class WeightedShuffle:
 def _scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return weights as multiples of their mean, also where their sum is too large for a float, or the mean too small.
 
-    >>> _scaled(np.array([1e308, 3e308 / 2, 5e307]))
+    >>> _scaled(np.array([1e308, 1.5e308, 0.5e308]))
     array([1. , 1.5, 0.5])
     """
     # A power of 2 changes no digit, so that weights of any scale give the same draws.

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -129,6 +130,19 @@ def sources() -> dict[str, Path]:
     return {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The tree of a file.
+
+    Python before 3.11.8 fails where a finalizer or another thread parses something meanwhile (python/cpython#106905).
+    """
+    text = path.read_text(encoding="utf-8")
+    for _ in range(3):
+        with suppress(SystemError):
+            return ast.parse(text)
+    return ast.parse(text)
+
+
 def walk(
     node: ast.AST, *, late: bool = False, typed: bool = False
 ) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool, bool]]:
@@ -157,7 +171,7 @@ def imports() -> list[Import]:
     return [
         Import(name, target, late, typed, node.lineno)
         for name, path in sources().items()
-        for node, late, typed in walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node, late, typed in walk(parsed(path))
         for target in targets(node)
     ]
 
@@ -262,7 +276,7 @@ def test_the_reader_of_imports_reads() -> None:
 
 def definitions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]:
     for name, path in sources().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 yield name, node
 
@@ -282,9 +296,5 @@ def test_docstrings_ask_nothing() -> None:
     """They say what is done, or name the thing."""
     question = re.compile(r"(What|Where|Which|How|Who|Whoever)\b")
     asking = [f"{name}, {node.name}" for name, node in definitions() if question.match(ast.get_docstring(node) or "")]
-    modules = [
-        name
-        for name, path in sources().items()
-        if question.match(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
-    ]
+    modules = [name for name, path in sources().items() if question.match(ast.get_docstring(parsed(path)) or "")]
     assert asking + modules == []

@@ -210,7 +210,7 @@ def test_a_line_tells_of_the_run_where_rich_is_not(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["profile", f"{module}:loader", "--seconds", "0.8", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert re.search(r"headrace: [\d,]+ samples/s  waiting [\d.]+%  ready [\d.]+  memory \d+ MB", err)
+    assert re.search(r"headrace: [\d,]+ samples/s  waiting [\d.]+%  ready [\d.]+  memory [\d,]+ MB", err)
     json.loads(out)
 
 

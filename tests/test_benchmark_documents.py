@@ -70,7 +70,9 @@ def test_where_it_is_behind_the_farthest_comes_first() -> None:
 def test_results_of_others_stay() -> None:
     old, new = results(("a", tokens()), ("b", tokens())), results(("b", tokens()))
     new["benchmarks"][0]["seconds"] = 5.0
+    old["versions"], new["versions"] = {"Python": "3.11", "rival": "1.0"}, {"Python": "3.12"}
     merged = merge(old, new)
+    assert merged["versions"] == {"Python": "3.12", "rival": "1.0"}
     assert [(each["name"], each["seconds"]) for each in merged["benchmarks"]] == [("a", 1.0), ("b", 5.0)]
     with pytest.raises(SystemExit, match="another machine"):
         merge({**old, "machine": {"cpu": "two"}}, new)

@@ -38,6 +38,8 @@ def behind(found: dict[str, Any]) -> list[Behind]:
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Return new results with those old ones of the same machine whose benchmarks are not among the new.
 
+    The versions of rivals that old results have, and that are not installed any more, stay.
+
     Raises:
         SystemExit: the old ones are of another machine, with which the new ones do not compare.
     """
@@ -47,4 +49,5 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         )
     names = {benchmark["name"] for benchmark in new["benchmarks"]}
     kept = [benchmark for benchmark in old["benchmarks"] if benchmark["name"] not in names]
-    return {**new, "benchmarks": sorted([*kept, *new["benchmarks"]], key=lambda benchmark: str(benchmark["name"]))}
+    benchmarks = sorted([*kept, *new["benchmarks"]], key=lambda benchmark: str(benchmark["name"]))
+    return {**new, "versions": {**old["versions"], **new["versions"]}, "benchmarks": benchmarks}

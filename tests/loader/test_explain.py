@@ -269,6 +269,19 @@ def _doubled(value: Any) -> Any:
     return 2 * value
 
 
+class JoinedBatches(NoisyBatches):
+    """A batch that has no rows: its samples cannot be told apart."""
+
+    def get_batch(self, indices: NDArray[np.int64]) -> Any:
+        return float(_legacy(len(indices)).sum())
+
+
+def test_a_collation_that_is_known_is_not_given_samples_that_cannot_be_told_apart() -> None:
+    explained = DataLoader(JoinedBatches(), 8, seed=0, collate_fn=default_collate).explain(1)
+    assert [str(note) for note in explained.draws] == ["global generators: drawn from numpy.random"]
+    assert [sample.sample for sample in explained] == [None] * 8
+
+
 @pytest.mark.parametrize("mixing", [MixUp(num_classes=50), CutMix(num_classes=50)])
 def test_what_a_collate_fn_draws_is_of_the_batch(mixing: Any) -> None:
     loader = DataLoader(PLAIN, batch_size=8, seed=0, collate_fn=lambda samples: mixing(*default_collate(samples)))

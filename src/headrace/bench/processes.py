@@ -83,10 +83,10 @@ def count_descriptors(process: int) -> int:
 class PeakMemory:
     """The most memory that this process and its descendants take while this is open, looked at every so often.
 
+    A process that ends meanwhile is not counted, neither now nor before, so that what it gives back hides nothing.
+
     Args:
         every: seconds between two looks.
-
-    A process that ends meanwhile is not counted, neither now nor before, so that what it gives back hides nothing.
 
     Attributes:
         before: bytes when it was opened; 0 where the system does not say.

@@ -76,7 +76,7 @@ def run(
             page = html_report(profile, f"headrace profile {target}", finding, by_size)
             Path(html).write_text(page, encoding="utf-8")
         if as_json:
-            show_result(json.dumps(_as_dict(profile)))
+            show_result(json.dumps(_as_dict(profile, alone=alone)))
             return
         show_result(finding)
         show_result("")
@@ -182,10 +182,10 @@ def _state(stats: LoaderStats) -> str:
     return f"{stats.samples_per_second:,.0f} samples/s  waiting {stats.wait_share:.1%}  ready {stats.queue.depth:.1f}"
 
 
-def _as_dict(profile: Profile) -> dict[str, Any]:
+def _as_dict(profile: Profile, *, alone: bool) -> dict[str, Any]:
     return {
         "seconds": profile.seconds,
         "memory": profile.memory,
-        "verdict": profile.stats.verdict().to_dict(),
+        "verdict": None if alone else profile.stats.verdict().to_dict(),
         "stats": profile.stats.to_dict(),
     }

@@ -18,8 +18,10 @@ from headrace.formats.opening import format_at, image_fields, open_dataset
 __all__ = ["find_object", "find_target", "loader_of", "made", "names_object"]
 
 _SIZE = 224  # of the crops of images that come without augmentation
-_WAYS = "give files of a dataset, or module:object, where the object is a DataLoader, a dataset or a function that "
-_WAYS += "makes one"
+_WAYS = (
+    "give files of a dataset, or module:object, where the object is a DataLoader, a dataset or a function that "
+    "makes one"
+)
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*", re.ASCII)
 
 
@@ -58,12 +60,9 @@ def names_object(text: str) -> bool:
     (True, False, False)
     """
     module, colon, name = text.partition(":")
-    return (
-        bool(colon and name)
-        and not name.startswith("//")
-        and bool(_MODULE.fullmatch(module))
-        and not (Path(text).exists())
-    )
+    if not (colon and name) or name.startswith("//") or not _MODULE.fullmatch(module):
+        return False
+    return not Path(text).exists()
 
 
 def find_object(text: str, remedy: str) -> Any:

@@ -258,7 +258,7 @@ class BatchLoader(LoaderBase[B_co]):
         return replace(
             self._maker(),
             seed=epoch.key("workers"),
-            settings=ProgramSettings.now(),
+            settings=ProgramSettings.now() if self.num_workers or self._finds_workers() else None,
             shields=shields,
             every=self._states.snapshots.every if self._keeps_states() else 0,
             restored=None if self._states.loaded is None else RestoredStates(epoch, self._states.loaded),

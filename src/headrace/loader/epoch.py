@@ -103,7 +103,8 @@ class SampledBatches:
                 try:
                     self._look_at(found, step)
                     if found.loaded:
-                        return self._complete(found.batch, step), found.samples
+                        batch = found.batch
+                        return batch if self._padded is None else self._mark(batch, step), found.samples
                 finally:
                     del found  # its error refers to this frame, which must not refer to it
             elif isinstance(found, Exception):
@@ -113,10 +114,12 @@ class SampledBatches:
                 finally:
                     del found  # as above
             else:
-                return found if self._padded is None else self._complete(found, step), samples
+                return found if self._padded is None else self._mark(found, step), samples
 
-    def _complete(self, batch: Any, step: int) -> Any:
-        return batch if self._padded is None else with_validity(batch, self._padded.valid(step))
+    def _mark(self, batch: Any, step: int) -> Any:
+        """Return a batch with the field that says which of its samples are no padding."""
+        assert self._padded is not None  # noqa: S101 - else there is none
+        return with_validity(batch, self._padded.valid(step))
 
     def _look_at(self, found: Loaded, step: int) -> None:
         """Take in what was told beside a batch, and raise the last of its errors."""

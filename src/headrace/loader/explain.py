@@ -194,8 +194,8 @@ class _SampleReader:
     def collated(self, found: list[_Outcome]) -> list[Note]:
         """Return what a `collate_fn` draws for the samples together, and what it raises."""
         maker = self._maker
-        if maker.collate_fn is None or not found:
-            return []
+        if maker.collate_fn is None or not found or batch_as_collated(self._plan, maker.collate_fn) is not None:
+            return []  # one that is known draws nothing, and is not given samples that are read as a batch
         samples, keys = [each.sample for each in found], [each.key for each in found]
         failures: list[Note] = []
         with take_notes(self._key, np.array([each.number for each in found], np.int64)) as notes:

@@ -72,6 +72,21 @@ def test_a_local_cluster_is_small_on_loopback_and_has_room_for_two_loaders() -> 
     ]
 
 
+def test_local_is_one_that_is_started_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small and on loopback, as without an address, and not as Ray would start it."""
+    import ray
+
+    from headrace.workers.ray import cluster
+
+    started: list[int] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_start", lambda _, cores: started.append(cores))
+    cluster.join_cluster({"address": "local"}, 100)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    cluster.join_cluster({}, 100)
+    assert started == [100, 100]
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379"])
 def test_an_address_where_nothing_answers_is_an_error(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray

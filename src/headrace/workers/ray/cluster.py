@@ -68,7 +68,7 @@ def join_cluster(options: Mapping[str, Any], workers: int) -> None:
 
     Args:
         options: `address` is that of a cluster to join. Without one it is what RAY_ADDRESS says, or one that `ray
-            start` has started on this machine; else a local one is started.
+            start` has started on this machine; else, and for "local", a local one is started.
         workers: for how many workers such a one is.
 
     Raises:
@@ -99,7 +99,7 @@ def _check_joined(joined: str, address: str | None) -> None:
 
 def _join(ray: Any, options: Mapping[str, Any], workers: int) -> None:
     asked = options.get("address") or os.environ.get("RAY_ADDRESS")
-    address = asked or _find_cluster()
+    address = None if asked == "local" else asked or _find_cluster()
     if address is not None:
         try:
             _check_reachable(address)

@@ -41,7 +41,7 @@ def test_another_result_is_another_document() -> None:
 
 
 def results(*tables: tuple[str, Comparison]) -> dict[str, Any]:
-    found: dict[str, Any] = {"machine": {"cpu": "one"}, "benchmarks": []}
+    found: dict[str, Any] = {"machine": {"cpu": "one"}, "versions": {}, "quick": False, "benchmarks": []}
     for name, table in tables:
         found["benchmarks"].append({"name": name, "seconds": 1.0, "tables": [table.to_dict()]})
     return found
@@ -73,6 +73,9 @@ def test_results_of_others_stay() -> None:
     old["versions"], new["versions"] = {"Python": "3.11", "rival": "1.0"}, {"Python": "3.12"}
     merged = merge(old, new)
     assert merged["versions"] == {"Python": "3.12", "rival": "1.0"}
+    assert not merged["quick"]
+    assert merge({**old, "quick": True}, new)["quick"], "some of them are"
+    assert not merge({**new, "quick": True}, new)["quick"], "none is left"
     assert [(each["name"], each["seconds"]) for each in merged["benchmarks"]] == [("a", 1.0), ("b", 5.0)]
     with pytest.raises(SystemExit, match="another machine"):
         merge({**old, "machine": {"cpu": "two"}}, new)

@@ -38,7 +38,8 @@ def behind(found: dict[str, Any]) -> list[Behind]:
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Return new results with those old ones of the same machine whose benchmarks are not among the new.
 
-    The versions of rivals that old results have, and that are not installed any more, stay.
+    The versions of rivals that old results have, and that are not installed any more, stay. All are called quick where
+    some are.
 
     Raises:
         SystemExit: the old ones are of another machine, with which the new ones do not compare.
@@ -50,4 +51,5 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     names = {benchmark["name"] for benchmark in new["benchmarks"]}
     kept = [benchmark for benchmark in old["benchmarks"] if benchmark["name"] not in names]
     benchmarks = sorted([*kept, *new["benchmarks"]], key=lambda benchmark: str(benchmark["name"]))
-    return {**new, "versions": {**old["versions"], **new["versions"]}, "benchmarks": benchmarks}
+    versions, quick = {**old["versions"], **new["versions"]}, new["quick"] or (bool(kept) and old["quick"])
+    return {**new, "versions": versions, "quick": quick, "benchmarks": benchmarks}
